@@ -1,0 +1,264 @@
+"""Sums, extremes and percentiles that come out the same in any order: what parity statistics are made of.
+
+Floating-point addition is not associative, so a sum over shards usually changes in its last bits when the shards change. Three
+tools keep that from happening:
+
+- `ExactSum` adds float64 values without any rounding, so that adding and merging are associative and commutative.
+- `row_sums` reduces each row of a matrix in an order that depends on the row length alone, not on the rows around it, on the
+  NumPy version or on the instruction set of the machine. It rounds, but always in the same way.
+- `DistanceHistogram` counts distances in fixed buckets, for percentiles.
+
+The functions around them begin or finish such sums with one rounding at most. What has no finite value is None.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_MANTISSA_BITS = 53
+# A float64 is an integer of at most 53 bits times 2**(e - 53), where frexp gives e >= -1073. Counted in units of 2**-1126, every
+# finite float64 is an integer.
+_UNIT_EXPONENT = -1073 - _MANTISSA_BITS
+_LOW_BITS = 27
+# np.bincount adds its weights in float64. Half a mantissa has at most 27 bits, so 2**20 of them stay below 2**53: no rounding.
+_CHUNK_VALUES = 1 << 20
+# A bucket is the exponent and the top 7 mantissa bits of a float64, so its edges lie less than 1 % apart.
+_BUCKET_SHIFT = 52 - 7
+_INFINITE_BUCKET = 0x7FF << 7
+_BINCOUNT_BUCKETS = 32 << 7
+
+Extremes = tuple[int, int] | tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactSum:
+    """The exact sum of finite float64 values; immutable, hashable, equal exactly when the sums are equal.
+
+    Attributes:
+      units: the sum as an integer number of 2**-1126. A Python int cannot overflow, so there is nothing to normalise, and its
+        size is at most some 300 bytes.
+    """
+
+    units: int = 0
+
+    @classmethod
+    def of(cls, values: npt.ArrayLike) -> ExactSum:
+        """The sum of `values`: any shape, converted to float64. Raises ValueError if one of them is NaN or infinite."""
+        flat = np.asarray(values, dtype=np.float64).reshape(-1)
+        if not np.isfinite(flat).all():
+            count = int(flat.size - np.isfinite(flat).sum())
+            raise ValueError(
+                f"ExactSum adds finite values only, got {count} of {flat.size} that are NaN or infinite; count them apart"
+            )
+        return cls(sum(_units_of(flat[start : start + _CHUNK_VALUES]) for start in range(0, flat.size, _CHUNK_VALUES)))
+
+    def add(self, values: npt.ArrayLike) -> ExactSum:
+        """This sum and `values`, as a new sum. Raises ValueError if a value is not finite."""
+        return self + ExactSum.of(values)
+
+    def merge(self, other: ExactSum) -> ExactSum:
+        """This sum and `other`, as a new sum; the order does not matter."""
+        return self + other
+
+    def __add__(self, other: ExactSum) -> ExactSum:
+        return ExactSum(self.units + other.units)
+
+    def value(self) -> float:
+        """The float64 nearest to the exact sum, ties to even; +0.0 for a zero. Raises OverflowError beyond float64."""
+        return self.mean(1)
+
+    def mean(self, count: int) -> float:
+        """The float64 nearest to the exact sum divided by `count`, rounded once."""
+        # True division of Python ints is correctly rounded, for subnormal results too.
+        return self.units / (count << -_UNIT_EXPONENT)
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"mantissa": "0x...", "exponent": e}`: the sum is mantissa * 2**e, with an odd mantissa (or 0)."""
+        trailing_zeros = max((self.units & -self.units).bit_length() - 1, 0)
+        exponent = trailing_zeros + _UNIT_EXPONENT if self.units else 0
+        # Hexadecimal, since Python refuses decimal text of very long integers and JSON readers may round them.
+        return {"mantissa": hex(self.units >> trailing_zeros), "exponent": exponent}
+
+    @classmethod
+    def from_json(cls, encoded: Mapping[str, Any]) -> ExactSum:
+        """What `to_json` wrote."""
+        mantissa = int(encoded["mantissa"], 16)
+        return cls(mantissa << (int(encoded["exponent"]) - _UNIT_EXPONENT) if mantissa else 0)
+
+
+def _units_of(values: npt.NDArray[np.float64]) -> int:
+    """The exact sum of at most 2**20 finite values, in units of 2**-1126."""
+    fractions, exponents = np.frexp(values)
+    mantissas = np.ldexp(fractions, _MANTISSA_BITS)
+    high = np.floor(np.ldexp(mantissas, -_LOW_BITS))
+    low = mantissas - np.ldexp(high, _LOW_BITS)  # exact, in [0, 2**27)
+    first = int(exponents.min())
+    bins = exponents - first
+    high_sums = np.bincount(bins, weights=high)
+    low_sums = np.bincount(bins, weights=low)
+    units = 0
+    for index in np.flatnonzero((high_sums != 0) | (low_sums != 0)).tolist():
+        mantissa_sum = (int(high_sums[index]) << _LOW_BITS) + int(low_sums[index])
+        units += mantissa_sum << (first + index - _MANTISSA_BITS - _UNIT_EXPONENT)
+    return units
+
+
+def decibels(*, signal: ExactSum, noise: ExactSum) -> float | None:
+    """10 log10(signal / noise). None without noise or without signal: a ratio with zero has no decibels."""
+    if signal.units <= 0 or noise.units <= 0:
+        return None
+    return 10 * (math.log10(signal.units) - math.log10(noise.units))  # of ints of any size: a huge ratio cannot overflow
+
+
+def cosine(*, product: ExactSum, left_square: ExactSum, right_square: ExactSum) -> float | None:
+    """The cosine of two vectors from their sums of products, in [-1, 1]. None if one is zero: it has no direction."""
+    norms = left_square.units * right_square.units
+    if norms == 0:
+        return None
+    # One rounded ratio of integers, so that equal sides give exactly 1. Sums of rounded row sums may pass 1 by a hair.
+    size = min(1.0, math.sqrt(product.units**2 / norms))
+    return -size if product.units < 0 else size
+
+
+def row_sums(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Sums each row of a (rows, columns) float64 matrix: (rows,) float64. OVERWRITES `matrix`.
+
+    The second half of the row is added to the first until one column is left. That is plain element-wise addition, which IEEE 754
+    defines to the last bit, in an order set by the number of columns; `np.sum` promises neither. The error grows with
+    log2(columns), as in pairwise summation.
+    """
+    rows, columns = matrix.shape
+    if columns == 0:
+        return np.zeros(rows)
+    while columns > 1:
+        half = math.ceil(columns / 2)
+        matrix[:, : columns - half] += matrix[:, half:columns]
+        columns = half
+    return matrix[:, 0].copy()
+
+
+def relative(max_abs: float, max_abs_reference: float | None) -> float | None:
+    """The largest error against the largest reference, so that elements near zero do not decide. 0/0 is 0; x/0 is None."""
+    if max_abs == 0:
+        return 0.0
+    return finite_or_none(max_abs / max_abs_reference) if max_abs_reference else None
+
+
+def share(part: int, whole: int) -> float | None:
+    """part / whole, None of nothing."""
+    return part / whole if whole else None
+
+
+def finite_or_none(number: float) -> float | None:
+    """`number`, or None if JSON has no word for it."""
+    return number if math.isfinite(number) else None
+
+
+def extremes_of(numbers: npt.NDArray[Any], is_included: npt.NDArray[np.bool_]) -> Extremes | None:
+    """The smallest and the largest of the included numbers: ints of integers, else floats. None of nothing."""
+    included = numbers if is_included.all() else numbers[is_included]
+    if included.size == 0:
+        return None
+    low, high = included.min().item(), included.max().item()
+    return (low, high) if isinstance(low, int) else (low + 0.0, high + 0.0)  # whether -0.0 or 0.0 would depend on the order
+
+
+def merge_extremes(one: Extremes | None, other: Extremes | None) -> Extremes | None:
+    """The extremes of both together."""
+    return (min(one[0], other[0]), max(one[1], other[1])) if one and other else one or other
+
+
+def as_matrix(array: npt.NDArray[Any], *, is_integer: bool) -> npt.NDArray[Any]:
+    """(examples, elements of one), C-contiguous: int64 or uint64 of integers, else float64; a complex element becomes two."""
+    flat = np.ascontiguousarray(array).reshape(len(array), math.prod(array.shape[1:]))
+    if is_integer:
+        return flat.astype(np.uint64 if array.dtype == np.uint64 else np.int64, copy=False)
+    return flat.astype(np.complex128).view(np.float64) if array.dtype.kind == "c" else flat.astype(np.float64, copy=False)
+
+
+def same(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Element by element: equal, where NaN equals NaN."""
+    return np.equal(left, right) | (np.isnan(left) & np.isnan(right))
+
+
+def count_winners(
+    left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], broken: npt.NDArray[np.bool_], *, classes: int
+) -> tuple[int, int]:
+    """How many groups of `classes` neighbours there are, and in how many both sides have their maximum at one place.
+
+    A group with a `broken` element disagrees, and so does one with NaN unless all of it is the same on both sides.
+    """
+    left, right = left.reshape(-1, classes), right.reshape(-1, classes)
+    winners = left.argmax(axis=1)
+    agreeing = (winners == right.argmax(axis=1)) & ~broken.reshape(-1, classes).any(axis=1)
+    has_nan = np.isnan(left[np.arange(len(left)), winners])  # NaN wins every argmax
+    agreeing[has_nan] = same(left[has_nan], right[has_nan]).all(axis=1)
+    return len(left), int(np.count_nonzero(agreeing))
+
+
+def integer_distances(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """|left - right| of int64 or uint64 arrays as float64, rounded once: no overflow, and never zero where the two differ."""
+    if left.dtype != right.dtype:
+        objects: npt.NDArray[Any] = np.abs(left.astype(object) - right.astype(object))  # Python ints: rare, slow and right
+        return objects.astype(np.float64)
+    # Seen as uint64, the larger minus the smaller wraps to the true distance, which always fits.
+    distances: npt.NDArray[np.uint64] = np.maximum(left, right).view(np.uint64) - np.minimum(left, right).view(np.uint64)
+    return distances.astype(np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class DistanceHistogram:
+    """Counts of distances (float64, not negative, not NaN) in logarithmic buckets, less than 1 % wide.
+
+    Not KLL or t-digest: those are smaller, but what they answer depends on the order of merges or on a random generator. Fixed
+    buckets are integers that add up, the same in any order. Some 128 buckets for every factor of two that occurs are enough.
+
+    Attributes:
+      counts: bucket -> count. Bucket 0 is zero (and what lies below 2**-1029).
+    """
+
+    counts: Mapping[int, int] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, distances: npt.NDArray[np.float64]) -> DistanceHistogram:
+        """Counts `distances`: any shape, C-contiguous."""
+        buckets = distances.reshape(-1).view(np.int64) >> _BUCKET_SHIFT
+        # np.bincount pays for the range. Below the 32 binades under the largest distance there is nothing but zeros, as a rule.
+        base = max(0, int(buckets.max(initial=0)) - _BINCOUNT_BUCKETS)
+        counts = np.bincount(np.maximum(buckets - base, 0), minlength=1)
+        counts[0] = 0  # all at `base` and below
+        high = np.flatnonzero(counts != 0)
+        low, low_counts = np.unique(buckets[buckets <= base], return_counts=True)
+        found = zip((low.tolist(), (high + base).tolist()), (low_counts.tolist(), counts[high].tolist()), strict=True)
+        return cls({bucket: count for some in found for bucket, count in zip(*some, strict=True)})
+
+    def __add__(self, other: DistanceHistogram) -> DistanceHistogram:
+        counts = dict(self.counts)
+        for bucket, count in other.counts.items():
+            counts[bucket] = counts.get(bucket, 0) + count
+        return DistanceHistogram(counts)
+
+    def percentile(self, percent: int) -> float | None:
+        """Upper edge of the bucket that holds the percentile: never too low, less than 1 % too high. None of nothing."""
+        needed = -(-sum(self.counts.values()) * percent // 100)  # in integers: 0.99 * n would round
+        for bucket in sorted(self.counts):
+            needed -= self.counts[bucket]
+            if needed <= 0:
+                edge = min(bucket + 1, _INFINITE_BUCKET) if bucket else 0
+                return float(np.int64(edge << _BUCKET_SHIFT).view(np.float64))
+        return None
+
+    def to_json(self) -> list[list[int]]:
+        """`[[bucket, count], ...]` in the order of buckets."""
+        return sorted([bucket, count] for bucket, count in self.counts.items())
+
+    @classmethod
+    def from_json(cls, encoded: Sequence[Sequence[int]]) -> DistanceHistogram:
+        """What `to_json` wrote."""
+        return cls({bucket: count for bucket, count in encoded})

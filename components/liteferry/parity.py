@@ -1,0 +1,297 @@
+"""How far a candidate's output lies from the reference's: statistics that merge to the same bits in any order.
+
+Counts are integers, sums are reduced per example and then added exactly (`exact_sum`), extremes are extremes, percentiles come
+from fixed buckets; ratios and roots are taken once, in `OutputStats.report`. What is measured is never repaired: elements that
+are not finite are counted, and only elements finite on both sides enter differences. Text is compared for equality only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from liteferry import exact_sum
+from liteferry.exact_sum import DistanceHistogram, ExactSum, Extremes, finite_or_none, share
+
+WORST_EXAMPLES = 5
+_ZERO = ExactSum()
+_NO_DISTANCES = DistanceHistogram()
+# Keeps the float64 temporaries of one step in the cache (8 arrays of 0.5 MB), whatever the batch.
+_BLOCK_ELEMENTS = 1 << 16
+_COUNTS: tuple[str, ...] = ("example_count", "element_count", "compared_count", "mismatch_count", "overflowing_rows")
+_COUNTS += ("nonfinite_reference", "nonfinite_candidate", "nonfinite_mismatch", "argmax_positions", "argmax_agreeing")
+_SUMS = ("error_sum", "squared_error_sum", "squared_reference_sum", "squared_candidate_sum", "product_sum")
+_SUM_METRICS = ("mean_abs", "rmse", "sqnr_db", "cosine")
+
+
+class Kind(str, enum.Enum):
+    """What an output holds, which decides the metrics that mean something for it."""
+
+    FLOAT = "float"
+    INTEGER = "integer"  # bool, too
+    TEXT = "text"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorstExample:
+    """One example far from the reference. `is_broken`: a non-finite mismatch or unequal text, which no distance measures."""
+
+    id: str
+    row: int
+    max_abs: float
+    is_broken: bool
+
+    def order(self) -> tuple[bool, float, int, str]:
+        """Sorts the worst first; ties go to the lower row of the whole sample set."""
+        return (not self.is_broken, -self.max_abs, self.row, self.id)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutputStats:
+    """Mergeable statistics of one output, reference against candidate. Build with `compare`, read with `report`."""
+
+    kind: Kind | None = None  # None as long as nothing was seen
+    rank: int | None = None
+    example_count: int = 0
+    element_count: int = 0
+    compared_count: int = 0  # elements that are finite on both sides; all elements of text
+    mismatch_count: int = 0  # elements not equal; the same NaN or infinity on both sides is equal
+    nonfinite_reference: int = 0
+    nonfinite_candidate: int = 0
+    nonfinite_mismatch: int = 0
+    argmax_positions: int = 0
+    argmax_agreeing: int = 0
+    overflowing_rows: int = 0  # rows whose sums leave float64; one makes every metric that needs a sum undefined
+    error_sum: ExactSum = _ZERO
+    squared_error_sum: ExactSum = _ZERO
+    squared_reference_sum: ExactSum = _ZERO
+    squared_candidate_sum: ExactSum = _ZERO
+    product_sum: ExactSum = _ZERO
+    max_abs: float = 0.0
+    reference_range: Extremes | None = None  # smallest and largest finite element, exact ints for integers
+    candidate_range: Extremes | None = None
+    histogram: DistanceHistogram = _NO_DISTANCES
+    worst: tuple[WorstExample, ...] = ()
+
+    @classmethod
+    def empty(cls) -> OutputStats:
+        """Nothing seen: merging with it changes nothing."""
+        return cls()
+
+    @classmethod
+    def compare(
+        cls, *, reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str], first_row: int
+    ) -> OutputStats:
+        """Compares one batch.
+
+        Args:
+          reference, candidate: (examples, ...) arrays of one shape; both floating point (float16 and bfloat16 are widened to
+            float64, a complex number counts as two elements), both integer or bool (compared exactly), or both text.
+          ids: one name per example, for `worst_examples`.
+          first_row: index of the batch's first example in the whole sample set; breaks ties between examples.
+        Raises:
+          ValueError: shapes, kinds of dtype or the number of ids differ.
+        """
+        reference, candidate = np.asarray(reference), np.asarray(candidate)
+        compare_block = _compare_text if _check_comparable(reference, candidate, ids) is Kind.TEXT else _compare_numbers
+        step = max(1, _BLOCK_ELEMENTS // max(1, math.prod(reference.shape[1:])))
+        stats = cls.empty()
+        for start in range(0, max(1, len(reference)), step):
+            rows = slice(start, start + step)
+            stats = stats.merge(compare_block(reference[rows], candidate[rows], ids[rows], first_row + start))
+        return stats
+
+    def merge(self, other: OutputStats) -> OutputStats:
+        """The statistics of both together. Raises ValueError if they are of outputs of different kind or rank."""
+        if self.kind is None or other.kind is None:
+            return other if self.kind is None else self
+        if (self.kind, self.rank) != (other.kind, other.rank):
+            raise ValueError(
+                f"cannot merge statistics of a rank {self.rank} {self.kind.value} output with those of a rank {other.rank} "
+                f"{other.kind.value} output; merge statistics of one output only"
+            )
+        return OutputStats(
+            kind=self.kind,
+            rank=self.rank,
+            **{name: getattr(self, name) + getattr(other, name) for name in (*_COUNTS, *_SUMS)},
+            max_abs=max(self.max_abs, other.max_abs),
+            reference_range=exact_sum.merge_extremes(self.reference_range, other.reference_range),
+            candidate_range=exact_sum.merge_extremes(self.candidate_range, other.candidate_range),
+            histogram=self.histogram + other.histogram,
+            worst=tuple(sorted((*self.worst, *other.worst), key=WorstExample.order)[:WORST_EXAMPLES]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` turns into equal statistics. Floats are exact: finite ones by `repr`, max_abs in hex."""
+        return {
+            "kind": self.kind and self.kind.value,
+            "rank": self.rank,
+            **{name: getattr(self, name) for name in _COUNTS},
+            **{name: getattr(self, name).to_json() for name in _SUMS},
+            "max_abs": self.max_abs.hex(),  # may be infinite, which JSON cannot say
+            "reference_range": self.reference_range and list(self.reference_range),
+            "candidate_range": self.candidate_range and list(self.candidate_range),
+            "histogram": self.histogram.to_json(),
+            "worst": [{**dataclasses.asdict(example), "max_abs": example.max_abs.hex()} for example in self.worst],
+        }
+
+    @classmethod
+    def from_json(cls, encoded: Mapping[str, Any]) -> OutputStats:
+        """What `to_json` wrote."""
+        fields: dict[str, Any] = {name: ExactSum.from_json(item) if name in _SUMS else item for name, item in encoded.items()}
+        fields |= {name: tuple(encoded[name]) for name in ("reference_range", "candidate_range") if encoded[name]}
+        fields["kind"] = Kind(encoded["kind"]) if encoded["kind"] else None
+        fields["max_abs"] = float.fromhex(encoded["max_abs"])
+        fields["histogram"] = DistanceHistogram.from_json(encoded["histogram"])
+        fields["worst"] = tuple(WorstExample(**{**row, "max_abs": float.fromhex(row["max_abs"])}) for row in encoded["worst"])
+        return cls(**fields)
+
+    def worst_examples(self) -> list[dict[str, Any]]:
+        """At most five `{id, row, max_abs}`, worst first; examples that agree exactly are left out.
+
+        Examples with a non-finite mismatch or unequal text come first. `max_abs` is null where no finite number says it.
+        """
+        is_text = self.kind is Kind.TEXT
+        return [{"id": w.id, "row": w.row, "max_abs": None if is_text else finite_or_none(w.max_abs)} for w in self.worst]
+
+    def report(self) -> dict[str, Any]:
+        """The finished metrics, JSON-ready: never NaN or infinite, null where a metric is not defined. See docs/gates.md."""
+        has_distance = self.kind is not Kind.TEXT and self.compared_count > 0
+        max_abs_reference = float(max(map(abs, self.reference_range))) if self.reference_range else None
+        return {
+            "example_count": self.example_count,
+            "element_count": self.element_count,
+            "mismatch_count": self.mismatch_count,
+            "exact_agreement": share(self.element_count - self.mismatch_count, self.element_count),
+            "max_abs": finite_or_none(self.max_abs) if has_distance else None,
+            "max_rel": exact_sum.relative(self.max_abs, max_abs_reference) if has_distance else None,
+            "max_abs_reference": max_abs_reference,
+            **(self._sum_metrics() if has_distance and not self.overflowing_rows else dict.fromkeys(_SUM_METRICS)),
+            "p50_abs": self._percentile(50),
+            "p99_abs": self._percentile(99),
+            "argmax_agreement": share(self.argmax_agreeing, self.argmax_positions),
+            "nonfinite_reference": self.nonfinite_reference,
+            "nonfinite_candidate": self.nonfinite_candidate,
+            "nonfinite_mismatch": self.nonfinite_mismatch,
+            "constant_reference": self._is_constant(self.reference_range),
+            "constant_candidate": self._is_constant(self.candidate_range),
+        }
+
+    def _sum_metrics(self) -> dict[str, float | None]:
+        signal, noise = self.squared_reference_sum, self.squared_error_sum
+        values = (
+            self.error_sum.mean(self.compared_count),
+            math.sqrt(noise.mean(self.compared_count)),
+            exact_sum.decibels(signal=signal, noise=noise),
+            exact_sum.cosine(product=self.product_sum, left_square=signal, right_square=self.squared_candidate_sum),
+        )
+        return dict(zip(_SUM_METRICS, values, strict=True))
+
+    def _percentile(self, percent: int) -> float | None:
+        edge = self.histogram.percentile(percent)
+        return None if edge is None else finite_or_none(min(edge, self.max_abs))
+
+    def _is_constant(self, extremes: Extremes | None) -> bool:
+        return self.example_count >= 2 and extremes is not None and extremes[0] == extremes[1]
+
+
+def _kind_of(dtype: np.dtype[Any]) -> Kind | None:
+    if dtype.kind in "biu" or dtype.name in ("int2", "uint2", "int4", "uint4"):
+        return Kind.INTEGER
+    if dtype.kind in "fc" or dtype.name.startswith(("bfloat16", "float")):  # ml_dtypes registers these as kind "V"
+        return Kind.FLOAT
+    return Kind.TEXT if dtype.kind in "USOT" else None
+
+
+def _check_comparable(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str]) -> Kind:
+    if reference.shape != candidate.shape or reference.ndim == 0:
+        raise ValueError(
+            f"the reference has shape {reference.shape}, the candidate {candidate.shape}; they need one shape, examples first"
+        )
+    if len(ids) != len(reference):
+        raise ValueError(f"{len(ids)} ids for {len(reference)} examples; give one id per example")
+    kind = _kind_of(reference.dtype)
+    if kind is None or kind is not _kind_of(candidate.dtype) or (reference.dtype.kind == "c") != (candidate.dtype.kind == "c"):
+        raise ValueError(
+            f"the reference has dtype {reference.dtype}, the candidate {candidate.dtype}; they need to be both floating point, "
+            f"both complex, both integer or bool, or both text"
+        )
+    return kind
+
+
+def _compare_text(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str], first_row: int) -> OutputStats:
+    def as_bytes(element: object) -> object:  # TensorFlow hands out bytes where NumPy may hold str: the same text
+        return element.encode() if isinstance(element, str) else element
+
+    pairs = zip(reference.reshape(-1).tolist(), candidate.reshape(-1).tolist(), strict=True)
+    unequal = np.array([as_bytes(left) != as_bytes(right) for left, right in pairs], dtype=bool).reshape(reference.shape)
+    is_broken = np.asarray(unequal.any(axis=tuple(range(1, reference.ndim))))
+    return OutputStats(
+        kind=Kind.TEXT,
+        rank=reference.ndim,
+        example_count=len(reference),
+        element_count=reference.size,
+        compared_count=reference.size,
+        mismatch_count=int(np.count_nonzero(unequal)),
+        worst=_worst_rows(np.zeros(len(reference)), is_broken, ids, first_row),
+    )
+
+
+def _compare_numbers(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str], first_row: int) -> OutputStats:
+    kind = _kind_of(reference.dtype)
+    left_numbers, right_numbers = (exact_sum.as_matrix(side, is_integer=kind is Kind.INTEGER) for side in (reference, candidate))
+    left, right = left_numbers.astype(np.float64, copy=False), right_numbers.astype(np.float64, copy=False)
+    left_finite, right_finite = np.isfinite(left), np.isfinite(right)
+    broken = excluded = ~(left_finite & right_finite)
+    excluded_count = int(np.count_nonzero(excluded))
+    if excluded_count:
+        broken = excluded & ~exact_sum.same(left, right)
+    has_classes = kind is Kind.FLOAT and reference.dtype.kind != "c" and reference.ndim >= 2 and reference.shape[-1] >= 2
+    classes = reference.shape[-1] if has_classes else 0
+    argmax_positions, argmax_agreeing = exact_sum.count_winners(left, right, broken, classes=classes) if classes else (0, 0)
+    if excluded_count:  # counted; as zeros on both sides they add nothing to any sum
+        left, right = np.where(excluded, 0.0, left), np.where(excluded, 0.0, right)
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_integer = kind is Kind.INTEGER
+        distances = exact_sum.integer_distances(left_numbers, right_numbers) if is_integer else np.abs(left - right)
+        terms = (distances.copy(), distances**2, left**2, right**2, left * right)
+        sums = np.stack([exact_sum.row_sums(matrix) for matrix in terms])
+    is_summable = np.isfinite(sums).all(axis=0)
+    nonfinite_mismatch = int(np.count_nonzero(broken))
+    return OutputStats(
+        kind=kind,
+        rank=reference.ndim,
+        example_count=len(left),
+        element_count=left.size,
+        compared_count=left.size - excluded_count,
+        mismatch_count=int(np.count_nonzero(distances)) + nonfinite_mismatch,
+        nonfinite_reference=left.size - int(np.count_nonzero(left_finite)),
+        nonfinite_candidate=left.size - int(np.count_nonzero(right_finite)),
+        nonfinite_mismatch=nonfinite_mismatch,
+        argmax_positions=argmax_positions,
+        argmax_agreeing=argmax_agreeing,
+        overflowing_rows=int(np.count_nonzero(~is_summable)),
+        **{name: ExactSum.of(row_values[is_summable]) for name, row_values in zip(_SUMS, sums, strict=True)},
+        max_abs=float(distances.max(initial=0.0)),
+        reference_range=exact_sum.extremes_of(left_numbers, left_finite),
+        candidate_range=exact_sum.extremes_of(right_numbers, right_finite),
+        histogram=DistanceHistogram.of(distances[~excluded] if excluded_count else distances),
+        worst=_worst_rows(distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, first_row),
+    )
+
+
+def _worst_rows(
+    max_abs: npt.NDArray[np.float64], is_broken: npt.NDArray[np.bool_], ids: Sequence[str], first_row: int
+) -> tuple[WorstExample, ...]:
+    order = np.lexsort((-max_abs, ~is_broken))[:WORST_EXAMPLES].tolist()  # stable: ties stay in row order
+    return tuple(
+        WorstExample(id=str(ids[row]), row=first_row + row, max_abs=float(max_abs[row]), is_broken=bool(is_broken[row]))
+        for row in order
+        if is_broken[row] or max_abs[row] > 0
+    )
