@@ -1,0 +1,111 @@
+"""What can go wrong, as types and as stable reason codes.
+
+    LiteFerryError
+    |- JobError          the job file or the flags are wrong; nothing was run       (exit status 2)
+    |- SamplesError      sample data that cannot serve a model
+    |- ModelError        anything that ends one model's work; carries a `Reason`
+    `- StorageError      a path that cannot be read or written
+
+A `Reason` is data: it crosses process boundaries and ends in `report.json`. Codes are stable; docs/reason_codes.md lists
+each with its cause and its fix.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+
+
+class ReasonCode(str, enum.Enum):
+    """Why a model or a variant is not blessed. Values never change once released."""
+
+    LOAD_CORRUPT = "LOAD_CORRUPT"
+    LOAD_UNSAFE = "LOAD_UNSAFE"
+    LOAD_UNKNOWN_OBJECT = "LOAD_UNKNOWN_OBJECT"
+    LOAD_NEEDS_BUILDER = "LOAD_NEEDS_BUILDER"
+    LOAD_UNSUPPORTED = "LOAD_UNSUPPORTED"
+    LOAD_FAILED = "LOAD_FAILED"
+    EXPORT_FAILED = "EXPORT_FAILED"
+    EXPORT_NONDETERMINISTIC = "EXPORT_NONDETERMINISTIC"
+    EXPORT_MISMATCH = "EXPORT_MISMATCH"
+    CONVERT_UNSUPPORTED_OP = "CONVERT_UNSUPPORTED_OP"
+    CONVERT_FAILED = "CONVERT_FAILED"
+    NEEDS_FLEX = "NEEDS_FLEX"
+    SAMPLES_MISSING = "SAMPLES_MISSING"
+    SAMPLES_MISMATCH = "SAMPLES_MISMATCH"
+    SAMPLES_EMPTY = "SAMPLES_EMPTY"
+    PARITY_OUT_OF_TOLERANCE = "PARITY_OUT_OF_TOLERANCE"
+    PARITY_NONFINITE = "PARITY_NONFINITE"
+    METRIC_DROP = "METRIC_DROP"
+    CRASHED = "CRASHED"
+    TIMEOUT = "TIMEOUT"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    STORAGE_FAILED = "STORAGE_FAILED"
+    INTERNAL = "INTERNAL"
+
+
+class Stage(str, enum.Enum):
+    """Where in a model's way something was seen."""
+
+    DISCOVER = "discover"
+    LOAD = "load"
+    EXPORT = "export"
+    CONVERT = "convert"
+    SAMPLES = "samples"
+    REFERENCE = "reference"
+    EVALUATE = "evaluate"
+    JUDGE = "judge"
+    PUBLISH = "publish"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reason:
+    """Why something is not blessed: a stable code, the stage that saw it, and a sentence for a person."""
+
+    code: ReasonCode
+    stage: Stage
+    message: str
+
+
+class LiteFerryError(Exception):
+    """Base of every error that LiteFerry raises on purpose."""
+
+
+class JobError(LiteFerryError):
+    """The job file or the flags cannot be used. `problems` holds every one found, each a sentence that starts with its key."""
+
+    def __init__(self, problems: Sequence[str], *, source: str = "job") -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        count = len(self.problems)
+        heading = f"{source}: {count} problem{'s' if count != 1 else ''}"
+        super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
+
+
+class StorageError(LiteFerryError):
+    """A path that cannot be read, written or published."""
+
+
+class ModelError(LiteFerryError):
+    """Ends the work on one model and becomes its report. Never ends a run."""
+
+    def __init__(self, code: ReasonCode, stage: Stage, message: str) -> None:
+        self.reason = Reason(code=code, stage=stage, message=message)
+        super().__init__(f"{code.value} while in {stage.value}: {message}")
+
+
+class SamplesError(ModelError):
+    """Sample data that cannot serve a model: missing, empty, unreadable, or of another shape or dtype than its signature."""
+
+    def __init__(self, code: ReasonCode, message: str) -> None:
+        super().__init__(code, Stage.SAMPLES, message)
+
+
+def reason_for(error: BaseException, stage: Stage) -> Reason:
+    """Any exception as a Reason: its own if it has one, STORAGE_FAILED for storage, else INTERNAL with its type and words."""
+    if isinstance(error, ModelError):
+        return error.reason
+    if isinstance(error, StorageError | OSError):
+        return Reason(code=ReasonCode.STORAGE_FAILED, stage=stage, message=str(error))
+    return Reason(code=ReasonCode.INTERNAL, stage=stage, message=f"{type(error).__name__}: {error}; this is LiteFerry's mistake, please report it")

@@ -1,0 +1,133 @@
+"""Frozen records that travel between the stages. Small, keyword-only, JSON-friendly: paths and numbers, never model bytes.
+
+Shapes use None for a dimension that is free. dtypes are NumPy names ("float32", "int64", "string" for text and bytes).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from liteferry.errors import Reason
+
+
+class Status(str, enum.Enum):
+    """A verdict. `failed`: no artifact; `not_blessed`: an artifact whose gates were not met; `unverifiable`: cannot run here."""
+
+    BLESSED = "blessed"
+    NOT_BLESSED = "not_blessed"
+    UNVERIFIABLE = "unverifiable"
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One named input or output of a signature; `shape` includes the batch dimension, None where it is free."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Signature:
+    """The names, shapes and dtypes a model is called with, and those it answers with, in the model's own order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.inputs)
+
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.outputs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CustomObject:
+    """One of the user's classes or functions that a checkpoint was loaded with, and where exactly it came from."""
+
+    name: str
+    module: str
+    source_digest: str | None
+    package_version: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TensorContract:
+    """One input or output of a .tflite file as an app sees it. `position` is its place in the file, which is not the model's order.
+
+    `scale` and `zero_point` are per-tensor quantisation parameters, None for float tensors.
+    """
+
+    name: str
+    position: int
+    tensor_index: int
+    tensor_name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What an app that loads a .tflite file may rely on."""
+
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One way of lowering a model to LiteRT that was tried; `error` is None for the one that worked."""
+
+    lowering: str
+    error: Reason | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SavedModelFacts:
+    """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes."""
+
+    path: str
+    bytes: int
+    signature: Signature
+    oracle: str
+    deterministic: bool | None
+    custom_objects: tuple[CustomObject, ...]
+    renamed_inputs: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VariantFacts:
+    """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any batch size."""
+
+    variant: str
+    attempts: tuple[Attempt, ...]
+    path: str | None = None
+    bytes: int | None = None
+    batch: int | None = None
+    ops: dict[str, int] | None = None
+    contract: Contract | None = None
+    reason: Reason | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportedModel:
+    """What came of loading, exporting and converting one checkpoint. `reason` is set when that ended early; what was written before stands.
+
+    `referenced` says whether the checkpoint's own outputs for the only sample shard are already on disk.
+    """
+
+    kind: str | None = None
+    keras_version: str | None = None
+    architecture_digest: str | None = None
+    saved_model: SavedModelFacts | None = None
+    variants: dict[str, VariantFacts] = dataclasses.field(default_factory=dict)
+    samples_problem: Reason | None = None
+    referenced: bool = False
+    reason: Reason | None = None
+    timings_s: dict[str, float] = dataclasses.field(default_factory=dict)
+    peak_memory_bytes: int = 0
