@@ -1,0 +1,63 @@
+"""A pool that keeps every core busy with sandboxed work: threads that each wait for one child process."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class WorkPool:
+    """Runs functions on `width` threads, the most urgent first.
+
+    Unlike concurrent.futures' own pool it has priorities: a model that is half done goes before one that is not begun, and big ones go before
+    small ones, so that reports come early and no core idles at the end.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self._queue: queue.PriorityQueue[tuple[tuple[float, ...], int, Callable[[], None]]] = queue.PriorityQueue()
+        self._order = itertools.count()
+        for number in range(width):
+            threading.Thread(target=self._work, name=f"liteferry-worker-{number}", daemon=True).start()
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, priority: tuple[float, ...] = (), **keywords: Any) -> concurrent.futures.Future[Any]:
+        """Queues a call; lower priority tuples run first, equal ones in order of submission."""
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(*arguments, **keywords))
+            except BaseException as error:  # noqa: BLE001  # it is re-raised where the result is asked for
+                future.set_exception(error)
+
+        self._queue.put((priority, next(self._order), call))
+        return future
+
+    def _work(self) -> None:
+        while True:
+            _, _, call = self._queue.get()
+            call()
+
+
+_pools: dict[int, WorkPool] = {}
+_lock = threading.Lock()
+
+
+def shared_pool(width: int) -> WorkPool:
+    """The pool of this process; every stage of a pipeline uses the same one, so that together they never run more than `width` children."""
+    with _lock:
+        if width not in _pools:
+            _pools[width] = WorkPool(width)
+        return _pools[width]
+
+
+def available_cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
