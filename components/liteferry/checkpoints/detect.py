@@ -1,0 +1,141 @@
+"""What a path is, read off its bytes and configs. Builds nothing, runs nothing, imports no TensorFlow.
+
+Source of the layouts: `keras/src/saving/saving_lib.py` (.keras, .weights.h5), `tf_keras/src/saving/legacy/hdf5_format.py` (legacy H5),
+TensorFlow's SavedModel directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import os
+import zipfile
+from typing import Any
+
+from liteferry.errors import ModelError, ReasonCode, Stage
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_ZIP_MAGIC = b"PK"
+# A config is text; the largest published ones are a few megabytes. Anything beyond is refused before it is read into memory.
+_MAX_CONFIG_BYTES = 256 * 2**20
+
+
+class Kind(str, enum.Enum):
+    """The kinds of checkpoint LiteFerry reads."""
+
+    KERAS = "keras"  # a .keras archive, of Keras 3 or of Keras 2.12 to 2.15
+    H5_MODEL = "h5_model"  # legacy HDF5 with architecture and weights
+    H5_WEIGHTS = "h5_weights"  # HDF5 with weights only; needs a builder
+    SAVED_MODEL_KERAS = "saved_model_keras"  # a SavedModel directory that carries Keras metadata
+    SAVED_MODEL = "saved_model"  # any other SavedModel directory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointFacts:
+    """What the files say of themselves. `config` is the architecture as parsed JSON, None where the kind holds none.
+
+    `weights_layout` tells the two HDF5 dialects apart ("legacy" or "keras_v3"); it is None for other kinds.
+    """
+
+    kind: Kind
+    keras_version: str | None = None
+    config: dict[str, Any] | None = None
+    weights_layout: str | None = None
+
+    def written_before_keras_3(self) -> bool:
+        """Whether Keras 2's functions are the right ones. A weights-only file of the new layout does not say: its builder decides."""
+        if self.keras_version is not None:
+            return int(self.keras_version.split(".")[0]) < 3
+        return self.kind in (Kind.H5_MODEL, Kind.SAVED_MODEL_KERAS) or self.weights_layout == "legacy"
+
+
+def detect(path: str) -> Kind | None:
+    """The kind of checkpoint at a local path by its first bytes, or None when it is none. H5 files count as H5_MODEL until examined."""
+    if os.path.isdir(path):
+        if not os.path.isfile(os.path.join(path, "saved_model.pb")):
+            return None
+        has_metadata = os.path.isfile(os.path.join(path, "keras_metadata.pb"))
+        return Kind.SAVED_MODEL_KERAS if has_metadata else Kind.SAVED_MODEL
+    with open(path, "rb") as file:
+        magic = file.read(8)
+    if magic == _HDF5_MAGIC:
+        return Kind.H5_MODEL
+    if magic.startswith(_ZIP_MAGIC) or path.endswith(".keras"):
+        return Kind.KERAS
+    if path.endswith((".h5", ".hdf5")):
+        return Kind.H5_MODEL
+    return None
+
+
+def examine(path: str) -> CheckpointFacts:
+    """Reads what the files say of themselves.
+
+    Raises:
+      ModelError: LOAD_CORRUPT for a broken file, LOAD_UNSUPPORTED for something that is no checkpoint.
+    """
+    kind = detect(path)
+    if kind is None:
+        what = "a directory without saved_model.pb" if os.path.isdir(path) else "neither a zip archive nor HDF5"
+        raise ModelError(
+            ReasonCode.LOAD_UNSUPPORTED,
+            Stage.LOAD,
+            f"{path} is no checkpoint that LiteFerry reads: it is {what}. Readable are .keras, .h5, .weights.h5 and SavedModel directories; "
+            "narrow the pattern under models[].checkpoints if this file should not be there",
+        )
+    if kind is Kind.KERAS:
+        return _examine_archive(path)
+    if kind is Kind.H5_MODEL:
+        return _examine_h5(path)
+    return CheckpointFacts(kind=kind)
+
+
+def _corrupt(path: str, what: str) -> ModelError:
+    size = os.path.getsize(path)
+    return ModelError(ReasonCode.LOAD_CORRUPT, Stage.LOAD, f"{path} ({size:,} bytes): {what}; copy or save the checkpoint again")
+
+
+def _examine_archive(path: str) -> CheckpointFacts:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in ("config.json", "metadata.json"):
+                if archive.getinfo(name).file_size > _MAX_CONFIG_BYTES:
+                    raise _corrupt(path, f"its {name} claims {archive.getinfo(name).file_size:,} bytes")
+            config = json.loads(archive.read("config.json"))
+            metadata = json.loads(archive.read("metadata.json"))
+            damaged = archive.testzip()
+    except KeyError as error:
+        raise _corrupt(path, f"a zip archive, but no Keras one: {error.args[0]}") from error
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        raise _corrupt(path, f"not a whole .keras archive ({error})") from error
+    if damaged is not None:
+        raise _corrupt(path, f"its member {damaged} fails its checksum")
+    if not isinstance(config, dict) or not isinstance(metadata, dict):
+        raise _corrupt(path, "its config.json or metadata.json is not a JSON object")
+    return CheckpointFacts(kind=Kind.KERAS, keras_version=metadata.get("keras_version"), config=config)
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _examine_h5(path: str) -> CheckpointFacts:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            config_text = _text(file.attrs.get("model_config"))
+            version = _text(file.attrs.get("keras_version"))
+            if version is None and "model_weights" in file:
+                version = _text(file["model_weights"].attrs.get("keras_version"))
+            layout = "legacy" if "layer_names" in file.attrs or "model_weights" in file else "keras_v3"
+            config = json.loads(config_text) if config_text is not None else None
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise _corrupt(path, f"not a whole HDF5 file ({error})") from error
+    if config is None:
+        return CheckpointFacts(kind=Kind.H5_WEIGHTS, keras_version=version, weights_layout=layout)
+    if not isinstance(config, dict):
+        raise _corrupt(path, "its model_config is not a JSON object")
+    return CheckpointFacts(kind=Kind.H5_MODEL, keras_version=version, config=config)

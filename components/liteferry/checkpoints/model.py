@@ -1,0 +1,46 @@
+"""A loaded checkpoint, whatever loaded it: one call with named tensors that computes inference."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from liteferry.types import CustomObject, Signature, TensorSpec
+
+Tensors = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadSpec:
+    """What the job file says about loading: code the user trusts, and how to build a model for weights-only files."""
+
+    modules: tuple[str, ...] = ()
+    custom_objects: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    trust: tuple[str, ...] = ()
+    builder: str | None = None
+    builder_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A checkpoint ready to compute.
+
+    Attributes:
+      call: named TensorFlow tensors in, named tensors out, as the checkpoint computes at inference (`training=False`).
+      signature: the model's own input and output names; output shapes are known once it is traced, so `outputs` is empty here.
+      oracle: which library computes, with its version, for example "keras 3.15.1".
+      custom: classes and functions of the user's that were offered to the loader.
+      warnings: sentences for the report.
+      keep: what must stay alive while `call` is used, and what a SavedModel must track when the variables alone are not enough.
+    """
+
+    call: Callable[[Tensors], Tensors]
+    signature: Signature
+    oracle: str
+    keep: Any
+    custom: tuple[CustomObject, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def input_specs(self) -> tuple[TensorSpec, ...]:
+        return self.signature.inputs

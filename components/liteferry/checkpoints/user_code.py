@@ -1,0 +1,100 @@
+"""The code a user trusts: `modules`, `custom_objects` and `builder` of the job file, imported inside a sandbox only."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from liteferry.errors import ModelError, ReasonCode, Stage
+
+
+def import_module(name: str) -> ModuleType:
+    """Imports a module by dotted name, or a .py file by path; a file's folder goes on sys.path so that it finds its neighbours."""
+    try:
+        if not name.endswith(".py"):
+            return importlib.import_module(name)
+        folder, file_name = os.path.split(os.path.abspath(name))
+        module_name = file_name.removesuffix(".py")
+        if folder not in sys.path:
+            sys.path.append(folder)  # last: a user's file never shadows an installed package
+        spec = importlib.util.spec_from_file_location(module_name, name)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        spec.loader.exec_module(module)
+        return module
+    except Exception as error:
+        raise ModelError(
+            ReasonCode.LOAD_FAILED, Stage.LOAD, f"modules: {name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def resolve(reference: str, *, key: str) -> Any:
+    """The object that "module:name" stands for; `key` names the job file's key in errors."""
+    module_name, _, attribute = reference.partition(":")
+    module = sys.modules.get(module_name) or import_module(module_name)
+    if not hasattr(module, attribute):
+        names = ", ".join(sorted(defined_in(module))) or "nothing"
+        raise ModelError(
+            ReasonCode.LOAD_FAILED, Stage.LOAD, f"{key}: module {module_name!r} has no {attribute!r} (it defines: {names})"
+        )
+    return getattr(module, attribute)
+
+
+def defined_in(module: ModuleType) -> dict[str, Any]:
+    """The classes and functions a module defines itself. What it imports from elsewhere is not offered: it could be the other Keras's."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__
+    }
+
+
+def gather(modules: Sequence[str], custom_objects: Mapping[str, str]) -> dict[str, Any]:
+    """Imports the user's modules and returns every object they offer, by name; `custom_objects` of the job win."""
+    offered: dict[str, Any] = {}
+    for name in modules:
+        offered.update(defined_in(import_module(name)))
+    for name, reference in custom_objects.items():
+        offered[name] = resolve(reference, key=f"custom_objects.{name}")
+    return offered
+
+
+def source_digest(value: Any) -> str | None:
+    """sha256 of the file that defines a class or function, or None for built-in code."""
+    try:
+        path = inspect.getsourcefile(value)
+        if path is None:
+            return None
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except (TypeError, OSError):
+        return None
+
+
+def route_to_tf_keras(*, plain_keras: bool) -> None:
+    """Makes `tensorflow.keras` mean Keras 2 in this process, and with `plain_keras` also `import keras`.
+
+    Code that goes with a file written before Keras 3 expects Keras 2 behind these names; a class built on Keras 3's Layer could not be used
+    by the tf_keras loader at all. TensorFlow decides the same by TF_USE_LEGACY_KERAS, but only once, when it is imported.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    api = importlib.import_module("tf_keras.api._v2.keras")
+    for name in [name for name in sys.modules if name == "tensorflow.keras" or name.startswith("tensorflow.keras.")]:
+        del sys.modules[name]
+    sys.modules["tensorflow.keras"] = api
+    tf.keras = api
+    if plain_keras:
+        for name in [name for name in sys.modules if name == "keras" or name.startswith("keras.")]:
+            del sys.modules[name]
+        sys.modules["keras"] = tf_keras

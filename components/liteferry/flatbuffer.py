@@ -1,0 +1,147 @@
+"""Reading and completing a .tflite flatbuffer: signature names in, contract and operator counts out. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.types import Contract, TensorContract
+
+SIGNATURE_KEY = "serving_default"
+
+
+def _schema() -> Any:
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def add_signature(content: bytes, *, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> bytes:
+    """Puts a SignatureDef with the model's own names into a flatbuffer that came from a frozen graph.
+
+    Args:
+      content: the flatbuffer.
+      inputs: signature name -> tensor name of every graph input.
+      outputs: signature name -> tensor name of every graph output.
+
+    Raises:
+      ModelError: CONVERT_FAILED when a name does not lead to exactly one input or output. Never falls back to positions.
+    """
+    import flatbuffers
+
+    schema = _schema()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    subgraph = model.subgraphs[0]
+    signature = schema.SignatureDefT()
+    signature.signatureKey = SIGNATURE_KEY
+    signature.subgraphIndex = 0
+    signature.inputs = _tensor_maps(schema, subgraph, subgraph.inputs, inputs, "input")
+    signature.outputs = _tensor_maps(schema, subgraph, subgraph.outputs, outputs, "output")
+    model.signatureDefs = [signature]
+    builder = flatbuffers.Builder(len(content) + 4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _tensor_maps(schema: Any, subgraph: Any, indices: Sequence[int], names: Mapping[str, str], side: str) -> list[Any]:
+    by_name: dict[str, list[int]] = collections.defaultdict(list)
+    for index in indices:
+        by_name[_text(subgraph.tensors[index].name)].append(int(index))
+    maps = []
+    for name, tensor_name in names.items():
+        found = by_name.get(tensor_name, [])
+        if len(found) != 1:
+            there = ", ".join(sorted(by_name)) or "none"
+            raise ModelError(
+                ReasonCode.CONVERT_FAILED,
+                Stage.CONVERT,
+                f"{side} {name!r} should be tensor {tensor_name!r} of the flatbuffer, which has {len(found)} such {side}s ({side}s: {there}); "
+                "two names for one tensor cannot be told apart: give the model separate tensors",
+            )
+        entry = schema.TensorMapT()
+        entry.name = name
+        entry.tensorIndex = found[0]
+        maps.append(entry)
+    return maps
+
+
+def read_contract(content: bytes) -> Contract:
+    """Names, positions, dtypes, shapes and quantisation parameters of the first signature's inputs and outputs."""
+    schema = _schema()
+    model = schema.Model.GetRootAs(content, 0)
+    subgraph = model.Subgraphs(0)
+    signature = model.SignatureDefs(0)
+    input_positions = {int(subgraph.Inputs(i)): i for i in range(subgraph.InputsLength())}
+    output_positions = {int(subgraph.Outputs(i)): i for i in range(subgraph.OutputsLength())}
+    inputs = [signature.Inputs(i) for i in range(signature.InputsLength())]
+    outputs = [signature.Outputs(i) for i in range(signature.OutputsLength())]
+    return Contract(
+        inputs=tuple(_tensor_contract(subgraph, entry, input_positions) for entry in inputs),
+        outputs=tuple(_tensor_contract(subgraph, entry, output_positions) for entry in outputs),
+    )
+
+
+def _tensor_contract(subgraph: Any, entry: Any, positions: Mapping[int, int]) -> TensorContract:
+    index = int(entry.TensorIndex())
+    tensor = subgraph.Tensors(index)
+    shape = [int(tensor.Shape(i)) for i in range(tensor.ShapeLength())]
+    free = [int(tensor.ShapeSignature(i)) for i in range(tensor.ShapeSignatureLength())] or shape
+    quantization = tensor.Quantization()
+    scales = [float(quantization.Scale(i)) for i in range(quantization.ScaleLength())] if quantization else []
+    zero_points = [int(quantization.ZeroPoint(i)) for i in range(quantization.ZeroPointLength())] if quantization else []
+    return TensorContract(
+        name=_text(entry.Name()),
+        position=positions[index],
+        tensor_index=index,
+        tensor_name=_text(tensor.Name()),
+        dtype=_DTYPES.get(_enum_name(_schema().TensorType, tensor.Type()), "unknown"),
+        shape=tuple(None if size < 0 else size for size in free),
+        scale=scales[0] if len(scales) == 1 else None,
+        zero_point=zero_points[0] if len(scales) == 1 and zero_points else None,
+    )
+
+
+def _enum_name(enum: Any, value: int) -> str:
+    return next((name for name, number in vars(enum).items() if number == value and not name.startswith("_")), f"#{value}")
+
+
+_DTYPES = {
+    "FLOAT32": "float32",
+    "FLOAT16": "float16",
+    "FLOAT64": "float64",
+    "INT8": "int8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "UINT8": "uint8",
+    "UINT16": "uint16",
+    "UINT32": "uint32",
+    "UINT64": "uint64",
+    "BOOL": "bool",
+    "STRING": "string",
+    "COMPLEX64": "complex64",
+}
+
+
+def count_operators(content: bytes) -> dict[str, int]:
+    """How often each operator occurs in all subgraphs; custom ones by their own code."""
+    schema = _schema()
+    model = schema.Model.GetRootAs(content, 0)
+    codes = []
+    for i in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(i)
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        name = _enum_name(schema.BuiltinOperator, builtin)
+        codes.append(_text(code.CustomCode()) if name == "CUSTOM" and code.CustomCode() else name)
+    counts: collections.Counter[str] = collections.Counter()
+    for i in range(model.SubgraphsLength()):
+        subgraph = model.Subgraphs(i)
+        for j in range(subgraph.OperatorsLength()):
+            counts[codes[subgraph.Operators(j).OpcodeIndex()]] += 1
+    return dict(sorted(counts.items()))

@@ -1,0 +1,120 @@
+"""run(batch) -> named arrays, alike for a SavedModel and for a LiteRT file. Neither knows anything of the code that trained the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from liteferry import flatbuffer
+from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.types import TensorContract
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class SavedModelRunner:
+    """A SavedModel's serving_default in plain TensorFlow."""
+
+    def __init__(self, directory: str) -> None:
+        import tensorflow as tf
+
+        try:
+            self._keep = tf.saved_model.load(directory)  # the signature holds its variables weakly
+            self._function = self._keep.signatures["serving_default"]
+        except Exception as error:
+            raise ModelError(
+                ReasonCode.EXPORT_FAILED,
+                Stage.EVALUATE,
+                f"the exported SavedModel does not load in a process with plain TensorFlow: {type(error).__name__}: {error}",
+            ) from error
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Arrays named and typed as the signature's inputs -> arrays named as its outputs; first axis rows."""
+        import tensorflow as tf
+
+        outputs = self._function(**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+class LiteRTRunner:
+    """A .tflite file, its tensors matched by signature name, never by position.
+
+    The interpreter is sized once per batch shape. State that a file keeps between invocations is not reset: an app that calls it twice would not
+    either, so a file whose second answer depends on its first must show up here.
+    """
+
+    def __init__(self, path: str) -> None:
+        from ai_edge_litert import interpreter
+
+        with open(path, "rb") as file:
+            content = file.read()
+        contract = flatbuffer.read_contract(content)
+        self._inputs = {tensor.name: tensor for tensor in contract.inputs}
+        self._outputs = {tensor.name: tensor for tensor in contract.outputs}
+        try:
+            self._interpreter = interpreter.Interpreter(model_content=content, num_threads=1)
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._fixed_batch = _fixed_batch(contract.inputs)
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Arrays named and typed as the signature's inputs -> arrays named as its outputs; first axis rows.
+
+        A file with a fixed batch is invoked for every so many rows; a last, smaller group is filled up with its own last row.
+
+        Raises:
+          ModelError: CONVERT_FAILED when the file's names differ from the signature's, or when LiteRT cannot run it.
+        """
+        if set(inputs) != set(self._inputs):
+            raise ModelError(
+                ReasonCode.CONVERT_FAILED,
+                Stage.EVALUATE,
+                f"the file's inputs are {', '.join(sorted(self._inputs))}; the model's are {', '.join(sorted(inputs))}",
+            )
+        try:
+            if self._fixed_batch is None:
+                return self._invoke(inputs)
+            return self._invoke_in_groups(inputs, self._fixed_batch)
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+
+    def _invoke_in_groups(self, inputs: Arrays, group: int) -> dict[str, np.ndarray]:
+        rows = len(next(iter(inputs.values())))
+        parts: list[dict[str, np.ndarray]] = []
+        for start in range(0, rows, group):
+            piece = {name: value[start : start + group] for name, value in inputs.items()}
+            size = len(next(iter(piece.values())))
+            if size < group:
+                piece = {name: np.concatenate([value, np.repeat(value[-1:], group - size, axis=0)]) for name, value in piece.items()}
+            parts.append({name: value[:size] for name, value in self._invoke(piece).items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _invoke(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        shapes = {name: value.shape for name, value in inputs.items()}
+        if shapes != self._shapes:
+            for name, value in inputs.items():
+                self._interpreter.resize_tensor_input(self._inputs[name].tensor_index, value.shape, strict=False)
+            self._interpreter.allocate_tensors()
+            self._shapes = shapes
+        for name, value in inputs.items():
+            self._interpreter.set_tensor(self._inputs[name].tensor_index, _as_file_takes_it(value, self._inputs[name]))
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
+
+
+def _fixed_batch(inputs: tuple[TensorContract, ...]) -> int | None:
+    sizes = {tensor.shape[0] for tensor in inputs if tensor.shape}
+    return None if None in sizes or len(sizes) != 1 else sizes.pop()
+
+
+def _as_file_takes_it(value: np.ndarray, tensor: TensorContract) -> Any:
+    if tensor.dtype != "string" and value.dtype != np.dtype(tensor.dtype):
+        raise ValueError(f"input {tensor.name!r} is {value.dtype}, the file takes {tensor.dtype}")
+    return value
+
+
+def _cannot_run(error: Exception) -> ModelError:
+    return ModelError(ReasonCode.CONVERT_FAILED, Stage.EVALUATE, f"LiteRT cannot run this file: {type(error).__name__}: {error}")

@@ -1,0 +1,87 @@
+"""A traced model -> SavedModel directory: serving_default, the weights it uses and no others, metadata as a tracked asset, warm-up rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.tracing import TracedModel
+
+SIGNATURE_NAME = "serving_default"
+_WARMUP_FILE = "tf_serving_warmup_requests"
+
+
+def write(traced: TracedModel, directory: str, *, keep: Any, metadata: Mapping[str, Any]) -> None:
+    """Writes a SavedModel that plain TensorFlow loads: no Keras, no user code, no optimizer.
+
+    Args:
+      traced: the inference graph; its own variables are what is saved.
+      directory: created by this call.
+      keep: what loaded the model; searched for tables and other resources the graph uses.
+      metadata: JSON-friendly; becomes `assets/metadata.json`.
+
+    Raises:
+      ModelError: EXPORT_FAILED with TensorFlow's words.
+    """
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        metadata_path = os.path.join(folder, "metadata.json")
+        with open(metadata_path, "w", encoding="utf-8") as file:
+            json.dump(metadata, file, indent=2, sort_keys=True)
+        module = tf.Module()
+        module.graph_variables = list(traced.function.graph.variables)
+        module.resources = list(_resources(keep))
+        module.metadata = tf.saved_model.Asset(metadata_path)
+        try:
+            tf.saved_model.save(module, directory, signatures={SIGNATURE_NAME: traced.function})
+        except Exception as error:
+            raise ModelError(
+                ReasonCode.EXPORT_FAILED, Stage.EXPORT, f"TensorFlow cannot save the traced model: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _resources(keep: Any) -> Iterator[Any]:
+    """Lookup tables and the like. A graph refers to them but does not own them: what owns them has to be tracked to be saved."""
+    from tensorflow.python.trackable.resource import CapturableResource
+
+    layers = keep._flatten_layers() if hasattr(keep, "_flatten_layers") else ()
+    for layer in layers:
+        for value in list(vars(layer).values()):
+            if isinstance(value, CapturableResource):
+                yield value
+    if isinstance(keep, tuple):  # a SavedModel: the loaded object holds its own tables
+        seen: set[int] = set()
+        for tensor in getattr(keep[1].graph, "captures", ()):
+            owner = getattr(tensor[0], "_handle_owner", None)
+            if isinstance(owner, CapturableResource) and id(owner) not in seen:
+                seen.add(id(owner))
+                yield owner
+
+
+def write_warmup_requests(directory: str, inputs: Mapping[str, np.ndarray]) -> None:
+    """Writes real sample rows as `assets.extra/tf_serving_warmup_requests`, a TFRecord of PredictionLog; one request per row.
+
+    Args:
+      directory: the version directory of a SavedModel.
+      inputs: arrays of a few rows, named as the signature's inputs.
+    """
+    import tensorflow as tf
+    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+
+    folder = os.path.join(directory, "assets.extra")
+    os.makedirs(folder, exist_ok=True)
+    row_count = min(len(value) for value in inputs.values())
+    with tf.io.TFRecordWriter(os.path.join(folder, _WARMUP_FILE)) as writer:
+        for row in range(row_count):
+            request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(signature_name=SIGNATURE_NAME))
+            for name, value in inputs.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(value[row : row + 1]))
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+            writer.write(log.SerializeToString())
