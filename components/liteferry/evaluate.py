@@ -1,0 +1,210 @@
+"""Three-way parity of one exported model: reference against SavedModel and every variant, over all rows, each in a sandbox.
+
+`evaluate_isolated` is called by the stage. `run_reference` runs where the user's code is allowed; `run_candidates` in a process that has
+neither Keras nor the user's code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from liteferry import reference, runners, sandbox
+from liteferry.errors import ModelError, Reason, ReasonCode, Stage
+from liteferry.export import reason_of
+from liteferry.parity import OutputStats
+from liteferry.plan import ModelPlan
+from liteferry.records import decode
+from liteferry.sandbox import Flavor, Reporter
+from liteferry.types import ExportedModel, Signature
+
+SAVED_MODEL = "saved_model"
+_UNIT = "liteferry.evaluate:run_candidates"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CandidateResult:
+    """What is known of one candidate after all rows: statistics per output, or why it could not be run."""
+
+    stats: Mapping[str, OutputStats]
+    reason: Reason | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then there are none."""
+
+    candidates: Mapping[str, CandidateResult]
+    reason: Reason | None = None
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationTask:
+    """One shard of one model. `candidates` maps a name to its path; `signature` is that of the artifacts, with the names they carry."""
+
+    plan: ModelPlan
+    signature: Signature
+    renamed_inputs: Mapping[str, str]
+    shard_index: int
+    candidates: Mapping[str, str]
+
+
+def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
+    """Everything that was written and has to be held against the checkpoint: name -> path in staging."""
+    paths = {}
+    if exported.saved_model is not None:
+        paths[SAVED_MODEL] = os.path.join(plan.staging_directory(), exported.saved_model.path)
+    for name, variant in exported.variants.items():
+        if variant.path is not None:
+            paths[name] = os.path.join(plan.staging_directory(), variant.path)
+    return paths
+
+
+def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask]:
+    """The units of evaluation of one model; none when there is nothing to compare or nothing to compare on."""
+    if exported.saved_model is None or exported.samples_problem is not None or plan.samples.sample_set is None or exported.reason is not None:
+        return []
+    return [
+        EvaluationTask(
+            plan=plan,
+            signature=exported.saved_model.signature,
+            renamed_inputs=exported.saved_model.renamed_inputs,
+            shard_index=index,
+            candidates=candidates_of(plan, exported),
+        )
+        for index in range(len(plan.samples.sample_set.shards))
+    ]
+
+
+def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
+    """One shard: the reference where it is not on disk yet, then all candidates in one clean process.
+
+    When that process crashes, every candidate without a result gets one of its own, so that the guilty one is known and the others are heard.
+    """
+    seconds, peak = 0.0, 0
+    if not referenced:
+        outcome = sandbox.run("liteferry.evaluate:run_reference", task, flavor=Flavor.KERAS, limits=task.plan.limits)
+        seconds, peak = outcome.seconds, outcome.peak_memory_bytes
+        if outcome.error is not None:
+            return Evaluation(candidates={}, reason=reason_of(outcome), seconds=seconds, peak_memory_bytes=peak)
+    outcome = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits)
+    results = _results(outcome.results)
+    seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
+    for name in task.candidates.keys() - results.keys():
+        alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
+        outcome = sandbox.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits)
+        lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
+        results[name] = _results(outcome.results).get(name) or CandidateResult(stats={}, reason=reason_of(outcome) or lost)
+        seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
+    return Evaluation(candidates=results, seconds=seconds, peak_memory_bytes=peak)
+
+
+def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
+    return {
+        message["candidate"]: CandidateResult(
+            stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
+            reason=decode(Reason, message["reason"]) if message["reason"] else None,
+        )
+        for message in messages
+    }
+
+
+def merge(parts: list[Evaluation]) -> Evaluation:
+    """The shards of one model together. Sums are exact, so the order does not matter; a candidate that failed anywhere has failed."""
+    merged: dict[str, CandidateResult] = {}
+    for part in parts:
+        for name, result in part.candidates.items():
+            before = merged.get(name)
+            if before is None:
+                merged[name] = result
+                continue
+            outputs = before.stats.keys() | result.stats.keys()
+            empty = OutputStats.empty()
+            stats = {output: before.stats.get(output, empty).merge(result.stats.get(output, empty)) for output in sorted(outputs)}
+            merged[name] = CandidateResult(stats=stats, reason=before.reason or result.reason)
+    return Evaluation(
+        candidates=merged,
+        reason=next((part.reason for part in parts if part.reason is not None), None),
+        seconds=sum(part.seconds for part in parts),
+        peak_memory_bytes=max((part.peak_memory_bytes for part in parts), default=0),
+    )
+
+
+def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
+    """In a sandbox with the user's code: loads the checkpoint and writes its answers for one shard."""
+    from liteferry import checkpoints, tracing
+    from liteferry.export import sample_columns
+
+    reporter.stage(Stage.LOAD, subject=task.plan.model_id)
+    facts = checkpoints.examine(task.plan.uri)
+    model = checkpoints.load(task.plan.uri, facts, task.plan.load, sample_columns=sample_columns(task.plan))
+    traced = tracing.trace(model)
+    reporter.stage(Stage.REFERENCE, subject=task.plan.model_id)
+    binding = reference.bind(task.plan, model.signature, traced.renamed)
+    reference.write(traced, task.plan, binding, shard_index=task.shard_index)
+
+
+def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:
+    """In a sandbox without Keras and without the user's code: every candidate on every row of one shard, batch by batch.
+
+    Hands over {candidate, stats: {output: OutputStats}, reason} for each candidate, in the end.
+    """
+    reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
+    reasons: dict[str, Reason] = {}
+    ready: dict[str, Any] = {}
+    for name, path in task.candidates.items():
+        try:
+            ready[name] = runners.SavedModelRunner(path) if name == SAVED_MODEL else runners.LiteRTRunner(path)
+        except ModelError as error:
+            reasons[name] = error.reason
+    stats: dict[str, dict[str, OutputStats]] = {name: {} for name in task.candidates}
+    binding = reference.bind(task.plan, _own_signature(task), task.renamed_inputs)
+    for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
+        expected = reference.read(task.plan, number, shard_index=task.shard_index)
+        for name, runner in ready.items():
+            if name in reasons:
+                continue
+            try:
+                add_batch(stats[name], expected, runner.run(batch.inputs), ids=batch.ids, first_row=batch.first_row)
+            except ModelError as error:
+                reasons[name] = error.reason
+    for name in task.candidates:
+        plain = {output: value.to_json() for output, value in stats[name].items()}
+        reason = dataclasses.asdict(reasons[name]) if name in reasons else None
+        reporter.result({"candidate": name, "stats": plain, "reason": reason})
+
+
+def _own_signature(task: EvaluationTask) -> Signature:
+    """The signature under the model's own input names, which the job file uses."""
+    own = {given: name for name, given in task.renamed_inputs.items()}
+    inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in task.signature.inputs)
+    return dataclasses.replace(task.signature, inputs=inputs)
+
+
+def add_batch(
+    stats: dict[str, OutputStats],
+    expected: Mapping[str, np.ndarray],
+    observed: Mapping[str, np.ndarray],
+    *,
+    ids: tuple[str, ...],
+    first_row: int,
+) -> None:
+    """Adds one batch to a candidate's statistics. An output that one side lacks is left out here; the judge counts what is missing.
+
+    Raises:
+      ModelError: PARITY_OUT_OF_TOLERANCE when shapes differ.
+    """
+    for name, wanted in expected.items():
+        if name not in observed:
+            continue
+        try:
+            batch = OutputStats.compare(reference=wanted, candidate=observed[name], ids=ids, first_row=first_row)
+        except ValueError as error:
+            raise ModelError(ReasonCode.PARITY_OUT_OF_TOLERANCE, Stage.EVALUATE, f"output {name!r}: {error}") from error
+        stats[name] = stats[name].merge(batch) if name in stats else batch

@@ -1,0 +1,175 @@
+"""What is to be done with one checkpoint, complete: the record every stage gets. Small and picklable; paths, never bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from liteferry import storage
+from liteferry.checkpoints.model import LoadSpec
+from liteferry.discovery import FoundCheckpoint, discover
+from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.sandbox.client import Limits
+from liteferry.version import REPORT_SCHEMA_VERSION, __version__
+
+if TYPE_CHECKING:
+    from liteferry.config import Job, SamplesSpec
+    from liteferry.samples import SampleSet
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BoundSamples:
+    """The sample data of a `models` entry; `problem` says why it cannot be used, and then `sample_set` is None."""
+
+    name: str | None
+    spec: SamplesSpec | None
+    sample_set: SampleSet | None
+    problem: Reason | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelPlan:
+    """One checkpoint and everything its report depends on.
+
+    `recipe_digest` covers what the job says about this model besides the checkpoint's bytes: a report with the same checkpoint digest and
+    the same recipe digest is still right. Limits are left out: raising one does not make finished work wrong.
+    """
+
+    model_id: str
+    uri: str
+    out: str
+    load: LoadSpec
+    metadata: Mapping[str, Any]
+    samples: BoundSamples
+    variants: tuple[str, ...]
+    require: tuple[str, ...]
+    gates: Mapping[str, Mapping[str, float | None]]
+    limits: Limits
+    batch_size: int
+    recipe_digest: str
+    digest: str | None = None
+    size_bytes: int | None = None
+
+    def model_directory(self) -> str:
+        return storage.join(self.out, "models", self.model_id)
+
+    def staging_directory(self) -> str:
+        """Where this model is built. One per model: two runs never share an OUT (`storage.exclusive`)."""
+        return storage.join(self.out, ".staging", self.model_id)
+
+
+def plan_models(job: Job, out: str) -> list[ModelPlan]:
+    """One plan for every checkpoint the job's patterns name; opens each samples entry once.
+
+    Raises:
+      JobError: a pattern that names nothing at all.
+    """
+    found = find_checkpoints(job)
+    samples = {name: _open(name, spec) for name, spec in job.samples.items()}
+    recipes = [_entry_recipe(job, index, samples) for index in range(len(job.models))]
+    return [_plan(job, checkpoint, out, samples, recipes[checkpoint.entry]) for checkpoint in found]
+
+
+def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
+    """What the job's patterns name. Raises JobError for a pattern that names nothing at all."""
+    found = discover([entry.checkpoints for entry in job.models])
+    _refuse_empty_patterns(job, found)
+    return found
+
+
+def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint]) -> None:
+    problems = []
+    for index, entry in enumerate(job.models):
+        if not any(checkpoint.entry == index for checkpoint in found) and not storage.glob(entry.checkpoints):
+            problems.append(
+                f"models[{index}].checkpoints: {entry.checkpoints!r} names no file or directory; "
+                "correct the path or the pattern (in a job file it is relative to the file's folder)"
+            )
+    if problems:
+        raise JobError(problems)
+
+
+def _open(name: str, spec: SamplesSpec) -> BoundSamples:
+    from liteferry.samples import open_samples
+
+    try:
+        return BoundSamples(name=name, spec=spec, sample_set=open_samples(spec), problem=None)
+    except SamplesError as error:
+        return BoundSamples(name=name, spec=spec, sample_set=None, problem=error.reason)
+
+
+_NO_SAMPLES = BoundSamples(
+    name=None,
+    spec=None,
+    sample_set=None,
+    problem=Reason(
+        code=ReasonCode.SAMPLES_MISSING,
+        stage=Stage.SAMPLES,
+        message="the job gives this model no sample rows, so nothing can be proven about it; add `samples` to its entry under `models`",
+    ),
+)
+
+
+def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples]) -> str:
+    """Digest of everything but the checkpoint that decides this entry's reports, the user's code and sample rows included."""
+    entry = job.models[index]
+    bound = samples.get(entry.samples or "", _NO_SAMPLES)
+    recipe = {
+        "liteferry": __version__,
+        "schema": REPORT_SCHEMA_VERSION,
+        "entry": entry.model_dump(mode="json", exclude={"checkpoints"}),
+        "modules": {module: _code_digest(module) for module in job.modules},
+        "custom_objects": dict(job.custom_objects),
+        "trust": [str(trust.value) for trust in job.trust],
+        "samples": bound.spec.model_dump(mode="json", exclude={"path"}) if bound.spec else None,
+        "samples_digest": bound.sample_set.digest if bound.sample_set else (bound.problem.message if bound.problem else None),
+        "variants": [variant.value for variant in job.variants],
+        "gates": {name: dict(gates) for name, gates in job.gates.items()},
+        "policy": job.policy.model_dump(mode="json"),
+        "evaluation": job.evaluation.model_dump(mode="json"),
+    }
+    return f"sha256:{hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()}"
+
+
+def _code_digest(module: str) -> str | None:
+    """A user's file by its bytes; an installed module by name only, its versions are in the report's environment."""
+    return storage.digest(module) if module.endswith(".py") and os.path.isfile(module) else None
+
+
+def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str, BoundSamples], recipe: str) -> ModelPlan:
+    entry = job.models[checkpoint.entry]
+    variants = tuple(variant.value for variant in job.variants)
+    return ModelPlan(
+        model_id=checkpoint.model_id,
+        uri=checkpoint.uri,
+        out=out,
+        load=LoadSpec(
+            modules=tuple(job.modules),
+            custom_objects=dict(job.custom_objects),
+            trust=tuple(trust.value for trust in job.trust),
+            builder=entry.builder,
+            builder_args=dict(entry.builder_args),
+        ),
+        metadata=dict(entry.metadata),
+        samples=samples.get(entry.samples or "", _NO_SAMPLES),
+        variants=variants,
+        require=variants if job.policy.require is None else tuple(variant.value for variant in job.policy.require),
+        gates={name: dict(gates) for name, gates in job.gates.items()},
+        limits=Limits(seconds=job.limits.seconds_per_model, memory_bytes=int(job.limits.memory_gb_per_model * 10**9)),
+        batch_size=job.evaluation.batch_size,
+        recipe_digest=recipe,
+    )
+
+
+def fingerprint(plan: ModelPlan) -> ModelPlan:
+    """The plan with the checkpoint's digest and size. A checkpoint that cannot be read keeps None for both; loading it will say why."""
+    from liteferry.errors import StorageError
+
+    try:
+        return dataclasses.replace(plan, digest=storage.digest(plan.uri), size_bytes=storage.size_bytes(plan.uri))
+    except (StorageError, OSError):
+        return plan

@@ -1,0 +1,101 @@
+"""The reference: the checkpoint's own answers on every sample row, written to disk batch by batch for the candidates to be held against.
+
+Files, not pipes: the process that holds the user's code and the one that must not have it never run at the same time, memory is bounded by a
+batch, and either may crash alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from liteferry import storage
+from liteferry.plan import ModelPlan
+from liteferry.types import Signature
+
+if TYPE_CHECKING:
+    from liteferry.samples import Batch, Binding
+    from liteferry.tracing import TracedModel
+
+
+def directory(plan: ModelPlan) -> str:
+    """Where this model's reference answers are kept while it is worked on; beside staging, never published."""
+    return storage.join(plan.out, ".staging", f"{plan.model_id}.reference")
+
+
+def shard_directory(plan: ModelPlan, shard_index: int) -> str:
+    return os.path.join(directory(plan), f"{shard_index:05d}")
+
+
+def is_done_while_exporting(plan: ModelPlan) -> bool:
+    """With one shard the exporting process runs the reference too: the model is loaded and traced once. More shards run side by side."""
+    return plan.samples.sample_set is not None and len(plan.samples.sample_set.shards) == 1
+
+
+def bind(plan: ModelPlan, signature: Signature, renamed: Mapping[str, str]) -> Binding:
+    """Sample columns for a model's inputs, under the names its artifacts carry.
+
+    Args:
+      signature: with the model's own input names, which the job file uses.
+      renamed: own name -> name in the artifacts, where they differ.
+
+    Raises:
+      SamplesError: SAMPLES_MISMATCH with every problem.
+    """
+    from liteferry import samples
+
+    assert plan.samples.sample_set is not None and plan.samples.spec is not None and plan.samples.name is not None
+    binding = samples.bind(plan.samples.sample_set, plan.samples.spec, signature, samples_name=plan.samples.name)
+    bound = tuple(
+        dataclasses.replace(entry, input=dataclasses.replace(entry.input, name=renamed.get(entry.input.name, entry.input.name)))
+        for entry in binding.inputs
+    )
+    return dataclasses.replace(binding, inputs=bound)
+
+
+def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[Batch]:
+    """The batches of one shard; where they begin and end depends on the job alone."""
+    from liteferry import samples
+
+    assert plan.samples.sample_set is not None
+    return samples.read_batches(plan.samples.sample_set.shards[shard_index], binding, plan.batch_size)
+
+
+def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index: int) -> None:
+    """Runs the checkpoint on every row of a shard and keeps its answers."""
+    folder = shard_directory(plan, shard_index)
+    os.makedirs(folder, exist_ok=True)
+    names = list(traced.signature.output_names())
+    with open(os.path.join(folder, "outputs.json"), "w", encoding="utf-8") as file:
+        json.dump(names, file)
+    for number, batch in enumerate(batches(plan, binding, shard_index=shard_index)):
+        outputs = traced.run(batch.inputs)
+        arrays = {f"output_{index}": _storable(outputs[name]) for index, name in enumerate(names)}
+        np.savez(_batch_path(folder, number), **arrays)  # type: ignore[arg-type]
+
+
+def _batch_path(folder: str, number: int) -> str:
+    return os.path.join(folder, f"{number:08d}.npz")
+
+
+def _storable(value: np.ndarray) -> np.ndarray:
+    """Strings are object arrays, which only pickle could store; as fixed-width bytes they need none."""
+    return value.astype(np.bytes_) if value.dtype == object else value
+
+
+def output_names(plan: ModelPlan, *, shard_index: int) -> list[str]:
+    """The names of the reference's outputs."""
+    with open(os.path.join(shard_directory(plan, shard_index), "outputs.json"), encoding="utf-8") as file:
+        return list(json.load(file))
+
+
+def read(plan: ModelPlan, number: int, *, shard_index: int) -> dict[str, np.ndarray]:
+    """The reference's answers to one batch, by output name."""
+    names = output_names(plan, shard_index=shard_index)
+    with np.load(_batch_path(shard_directory(plan, shard_index), number), allow_pickle=False) as arrays:
+        return {name: arrays[f"output_{index}"] for index, name in enumerate(names)}

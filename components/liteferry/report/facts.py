@@ -1,0 +1,243 @@
+"""Everything that is known of one model -> the dict that becomes report.json. The verdict is made here, from gates alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
+from liteferry.gates import Verdict, judge, resolve_gates
+from liteferry.plan import ModelPlan
+from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
+from liteferry.version import REPORT_SCHEMA_VERSION, __version__
+
+_LIBRARIES = {
+    "tensorflow": "tensorflow",
+    "keras": "keras",
+    "tf_keras": "tf_keras",
+    "ai_edge_litert": "ai-edge-litert",
+    "ai_edge_quantizer": "ai-edge-quantizer",
+    "apache_beam": "apache-beam",
+    "tensorflow_model_analysis": "tensorflow-model-analysis",
+}
+
+
+@functools.cache
+def environment() -> dict[str, str | None]:
+    """Versions of what computed, without importing any of it."""
+    versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__}
+    for key, distribution in _LIBRARIES.items():
+        try:
+            versions[key] = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            versions[key] = None
+    return versions
+
+
+def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
+    """The report of one model.
+
+    A model is blessed when its SavedModel and every required variant are. Whatever is missing on the way there is a reason not to be.
+    """
+    verdicts = {name: _verdict(name, plan, exported, evaluation) for name in (SAVED_MODEL, *plan.variants)}
+    variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
+    reason = _model_reason(plan, exported, verdicts)
+    return {
+        "schema_version": REPORT_SCHEMA_VERSION,
+        "model_id": plan.model_id,
+        "status": _status(exported, reason).value,
+        "reason": _reason(reason),
+        "checkpoint": {
+            "uri": plan.uri,
+            "kind": exported.kind,
+            "digest": plan.digest,
+            "bytes": plan.size_bytes,
+            "keras_version": exported.keras_version,
+            "architecture_digest": exported.architecture_digest,
+            "custom_objects": [dataclasses.asdict(custom) for custom in exported.saved_model.custom_objects]
+            if exported.saved_model
+            else [],
+        },
+        "metadata": dict(plan.metadata),
+        "samples": _samples(plan),
+        "saved_model": _saved_model(exported, verdicts[SAVED_MODEL], evaluation),
+        "variants": variants,
+        "recommended_variant": _recommend(variants) if verdicts[SAVED_MODEL].is_blessed else None,
+        "required_variants": list(plan.require),
+        "warnings": list(exported.saved_model.warnings) + _rename_warnings(exported) if exported.saved_model else [],
+        "recipe_digest": plan.recipe_digest,
+        "limits": {"seconds": plan.limits.seconds, "memory_bytes": plan.limits.memory_bytes},
+        "environment": environment(),
+        "timings_s": {**exported.timings_s, "evaluate": round(evaluation.seconds, 3)},
+        "peak_memory_bytes": max(exported.peak_memory_bytes, evaluation.peak_memory_bytes),
+    }
+
+
+def _reason(reason: Reason | None) -> dict[str, str] | None:
+    if reason is None:
+        return None
+    return {"code": reason.code.value, "stage": reason.stage.value, "message": reason.message}
+
+
+def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> Verdict:
+    """Gate closed by default: a candidate is judged on its statistics only when nothing went wrong before."""
+    variant = exported.variants.get(name)
+    earlier = (
+        exported.reason
+        or (variant.reason if variant is not None else None)
+        or exported.samples_problem
+        or evaluation.reason
+        or _result_reason(evaluation.candidates.get(name))
+    )
+    result = evaluation.candidates.get(name)
+    if earlier is not None or result is None or exported.saved_model is None:
+        unseen = Reason(
+            code=ReasonCode.SAMPLES_EMPTY, stage=Stage.JUDGE, message=f"{name} was never compared with the checkpoint"
+        )
+        return Verdict(gates=(), is_blessed=False, reason=earlier or unseen)
+    verdict = judge(
+        result.stats, gates=resolve_gates(name, plan.gates), expected_outputs=exported.saved_model.signature.output_names()
+    )
+    if name == SAVED_MODEL and verdict.reason is not None and verdict.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE:
+        mismatch = dataclasses.replace(verdict.reason, code=ReasonCode.EXPORT_MISMATCH)
+        return dataclasses.replace(verdict, reason=mismatch)
+    return verdict
+
+
+def _result_reason(result: CandidateResult | None) -> Reason | None:
+    return None if result is None else result.reason
+
+
+def _model_reason(plan: ModelPlan, exported: ExportedModel, verdicts: Mapping[str, Verdict]) -> Reason | None:
+    """The first thing that keeps the model from being blessed, None when nothing does."""
+    if exported.reason is not None:
+        return exported.reason
+    for name in (SAVED_MODEL, *plan.require):
+        verdict = verdicts[name]
+        if not verdict.is_blessed:
+            assert verdict.reason is not None
+            prefix = "" if name == SAVED_MODEL or verdict.reason.message.startswith(name) else f"{name}: "
+            return dataclasses.replace(verdict.reason, message=prefix + verdict.reason.message)
+    return None
+
+
+def _status(exported: ExportedModel, reason: Reason | None) -> Status:
+    if reason is None:
+        return Status.BLESSED
+    return Status.FAILED if exported.saved_model is None else Status.NOT_BLESSED
+
+
+def _samples(plan: ModelPlan) -> dict[str, Any] | None:
+    samples = plan.samples
+    if samples.name is None:
+        return None
+    found = samples.sample_set
+    return {
+        "name": samples.name,
+        "row_count": found.row_count if found else 0,
+        "digest": found.digest if found else None,
+    }
+
+
+def _tensors(signature: Signature) -> dict[str, Any]:
+    return {side: [dataclasses.asdict(spec) for spec in getattr(signature, side)] for side in ("inputs", "outputs")}
+
+
+def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluation) -> dict[str, Any] | None:
+    saved = exported.saved_model
+    if saved is None:
+        return None
+    result = evaluation.candidates.get(SAVED_MODEL)
+    return {
+        "path": saved.path,
+        "bytes": saved.bytes,
+        "status": (Status.BLESSED if verdict.is_blessed else Status.NOT_BLESSED).value,
+        "reason": _reason(verdict.reason),
+        "signatures": {"serving_default": _tensors(saved.signature)},
+        "oracle": saved.oracle,
+        "deterministic": saved.deterministic,
+        "fidelity": _parity(result),
+        "worst_examples": _worst(result),
+        "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
+    }
+
+
+def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Verdict, evaluation: Evaluation) -> dict[str, Any]:
+    facts = facts or VariantFacts(variant=name, attempts=(), reason=verdict.reason)
+    result = evaluation.candidates.get(name)
+    return {
+        "status": _variant_status(facts, verdict, result).value,
+        "reason": _reason(verdict.reason),
+        "path": facts.path,
+        "bytes": facts.bytes,
+        "batch": "dynamic" if facts.batch is None and facts.path is not None else facts.batch,
+        "ops": facts.ops,
+        "contract": _contract(facts.contract),
+        "attempts": [_attempt(attempt.lowering, attempt.error) for attempt in facts.attempts],
+        "parity": _parity(result),
+        "worst_examples": _worst(result),
+        "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
+    }
+
+
+def _variant_status(facts: VariantFacts, verdict: Verdict, result: CandidateResult | None) -> Status:
+    if verdict.is_blessed:
+        return Status.BLESSED
+    if facts.path is None:
+        return Status.FAILED
+    return Status.UNVERIFIABLE if result is not None and result.reason is not None else Status.NOT_BLESSED
+
+
+def _attempt(lowering: str, error: Reason | None) -> dict[str, Any]:
+    if error is None:
+        return {"lowering": lowering, "status": "converted", "message": None}
+    return {"lowering": lowering, "status": error.code.value, "message": error.message}
+
+
+def _contract(contract: Contract | None) -> dict[str, Any] | None:
+    return None if contract is None else dataclasses.asdict(contract)
+
+
+def _parity(result: CandidateResult | None) -> dict[str, Any]:
+    return {} if result is None else {name: stats.report() for name, stats in result.stats.items()}
+
+
+def _worst(result: CandidateResult | None) -> list[dict[str, Any]]:
+    if result is None:
+        return []
+    return [{"output": name, **example} for name, stats in result.stats.items() for example in stats.worst_examples()]
+
+
+def _recommend(variants: Mapping[str, Mapping[str, Any]]) -> str | None:
+    blessed = [(facts["bytes"], name) for name, facts in variants.items() if facts["status"] == Status.BLESSED.value]
+    return min(blessed)[1] if blessed else None
+
+
+def _rename_warnings(exported: ExportedModel) -> list[str]:
+    assert exported.saved_model is not None
+    return [
+        f"input {own!r} is called {given!r} in the artifacts: TensorFlow takes only Python identifiers as input names"
+        for own, given in exported.saved_model.renamed_inputs.items()
+    ]
+
+
+_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts")
+
+
+def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that table is written."""
+    slim = {key: value for key, value in report.items() if key not in ("environment", "warnings")}
+    if report.get("saved_model"):
+        slim["saved_model"] = {
+            key: value for key, value in report["saved_model"].items() if key not in ("signatures", "worst_examples")
+        }
+    slim["variants"] = {
+        name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}
+        for name, variant in report["variants"].items()
+    }
+    return slim

@@ -1,0 +1,179 @@
+"""The one door to storage. Local paths now; every other module names places as strings and comes through here.
+
+Publishing is by rename: what appears at a final path is whole. A file is written beside its target under a unique name and put in place with
+`os.replace`; a directory is renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob as globbing
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+
+from liteferry.errors import StorageError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def join(uri: str, *parts: str) -> str:
+    """Joins names to a place."""
+    return os.path.join(uri, *parts)
+
+
+def require_local(uri: str) -> str:
+    """The path behind a place, or StorageError for a scheme that has no driver yet."""
+    scheme, separator, _ = uri.partition("://")
+    if separator and scheme != "file":
+        raise StorageError(f"{uri}: storage scheme {scheme!r} is not supported; copy the data to a local path")
+    return uri.removeprefix("file://")
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or directory is there."""
+    return os.path.exists(require_local(uri))
+
+
+def list_directory(uri: str) -> list[str]:
+    """Names in a directory, sorted; empty when it is not there."""
+    try:
+        return sorted(os.listdir(require_local(uri)))
+    except FileNotFoundError:
+        return []
+
+
+def glob(pattern: str) -> list[str]:
+    """Paths a pattern names, sorted: `*` and `?` within a name, `**` across folders. Names that begin with a dot only when asked for."""
+    return sorted(globbing.glob(require_local(pattern), recursive=True))
+
+
+def read_bytes(uri: str) -> bytes:
+    """A file's bytes. Raises StorageError when it cannot be read."""
+    try:
+        with open(require_local(uri), "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Writes a file whole or not at all, creating its folder. Raises StorageError when it cannot be written."""
+    path = require_local(uri)
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be written: {error.strerror or error}") from error
+
+
+def append_line(uri: str, line: str) -> None:
+    """Appends one line in one write, so that lines of several processes never mix."""
+    path = require_local(uri)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(uri: str) -> None:
+    """Removes a file or a directory with all that is in it; nothing happens when it is not there."""
+    path = require_local(uri)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+
+
+def files_under(uri: str) -> list[str]:
+    """Paths of every file below a directory relative to it, sorted; for a file, its own name."""
+    path = require_local(uri)
+    if not os.path.isdir(path):
+        return [os.path.basename(path)]
+    found = []
+    for folder, _, names in os.walk(path):
+        found.extend(os.path.relpath(os.path.join(folder, name), path) for name in names)
+    return sorted(found)
+
+
+def size_bytes(uri: str) -> int:
+    """Bytes of a file, or of every file below a directory."""
+    path = require_local(uri)
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(path, name)) for name in files_under(path))
+
+
+def digest(uri: str) -> str:
+    """sha256 of a file's bytes, or of the names, sizes and bytes of every file below a directory. Raises StorageError."""
+    path = require_local(uri)
+    hasher = hashlib.sha256()
+    try:
+        is_directory = os.path.isdir(path)
+        for name in files_under(path):
+            target = os.path.join(path, name) if is_directory else path
+            if is_directory:
+                hasher.update(f"{name}\0{os.path.getsize(target)}\0".encode(errors="surrogateescape"))
+            with open(target, "rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    hasher.update(chunk)
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def publish_directory(source: str, target: str) -> None:
+    """Makes `target` be `source`, by renames. Where `target` is already there, it is moved aside first and removed after.
+
+    Between the two renames nothing is at `target`; never half of anything. A kill there leaves the new directory in staging and the work is done
+    again by the next run.
+    """
+    source, target = require_local(source), require_local(target)
+    try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        aside = f"{source}.replaced"
+        if os.path.lexists(target):
+            os.rename(target, aside)
+        os.rename(source, target)
+        shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(f"{target}: cannot be published: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def exclusive(uri: str) -> Iterator[None]:
+    """Holds a lock file for as long as the context lasts; the kernel drops it when the process dies.
+
+    Raises:
+      StorageError: when another process holds it.
+    """
+    path = require_local(uri)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        file = open(path, "a+")  # noqa: SIM115  # held open across the yield on purpose
+    except OSError as error:
+        raise StorageError(f"{os.path.dirname(path)}: cannot be written: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                f"{os.path.dirname(os.path.dirname(path))}: another run is writing here; wait for it, or give this one its own --output"
+            ) from error
+        yield
