@@ -1,0 +1,204 @@
+"""The `liteferry` command. Each command's work is a function elsewhere; here are flags, help and exit status."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from liteferry.errors import JobError, LiteFerryError
+from liteferry.version import __version__
+
+_EPILOG = """\
+examples:
+  liteferry run --config job.yaml --output out
+  liteferry run --checkpoints 'checkpoints/*.keras' --samples digits.npz --output out
+  liteferry check --config job.yaml
+  liteferry show out
+
+exit status: 0 every model blessed, 1 some model failed or is not blessed, 2 bad usage or bad job file
+"""
+
+
+def _add_job_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="the job file (YAML); see docs/job_file.md")
+    parser.add_argument("--checkpoints", action="append", metavar="GLOB", help="instead of a job file: checkpoints, may be given again")
+    parser.add_argument("--samples", metavar="FILE", help="with --checkpoints: sample rows, .npz or .parquet")
+    parser.add_argument("--variants", metavar="A,B", help="with --checkpoints: variants to make, by default all")
+    parser.add_argument("--modules", action="append", metavar="FILE", help="with --checkpoints: code you trust, may be given again")
+    parser.add_argument("--builder", metavar="MODULE:NAME", help="with --checkpoints: callable that builds the model for weights-only files")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="liteferry",
+        description="Trained TensorFlow/Keras checkpoints in bulk -> SavedModel and TFLite variants, with proof that they compute the same.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"liteferry {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    run = add("run", "export, convert and prove every checkpoint of a job", "liteferry run --config job.yaml --output out")
+    _add_job_flags(run)
+    run.add_argument("--output", required=True, metavar="OUT", help="folder for artifacts and reports")
+    run.add_argument("--runner_config", metavar="FILE", help="Beam options as YAML; see runner_configs/")
+    run.add_argument("--processes", type=int, metavar="N", help="sandboxes at once, by default one for each core")
+    run.add_argument("--force", action="store_true", help="do models again that are done already")
+    run.add_argument("--quiet", action="store_true", help="no progress, only the summary")
+    check = add("check", "validate a job and list what would run, without TensorFlow", "liteferry check --config job.yaml")
+    _add_job_flags(check)
+    show = add("show", "summary table of a run", "liteferry show out")
+    show.add_argument("output", metavar="OUT")
+    show.add_argument("--json", action="store_true", help="print fleet.json instead")
+    report = add("report", "build the pages of a run again from its JSON", "liteferry report out")
+    report.add_argument("output", metavar="OUT")
+    add("schema", "print the JSON Schema of the job file, for editors", "liteferry schema > liteferry.schema.json")
+    demo = add("demo", "train a small fleet on real digits and run the main job on it", "liteferry demo --output demo_output")
+    demo.add_argument("--output", default="demo_output", metavar="OUT", help="folder for the fleet and its artifacts (default: %(default)s)")
+    demo.add_argument("--with_broken", action="store_true", help="add checkpoints that fail, each in its own way")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit status; prints a user's mistake as one message, without a traceback."""
+    parser = build_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    try:
+        _refuse_typos(parser, arguments.command, unknown)
+        return int(_COMMANDS[arguments.command](arguments, unknown))
+    except JobError as error:
+        print(f"liteferry: {error}", file=sys.stderr)
+        return 2
+    except LiteFerryError as error:
+        print(f"liteferry: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nliteferry: interrupted; finished models are kept, the same command goes on with the rest", file=sys.stderr)
+        _leave_at_once(130)
+    except BrokenPipeError:
+        return 1
+    return 1
+
+
+def _leave_at_once(status: int) -> None:
+    from liteferry import sandbox
+
+    sandbox.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # Beam's worker threads would keep the process for as long as their bundle lasts
+
+
+def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequence[str]) -> None:
+    """Only `run` hands unknown flags on, to Beam; one that is almost a flag of ours is a typo, not Beam's."""
+    known = [flag for action in _subparser(parser, command)._actions for flag in action.option_strings]
+    problems = []
+    for flag in (word.partition("=")[0] for word in unknown if word.startswith("-")):
+        near = difflib.get_close_matches(flag, known, n=1, cutoff=0.8)
+        if near:
+            problems.append(f"{flag}: no such flag; did you mean {near[0]}?")
+        elif command != "run":
+            problems.append(f"{flag}: no such flag; `liteferry {command} --help` lists them")
+    stray = [word for word in unknown if not word.startswith("-")] if command != "run" else []
+    problems += [f"{word}: unexpected; `liteferry {command} --help` shows the usage" for word in stray]
+    if problems:
+        raise JobError(problems, source=f"liteferry {command}")
+
+
+def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
+    choices: dict[str, argparse.ArgumentParser] = next(
+        action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return choices[command]
+
+
+def _job(arguments: argparse.Namespace) -> Any:
+    from liteferry.config import job_from_flags, load_job
+
+    flags = {name: getattr(arguments, name) for name in ("checkpoints", "samples", "variants", "modules", "builder")}
+    given = [f"--{name}" for name, value in flags.items() if value]
+    if arguments.config and given:
+        raise JobError([f"{', '.join(given)}: cannot be combined with --config; put them into the job file"], source="flags")
+    if arguments.config:
+        return load_job(arguments.config)
+    if not arguments.checkpoints:
+        raise JobError(["--config or --checkpoints: one of them is needed"], source="flags")
+    variants = flags["variants"].split(",") if flags["variants"] else None
+    return job_from_flags(
+        checkpoints=flags["checkpoints"],
+        samples=flags["samples"],
+        variants=variants,
+        modules=flags["modules"] or (),
+        builder=flags["builder"],
+    )
+
+
+def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
+    from liteferry import launch
+    from liteferry.runner_config import flags_of
+
+    if arguments.processes is not None and arguments.processes < 1:
+        raise JobError([f"--processes: {arguments.processes} is too few; give at least 1, or leave it out"], source="flags")
+    job = _job(arguments)
+    beam_flags = [*(flags_of(arguments.runner_config) if arguments.runner_config else []), *unknown]
+    return launch.run_job(
+        job, arguments.output, processes=arguments.processes, force=arguments.force, beam_flags=beam_flags, is_quiet=arguments.quiet
+    )
+
+
+def _check(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry.check import print_check
+
+    return print_check(_job(arguments))
+
+
+def _show(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry import launch
+
+    facts = launch.read_fleet(arguments.output)
+    if arguments.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        launch.print_summary(facts)
+    return launch.status_of(facts)
+
+
+def _report(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry.rebuild import rebuild_pages
+
+    count = rebuild_pages(arguments.output)
+    print(f"{count} reports and the fleet's page built again in {arguments.output}")
+    return 0
+
+
+def _schema(_: argparse.Namespace, __: list[str]) -> int:
+    from liteferry.config import job_schema
+
+    print(json.dumps(job_schema(), indent=2))
+    return 0
+
+
+def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry.demo import run_demo
+
+    return run_demo(arguments.output, with_broken=arguments.with_broken)
+
+
+_COMMANDS = {"run": _run, "check": _check, "show": _show, "report": _report, "schema": _schema, "demo": _demo}

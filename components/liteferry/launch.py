@@ -1,0 +1,171 @@
+"""A run from the launcher's side: one at a time per OUT, progress on the way, a summary and an exit status at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from liteferry import storage
+from liteferry.config import Job
+from liteferry.errors import JobError, StorageError
+from liteferry.progress import Watcher
+
+ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
+_LOOK_EVERY_S = 0.3
+
+
+def run_job(
+    job: Job, out: str, *, processes: int | None = None, force: bool = False, beam_flags: Sequence[str] = (), is_quiet: bool = False
+) -> int:
+    """Runs a job and prints what came of it. Returns the exit status.
+
+    Raises:
+      JobError, StorageError: before anything was run.
+    """
+    from liteferry import sandbox
+
+    out = os.path.abspath(storage.require_local(out))
+    total = count_checkpoints(job)
+    with storage.exclusive(storage.join(out, ".staging", "lock")):
+        _clear_leftovers(out)
+        sandbox.warm_up()
+        with _progress(out, total, is_quiet=is_quiet) as counts:
+            _run_pipeline(job, out, processes=processes, force=force, beam_flags=beam_flags)
+        _clear_leftovers(out)
+    sandbox.close()
+    return _conclude(out, total, counts)
+
+
+def count_checkpoints(job: Job) -> int:
+    """How many checkpoints the job's patterns name. Raises JobError for a pattern that names nothing."""
+    from liteferry.plan import find_checkpoints
+
+    return len(find_checkpoints(job))
+
+
+def _clear_leftovers(out: str) -> None:
+    """Everything in staging but the lock belongs to a run that is over: this process holds the lock."""
+    staging = storage.join(out, ".staging")
+    for name in storage.list_directory(staging):
+        if name != "lock":
+            storage.remove_tree(storage.join(staging, name))
+
+
+def _run_pipeline(job: Job, out: str, *, processes: int | None, force: bool, beam_flags: Sequence[str]) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    from liteferry import pipeline
+
+    pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
+
+
+@contextlib.contextmanager
+def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int]]:
+    """Shows finished models while the context lasts: a bar on a terminal, a line each elsewhere. Yields the counts."""
+    counts = {"new": 0, "already_done": 0}
+    watcher, stop = Watcher(out), threading.Event()
+    show = _bar(total) if sys.stderr.isatty() and not is_quiet else _lines(total, is_quiet=is_quiet)
+    with show as on_line:
+
+        def look() -> None:
+            for line in watcher.new_lines():
+                counts["new" if line["is_new"] else "already_done"] += 1
+                on_line(line, sum(counts.values()))
+
+        def keep_looking() -> None:
+            while not stop.wait(_LOOK_EVERY_S):
+                look()
+
+        thread = threading.Thread(target=keep_looking, daemon=True)
+        thread.start()
+        try:
+            yield counts
+        finally:
+            stop.set()
+            thread.join()
+            look()
+
+
+@contextlib.contextmanager
+def _lines(total: int, *, is_quiet: bool) -> Iterator[Any]:
+    def on_line(line: dict[str, Any], number: int) -> None:
+        if line["is_new"] and not is_quiet:
+            print(f"[{number}/{total}] {line['line']}", file=sys.stderr, flush=True)
+
+    yield on_line
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("models"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[bad]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("models", total=total, bad="")
+        bad = 0
+
+        def on_line(line: dict[str, Any], number: int) -> None:
+            nonlocal bad
+            bad += line["status"] != "blessed"
+            progress.update(task, completed=number, bad=f"{bad} not blessed" if bad else "")
+            if line["is_new"] and line["status"] != "blessed":
+                progress.console.print(line["line"], style="red", markup=False, highlight=False, soft_wrap=True)
+
+        yield on_line
+
+
+def read_fleet(out: str) -> dict[str, Any]:
+    """The facts of a finished run. Raises JobError when there is none."""
+    path = storage.join(out, "fleet.json")
+    try:
+        facts: dict[str, Any] = json.loads(storage.read_bytes(path))
+        return facts
+    except (StorageError, ValueError) as error:
+        raise JobError([f"{path}: no finished run here ({error}); run `liteferry run ... --output {out}` first"], source=out) from error
+
+
+def print_summary(facts: dict[str, Any]) -> None:
+    """The fleet's table: coloured on a terminal, plain elsewhere."""
+    from liteferry.report.summary import summary_table, summary_text
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(summary_table(facts))
+    else:
+        print(summary_text(facts))
+
+
+def _conclude(out: str, total: int, counts: dict[str, int]) -> int:
+    facts = read_fleet(out)
+    print_summary(facts)
+    if counts["already_done"]:
+        what = "nothing was left to do" if counts["new"] == 0 else f"{counts['new']} done now"
+        print(f"{counts['already_done']} of {total} models were done already and have not changed; {what}. --force does them again.")
+    print(f"Reports: {storage.join(out, 'index.html')}")
+    missing = total - len(facts["models"])
+    if missing > 0:
+        print(f"{missing} of {total} checkpoints have no report; run the same command again", file=sys.stderr)
+    return status_of(facts) if missing <= 0 else NOT_ALL_BLESSED
+
+
+def status_of(facts: dict[str, Any]) -> int:
+    """The exit status that a fleet's facts stand for."""
+    return ALL_BLESSED if all(model["status"] == "blessed" for model in facts["models"]) else NOT_ALL_BLESSED
+
