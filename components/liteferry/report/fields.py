@@ -1,0 +1,122 @@
+"""Reading a report that may lack anything: what is missing, null or of another type becomes None or empty, never an error.
+
+A model that failed early has a report with few keys, and pages are also built from reports of older versions. Nothing here
+guesses in a model's favour: a status that is not known reads as `failed`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from liteferry.types import Status
+
+Report = Mapping[str, Any]
+"""The content of a report.json, as `json.loads` gives it."""
+
+VARIANT_LADDER = (
+    "float32",
+    "float16",
+    "int16x8",
+    "weight_only_int8",
+    "dynamic_int8",
+    "int8",
+    "weight_only_int4",
+    "dynamic_int4",
+)
+"""The order that variants are shown in, widest numbers first; any other variant follows, by name."""
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """The mapping with its keys as text; empty for anything else."""
+    return {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {}
+
+
+def listing(value: object) -> list[Any]:
+    """The list or tuple as a list; empty for anything else (text is no list)."""
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def text(value: object) -> str | None:
+    """Text that UTF-8 can hold (file names may bring lone surrogates), None for None."""
+    if value is None:
+        return None
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def number(value: object) -> float | None:
+    """A float; "NaN", "Infinity" and "-Infinity" are how strict JSON spells the ones that it lacks."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def integer(value: object) -> int | None:
+    """A count of bytes or rows that fits 64 bits; None for what is no whole number."""
+    parsed = number(value)
+    if parsed is None or not math.isfinite(parsed) or parsed != int(parsed) or abs(parsed) >= 2**63:
+        return None
+    return int(value) if isinstance(value, int) else int(parsed)
+
+
+def status(value: object) -> Status:
+    """The verdict; `failed` for one that is missing or unknown, because the gate is closed by default."""
+    try:
+        return Status(str(value))
+    except ValueError:
+        return Status.FAILED
+
+
+def model_status(report: Report) -> Status:
+    """A model is blessed, not blessed or failed; there is no fourth."""
+    verdict = status(report.get("status"))
+    return Status.NOT_BLESSED if verdict is Status.UNVERIFIABLE else verdict
+
+
+def reason(value: object) -> dict[str, str | None] | None:
+    """`{code, stage, message}`, or None where no reason stands."""
+    found = mapping(value)
+    if not found:
+        return None
+    return {key: text(found.get(key)) for key in ("code", "stage", "message")}
+
+
+def required(report: Report, variant: str) -> bool | None:
+    """Whether the model can be blessed without this variant; None where the report does not say."""
+    names = report.get("required_variants")
+    return variant in names if isinstance(names, (list, tuple)) else None
+
+
+def ordered_variants(names: Iterable[str]) -> list[str]:
+    """Variants in the order of the ladder, then the rest by name: JSON may have sorted them."""
+    rank = {name: position for position, name in enumerate(VARIANT_LADDER)}
+    return sorted(set(names), key=lambda name: (rank.get(name, len(rank)), name))
+
+
+def worst(values: Iterable[object], *, lower_is_worse: bool = False) -> float | None:
+    """The worst of one statistic over a model's outputs. NaN is worse than any number; None where nobody measured it."""
+    known = [parsed for value in values if (parsed := number(value)) is not None]
+    if not known:
+        return None
+    if any(math.isnan(value) for value in known):
+        return math.nan
+    return min(known) if lower_is_worse else max(known)
+
+
+def over_outputs(parity: object, statistic: str) -> list[object]:
+    """One statistic of every output, in the report's order."""
+    return [mapping(statistics).get(statistic) for statistics in mapping(parity).values()]
+
+
+def seconds(report: Report) -> float | None:
+    """What the model took: `timings_s.total` if it stands there, else the sum of the stages."""
+    timings = mapping(report.get("timings_s"))
+    total = number(timings.get("total"))
+    if total is not None:
+        return total
+    known = [parsed for value in timings.values() if (parsed := number(value)) is not None]
+    return math.fsum(known) if known else None

@@ -1,0 +1,261 @@
+"""Reports -> the facts of a fleet: one row per model and variant, totals, and the files at the top of the output.
+
+Facts hold no times of day except under `run`, and their order is that of the model ids: the same reports give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from liteferry import storage
+from liteferry.report import fields
+from liteferry.report.pages import render_index
+from liteferry.types import Status
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+COLUMNS: Mapping[str, str] = {
+    "model_id": "string",
+    "checkpoint_uri": "string",
+    "checkpoint_digest": "string",
+    "checkpoint_bytes": "int64",
+    "kind": "string",
+    "keras_version": "string",
+    "architecture_digest": "string",
+    "status": "string",
+    "model_reason_code": "string",
+    "model_reason_message": "string",
+    "saved_model_path": "string",
+    "saved_model_bytes": "int64",
+    "saved_model_max_abs": "float64",
+    "variant": "string",
+    "variant_status": "string",
+    "reason_code": "string",
+    "reason_stage": "string",
+    "reason_message": "string",
+    "path": "string",
+    "bytes": "int64",
+    "batch": "string",
+    "worst_max_abs": "float64",
+    "worst_max_rel": "float64",
+    "min_cosine": "float64",
+    "min_argmax_agreement": "float64",
+    "nonfinite_mismatch": "int64",
+    "example_count": "int64",
+    "required": "bool",
+    "recommended": "bool",
+    "samples": "string",
+    "seconds": "float64",
+    "metadata_json": "string",
+}
+"""The columns of fleet.parquet in their order, each with the name of its Arrow type. Paths are relative to the output folder."""
+
+
+def fleet_rows(report: fields.Report) -> list[dict[str, Any]]:
+    """One row per variant, in the order of the ladder; one with `variant` None for a model that has none.
+
+    `reason_*` is the variant's own reason. A variant that is not blessed and has none of its own takes the model's, as does
+    the row of a model without variants. `worst_*` and `min_*` are taken over the model's outputs.
+    """
+    model = _model_columns(report)
+    variants = fields.mapping(report.get("variants"))
+    model_reason = fields.reason(report.get("reason"))
+    if not variants:
+        return [_row(model | _reason_columns(model_reason) | {"recommended": False})]
+    recommended = fields.text(report.get("recommended_variant"))
+    rows = []
+    for name in fields.ordered_variants(variants):
+        variant = fields.mapping(variants[name])
+        blessed = fields.status(variant.get("status")) is Status.BLESSED
+        own = fields.reason(variant.get("reason")) or (None if blessed else model_reason)
+        columns = _variant_columns(variant, model_id=model["model_id"])
+        named = {"variant": fields.text(name), "required": fields.required(report, name), "recommended": name == recommended}
+        rows.append(_row(model | columns | _reason_columns(own) | named))
+    return rows
+
+
+def _row(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: columns.get(name) for name in COLUMNS}
+
+
+def _model_columns(report: fields.Report) -> dict[str, Any]:
+    checkpoint = fields.mapping(report.get("checkpoint"))
+    saved_model = fields.mapping(report.get("saved_model"))
+    model_id = fields.text(report.get("model_id")) or ""
+    reason = fields.reason(report.get("reason")) or {}
+    return {
+        "model_id": model_id,
+        "checkpoint_uri": fields.text(checkpoint.get("uri")),
+        "checkpoint_digest": fields.text(checkpoint.get("digest")),
+        "checkpoint_bytes": fields.integer(checkpoint.get("bytes")),
+        "kind": fields.text(checkpoint.get("kind")),
+        "keras_version": fields.text(checkpoint.get("keras_version")),
+        "architecture_digest": fields.text(checkpoint.get("architecture_digest")),
+        "status": fields.model_status(report).value,
+        "model_reason_code": reason.get("code"),
+        "model_reason_message": reason.get("message"),
+        "saved_model_path": _path_in_output(model_id, saved_model.get("path")),
+        "saved_model_bytes": fields.integer(saved_model.get("bytes")),
+        "saved_model_max_abs": fields.worst(fields.over_outputs(saved_model.get("fidelity"), "max_abs")),
+        "samples": fields.text(fields.mapping(report.get("samples")).get("name")),
+        "seconds": fields.seconds(report),
+        "metadata_json": _strict_json(fields.mapping(report.get("metadata"))),
+    }
+
+
+def _variant_columns(variant: Mapping[str, Any], *, model_id: str) -> dict[str, Any]:
+    parity = variant.get("parity")
+    counts = [fields.integer(count) for count in fields.over_outputs(parity, "example_count")]
+    mismatches = [fields.integer(count) for count in fields.over_outputs(parity, "nonfinite_mismatch")]
+    known_mismatches = [count for count in mismatches if count is not None]
+    return {
+        "variant_status": fields.status(variant.get("status")).value,
+        "path": _path_in_output(model_id, variant.get("path")),
+        "bytes": fields.integer(variant.get("bytes")),
+        "batch": fields.text(variant.get("batch")),
+        "worst_max_abs": fields.worst(fields.over_outputs(parity, "max_abs")),
+        "worst_max_rel": fields.worst(fields.over_outputs(parity, "max_rel")),
+        "min_cosine": fields.worst(fields.over_outputs(parity, "cosine"), lower_is_worse=True),
+        "min_argmax_agreement": fields.worst(fields.over_outputs(parity, "argmax_agreement"), lower_is_worse=True),
+        "nonfinite_mismatch": sum(known_mismatches) if known_mismatches else None,
+        "example_count": min((count for count in counts if count is not None), default=None),
+    }
+
+
+def _reason_columns(reason: Mapping[str, str | None] | None) -> dict[str, Any]:
+    return {f"reason_{key}": (reason or {}).get(key) for key in ("code", "stage", "message")}
+
+
+def _path_in_output(model_id: str, path: object) -> str | None:
+    """A path that the report gives relative to the model's folder, made relative to the output folder."""
+    relative = fields.text(path)
+    return f"models/{model_id}/{relative}" if relative else None
+
+
+def fleet_facts(reports: Iterable[fields.Report], *, job: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """All that the fleet's files and tables show: `schema_version, totals, models, rows, run`. Plain JSON values.
+
+    `reports` is read once and not kept, so a generator over a large fleet is fine. `job` stands under `run` as it is given.
+    """
+    models, rows = [], []
+    for report in reports:
+        of_model = fleet_rows(report)
+        rows.extend(of_model)
+        models.append(_model_summary(report, of_model))
+    models.sort(key=_order)
+    rows.sort(key=_order)  # stable, so a model's variants stay in the order of the ladder
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "totals": _totals(models),
+        "models": models,
+        "rows": rows,
+        "run": dict(job) if job else None,
+    }
+
+
+def _order(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return entry["model_id"], entry["checkpoint_uri"] or ""
+
+
+def _model_summary(report: fields.Report, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = rows[0]
+    short = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count")
+    return {
+        "model_id": first["model_id"],
+        "checkpoint_uri": first["checkpoint_uri"],
+        "kind": first["kind"],
+        "status": first["status"],
+        "reason": fields.reason(report.get("reason")),
+        "recommended_variant": fields.text(report.get("recommended_variant")),
+        "saved_model": _saved_model_summary(first),
+        "variants": {
+            row["variant"]: {"status": row["variant_status"], "reason": _reason_of_row(row)} | {key: row[key] for key in short}
+            for row in rows
+            if row["variant"] is not None
+        },
+        "warnings": [fields.text(warning) for warning in fields.listing(report.get("warnings"))],
+    }
+
+
+def _saved_model_summary(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    if row["saved_model_path"] is None:
+        return None
+    return {"path": row["saved_model_path"], "bytes": row["saved_model_bytes"], "max_abs": row["saved_model_max_abs"]}
+
+
+def _reason_of_row(row: Mapping[str, Any]) -> dict[str, str | None] | None:
+    found = {key: row[f"reason_{key}"] for key in ("code", "stage", "message")}
+    return found if any(value is not None for value in found.values()) else None
+
+
+def _totals(models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    verdicts = Counter(model["status"] for model in models)
+    shortfalls = [model for model in models if model["status"] != Status.BLESSED.value]
+    codes = Counter((model["reason"] or {}).get("code") or "UNSTATED" for model in shortfalls)
+    by_variant: dict[str, Counter[str]] = {}
+    for model in models:
+        for name, variant in model["variants"].items():
+            by_variant.setdefault(name, Counter())[variant["status"]] += 1
+    return {
+        "models": len(models),
+        **{verdict.value: verdicts[verdict.value] for verdict in (Status.BLESSED, Status.NOT_BLESSED, Status.FAILED)},
+        "by_reason": dict(sorted(codes.items())),
+        "by_variant": {
+            name: {verdict.value: by_variant[name][verdict.value] for verdict in Status}
+            for name in fields.ordered_variants(by_variant)
+        },
+    }
+
+
+def fleet_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The rows as an Arrow table of `COLUMNS`, with that schema also for no rows at all."""
+    import pyarrow as pa
+
+    types = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
+    schema = pa.schema([pa.field(name, types[kind], nullable=name != "model_id") for name, kind in COLUMNS.items()])
+    readers: dict[str, Callable[[object], object]] = {
+        "string": fields.text,
+        "int64": fields.integer,
+        "float64": fields.number,
+        "bool": _flag,
+    }
+    columns = [[readers[kind](row.get(name)) for row in rows] for name, kind in COLUMNS.items()]
+    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def write_fleet(out: str, facts: Mapping[str, Any]) -> None:
+    """Write fleet.json, fleet.parquet and, last, index.html into the folder `out`; each is replaced whole."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    page = render_index(facts).encode("utf-8", "backslashreplace")
+    sink = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(fleet_table(facts["rows"]), sink)
+    storage.write_bytes(storage.join(out, "fleet.json"), _strict_json(facts, indent=1).encode() + b"\n")
+    storage.write_bytes(storage.join(out, "fleet.parquet"), sink.getvalue().to_pybytes())
+    storage.write_bytes(storage.join(out, "index.html"), page)
+
+
+def _strict_json(value: object, *, indent: int | None = None) -> str:
+    """JSON that every parser takes, the same text for the same value: NaN and infinity become the texts that name them."""
+    return json.dumps(_finite(value), ensure_ascii=True, allow_nan=False, indent=indent, default=str)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

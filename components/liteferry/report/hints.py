@@ -1,0 +1,121 @@
+"""What to try, one short paragraph per reason code. Words between backticks are code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from liteferry.errors import ReasonCode
+
+HINTS: Mapping[ReasonCode, str] = MappingProxyType(
+    {
+        ReasonCode.LOAD_CORRUPT: (
+            "The file cannot be read as what it claims to be. Copy it again from where it was made and compare sizes; a "
+            "training run that was killed while it saved leaves such files. Then run again: finished models are not redone."
+        ),
+        ReasonCode.LOAD_UNSAFE: (
+            "Loading this checkpoint would run code that is stored inside it. If you know who made it, add what the message "
+            "names to `trust:` in the job file, for example `trust: [lambda]`. Better: save the model again with a registered "
+            "layer in place of the lambda or the pickle."
+        ),
+        ReasonCode.LOAD_UNKNOWN_OBJECT: (
+            "Put the Python file that defines the class or function under `modules:` in the job file. If its name there "
+            'differs from the name in the checkpoint, map it under `custom_objects:`, for example `{"Swish2": '
+            '"my_models:Swish"}`.'
+        ),
+        ReasonCode.LOAD_NEEDS_BUILDER: (
+            "The file holds weights and no architecture. Name a function that returns the model without its weights: "
+            '`builder: "my_models:build"`, with its arguments under `builder_args:`.'
+        ),
+        ReasonCode.LOAD_UNSUPPORTED: (
+            "This is no checkpoint that can be loaded here. If it is none at all, narrow the glob under `checkpoints:`. "
+            "Otherwise `liteferry inspect` shows what was recognised; save the model again as `.keras` or as a SavedModel."
+        ),
+        ReasonCode.LOAD_FAILED: (
+            "Compare the Keras version that wrote the checkpoint with the ones under Environment. With a `builder:`, check "
+            "that `builder_args:` are those of the training run: other sizes make other weights. `liteferry inspect` shows "
+            "what the file holds without running it."
+        ),
+        ReasonCode.EXPORT_FAILED: (
+            "The model loads but cannot be traced. Call it once under `tf.function` with `training=False`: Python branches on "
+            "tensors and NumPy calls inside `call()` are the usual cause."
+        ),
+        ReasonCode.EXPORT_NONDETERMINISTIC: (
+            "Two calls on the same rows gave different answers, so no export can be proven. Some layer draws random numbers "
+            "at inference: make it follow `training`, or take it out of the model before saving."
+        ),
+        ReasonCode.EXPORT_MISMATCH: (
+            "The SavedModel computes something else than the checkpoint; the parity table shows by how much. Look at custom "
+            "layers that keep state in Python or behave differently when traced. Do not ship this export."
+        ),
+        ReasonCode.CONVERT_UNSUPPORTED_OP: (
+            "TFLite has no such operator. Replace the layer that uses it, or move it out of the model into pre- or "
+            "post-processing. Where the SavedModel is within its gates, it can be served as it is."
+        ),
+        ReasonCode.CONVERT_FAILED: (
+            "The converter gave up; what was tried stands under Attempts. If you can do without the variant, leave it out of "
+            "`variants:`, or out of `policy.require:` so that the model does not depend on it. Where the SavedModel is within "
+            "its gates, it can be served as it is."
+        ),
+        ReasonCode.NEEDS_FLEX: (
+            "The graph converts only with Select TensorFlow ops, and no Python runtime runs those, so nothing can be proven "
+            "here. Replace the operators that the message names, or serve the SavedModel and leave the variant out of "
+            "`policy.require:`."
+        ),
+        ReasonCode.SAMPLES_MISSING: (
+            "Without sample rows nothing can be compared. Give the model's entry a `samples:` name that is defined in the job "
+            "file, and check that its `path:` can be read from where the workers run."
+        ),
+        ReasonCode.SAMPLES_MISMATCH: (
+            "The sample data does not fit the model's inputs. Map every input to a column under `samples.<name>.inputs`, and "
+            "compare shapes and dtypes with the model's own; `liteferry inspect` lists its inputs."
+        ),
+        ReasonCode.SAMPLES_EMPTY: (
+            "No rows were compared, and nothing compared is not a pass. Check the glob under `samples.<name>.path` and that "
+            "its files hold rows."
+        ),
+        ReasonCode.PARITY_OUT_OF_TOLERANCE: (
+            "The Gates table shows what was measured, and the worst rows are named. For a quantised variant, use sample rows "
+            "that cover the real range of the inputs, or ship a wider variant and leave this one out of `policy.require:`. "
+            "Widen the limit under `gates:` only if that difference is harmless in your product."
+        ),
+        ReasonCode.PARITY_NONFINITE: (
+            "NaN or infinity stands on one side only. In float16, constants beyond 65,504 overflow, mask values such as -1e9 "
+            "for example: use a smaller one in the model, or ship float32."
+        ),
+        ReasonCode.METRIC_DROP: (
+            "The task metric fell by more than its `max_drop`. Ship a wider variant, calibrate with sample rows closer to "
+            "real use, or train with quantisation in mind."
+        ),
+        ReasonCode.CRASHED: (
+            "Native code ended the process; no other model was harmed. Run this checkpoint alone with `liteferry run "
+            "--checkpoints`: if it dies again, drop the variant that was being made and report the crash upstream."
+        ),
+        ReasonCode.TIMEOUT: (
+            "The work was stopped at its time limit. Raise `limits.seconds_per_model`, give fewer sample rows, or drop the "
+            "variants that you do not need."
+        ),
+        ReasonCode.OUT_OF_MEMORY: (
+            "The work was stopped at its memory limit. Raise `limits.memory_gb_per_model`, or run on larger workers with "
+            "fewer models at a time."
+        ),
+        ReasonCode.STORAGE_FAILED: (
+            "A file could not be read or written. Check permissions, credentials and free space, then run again: finished "
+            "models are not redone."
+        ),
+        ReasonCode.INTERNAL: (
+            "This is a fault of LiteFerry, not of your model. Please report it with the message above and the Environment "
+            "section."
+        ),
+    }
+)
+
+NO_HINT = "This code is not known to this version of LiteFerry; the message is all there is."
+
+
+def hint_for(code: object) -> str:
+    """The hint of a reason code, given as the enum or as its text; a plain sentence for a code that is not known."""
+    try:
+        return HINTS[ReasonCode(str(code.value if isinstance(code, ReasonCode) else code))]
+    except ValueError:
+        return NO_HINT

@@ -1,0 +1,148 @@
+"""What the pages say: the verdict first, then why, then everything that led to it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from liteferry.errors import ReasonCode, Stage
+from liteferry.gates import METRICS
+from liteferry.report import HINTS, fleet_facts, hint_for, render_index, render_model, tables
+from liteferry.report.formats import STAGE_WORDS
+
+
+@pytest.mark.parametrize("code", list(ReasonCode))
+def test_every_reason_code_has_a_hint_and_a_page(code, failed, read_page):
+    assert len(HINTS[code]) > 60
+    assert HINTS[code].count("`") % 2 == 0
+    report = failed()
+    report["reason"] = {"code": code.value, "stage": "load", "message": f"what {code.value} says"}
+    hint = " ".join(HINTS[code].replace("`", "").split())
+    for html in (render_model(report), render_index(fleet_facts([report]))):
+        words = read_page(html).words()
+        assert code.value in words and f"what {code.value} says" in words and hint in words
+
+
+def test_hints_are_complete_and_stages_have_words():
+    assert set(HINTS) == set(ReasonCode)
+    assert hint_for("TIMEOUT") == hint_for(ReasonCode.TIMEOUT) == HINTS[ReasonCode.TIMEOUT]
+    assert "not known" in hint_for("NEW_CODE")
+    assert set(STAGE_WORDS) == {stage.value for stage in Stage}
+
+
+def test_the_index_leads_with_the_verdict_and_what_did_not_ship(reports, read_page):
+    html = render_index(fleet_facts(reports))
+    page = read_page(html)
+    assert "1 of 3 models is blessed." in page.words()
+    order = [page.words().index(text) for text in ("1 of 3 models", "What did not ship", "NEEDS_FLEX", "All models")]
+    assert order == sorted(order)
+    hrefs = {attributes["href"] for attributes in page.all("a")}
+    assert {f"models/{report['model_id']}/report.html" for report in reports} <= hrefs
+    assert "models/gru_speech_003/report.html#variant-int8" in hrefs
+
+
+def test_equal_messages_stand_once_with_all_their_models(failed, read_page):
+    page = read_page(render_index(fleet_facts([failed(f"broken_{number:02}") for number in range(60)])))
+    assert page.text.count("end-of-central-directory") == 1
+    assert "60 models" in page.words() and "and 10 more" in page.words()
+    assert len([a for a in page.all("a") if a["href"] == "models/broken_59/report.html"]) == 1
+
+
+def test_a_long_message_is_cut_on_the_index_and_exact_on_the_models_page(failed, read_page):
+    report = failed()
+    report["reason"]["message"] = "x" * 5000 + "\n    the end"
+    assert "the end" not in render_index(fleet_facts([report]))
+    assert "x" * 5000 + "\n    the end" in read_page(render_model(report)).text
+
+
+def test_variants_that_did_not_ship_are_named_also_for_a_blessed_model(blessed, read_page):
+    report = blessed()
+    reason = {"code": "METRIC_DROP", "stage": "judge", "message": "accuracy fell by 0.02"}
+    report["variants"]["int8"] |= {"status": "not_blessed", "reason": reason}
+    for html in (render_index(fleet_facts([report])), render_model(report)):
+        words = read_page(html).words()
+        assert "METRIC_DROP" in words and "accuracy fell by 0.02" in words
+    assert "the SavedModel and 3 of 4 variants compute what the checkpoint computes on 1,797 rows" in words
+
+
+def test_zero_models_is_said_and_not_a_pass(read_page):
+    page = read_page(render_index(fleet_facts([])))
+    assert "No model was found" in page.words()
+    assert "Everything shipped" not in page.words() and not page.all("table")
+    assert "not_blessed" in next(attributes["class"] for attributes in page.all("header"))
+
+
+def test_a_page_from_fleet_json_is_the_page_from_memory(reports):
+    facts = fleet_facts(reports, job={"runner": "DirectRunner"})
+    assert render_index(json.loads(json.dumps(facts, sort_keys=True))) == render_index(facts)
+
+
+def test_the_models_page_has_all_that_the_report_has(not_blessed, read_page):
+    report = not_blessed()
+    words = read_page(render_model(report)).words()
+    assert "Not blessed: 2 of 4 variants stayed within the gates." in words
+    assert report["reason"]["message"] in words
+    assert report["variants"]["float16"]["reason"]["message"] in words
+    expected = ["≥ 0.98 0.97996", "digit-0911", "digits-v3", "keras_v3", "2.21.0", "0.74 s", "(None, 8, 8, 1)", "FULLY_CONNECTED"]
+    expected += ["element_shape to be static", "batch fixed at 1", "written by Keras 2.9.0", "zero_point -128", "TFLite: int8"]
+    expected += [
+        "Swish from my_models",
+        "15 min 0 s",
+        "8.0 GB",
+        "1.2 GB",
+        "required variants float32, float16, dynamic_int8, int8",
+    ]
+    expected += ["SparseCategoricalAccuracy / change", "26 % of float32", "quantization", "98 kB (98,304 bytes)"]
+    assert [text for text in expected if text not in words] == []
+
+
+def test_missed_gates_stand_first_and_anything_but_true_is_a_miss(blessed):
+    report = blessed()
+    report["variants"]["float32"]["gates"][0]["is_within"] = "yes"
+    report["variants"]["int8"]["gates"][1]["is_within"] = None
+    page = render_model(report)
+    gates = re.findall(r'data-label="verdict">.*?</span> (within|outside)</span>', page)
+    assert gates == ["outside"] * 2 + ["within"] * (len(gates) - 2) and len(gates) == 9
+
+
+def test_limits_say_which_side_is_within_as_the_gates_do():
+    for metric, direction in METRICS.items():
+        assert (metric in tables.HIGHER_IS_BETTER, metric in tables.LOWER_IS_BETTER) == (
+            direction == "min",
+            direction == "max",
+        ), metric
+
+
+def test_a_saved_model_that_is_not_blessed_leads(blessed, read_page):
+    report = blessed()
+    reason = {
+        "code": "EXPORT_MISMATCH",
+        "stage": "judge",
+        "message": "output 'probabilities': max_rel is 0.4, the limit is 1e-05",
+    }
+    report |= {"status": "not_blessed", "reason": reason}
+    report["saved_model"] |= {"status": "not_blessed", "reason": reason}
+    words = read_page(render_model(report)).words()
+    assert "Not blessed: the SavedModel is not proven to compute what the checkpoint computes." in words
+    assert words.count("max_rel is 0.4") == 1 and "SavedModel ✗ not blessed" in words
+
+
+def test_a_variant_that_is_not_required_is_marked(blessed, read_page):
+    report = blessed() | {"required_variants": ["float32"]}
+    assert read_page(render_model(report)).words().count("not required") == 3
+
+
+def test_a_saved_model_without_gates_is_not_shown_as_proven(blessed, read_page):
+    report = blessed()
+    report["saved_model"] |= {"gates": [], "status": None}
+    words = read_page(render_model(report)).words()
+    assert "no gates" in words and "within gates" not in words
+
+
+def test_signatures_given_as_mappings_are_read_too(blessed, read_page):
+    report = blessed()
+    signature = {"inputs": {"image": {"shape": [None, 8], "dtype": "float32"}}, "outputs": {"y": "float32"}}
+    report["saved_model"]["signatures"] = {"serving_default": signature}
+    assert "image input (None, 8) float32" in read_page(render_model(report)).words()
