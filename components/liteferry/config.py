@@ -1,0 +1,290 @@
+"""The job file as frozen records. `load_job` finds every problem at once and names the key, the value and the fix of each.
+
+A key is one annotated line and its docstring in the record it belongs to. Unknown-key hints, type errors, `liteferry schema`
+and the check that docs/job_file.md mentions every key all read these records, so nothing else has to be told about a new key.
+"""
+
+from __future__ import annotations
+
+import enum
+import glob
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import pydantic
+from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema
+
+from liteferry import config_problems, config_text
+from liteferry.config_problems import SAVED_MODEL
+from liteferry.errors import JobError
+
+
+class Variant(str, enum.Enum):
+    """A TFLite variant, as the job file and the report spell it."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC_INT8 = "dynamic_int8"
+
+
+_VARIANTS = tuple(variant.value for variant in Variant)
+
+
+class Trust(str, enum.Enum):
+    """What may run although it came with a checkpoint. `lambda`: serialized Python bytecode of Keras Lambda layers."""
+
+    LAMBDA = "lambda"
+
+
+class FrozenDict(dict[str, Any]):
+    """A dict that cannot be changed: pickles, compares, prints as JSON and copies as a dict does."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a job is frozen; make a changed copy with model_copy(update={...})")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
+        return FrozenDict, (dict(self),)
+
+
+def is_uri(path: str) -> bool:
+    """Whether `path` starts with a scheme, as in gs://bucket/key; such paths are never joined to a folder."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
+
+
+def _resolve(path: str, info: pydantic.ValidationInfo) -> str:
+    """Joins a relative path to the folder of the job file. Records made without a file keep the path they were given."""
+    base_dir = (info.context or {}).get("base_dir")
+    return path if base_dir is None else _join(base_dir, path)
+
+
+def _resolve_pattern(pattern: str, info: pydantic.ValidationInfo) -> str:
+    """The same for a glob, in which brackets in the name of the job file's own folder must not count."""
+    base_dir = (info.context or {}).get("base_dir")
+    return pattern if base_dir is None else _join(glob.escape(base_dir), pattern)
+
+
+def _join(base_dir: str, path: str) -> str:
+    joined = path if is_uri(path) else os.path.join(base_dir, os.path.expanduser(path))
+    return joined if is_uri(joined) else os.path.normpath(joined)
+
+
+def _resolve_module(module: str, info: pydantic.ValidationInfo) -> str:
+    if module.endswith(".py") or "/" in module or os.sep in module:
+        return _resolve(module, info)
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError("is neither a module name nor a file; write package.module or path/to/file.py")
+    return module
+
+
+def _code_reference(reference: str) -> str:
+    module, _, name = reference.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        raise ValueError("does not look like module:callable; write for example my_models:build")
+    return reference
+
+
+def _freeze_json(value: Any, where: str = "") -> Any:
+    """A JSON value with its lists as tuples and its mappings frozen. ValueError for anything that JSON cannot hold."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"has the key {key!r}{where}, which is not text; write it in quotes")
+        return FrozenDict({key: _freeze_json(item, f"{where} under {key}") for key, item in value.items()})
+    if isinstance(value, (list, tuple)):
+        return tuple(_freeze_json(item, where) for item in value)
+    if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"holds {value!r}{where}, which JSON cannot hold; write text, a finite number, true, false or null")
+
+
+def _freeze_json_object(value: Any) -> FrozenDict:
+    if not isinstance(value, Mapping):
+        raise ValueError("is not a mapping; write `key: value` lines under it")
+    frozen: FrozenDict = _freeze_json(value)
+    return frozen
+
+
+_T = TypeVar("_T")
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+PositiveNumber = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Strict(), Field(gt=0)]
+Location = Annotated[Text, AfterValidator(_resolve_pattern)]
+ModuleReference = Annotated[Text, AfterValidator(_resolve_module)]
+CodeReference = Annotated[Text, AfterValidator(_code_reference)]
+FrozenMapping = Annotated[Mapping[Text, _T], AfterValidator(FrozenDict)]
+JsonObject = Annotated[Mapping[str, Any], PlainValidator(_freeze_json_object), WithJsonSchema({"type": "object"})]
+
+
+class _Record(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SamplesSpec(_Record):
+    """Sample rows, and which column feeds which model input."""
+
+    path: Location
+    """File, glob or URI of .npz or .parquet files. The files of a glob are shards and share one schema."""
+    inputs: FrozenMapping[Text] = Field(default_factory=FrozenDict)
+    """Model input -> column. May be left out when names agree, or for one input and one column besides label and id."""
+    label: Text | None = None
+    """Column of the labels, for task metrics."""
+    id: Text | None = None
+    """Column that names rows in reports; without it a row's number over all files is its name."""
+
+
+class ModelSpec(_Record):
+    """Checkpoints that are treated alike."""
+
+    checkpoints: Location
+    """File, directory, glob or URI. Whatever it names gets a report."""
+    samples: Text | None = None
+    """Name of an entry under `samples`. May be left out when there is at most one; without rows nothing is blessed."""
+    metadata: JsonObject = Field(default_factory=FrozenDict)
+    """Any JSON values; they travel into the SavedModel and the report unchanged."""
+    builder: CodeReference | None = None
+    """module:callable that returns the model without its weights, for checkpoints that hold only weights."""
+    builder_args: JsonObject = Field(default_factory=FrozenDict)
+    """Keyword arguments for `builder`."""
+
+
+class Policy(_Record):
+    """What a model needs to be blessed."""
+
+    require: tuple[Variant, ...] | None = None
+    """Variants that must all be blessed before the model is; a part of `variants`. null: every variant of the job."""
+
+
+class Limits(_Record):
+    """What one model may use before it is stopped and reported."""
+
+    seconds_per_model: PositiveNumber = 900.0
+    """Wall-clock seconds for one model's build, export and conversion."""
+    memory_gb_per_model: PositiveNumber = 8.0
+    """Gigabytes of memory for one model."""
+
+
+class Evaluation(_Record):
+    """How sample rows are run."""
+
+    batch_size: PositiveInt = 64
+    """Rows per batch. Results do not depend on it; memory and speed do."""
+
+
+class Job(_Record):
+    """Everything one run needs. Job files are resolved: paths are absolute, and the only samples are every model's."""
+
+    # `samples` stands before `models`: fields are validated in this order, and models may leave theirs out.
+    samples: FrozenMapping[SamplesSpec] = Field(default_factory=FrozenDict)
+    """Sample data by name. Models refer to the names; unused entries are fine. Without any, every model is SAMPLES_MISSING."""
+    models: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
+    """The checkpoints to export, one entry for each group that shares samples, metadata and builder."""
+    modules: tuple[ModuleReference, ...] = ()
+    """Code you trust, imported before loading: .py files or module names."""
+    custom_objects: FrozenMapping[CodeReference] = Field(default_factory=FrozenDict)
+    """Name inside a checkpoint -> module:name, for names that `modules` does not offer by themselves."""
+    trust: tuple[Trust, ...] = ()
+    """Code from inside checkpoints that may run. Nothing by default."""
+    variants: tuple[Variant, ...] = tuple(Variant)
+    """TFLite variants to make of every model."""
+    gates: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
+    """Variant, or saved_model -> metric -> limit. Absent metrics keep their default limit; null switches a gate off."""
+    policy: Policy = Policy()
+    """What a model needs to be blessed."""
+    limits: Limits = Limits()
+    """What one model may use before it is stopped and reported."""
+    evaluation: Evaluation = Evaluation()
+    """How sample rows are run."""
+
+    @pydantic.field_validator("models")
+    @classmethod
+    def _name_the_only_samples(cls, models: tuple[ModelSpec, ...], info: pydantic.ValidationInfo) -> tuple[ModelSpec, ...]:
+        names = list(info.data.get("samples", ()))
+        if len(names) != 1:
+            return models
+        return tuple(model if model.samples else model.model_copy(update={"samples": names[0]}) for model in models)
+
+    @pydantic.model_validator(mode="after")
+    def _keys_agree(self) -> Job:
+        problems = config_problems.disagreements(self.model_dump(mode="json"), variants=_VARIANTS)
+        if problems:
+            raise config_problems.disagreement_error(problems)
+        return self
+
+
+def _parse(raw: Mapping[Any, Any], base_dir: str | None) -> tuple[Job | None, list[str]]:
+    try:
+        return Job.model_validate(raw, context={"base_dir": base_dir}), []
+    except pydantic.ValidationError as error:
+        problems = config_problems.sentences(error, job_schema())
+    return None, list(dict.fromkeys(problems + config_problems.disagreements(raw, variants=_VARIANTS)))
+
+
+def parse_job(mapping: Mapping[str, Any], *, base_dir: str | None, source: str = "job") -> Job:
+    """Job of an already read job file; relative paths join `base_dir`, or stay when it is None. JobError lists every problem."""
+    job, problems = _parse(mapping, base_dir)
+    if job is None:
+        raise JobError(problems, source=source)
+    return job
+
+
+def load_job(path: str | os.PathLike[str]) -> Job:
+    """Job of a local .yaml or .json file; relative paths in it are relative to its folder. JobError lists every problem."""
+    source = os.fspath(path)
+    try:
+        raw, problems = config_text.read_job_file(source)
+        if not isinstance(raw, Mapping):
+            raise JobError(problems, source=source)
+        job, more = _parse(raw, os.path.dirname(os.path.abspath(source)))
+    except RecursionError:
+        raise JobError(["the file: nests too deeply to be a job; write it flatter"], source=source) from None
+    if job is None or problems:
+        raise JobError([*problems, *more], source=source)
+    return job
+
+
+def job_from_flags(
+    *,
+    checkpoints: Sequence[str],
+    samples: str | None = None,
+    variants: Sequence[str] | None = None,
+    modules: Sequence[str] = (),
+    builder: str | None = None,
+    builder_args: Mapping[str, Any] | None = None,
+    trust: Sequence[str] = (),
+) -> Job:
+    """The same Job without a job file: every pattern runs on the same samples; paths are relative to the working directory.
+
+    JobError lists every problem under the flag it came from.
+    """
+    model = {"builder": builder, "builder_args": builder_args or {}}
+    raw: dict[str, Any] = {
+        "models": [{"checkpoints": pattern, **model} for pattern in checkpoints],
+        "samples": {} if samples is None else {"samples": {"path": samples}},
+        "modules": list(modules),
+        "trust": list(trust),
+    }
+    if variants is not None:
+        raw["variants"] = list(variants)
+    job, problems = _parse(raw, os.getcwd())
+    if job is None:
+        raise JobError(config_problems.as_flags(problems), source="command line")
+    return job
+
+
+def job_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the job file with a description for every key, for editors and `liteferry schema`."""
+    schema = Job.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "LiteFerry job file"
+    gates = schema["properties"]["gates"]
+    gates["propertyNames"] = {"enum": [SAVED_MODEL, *_VARIANTS]}
+    metrics = config_problems.metric_names()
+    if metrics:
+        gates["additionalProperties"]["propertyNames"] = {"enum": list(metrics)}
+    return schema

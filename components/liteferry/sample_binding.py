@@ -1,0 +1,217 @@
+"""Which column feeds which model input: decided once against the signature, then held to for every batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from liteferry.errors import ReasonCode, SamplesError
+from liteferry.sample_readers import ColumnSpec
+from liteferry.types import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from liteferry.config import SamplesSpec
+    from liteferry.samples import SampleSet
+
+_NUMBER_KINDS = "biufc"
+_COLUMNS_TOLD = 30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BoundInput:
+    """One model input and the column that feeds it. `is_scalar`: one value per row, fed as (batch, 1)."""
+
+    input: TensorSpec
+    column: str
+    is_scalar: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Binding:
+    """A model's inputs in the signature's order, and the columns of labels and row names, if any."""
+
+    samples_name: str
+    inputs: tuple[BoundInput, ...]
+    label: str | None = None
+    id: str | None = None
+
+    def columns(self) -> tuple[str, ...]:
+        """Every column to read, each once."""
+        names = [*(bound.column for bound in self.inputs), self.label, self.id]
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samples_name: str) -> Binding:
+    """Finds a column for every input: the one under `inputs`, else the one of the same name, else the only one there is.
+
+    A dimension that is None on either side fits anything now; `read_batches` checks the rows. One SamplesError
+    (SAMPLES_MISMATCH) holds everything that does not fit.
+    """
+    columns = sample_set.columns
+    key = f"samples.{samples_name}"
+    problems = _key_problems(columns, spec, signature, key)
+    bound: list[BoundInput] = []
+    for tensor in signature.inputs:
+        column = _column_for(tensor, columns, spec, signature)
+        if column is None:
+            problems.append(_no_column(tensor, columns, spec, key))
+            continue
+        is_scalar = columns[column].shape == () and tensor.shape[1:] == (1,)
+        if not is_scalar:
+            problems += _shape_problems(tensor, column, columns[column], key)
+        problems += _dtype_problems(tensor, column, columns[column], key)
+        bound.append(BoundInput(input=tensor, column=column, is_scalar=is_scalar))
+    if problems:
+        numbered = problems if len(problems) == 1 else [f"({number}) {text}" for number, text in enumerate(problems, 1)]
+        message = f"{sample_set.path}: {'; '.join(numbered)}. Columns: {_columns_text(columns)}"
+        raise SamplesError(ReasonCode.SAMPLES_MISMATCH, message)
+    return Binding(samples_name=samples_name, inputs=tuple(bound), label=spec.label, id=spec.id)
+
+
+def _column_for(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signature: Signature) -> str | None:
+    wanted = spec.inputs.get(tensor.name, tensor.name)
+    if wanted in columns:
+        return wanted
+    features = [name for name in columns if name not in (spec.label, spec.id)]
+    if tensor.name not in spec.inputs and len(signature.inputs) == 1 and len(features) == 1:
+        return features[0]
+    return None
+
+
+def _key_problems(columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signature: Signature, key: str) -> list[str]:
+    """What is wrong with the entry itself: inputs the model has not, label and id columns that are not there."""
+    problems = []
+    names = signature.input_names()
+    for name in spec.inputs:
+        if name not in names:
+            hint = _nearest(name, names)
+            problems.append(f"{key}.inputs.{name}: the model has no such input{hint}; its inputs: {', '.join(names)}")
+    for role, column in (("label", spec.label), ("id", spec.id)):
+        if column is not None:
+            problems += _role_problems(role, column, columns, f"{key}.{role}")
+    return problems
+
+
+def _role_problems(role: str, column: str, columns: Mapping[str, ColumnSpec], key: str) -> list[str]:
+    if column not in columns:
+        return [f"{key}: no column {column!r}{_nearest(column, columns)}; name one that is there or remove the key"]
+    spec = columns[column]
+    if role == "label" and not _is_usable(spec.dtype):
+        return [f"{key}: column {column!r} is {spec.dtype}; labels are numbers or text"]
+    names_rows = spec.shape == () and _is_usable(spec.dtype) and (spec.dtype == "string" or np.dtype(spec.dtype).kind in "iu")
+    if role == "id" and not names_rows:
+        return [f"{key}: column {column!r} is {_column_text(spec)}; one text or whole number names a row"]
+    return []
+
+
+def _no_column(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, key: str) -> str:
+    wanted = spec.inputs.get(tensor.name, tensor.name)
+    hint = _nearest(wanted, columns)
+    return f"no column {wanted!r} for input {tensor.name!r}, which takes {_input_text(tensor)}{hint}; map it under {key}.inputs"
+
+
+def _shape_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str) -> list[str]:
+    if not tensor.shape:
+        return [f"input {tensor.name!r} has no batch axis, so no column can feed it; export the model with a batched input"]
+    if _fits(spec.shape, tensor.shape[1:]):
+        return []
+    both = f"input {tensor.name!r} takes {_input_text(tensor)}, column {column!r} holds {_column_text(spec)}"
+    return [f"{both}; store rows of the input's shape, or map another column under {key}.inputs"]
+
+
+def _fits(row_shape: Sequence[int | None], input_shape: Sequence[int | None]) -> bool:
+    pairs = zip(row_shape, input_shape, strict=False)
+    return len(row_shape) == len(input_shape) and all(have is None or want is None or have == want for have, want in pairs)
+
+
+def _dtype_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str) -> list[str]:
+    if not _is_usable(tensor.dtype):
+        return [f"input {tensor.name!r} takes {tensor.dtype}, which no sample file can hold; export the model with another dtype"]
+    if _can_cast(spec.dtype, tensor.dtype):
+        return []
+    both = f"input {tensor.name!r} takes {_input_text(tensor)}, column {column!r} holds {_column_text(spec)}"
+    fix = f"store it as {tensor.dtype}, or map another column under {key}.inputs"
+    return [f"{both}, and {spec.dtype} is never turned into {tensor.dtype}; {fix}"]
+
+
+def _is_usable(dtype: str) -> bool:
+    if dtype == "string":
+        return True
+    try:
+        return np.dtype(dtype).kind in _NUMBER_KINDS
+    except TypeError:
+        return False
+
+
+def _can_cast(have: str, want: str) -> bool:
+    """Casts that keep the meaning: to more precision, whole numbers to float, float to narrower float, between integer widths."""
+    if "string" in (have, want) or not _is_usable(have):
+        return have == want
+    source, target = np.dtype(have), np.dtype(want)
+    widens = np.can_cast(source, target, "safe")
+    return widens or (source.kind in "iu" and target.kind in "iuf") or (source.kind == target.kind and source.kind in "fc")
+
+
+def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, first_row: int, path: str) -> np.ndarray:
+    """`rows`, (rows, ...), as its input takes them. SamplesError names the column and row of what does not fit."""
+    tensor = bound.input
+    where = f"{path}: column {bound.column!r}, row"
+    if bound.is_scalar:
+        rows = rows.reshape(-1, 1)
+    if not _fits(rows.shape[1:], tensor.shape[1:]):
+        raise SamplesError(
+            ReasonCode.SAMPLES_MISMATCH,
+            f"{where} {first_row}: has shape {rows.shape[1:]}, input {tensor.name!r} takes {_input_text(tensor)}; "
+            f"drop the row, or map another column under samples.{samples_name}.inputs",
+        )
+    if tensor.dtype == "string":
+        return np.ascontiguousarray(rows)
+    target = np.dtype(tensor.dtype)
+    if rows.dtype == target:
+        return np.ascontiguousarray(rows)
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(rows, dtype=target)
+    lost = np.argwhere(_lost(rows, cast))
+    if len(lost):
+        place = tuple(lost[0])
+        raise SamplesError(
+            ReasonCode.SAMPLES_MISMATCH,
+            f"{where} {first_row + place[0]}: {rows[place]} does not fit into {tensor.dtype}, which input {tensor.name!r} takes; "
+            f"correct or drop the row, or map another column under samples.{samples_name}.inputs",
+        )
+    return cast
+
+
+def _lost(values: np.ndarray, cast: np.ndarray) -> np.ndarray:
+    """Where a cast gave another value: an integer that wrapped, a number too big for the float type. Rounding is no loss."""
+    if cast.dtype.kind in "iu" and values.dtype.kind in "iu":
+        limits = np.iinfo(cast.dtype)
+        return np.asarray((values < limits.min) | (values > limits.max))
+    return np.asarray(np.isfinite(values) & ~np.isfinite(cast))
+
+
+def _nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def _input_text(tensor: TensorSpec) -> str:
+    return f"{_shape_text(tensor.shape[1:]) if tensor.shape else '()'} {tensor.dtype}"
+
+
+def _column_text(column: ColumnSpec) -> str:
+    return f"{_shape_text(column.shape)} {column.dtype}"
+
+
+def _shape_text(row_shape: Sequence[int | None]) -> str:
+    return f"({', '.join(['batch', *('any' if size is None else str(size) for size in row_shape)])})"
+
+
+def _columns_text(columns: Mapping[str, ColumnSpec]) -> str:
+    texts = [f"{name} {_column_text(column)}" for name, column in sorted(columns.items())]
+    more = [f"and {len(texts) - _COLUMNS_TOLD} more"] if len(texts) > _COLUMNS_TOLD else []
+    return ", ".join(texts[:_COLUMNS_TOLD] + more)

@@ -1,0 +1,163 @@
+"""Sample file formats: what columns a file has, and its rows in blocks. One pair of functions per format, chosen by suffix.
+
+Rows are handed on as flat values and a shape for each row, since rows of a Parquet list column need not share one.
+Every error is a SamplesError that names the file: SAMPLES_MISMATCH, with what the format's own library said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from liteferry.errors import ReasonCode, SamplesError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColumnSpec:
+    """`dtype`: NumPy name, "string" for text and bytes, Arrow's name for others. `shape` of one row, None where ragged."""
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """Columns of one file and the sizes of the row ranges it can be cut at (Parquet row groups; npz has one)."""
+
+    columns: dict[str, ColumnSpec]
+    range_sizes: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of one column: `values` one after the other, (elements,), and `shapes`, (rows, rank) int64."""
+
+    values: np.ndarray
+    shapes: np.ndarray
+
+    @functools.cached_property
+    def _offsets(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(np.prod(self.shapes, axis=1, dtype=np.int64))])
+
+    def take(self, start: int, stop: int) -> np.ndarray:
+        """Rows [start, stop), which share one shape, as (stop - start, *shape)."""
+        values = self.values[self._offsets[start] : self._offsets[stop]]
+        return values.reshape(stop - start, *self.shapes[start])
+
+
+def describe_file(path: str) -> FileFacts:
+    """Columns and row ranges of one sample file, from its headers alone."""
+    describe, _ = _format(path)
+    with _readable(path):
+        return describe(path)
+
+
+def read_rows(
+    path: str, columns: Sequence[str], *, start: int, count: int, first_row: int, block_rows: int
+) -> Iterator[dict[str, Rows]]:
+    """Rows [start, start + count) of a file in blocks of `block_rows` rows (the last may have fewer), all of one length.
+
+    `first_row` is the number that errors give to row `start`.
+    """
+    _, read = _format(path)
+    with _readable(path):
+        yield from read(path, columns, start, count, first_row, block_rows)
+
+
+def _format(path: str) -> tuple[Callable[..., FileFacts], Callable[..., Iterator[dict[str, Rows]]]]:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".npz":
+        return _describe_npz, _read_npz
+    if suffix == ".parquet":
+        from liteferry import sample_parquet
+
+        return sample_parquet.describe_parquet, sample_parquet.read_parquet
+    raise mismatch(f"{path}: {suffix or 'no suffix'} is not a sample format; use .parquet or .npz")
+
+
+def mismatch(message: str) -> SamplesError:
+    return SamplesError(ReasonCode.SAMPLES_MISMATCH, message)
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Everything the libraries below raise for a damaged file; pyarrow's errors derive from these as well."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: is no longer there; put it back and start again") from error
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        suffix = os.path.splitext(path)[1]
+        raise mismatch(f"{path}: cannot be read as {suffix}: {why}; write the file again") from error
+
+
+def changed(path: str, what: str) -> SamplesError:
+    return mismatch(f"{path}: has changed since it was opened: {what}; start the run again")
+
+
+def _describe_npz(path: str) -> FileFacts:
+    columns: dict[str, ColumnSpec] = {}
+    lengths: dict[str, int] = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
+            shape, dtype = _read_npy_header(archive, member)
+            if dtype.hasobject:
+                raise mismatch(f"{path}: array {name!r} holds Python objects, which are never unpickled; save numbers or text")
+            if not shape:
+                raise mismatch(f"{path}: array {name!r} is a single value; its first axis must be the rows")
+            columns[name] = ColumnSpec(dtype="string" if dtype.kind in "US" else dtype.name, shape=shape[1:])
+            lengths[name] = shape[0]
+    if not columns:
+        raise mismatch(f"{path}: holds no arrays; save one for each model input")
+    first = next(iter(lengths))
+    for name, length in lengths.items():
+        if length != lengths[first]:
+            raise mismatch(
+                f"{path}: array {first!r} has {lengths[first]} rows and array {name!r} has {length}; "
+                "the first axis is the rows, and every array needs the same number"
+            )
+    return FileFacts(columns=columns, range_sizes=(lengths[first],))
+
+
+def _read_npy_header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _read_npz(
+    path: str, columns: Sequence[str], start: int, count: int, first_row: int, block_rows: int
+) -> Iterator[dict[str, Rows]]:
+    """Memory: the columns read, since a zip member cannot be entered in the middle."""
+    with np.load(path, allow_pickle=False) as archive:
+        for name in columns:
+            if name not in archive:
+                raise changed(path, f"no array {name!r}")
+        arrays = {name: archive[name] for name in columns}
+    for name, array in arrays.items():
+        if len(array) != start + count:
+            raise changed(path, f"array {name!r} has {len(array)} rows, had {start + count}")
+    for begin in range(start, start + count, block_rows):
+        end = min(begin + block_rows, start + count)
+        yield {name: _npz_rows(array[begin:end]) for name, array in arrays.items()}
+
+
+def _npz_rows(array: np.ndarray) -> Rows:
+    shapes = np.broadcast_to(np.array(array.shape[1:], np.int64), (len(array), array.ndim - 1))
+    if array.dtype.kind == "U":
+        array = np.char.encode(array, "utf-8")
+    if array.dtype.kind == "S":
+        array = array.astype(object)
+    return Rows(np.ascontiguousarray(array).reshape(-1), shapes)
