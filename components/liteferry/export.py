@@ -197,13 +197,11 @@ def _nondeterministic(plan: ModelPlan, model: LoadedModel) -> ModelError:
 
 
 def _random_layers(keep: Any) -> list[str]:
-    layers = keep._flatten_layers() if hasattr(keep, "_flatten_layers") else ()
-    return [
-        f"{layer.name} ({type(layer).__name__})"
-        for layer in layers
-        if any("seed" in name.lower() for name in vars(layer)) or not type(layer).__module__.startswith(("keras.", "tf_keras."))
-        if layer is not keep
-    ]
+    """Who may have done it: the user's own layers, else every layer that owns a random seed."""
+    layers = [layer for layer in keep._flatten_layers() if layer is not keep] if hasattr(keep, "_flatten_layers") else []
+    custom = [layer for layer in layers if not type(layer).__module__.startswith(("keras.", "tf_keras."))]
+    seeded = [layer for layer in layers if getattr(layer, "_seed_generators", None) or getattr(layer, "seed_generator", None)]
+    return [f"{layer.name} ({type(layer).__name__})" for layer in custom or seeded]
 
 
 def _make_variants(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> Iterator[VariantFacts]:

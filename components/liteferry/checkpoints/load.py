@@ -37,20 +37,30 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
     if before_keras_3:
         user_code.route_to_tf_keras(plain_keras=facts.kind is not Kind.H5_WEIGHTS)
     offered = user_code.gather(spec.modules, spec.custom_objects)
+    try:
+        model = _load_keras(path, facts, spec, offered.objects, before_keras_3=before_keras_3)
+    except ModelError as error:
+        if not offered.problems:
+            raise
+        hint = "; ".join(offered.problems)
+        raise ModelError(error.reason.code, error.reason.stage, f"{error.reason.message} (also: {hint})") from error
+    custom = _describe_custom(facts, offered.objects)
+    return keras_model.wrap(model, sample_columns=sample_columns, custom=custom, warnings=offered.problems)
+
+
+def _load_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, offered: Mapping[str, Any], *, before_keras_3: bool) -> Any:
     if facts.config is not None:
         refuse_untrusted(path, scan(facts.config), offered=offered, trust=spec.trust)
     if spec.builder is not None:
-        model = _build_and_fill(path, facts, spec)
-    elif facts.kind is Kind.H5_WEIGHTS:
+        return _build_and_fill(path, facts, spec)
+    if facts.kind is Kind.H5_WEIGHTS:
         raise ModelError(
             ReasonCode.LOAD_NEEDS_BUILDER,
             Stage.LOAD,
             f"{path} holds weights without an architecture; add `builder: \"module:function\"`, a callable that returns the model, "
             "beside `checkpoints` in the job file",
         )
-    else:
-        model = _load_whole(path, offered, before_keras_3=before_keras_3, trust_lambda="lambda" in spec.trust)
-    return keras_model.wrap(model, sample_columns=sample_columns, custom=_describe_custom(facts, offered))
+    return _load_whole(path, offered, before_keras_3=before_keras_3, trust_lambda="lambda" in spec.trust)
 
 
 def _load_whole(path: str, offered: Mapping[str, Any], *, before_keras_3: bool, trust_lambda: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -57,14 +58,33 @@ def defined_in(module: ModuleType) -> dict[str, Any]:
     }
 
 
-def gather(modules: Sequence[str], custom_objects: Mapping[str, str]) -> dict[str, Any]:
-    """Imports the user's modules and returns every object they offer, by name; `custom_objects` of the job win."""
-    offered: dict[str, Any] = {}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Offered:
+    """What the user's code offers a loader, by name. `problems` says which modules could not be imported, and why.
+
+    A module that cannot be imported fails only the checkpoints that need it: one written for Keras 3 does not import where `keras` means
+    Keras 2, and an older file in the same job may well do without it.
+    """
+
+    objects: Mapping[str, Any]
+    problems: tuple[str, ...]
+
+
+def gather(modules: Sequence[str], custom_objects: Mapping[str, str]) -> Offered:
+    """Imports the user's modules and returns every object they offer; `custom_objects` of the job win."""
+    objects: dict[str, Any] = {}
+    problems: list[str] = []
     for name in modules:
-        offered.update(defined_in(import_module(name)))
+        try:
+            objects.update(defined_in(import_module(name)))
+        except ModelError as error:
+            problems.append(error.reason.message)
     for name, reference in custom_objects.items():
-        offered[name] = resolve(reference, key=f"custom_objects.{name}")
-    return offered
+        try:
+            objects[name] = resolve(reference, key=f"custom_objects.{name}")
+        except ModelError as error:
+            problems.append(error.reason.message)
+    return Offered(objects=objects, problems=tuple(problems))
 
 
 def source_digest(value: Any) -> str | None:

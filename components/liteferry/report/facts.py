@@ -109,6 +109,16 @@ def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Ev
     return verdict
 
 
+def _rows_missing(name: str, plan: ModelPlan, result: CandidateResult) -> Reason | None:
+    """Every row of every shard, or no verdict: a shard that was lost on the way would otherwise pass unseen."""
+    wanted = plan.samples.sample_set.row_count if plan.samples.sample_set else 0
+    seen = min((stats.example_count for stats in result.stats.values()), default=0)
+    if wanted == 0 or seen == wanted:
+        return None
+    message = f"{name}: {seen:,} of {wanted:,} sample rows were compared; run the same command again"
+    return Reason(code=ReasonCode.INTERNAL, stage=Stage.JUDGE, message=message)
+
+
 def _result_reason(result: CandidateResult | None) -> Reason | None:
     return None if result is None else result.reason
 

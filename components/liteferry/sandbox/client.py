@@ -24,7 +24,7 @@ from liteferry.sandbox.child import Request
 from liteferry.sandbox.flavors import Flavor
 from liteferry.sandbox.nursery import STATUS
 
-_POLL_S = 0.05
+_POLL_S = 0.1
 _LOG_TAIL_BYTES = 4000
 
 
@@ -60,13 +60,14 @@ class _Nursery:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_ENABLE_FORK_SUPPORT": "0", "CUDA_VISIBLE_DEVICES": "-1"}
         self._socket = parent_end
         self._lock = threading.Lock()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the nursery lives
         with nursery_end:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "liteferry.sandbox.nursery", str(nursery_end.fileno()), flavor.value],
                 pass_fds=[nursery_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=None if environment.get("LITEFERRY_VERBOSE") else subprocess.DEVNULL,
+                stderr=None if environment.get("LITEFERRY_VERBOSE") else self._errors,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is the launcher's to handle; the nursery ends when the launcher does
             )
@@ -74,6 +75,11 @@ class _Nursery:
     def fork(self, channel_fd: int, status_fd: int) -> None:
         with self._lock:
             socket.send_fds(self._socket, [b"f"], [channel_fd, status_fd])
+
+    def last_words(self) -> str:
+        """What it said before it ended; the reason, when it could not import what it preloads."""
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+        return self._errors.read().decode(errors="replace").strip()
 
     def close(self) -> None:
         self._socket.close()
@@ -142,18 +148,22 @@ class _Supervision:
         self._peak_bytes = 0
         self._pid: int | None = None
         self._wait_status: int | None = None
-        self._open(flavor)
+        self._nursery = self._open(flavor)
 
-    def _open(self, flavor: Flavor) -> None:
+    def _open(self, flavor: Flavor) -> _Nursery:
         self._channel, channel_end = socket.socketpair()
         self._status, status_end = socket.socketpair()
         with channel_end, status_end:
+            nursery = _nursery(flavor)
             try:
-                _nursery(flavor).fork(channel_end.fileno(), status_end.fileno())
-            except OSError:  # the nursery was killed between its start and this request: a fresh one gets it
+                nursery.fork(channel_end.fileno(), status_end.fileno())
+            except OSError:  # it was killed between its start and this request: a fresh one gets it
                 with _nurseries_lock:
-                    _nurseries.pop(flavor, None)
-                _nursery(flavor).fork(channel_end.fileno(), status_end.fileno())
+                    if _nurseries.get(flavor) is nursery:
+                        del _nurseries[flavor]
+                nursery = _nursery(flavor)
+                nursery.fork(channel_end.fileno(), status_end.fileno())
+        return nursery
 
     def watch(self) -> Outcome:
         with self._channel, self._status:
@@ -255,8 +265,10 @@ class _Supervision:
         return {"code": code.value, "stage": self._stage.value, "message": message}
 
     def _how_it_ended(self) -> str:
+        if self._pid is None:
+            return f"its parent process could not start it: {self._nursery.last_words() or 'no word of why'}"
         if self._wait_status is None:
-            return "its nursery was killed"
+            return "its parent process was killed"
         code = os.waitstatus_to_exitcode(self._wait_status)
         if code >= 0:
             return f"it called exit with status {code} instead of returning"

@@ -12,19 +12,27 @@ class Flavor(str, enum.Enum):
     CLEAN = "clean"
 
 
+_EVERYWHERE = (
+    "tensorflow",
+    "pyarrow.parquet",
+    "ai_edge_litert.interpreter",
+    "ai_edge_litert.schema_py_generated",
+    "liteferry.config",  # unpickling a plan needs it
+    "liteferry.evaluate",
+    "liteferry.sample_parquet",
+)
+
 PRELOAD = {
     Flavor.KERAS: (
-        "tensorflow",
+        *_EVERYWHERE,
         "keras",
         "tf_keras",
+        "tf_keras.api._v2.keras",
         "h5py",
-        "pyarrow.parquet",
         "ai_edge_quantizer.quantizer",
         "ai_edge_quantizer.recipe",
-        "ai_edge_litert.interpreter",
-        "ai_edge_litert.schema_py_generated",
+        "tensorflow_serving.apis.prediction_log_pb2",
         "liteferry.export",
-        "liteferry.evaluate",
     ),
-    Flavor.CLEAN: ("tensorflow", "pyarrow.parquet", "ai_edge_litert.interpreter", "liteferry.evaluate"),
+    Flavor.CLEAN: _EVERYWHERE,
 }

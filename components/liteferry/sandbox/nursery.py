@@ -15,6 +15,7 @@ sends, where this one's children speak JSON only.
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import os
 import selectors
@@ -37,6 +38,8 @@ def preload(flavor: Flavor) -> None:
             sys.modules[name] = None  # type: ignore[assignment]  # `import keras` now raises ImportError, here and in every child
     for name in PRELOAD[flavor]:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # children never walk, and so never copy, the pages that hold what was imported here
 
 
 def _die_with_parent() -> None:
