@@ -1,0 +1,85 @@
+# `make` alone lists the targets. Every target that needs an environment makes .venv first, from requirements.lock.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The first Python that LiteFerry supports. `make venv PYTHON=/path/to/python` takes another.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+VENV_PYTHON := .venv/bin/python
+PYTEST_ARGS ?=
+WILD_CACHE ?= .cache/wild
+
+# Another project's modules on the path would shadow the pinned ones.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z_]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: venv
+venv: .venv/.installed ## Make .venv with the exact versions of requirements.lock, and LiteFerry itself, editable
+
+.venv/.installed: requirements.lock setup.py
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; install one, or name it: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@if ! $(VENV_PYTHON) -m pip --version >/dev/null 2>&1; then \
+		echo "Making .venv with $$("$(PYTHON)" --version)"; \
+		"$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; echo "No virtual environment with $(PYTHON); on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
+	fi
+	@echo "Installing $$(grep -c == requirements.lock) pinned packages into .venv: two to three minutes and 3.5 GB of disk the first time"
+	@$(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
+	@$(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "Done: .venv is ready"
+
+.PHONY: test
+test: venv ## Check, then run every test; PYTEST_ARGS="-m 'not slow'" or a path narrows it
+	@$(MAKE) check
+	$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+.PHONY: check
+check: venv ## Formatter, linter and type checker; changes nothing
+	$(VENV_PYTHON) -m ruff format --check --output-format concise .
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m mypy components setup.py tests $(wildcard pipelines benchmarks)
+
+.PHONY: format
+format: venv ## Let the formatter and the linter fix what they can
+	$(VENV_PYTHON) -m ruff check --fix-only .
+	$(VENV_PYTHON) -m ruff format .
+
+.PHONY: demo
+demo: venv ## Train a small fleet on real digits and export it into demo_output/
+	.venv/bin/liteferry demo --output demo_output
+
+.PHONY: wild
+wild: venv ## Run on published checkpoints; WILD_CACHE=DIR keeps their files elsewhere than in .cache/wild
+	$(VENV_PYTHON) -m tests.wild --cache "$(WILD_CACHE)"
+
+# A dry run of pip resolves from the packages' metadata alone, so it takes seconds and installs nothing.
+define WRITE_LOCK
+import json, sys
+packages = {package["metadata"]["name"]: package["metadata"]["version"] for package in json.load(sys.stdin)["install"]}
+packages.pop("liteferry")
+print("# Every package of `make venv`, resolved on Linux x86_64 with Python 3.11 for liteferry[demo,dev]. `make lock` writes this file.")
+for name in sorted(packages, key=str.lower):
+    print(f"{name}=={packages[name]}")
+endef
+export WRITE_LOCK
+
+.PHONY: lock
+lock: ## Write requirements.lock anew with the newest versions that setup.py allows
+	@echo "Resolving: about a minute"
+	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install -qq --upgrade pip
+	@.venv-lock/bin/python -m pip install -qq --dry-run --ignore-installed --report .venv-lock/report.json '.[demo,dev]'
+	@.venv-lock/bin/python -c "$$WRITE_LOCK" < .venv-lock/report.json > .venv-lock/requirements.lock
+	@mv .venv-lock/requirements.lock requirements.lock
+	@rm -rf .venv-lock
+	@echo "Wrote requirements.lock; run make test, then commit it"
+
+.PHONY: clean
+clean: ## Remove what builds, tests and the demo leave behind; .venv and .cache stay
+	rm -rf build dist components/*.egg-info demo_output .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv-lock
+	find components tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,16 @@
+"""What every test process needs before it imports anything heavy."""
+
+import os
+
+import hypothesis
+
+# Set here, not in a fixture: TensorFlow and gRPC read these once, when they are imported, and sandbox processes inherit them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the numbers in the tests are a CPU's
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # Beam's threads and forks do not mix
+
+# No deadline: a machine with two cores is slow in bursts. In CI the same examples every time, so that red means a change did it.
+hypothesis.settings.register_profile("liteferry", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("liteferry")
