@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Sequence
+from typing import Any
 
 
 class ReasonCode(str, enum.Enum):
@@ -82,6 +83,13 @@ class JobError(LiteFerryError):
         heading = f"{source}: {count} problem{'s' if count != 1 else ''}"
         super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_job_error, (self.problems, self.source)
+
+
+def _restore_job_error(problems: Sequence[str], source: str) -> JobError:
+    return JobError(problems, source=source)
+
 
 class StorageError(LiteFerryError):
     """A path that cannot be read, written or published."""
@@ -94,12 +102,23 @@ class ModelError(LiteFerryError):
         self.reason = Reason(code=code, stage=stage, message=message)
         super().__init__(f"{code.value} while in {stage.value}: {message}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self)._restore, (self.reason,)
+
+    @classmethod
+    def _restore(cls, reason: Reason) -> ModelError:
+        return ModelError(reason.code, reason.stage, reason.message)
+
 
 class SamplesError(ModelError):
     """Sample data that cannot serve a model: missing, empty, unreadable, or of another shape or dtype than its signature."""
 
     def __init__(self, code: ReasonCode, message: str) -> None:
         super().__init__(code, Stage.SAMPLES, message)
+
+    @classmethod
+    def _restore(cls, reason: Reason) -> SamplesError:
+        return SamplesError(reason.code, reason.message)
 
 
 def reason_for(error: BaseException, stage: Stage) -> Reason:

@@ -38,17 +38,26 @@ def _graph_inputs(traced: TracedModel) -> list[Any]:
 
 
 def _conversion_error(error: Any) -> ModelError:
-    codes = {data.ErrorCode.Name(data.error_code) for data in error.errors for data in [data] if hasattr(data, "ErrorCode")}
-    operators = sorted({data.operator.name for data in error.errors if data.operator.name})
+    from tensorflow.compiler.mlir.lite.metrics.converter_error_data_pb2 import ConverterErrorData
+
+    codes = {ConverterErrorData.ErrorCode.Name(found.error_code) for found in error.errors}
+    operators = sorted({found.operator.name for found in error.errors if found.operator.name} - {"tf.Const"})
     named = f" ({', '.join(operators)})" if operators else ""
-    text = _first_lines(str(error))
-    if "ERROR_NEEDS_FLEX_OPS" in codes:
+    text = _first_lines(_essence(str(error)))
+    # Lists of tensors, which recurrent layers are made of, come without a code of their own.
+    if "ERROR_NEEDS_FLEX_OPS" in codes or any(name.startswith("tf.TensorList") for name in operators):
         message = f"needs TensorFlow operators that LiteRT does not have{named}; a file that uses them cannot be verified here. {text}"
         return ModelError(ReasonCode.NEEDS_FLEX, Stage.CONVERT, message)
     if "ERROR_NEEDS_CUSTOM_OPS" in codes:
         message = f"needs operators that neither LiteRT nor TensorFlow's runtime for it has{named}. {text}"
         return ModelError(ReasonCode.CONVERT_UNSUPPORTED_OP, Stage.CONVERT, message)
     return ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, f"the converter refused{named}: {text}")
+
+
+def _essence(text: str) -> str:
+    """The converter's errors without the Python source lines it prints around each."""
+    errors = [line.partition("error: ")[2].strip() for line in text.splitlines() if "error: " in line]
+    return "; ".join(dict.fromkeys(errors)) or text
 
 
 def _first_lines(text: str, *, limit: int = 1500) -> str:

@@ -22,21 +22,18 @@ def wrap(
       sample_columns: the sample columns bound to inputs, under the inputs' names, batch dimension None first. They give the shapes of a
         subclassed model that was saved without ever being called.
     """
-    import tensorflow as tf
-
     library = _library_of(model)
     template = _input_template(model, library)
     if template is None:
         template = _template_from_samples(model, sample_columns)
     pack, specs = template
     infer = _inference_call(model, library)
-    output_names = [str(name) for name in getattr(model, "output_names", None) or []]
+    output_names = _output_names(model)
 
     def call(inputs: Tensors) -> Tensors:
         arguments, keywords = pack([inputs[spec.name] for spec in specs])
         return _named_outputs(infer(*arguments, **keywords), output_names)
 
-    del tf
     return LoadedModel(
         call=call,
         signature=Signature(inputs=tuple(specs), outputs=()),
@@ -45,6 +42,12 @@ def wrap(
         custom=custom,
         warnings=warnings,
     )
+
+
+def _output_names(model: Any) -> list[str]:
+    """The names of the layers that end a Functional or Sequential model; none for a subclassed one. Keras 3's Sequential keeps them inside."""
+    names = getattr(model, "output_names", None) or getattr(getattr(model, "_functional", None), "output_names", None)
+    return [str(name) for name in names or []]
 
 
 def _library_of(model: Any) -> Any:

@@ -100,6 +100,9 @@ def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Ev
             code=ReasonCode.SAMPLES_EMPTY, stage=Stage.JUDGE, message=f"{name} was never compared with the checkpoint"
         )
         return Verdict(gates=(), is_blessed=False, reason=earlier or unseen)
+    short = _rows_missing(name, plan, result)
+    if short is not None:
+        return Verdict(gates=(), is_blessed=False, reason=short)
     verdict = judge(
         result.stats, gates=resolve_gates(name, plan.gates), expected_outputs=exported.saved_model.signature.output_names()
     )

@@ -1,0 +1,29 @@
+"""What the tests of whole runs share: the real command in a process of its own, and a look at what it left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def liteferry(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "liteferry", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+
+class Run:
+    """A finished run's folder, and what the command said."""
+
+    def __init__(self, out: Path, said: subprocess.CompletedProcess[str]) -> None:
+        self.out = out
+        self.said = said
+
+    def report(self, model_id: str) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads((self.out / "models" / model_id / "report.json").read_text())
+        return report
+
+    def model_ids(self) -> set[str]:
+        return {path.name for path in (self.out / "models").iterdir()}

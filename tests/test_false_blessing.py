@@ -1,0 +1,127 @@
+"""A false "blessed" is the worst bug there is: real artifacts are damaged after they were made, and the verdict has to notice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from support import Run
+
+from liteferry.config import load_job
+from liteferry.evaluate import Evaluation, evaluate_isolated, merge, shard_tasks
+from liteferry.export import export_isolated
+from liteferry.plan import ModelPlan, fingerprint, plan_models
+from liteferry.report.facts import build
+from liteferry.types import ExportedModel
+
+Damage = Callable[[schema.ModelT], None]
+
+
+@pytest.fixture(scope="module")
+def plans(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelPlan]:
+    job = load_job(demo.out / "fleet" / "job.yaml")
+    return {plan.model_id: fingerprint(plan) for plan in plan_models(job, str(tmp_path_factory.mktemp("out")))}
+
+
+def judge(plan: ModelPlan, exported: ExportedModel) -> dict[str, object]:
+    tasks = shard_tasks(plan, exported)
+    return build(plan, exported, merge([evaluate_isolated(task, referenced=True) for task in tasks]))
+
+
+def damage(path: Path, change: Damage) -> None:
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    change(model)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+
+
+def one_weight_off(model: schema.ModelT) -> None:
+    largest = max((buffer for buffer in model.buffers if buffer.data is not None), key=lambda buffer: len(buffer.data))
+    weights = np.array(largest.data, dtype=np.uint8).view(np.float32).copy()
+    weights[np.argmax(np.abs(weights))] *= -1
+    largest.data = weights.view(np.uint8)
+
+
+def one_weight_nan(model: schema.ModelT) -> None:
+    largest = max((buffer for buffer in model.buffers if buffer.data is not None), key=lambda buffer: len(buffer.data))
+    weights = np.array(largest.data, dtype=np.uint8).view(np.float32).copy()
+    weights[len(weights) // 2] = np.nan
+    largest.data = weights.view(np.uint8)
+
+
+def inputs_swapped(model: schema.ModelT) -> None:
+    first, second = model.signatureDefs[0].inputs
+    first.tensorIndex, second.tensorIndex = second.tensorIndex, first.tensorIndex
+
+
+def output_missing(model: schema.ModelT) -> None:
+    model.signatureDefs[0].outputs = model.signatureDefs[0].outputs[:1]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "change", "code"),
+    [
+        ("mlp", one_weight_off, "PARITY_OUT_OF_TOLERANCE"),
+        ("mlp", one_weight_nan, "PARITY_NONFINITE"),
+        ("two_halves", inputs_swapped, "PARITY_OUT_OF_TOLERANCE"),
+        ("two_halves", output_missing, "PARITY_OUT_OF_TOLERANCE"),
+    ],
+)
+def test_a_damaged_variant_is_not_blessed_and_the_others_are(
+    plans: dict[str, ModelPlan], model_id: str, change: Damage, code: str
+) -> None:
+    plan = plans[model_id]
+    exported = export_isolated(plan)
+    damage(Path(plan.staging_directory()) / "tflite" / "float32.tflite", change)
+    report = judge(plan, exported)
+    assert report["variants"]["float32"]["status"] == "not_blessed"  # type: ignore[index]
+    assert report["variants"]["float32"]["reason"]["code"] == code  # type: ignore[index]
+    assert report["status"] == "not_blessed"
+    assert report["variants"]["float16"]["status"] == "blessed", "a damaged neighbour cost it its verdict"  # type: ignore[index]
+
+
+def test_a_file_that_litert_cannot_run_is_unverifiable(plans: dict[str, ModelPlan]) -> None:
+    plan = plans["mlp"]
+    exported = export_isolated(plan)
+    path = Path(plan.staging_directory()) / "tflite" / "float32.tflite"
+    damage(path, lambda model: setattr(model.subgraphs[0].operators[0], "inputs", np.array([0, 0, 0], np.int32)))
+    variant = judge(plan, exported)["variants"]["float32"]  # type: ignore[index]
+    assert variant["status"] in ("unverifiable", "not_blessed")
+    assert variant["reason"] is not None
+
+
+def test_a_saved_model_that_computes_something_else_is_a_mismatch(plans: dict[str, ModelPlan]) -> None:
+    """The SavedModel of another model with the same signature, put in its place."""
+    plan, other = plans["mlp"], plans["hard_sigmoid"]
+    exported, others = export_isolated(plan), export_isolated(other)
+    mine, theirs = Path(plan.staging_directory()) / "saved_model", Path(other.staging_directory()) / "saved_model"
+    mine.rename(mine.with_name("away"))
+    theirs.rename(mine)
+    assert others.saved_model is not None
+    report = judge(plan, exported)
+    assert (report["status"], report["reason"]["code"]) == ("not_blessed", "EXPORT_MISMATCH")  # type: ignore[index]
+
+
+def test_a_model_without_evaluation_is_not_blessed(plans: dict[str, ModelPlan]) -> None:
+    plan = plans["mlp"]
+    report = build(plan, export_isolated(plan), Evaluation(candidates={}))
+    assert report["status"] == "not_blessed"
+    assert all(variant["status"] != "blessed" for variant in report["variants"].values())
+    assert report["recommended_variant"] is None
+
+
+def test_a_lost_shard_is_not_a_pass(plans: dict[str, ModelPlan]) -> None:
+    plan = plans["mlp"]
+    assert plan.samples.sample_set is not None
+    exported = export_isolated(plan)
+    evaluation = merge([evaluate_isolated(task, referenced=True) for task in shard_tasks(plan, exported)])
+    wider = dataclasses.replace(plan.samples, sample_set=dataclasses.replace(plan.samples.sample_set, row_count=720))
+    report = build(dataclasses.replace(plan, samples=wider), exported, evaluation)
+    assert report["status"] == "not_blessed"
+    assert "360 of 720 sample rows" in report["reason"]["message"]
