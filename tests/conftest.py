@@ -2,7 +2,14 @@
 
 import os
 
+import sys
+from pathlib import Path
+
 import hypothesis
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the tests' own helpers
+from support import Run, liteferry
 
 # Set here, not in a fixture: TensorFlow and gRPC read these once, when they are imported, and sandbox processes inherit them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,3 +21,10 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # Beam's threads and for
 # No deadline: a machine with two cores is slow in bursts. In CI the same examples every time, so that red means a change did it.
 hypothesis.settings.register_profile("liteferry", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("liteferry")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """`liteferry demo --with_broken`, run once for the whole session."""
+    out = tmp_path_factory.mktemp("demo")
+    return Run(out, liteferry("demo", "--output", out, "--with_broken"))
