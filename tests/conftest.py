@@ -1,7 +1,6 @@
 """What every test process needs before it imports anything heavy."""
 
 import os
-
 import sys
 from pathlib import Path
 

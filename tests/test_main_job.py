@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +147,7 @@ def test_report_builds_the_pages_again_from_json_alone(demo: Run) -> None:
 
 
 @pytest.fixture
-def twenty(demo: Run, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+def twenty(demo: Run, tmp_path: Path) -> tuple[Path, Path]:
     """A job over 20 copies of one checkpoint, and an empty OUT."""
     whole = (demo.out / "fleet" / "checkpoints" / "mlp.keras").read_bytes()
     for number in range(20):
@@ -156,9 +155,11 @@ def twenty(demo: Run, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     samples = demo.out / "fleet" / "digits.parquet"
     job = tmp_path / "job.yaml"
     job.write_text(
-        f"models: [{{checkpoints: '*.keras', samples: d}}]\nsamples: {{d: {{path: {samples}, inputs: {{image: image}}}}}}\nvariants: [float32]\n"
+        "models: [{checkpoints: '*.keras', samples: d}]\n"
+        f"samples: {{d: {{path: {samples}, inputs: {{image: image}}}}}}\n"
+        "variants: [float32]\n"
     )
-    yield job, tmp_path / "out"
+    return job, tmp_path / "out"
 
 
 def test_killed_half_way_and_run_again_it_finishes_the_rest(twenty: tuple[Path, Path]) -> None:
@@ -205,7 +206,15 @@ def test_samples_that_cannot_prove_anything_bless_nothing(
 ) -> None:
     checkpoint = demo.out / "fleet" / "checkpoints" / "mlp.keras"
     done = liteferry(
-        "run", "--checkpoints", checkpoint, "--samples", _samples(tmp_path, **columns), "--output", tmp_path / "out", "--variants", "float32"
+        "run",
+        "--checkpoints",
+        checkpoint,
+        "--samples",
+        _samples(tmp_path, **columns),
+        "--output",
+        tmp_path / "out",
+        "--variants",
+        "float32",
     )
     report = json.loads((tmp_path / "out" / "models" / "mlp" / "report.json").read_text())
     assert done.returncode == 1
@@ -230,14 +239,25 @@ limits: {seconds_per_model: soon}
     ("arguments", "words"),
     [
         (["run", "--checkpoints", "none/*.keras", "--output", "out"], ["none/*.keras", "names no file"]),
-        (["run", "--config", "job.yaml", "--output", "out"], ["did you mean", "checkpoints", "float61", "seconds_per_model", "'soon'"]),
+        (
+            ["run", "--config", "job.yaml", "--output", "out"],
+            ["did you mean", "checkpoints", "float61", "seconds_per_model", "'soon'"],
+        ),
         (["run", "--config", "missing.yaml", "--output", "out"], ["missing.yaml"]),
         (["run", "--output", "out"], ["--config or --checkpoints"]),
         (["run", "--config", "job.yaml", "--ouput", "out", "--output", "out"], ["--ouput", "did you mean --output?"]),
         (["show", "nowhere"], ["nowhere", "no finished run"]),
         (["frobnicate"], ["invalid choice"]),
     ],
-    ids=["empty glob", "three mistakes", "no job file", "no job at all", "a flag with a typo", "no run to show", "no such command"],
+    ids=[
+        "empty glob",
+        "three mistakes",
+        "no job file",
+        "no job at all",
+        "a flag with a typo",
+        "no run to show",
+        "no such command",
+    ],
 )
 def test_a_users_mistake_is_one_clear_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: list[str]

@@ -1,4 +1,5 @@
-"""LiteFerry: trained TensorFlow/Keras checkpoints in bulk -> SavedModel and TFLite variants, with proof that they compute the same.
+"""LiteFerry: trained TensorFlow/Keras checkpoints in bulk -> SavedModel and TFLite variants, with proof that they compute
+the same.
 
 Importing this package imports neither Beam nor TensorFlow.
 """

@@ -26,18 +26,25 @@ exit status: 0 every model blessed, 1 some model failed or is not blessed, 2 bad
 
 def _add_job_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="the job file (YAML); see docs/job_file.md")
-    parser.add_argument("--checkpoints", action="append", metavar="GLOB", help="instead of a job file: checkpoints, may be given again")
+    parser.add_argument(
+        "--checkpoints", action="append", metavar="GLOB", help="instead of a job file: checkpoints, may be given again"
+    )
     parser.add_argument("--samples", metavar="FILE", help="with --checkpoints: sample rows, .npz or .parquet")
     parser.add_argument("--variants", metavar="A,B", help="with --checkpoints: variants to make, by default all")
-    parser.add_argument("--modules", action="append", metavar="FILE", help="with --checkpoints: code you trust, may be given again")
-    parser.add_argument("--builder", metavar="MODULE:NAME", help="with --checkpoints: callable that builds the model for weights-only files")
+    parser.add_argument(
+        "--modules", action="append", metavar="FILE", help="with --checkpoints: code you trust, may be given again"
+    )
+    parser.add_argument(
+        "--builder", metavar="MODULE:NAME", help="with --checkpoints: callable that builds the model for weights-only files"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="liteferry",
-        description="Trained TensorFlow/Keras checkpoints in bulk -> SavedModel and TFLite variants, with proof that they compute the same.",
+        description="Trained TensorFlow/Keras checkpoints in bulk -> SavedModel and TFLite variants, "
+        "with proof that they compute the same.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -71,7 +78,9 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("output", metavar="OUT")
     add("schema", "print the JSON Schema of the job file, for editors", "liteferry schema > liteferry.schema.json")
     demo = add("demo", "train a small fleet on real digits and run the main job on it", "liteferry demo --output demo_output")
-    demo.add_argument("--output", default="demo_output", metavar="OUT", help="folder for the fleet and its artifacts (default: %(default)s)")
+    demo.add_argument(
+        "--output", default="demo_output", metavar="OUT", help="folder for the fleet and its artifacts (default: %(default)s)"
+    )
     demo.add_argument("--with_broken", action="store_true", help="add checkpoints that fail, each in its own way")
     return parser
 
@@ -159,7 +168,12 @@ def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
     job = _job(arguments)
     beam_flags = [*(flags_of(arguments.runner_config) if arguments.runner_config else []), *unknown]
     return launch.run_job(
-        job, arguments.output, processes=arguments.processes, force=arguments.force, beam_flags=beam_flags, is_quiet=arguments.quiet
+        job,
+        arguments.output,
+        processes=arguments.processes,
+        force=arguments.force,
+        beam_flags=beam_flags,
+        is_quiet=arguments.quiet,
     )
 
 

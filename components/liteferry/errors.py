@@ -127,4 +127,8 @@ def reason_for(error: BaseException, stage: Stage) -> Reason:
         return error.reason
     if isinstance(error, StorageError | OSError):
         return Reason(code=ReasonCode.STORAGE_FAILED, stage=stage, message=str(error))
-    return Reason(code=ReasonCode.INTERNAL, stage=stage, message=f"{type(error).__name__}: {error}; this is LiteFerry's mistake, please report it")
+    return Reason(
+        code=ReasonCode.INTERNAL,
+        stage=stage,
+        message=f"{type(error).__name__}: {error}; this is LiteFerry's mistake, please report it",
+    )

@@ -1,7 +1,7 @@
 """Three-way parity of one exported model: reference against SavedModel and every variant, over all rows, each in a sandbox.
 
-`evaluate_isolated` is called by the stage. `run_reference` runs where the user's code is allowed; `run_candidates` in a process that has
-neither Keras nor the user's code.
+`evaluate_isolated` is called by the stage. `run_reference` runs where the user's code is allowed; `run_candidates` in a
+process that has neither Keras nor the user's code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class CandidateResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then there are none."""
+    """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
+    there are none.
+    """
 
     candidates: Mapping[str, CandidateResult]
     reason: Reason | None = None
@@ -46,7 +48,9 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationTask:
-    """One shard of one model. `candidates` maps a name to its path; `signature` is that of the artifacts, with the names they carry."""
+    """One shard of one model. `candidates` maps a name to its path; `signature` is that of the artifacts, with the names
+    they carry.
+    """
 
     plan: ModelPlan
     signature: Signature
@@ -68,7 +72,12 @@ def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
 
 def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask]:
     """The units of evaluation of one model; none when there is nothing to compare or nothing to compare on."""
-    if exported.saved_model is None or exported.samples_problem is not None or plan.samples.sample_set is None or exported.reason is not None:
+    if (
+        exported.saved_model is None
+        or exported.samples_problem is not None
+        or plan.samples.sample_set is None
+        or exported.reason is not None
+    ):
         return []
     return [
         EvaluationTask(
@@ -85,7 +94,8 @@ def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask
 def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
     """One shard: the reference where it is not on disk yet, then all candidates in one clean process.
 
-    When that process crashes, every candidate without a result gets one of its own, so that the guilty one is known and the others are heard.
+    When that process crashes, every candidate without a result gets one of its own, so that the guilty one is known and the
+    others are heard.
     """
     seconds, peak = 0.0, 0
     if not referenced:
@@ -116,7 +126,9 @@ def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
 
 
 def merge(parts: list[Evaluation]) -> Evaluation:
-    """The shards of one model together. Sums are exact, so the order does not matter; a candidate that failed anywhere has failed."""
+    """The shards of one model together. Sums are exact, so the order does not matter; a candidate that failed anywhere has
+    failed.
+    """
     merged: dict[str, CandidateResult] = {}
     for part in parts:
         for name, result in part.candidates.items():
@@ -195,7 +207,8 @@ def add_batch(
     ids: tuple[str, ...],
     first_row: int,
 ) -> None:
-    """Adds one batch to a candidate's statistics. An output that one side lacks is left out here; the judge counts what is missing.
+    """Adds one batch to a candidate's statistics. An output that one side lacks is left out here; the judge counts what is
+    missing.
 
     Raises:
       ModelError: PARITY_OUT_OF_TOLERANCE when shapes differ.

@@ -261,4 +261,4 @@ class DistanceHistogram:
     @classmethod
     def from_json(cls, encoded: Sequence[Sequence[int]]) -> DistanceHistogram:
         """What `to_json` wrote."""
-        return cls({bucket: count for bucket, count in encoded})
+        return cls(dict(encoded))  # type: ignore[arg-type]

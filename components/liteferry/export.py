@@ -1,4 +1,5 @@
-"""One checkpoint -> SavedModel and TFLite variants, in a sandbox. `export_isolated` is called by the stage, `export_model` runs in the child.
+"""One checkpoint -> SavedModel and TFLite variants, in a sandbox. `export_isolated` is called by the stage, `export_model`
+runs in the child.
 
 Every artifact is handed over as soon as it is written: what a crash in a later step costs is that step.
 """
@@ -102,7 +103,9 @@ def export_model(plan: ModelPlan, reporter: Reporter) -> None:
     with clock.step("load"):
         facts = checkpoints.examine(plan.uri)
         digest = None if facts.config is None else architecture_digest(facts.config)
-        reporter.result({"facts": {"kind": facts.kind.value, "keras_version": facts.keras_version, "architecture_digest": digest}})
+        reporter.result(
+            {"facts": {"kind": facts.kind.value, "keras_version": facts.keras_version, "architecture_digest": digest}}
+        )
         model = checkpoints.load(plan.uri, facts, plan.load, sample_columns=sample_columns(plan))
     reporter.stage(Stage.EXPORT, subject=plan.model_id)
     with clock.step("trace"):
@@ -110,7 +113,9 @@ def export_model(plan: ModelPlan, reporter: Reporter) -> None:
     binding, samples_problem = _bind(plan, model, traced)
     with clock.step("save"):
         saved = _save(plan, model, traced, binding)
-    reporter.result({"facts": {"saved_model": _plain(saved), "samples_problem": _plain(samples_problem), "timings_s": clock.seconds}})
+    reporter.result(
+        {"facts": {"saved_model": _plain(saved), "samples_problem": _plain(samples_problem), "timings_s": clock.seconds}}
+    )
     if saved.deterministic is False:
         raise _nondeterministic(plan, model)
     if binding is not None and reference.is_done_while_exporting(plan):
@@ -139,7 +144,9 @@ def sample_columns(plan: ModelPlan) -> tuple[TensorSpec, ...]:
     mapping = dict(samples.spec.inputs) or {name: name for name in columns if name not in others}
     narrowed = {"float64": "float32"}  # NumPy's default, nobody's input
     return tuple(
-        TensorSpec(name=name, shape=(None, *columns[column].shape), dtype=narrowed.get(columns[column].dtype, columns[column].dtype))
+        TensorSpec(
+            name=name, shape=(None, *columns[column].shape), dtype=narrowed.get(columns[column].dtype, columns[column].dtype)
+        )
         for name, column in mapping.items()
         if column in columns
     )
@@ -191,8 +198,9 @@ def _nondeterministic(plan: ModelPlan, model: LoadedModel) -> ModelError:
     return ModelError(
         ReasonCode.EXPORT_NONDETERMINISTIC,
         Stage.EXPORT,
-        "two inference runs on the same rows gave different answers: something in the model is random even with training=False, an "
-        f"augmentation or a noise layer that ignores `training` most likely{named}. Make it honour `training`, or remove it from the model",
+        "two inference runs on the same rows gave different answers: something in the model is random even "
+        f"with training=False, an augmentation or a noise layer that ignores `training` most likely{named}. "
+        "Make it honour `training`, or remove it from the model",
     )
 
 
@@ -218,10 +226,14 @@ def _make_variants(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> 
 
 
 def _lower(model: LoadedModel, traced: TracedModel) -> tuple[bytes | None, int | None, tuple[Attempt, ...]]:
-    """The ladder: the batch as the model has it first; where that does not convert, fixed at 1. Returns flatbuffer, batch, what was tried."""
+    """The ladder: the batch as the model has it first; where that does not convert, fixed at 1. Returns flatbuffer, batch,
+    what was tried.
+    """
     first_dims = {spec.shape[0] for spec in traced.signature.inputs if spec.shape}
     own_batch = None if None in first_dims or len(first_dims) != 1 else first_dims.pop()
-    rungs: list[tuple[str, int | None]] = [("dynamic batch" if own_batch is None else f"the model's own batch of {own_batch}", own_batch)]
+    rungs: list[tuple[str, int | None]] = [
+        ("dynamic batch" if own_batch is None else f"the model's own batch of {own_batch}", own_batch)
+    ]
     if own_batch is None:
         rungs.append(("batch fixed at 1", 1))
     attempts: list[Attempt] = []

@@ -61,7 +61,8 @@ def _tensor_maps(schema: Any, subgraph: Any, indices: Sequence[int], names: Mapp
             raise ModelError(
                 ReasonCode.CONVERT_FAILED,
                 Stage.CONVERT,
-                f"{side} {name!r} should be tensor {tensor_name!r} of the flatbuffer, which has {len(found)} such {side}s ({side}s: {there}); "
+                f"{side} {name!r} should be tensor {tensor_name!r} of the flatbuffer, which has {len(found)} such {side}s "
+                f"({side}s: {there}); "
                 "two names for one tensor cannot be told apart: give the model separate tensors",
             )
         entry = schema.TensorMapT()

@@ -21,7 +21,13 @@ _LOOK_EVERY_S = 0.3
 
 
 def run_job(
-    job: Job, out: str, *, processes: int | None = None, force: bool = False, beam_flags: Sequence[str] = (), is_quiet: bool = False
+    job: Job,
+    out: str,
+    *,
+    processes: int | None = None,
+    force: bool = False,
+    beam_flags: Sequence[str] = (),
+    is_quiet: bool = False,
 ) -> int:
     """Runs a job and prints what came of it. Returns the exit status.
 
@@ -137,7 +143,9 @@ def read_fleet(out: str) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(storage.read_bytes(path))
         return facts
     except (StorageError, ValueError) as error:
-        raise JobError([f"{path}: no finished run here ({error}); run `liteferry run ... --output {out}` first"], source=out) from error
+        raise JobError(
+            [f"{path}: no finished run here ({error}); run `liteferry run ... --output {out}` first"], source=out
+        ) from error
 
 
 def print_summary(facts: dict[str, Any]) -> None:
@@ -157,7 +165,9 @@ def _conclude(out: str, total: int, counts: dict[str, int]) -> int:
     print_summary(facts)
     if counts["already_done"]:
         what = "nothing was left to do" if counts["new"] == 0 else f"{counts['new']} done now"
-        print(f"{counts['already_done']} of {total} models were done already and have not changed; {what}. --force does them again.")
+        print(
+            f"{counts['already_done']} of {total} models were done already and have not changed; {what}. --force does them again."
+        )
     print(f"Reports: {storage.join(out, 'index.html')}")
     missing = total - len(facts["models"])
     if missing > 0:
@@ -168,4 +178,3 @@ def _conclude(out: str, total: int, counts: dict[str, int]) -> int:
 def status_of(facts: dict[str, Any]) -> int:
     """The exit status that a fleet's facts stand for."""
     return ALL_BLESSED if all(model["status"] == "blessed" for model in facts["models"]) else NOT_ALL_BLESSED
-

@@ -17,7 +17,8 @@ from liteferry.stages.fleet import WriteFleet
 from liteferry.stages.publish import JudgeAndPublish
 from liteferry.workers import available_cores
 
-# Beam's DirectRunner looks for a downloadable engine first, which fails or hangs without a network; this is the engine it bundles.
+# Beam's DirectRunner looks for a downloadable engine first, which fails or hangs without a network; this is the engine it
+# bundles.
 _LOCAL_ENGINE = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
 
@@ -25,8 +26,8 @@ _LOCAL_ENGINE = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRu
 class BatchExport(beam.PTransform):
     """job -> artifacts, reports and the fleet's files under `out`; the fleet's facts come out.
 
-    Between export and publishing nothing is shuffled: a model's report appears as soon as that model is finished, so a run that is killed
-    keeps what is done. Nothing but plans and small facts travels between stages.
+    Between export and publishing nothing is shuffled: a model's report appears as soon as that model is finished, so a run
+    that is killed keeps what is done. Nothing but plans and small facts travels between stages.
     """
 
     job: Job

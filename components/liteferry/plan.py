@@ -35,8 +35,9 @@ class BoundSamples:
 class ModelPlan:
     """One checkpoint and everything its report depends on.
 
-    `recipe_digest` covers what the job says about this model besides the checkpoint's bytes: a report with the same checkpoint digest and
-    the same recipe digest is still right. Limits are left out: raising one does not make finished work wrong.
+    `recipe_digest` covers what the job says about this model besides the checkpoint's bytes: a report with the same
+    checkpoint digest and the same recipe digest is still right. Limits are left out: raising one does not make finished work
+    wrong.
     """
 
     model_id: str
@@ -109,7 +110,8 @@ _NO_SAMPLES = BoundSamples(
     problem=Reason(
         code=ReasonCode.SAMPLES_MISSING,
         stage=Stage.SAMPLES,
-        message="the job gives this model no sample rows, so nothing can be proven about it; add `samples` to its entry under `models`",
+        message="the job gives this model no sample rows, so nothing can be proven about it; "
+        "add `samples` to its entry under `models`",
     ),
 )
 
@@ -166,7 +168,9 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str,
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest and size. A checkpoint that cannot be read keeps None for both; loading it will say why."""
+    """The plan with the checkpoint's digest and size. A checkpoint that cannot be read keeps None for both; loading it will
+    say why.
+    """
     from liteferry.errors import StorageError
 
     try:

@@ -1,4 +1,6 @@
-"""How a run that goes on tells how far it is: one JSON line per finished model, appended under OUT/.staging, read by whoever watches."""
+"""How a run that goes on tells how far it is: one JSON line per finished model, appended under OUT/.staging, read by whoever
+watches.
+"""
 
 from __future__ import annotations
 

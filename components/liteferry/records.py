@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 @functools.cache
-def _adapter(record: type[Any]) -> Any:
+def _adapter(record: Any) -> Any:
     import pydantic
 
     return pydantic.TypeAdapter(record)
@@ -17,4 +17,5 @@ def _adapter(record: type[Any]) -> Any:
 
 def decode(record: type[T], plain: Any) -> T:
     """The record that `dataclasses.asdict` made `plain` of. Raises pydantic.ValidationError where the types do not fit."""
-    return _adapter(record).validate_python(plain)  # type: ignore[no-any-return]
+    decoded: T = _adapter(record).validate_python(plain)  # type: ignore[arg-type]
+    return decoded

@@ -1,7 +1,8 @@
-"""The reference: the checkpoint's own answers on every sample row, written to disk batch by batch for the candidates to be held against.
+"""The reference: the checkpoint's own answers on every sample row, written to disk batch by batch for the candidates to be
+held against.
 
-Files, not pipes: the process that holds the user's code and the one that must not have it never run at the same time, memory is bounded by a
-batch, and either may crash alone.
+Files, not pipes: the process that holds the user's code and the one that must not have it never run at the same time, memory
+is bounded by a batch, and either may crash alone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def shard_directory(plan: ModelPlan, shard_index: int) -> str:
 
 
 def is_done_while_exporting(plan: ModelPlan) -> bool:
-    """With one shard the exporting process runs the reference too: the model is loaded and traced once. More shards run side by side."""
+    """With one shard the exporting process runs the reference too: the model is loaded and traced once. More shards run side
+    by side.
+    """
     return plan.samples.sample_set is not None and len(plan.samples.sample_set.shards) == 1
 
 

@@ -21,7 +21,9 @@ def flags_of(path: str) -> list[str]:
     except (StorageError, yaml.YAMLError) as error:
         raise JobError([f"cannot be read: {error}"], source=path) from error
     if not isinstance(options, dict):
-        raise JobError([f"holds {type(options).__name__}, not `option: value` lines; see runner_configs/direct.yaml"], source=path)
+        raise JobError(
+            [f"holds {type(options).__name__}, not `option: value` lines; see runner_configs/direct.yaml"], source=path
+        )
     flags = []
     for name, value in options.items():
         for item in value if isinstance(value, list) else [value]:

@@ -1,4 +1,6 @@
-"""run(batch) -> named arrays, alike for a SavedModel and for a LiteRT file. Neither knows anything of the code that trained the model."""
+"""run(batch) -> named arrays, alike for a SavedModel and for a LiteRT file. Neither knows anything of the code that trained
+the model.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,8 @@ class SavedModelRunner:
 class LiteRTRunner:
     """A .tflite file, its tensors matched by signature name, never by position.
 
-    The interpreter is sized once per batch shape. State that a file keeps between invocations is not reset: an app that calls it twice would not
-    either, so a file whose second answer depends on its first must show up here.
+    The interpreter is sized once per batch shape. State that a file keeps between invocations is not reset: an app that
+    calls it twice would not either, so a file whose second answer depends on its first must show up here.
     """
 
     def __init__(self, path: str) -> None:
@@ -88,7 +90,9 @@ class LiteRTRunner:
             piece = {name: value[start : start + group] for name, value in inputs.items()}
             size = len(next(iter(piece.values())))
             if size < group:
-                piece = {name: np.concatenate([value, np.repeat(value[-1:], group - size, axis=0)]) for name, value in piece.items()}
+                piece = {
+                    name: np.concatenate([value, np.repeat(value[-1:], group - size, axis=0)]) for name, value in piece.items()
+                }
             parts.append({name: value[:size] for name, value in self._invoke(piece).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -1,4 +1,6 @@
-"""A traced model -> SavedModel directory: serving_default, the weights it uses and no others, metadata as a tracked asset, warm-up rows."""
+"""A traced model -> SavedModel directory: serving_default, the weights it uses and no others, metadata as a tracked asset,
+warm-up rows.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def write(traced: TracedModel, directory: str, *, keep: Any, metadata: Mapping[s
             tf.saved_model.save(module, directory, signatures={SIGNATURE_NAME: traced.function})
         except Exception as error:
             raise ModelError(
-                ReasonCode.EXPORT_FAILED, Stage.EXPORT, f"TensorFlow cannot save the traced model: {type(error).__name__}: {error}"
+                ReasonCode.EXPORT_FAILED,
+                Stage.EXPORT,
+                f"TensorFlow cannot save the traced model: {type(error).__name__}: {error}",
             ) from error
 
 

@@ -25,7 +25,9 @@ def convert(traced: TracedModel) -> bytes:
     except ConverterError as error:
         raise _conversion_error(error) from error
     except Exception as error:
-        raise ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, f"{type(error).__name__}: {_first_lines(str(error))}") from error
+        raise ModelError(
+            ReasonCode.CONVERT_FAILED, Stage.CONVERT, f"{type(error).__name__}: {_first_lines(str(error))}"
+        ) from error
     inputs = {spec.name: tensor.op.name for spec, tensor in zip(traced.signature.inputs, _graph_inputs(traced), strict=True)}
     outputs = {name: tensor.op.name for name, tensor in zip(traced.output_order, traced.function.outputs, strict=True)}
     return flatbuffer.add_signature(content, inputs=inputs, outputs=outputs)
@@ -46,7 +48,9 @@ def _conversion_error(error: Any) -> ModelError:
     text = _first_lines(_essence(str(error)))
     # Lists of tensors, which recurrent layers are made of, come without a code of their own.
     if "ERROR_NEEDS_FLEX_OPS" in codes or any(name.startswith("tf.TensorList") for name in operators):
-        message = f"needs TensorFlow operators that LiteRT does not have{named}; a file that uses them cannot be verified here. {text}"
+        message = (
+            f"needs TensorFlow operators that LiteRT does not have{named}; a file that uses them cannot be verified here. {text}"
+        )
         return ModelError(ReasonCode.NEEDS_FLEX, Stage.CONVERT, message)
     if "ERROR_NEEDS_CUSTOM_OPS" in codes:
         message = f"needs operators that neither LiteRT nor TensorFlow's runtime for it has{named}. {text}"

@@ -1,4 +1,6 @@
-"""A loaded checkpoint -> one traced inference function with safe names. SavedModel, converter and reference all run this trace."""
+"""A loaded checkpoint -> one traced inference function with safe names. SavedModel, converter and reference all run this
+trace.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class TracedModel:
 
     Attributes:
       function: a TensorFlow ConcreteFunction; keyword tensors named as `signature.inputs`, a dict named as `signature.outputs`.
-      signature: names as the artifacts carry them. Input names are Python identifiers (TensorFlow's rule); `renamed` maps own -> given.
+      signature: names as the artifacts carry them. Input names are Python identifiers (TensorFlow's rule); `renamed` maps
+      own -> given.
       output_order: the output names in the order of `function.outputs`.
     """
 
@@ -31,7 +34,9 @@ class TracedModel:
     output_order: tuple[str, ...]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One batch through the graph. Arrays named as `signature.inputs`, in its dtypes; returns arrays named as `signature.outputs`."""
+        """One batch through the graph. Arrays named as `signature.inputs`, in its dtypes; returns arrays named as
+        `signature.outputs`.
+        """
         import tensorflow as tf
 
         outputs = self.function(**{name: tf.constant(value) for name, value in inputs.items()})
@@ -68,7 +73,8 @@ def trace(model: LoadedModel, *, batch: int | None = None) -> TracedModel:
 
     renamed = safe_names([spec.name for spec in model.input_specs()])
     specs = {
-        renamed[spec.name]: tf.TensorSpec(_with_batch(spec.shape, batch), spec.dtype, name=renamed[spec.name]) for spec in model.input_specs()
+        renamed[spec.name]: tf.TensorSpec(_with_batch(spec.shape, batch), spec.dtype, name=renamed[spec.name])
+        for spec in model.input_specs()
     }
 
     def serving_default(**inputs: Any) -> dict[str, Any]:
@@ -83,7 +89,9 @@ def trace(model: LoadedModel, *, batch: int | None = None) -> TracedModel:
         ) from error
     outputs = function.structured_outputs
     if not outputs:
-        raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EXPORT, "the model returns no tensor when it is called with training=False")
+        raise ModelError(
+            ReasonCode.EXPORT_FAILED, Stage.EXPORT, "the model returns no tensor when it is called with training=False"
+        )
     return TracedModel(
         function=function,
         signature=Signature(

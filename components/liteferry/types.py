@@ -55,7 +55,8 @@ class CustomObject:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorContract:
-    """One input or output of a .tflite file as an app sees it. `position` is its place in the file, which is not the model's order.
+    """One input or output of a .tflite file as an app sees it. `position` is its place in the file, which is not the model's
+    order.
 
     `scale` and `zero_point` are per-tensor quantisation parameters, None for float tensors.
     """
@@ -102,7 +103,9 @@ class SavedModelFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VariantFacts:
-    """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any batch size."""
+    """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any
+    batch size.
+    """
 
     variant: str
     attempts: tuple[Attempt, ...]
@@ -116,7 +119,8 @@ class VariantFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportedModel:
-    """What came of loading, exporting and converting one checkpoint. `reason` is set when that ended early; what was written before stands.
+    """What came of loading, exporting and converting one checkpoint. `reason` is set when that ended early; what was written
+    before stands.
 
     `referenced` says whether the checkpoint's own outputs for the only sample shard are already on disk.
     """

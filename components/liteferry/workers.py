@@ -14,8 +14,8 @@ from typing import Any
 class WorkPool:
     """Runs functions on `width` threads, the most urgent first.
 
-    Unlike concurrent.futures' own pool it has priorities: a model that is half done goes before one that is not begun, and big ones go before
-    small ones, so that reports come early and no core idles at the end.
+    Unlike concurrent.futures' own pool it has priorities: a model that is half done goes before one that is not begun, and
+    big ones go before small ones, so that reports come early and no core idles at the end.
     """
 
     def __init__(self, width: int) -> None:
@@ -25,7 +25,9 @@ class WorkPool:
         for number in range(width):
             threading.Thread(target=self._work, name=f"liteferry-worker-{number}", daemon=True).start()
 
-    def submit(self, function: Callable[..., Any], *arguments: Any, priority: tuple[float, ...] = (), **keywords: Any) -> concurrent.futures.Future[Any]:
+    def submit(
+        self, function: Callable[..., Any], *arguments: Any, priority: tuple[float, ...] = (), **keywords: Any
+    ) -> concurrent.futures.Future[Any]:
         """Queues a call; lower priority tuples run first, equal ones in order of submission."""
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
@@ -51,7 +53,9 @@ _lock = threading.Lock()
 
 
 def shared_pool(width: int) -> WorkPool:
-    """The pool of this process; every stage of a pipeline uses the same one, so that together they never run more than `width` children."""
+    """The pool of this process; every stage of a pipeline uses the same one, so that together they never run more than
+    `width` children.
+    """
     with _lock:
         if width not in _pools:
             _pools[width] = WorkPool(width)

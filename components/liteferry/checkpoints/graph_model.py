@@ -23,12 +23,16 @@ def load(path: str) -> LoadedModel:
         loaded = tf.saved_model.load(path)
     except Exception as error:
         raise ModelError(
-            ReasonCode.LOAD_CORRUPT, Stage.LOAD, f"{path}: TensorFlow cannot load this SavedModel ({type(error).__name__}: {error})"
+            ReasonCode.LOAD_CORRUPT,
+            Stage.LOAD,
+            f"{path}: TensorFlow cannot load this SavedModel ({type(error).__name__}: {error})",
         ) from error
     function, warnings = _serving_function(path, loaded)
     _, keywords = function.structured_input_signature
     inputs = tuple(
-        TensorSpec(name=name, shape=_dims(spec.shape), dtype=spec.dtype.name) for name, spec in keywords.items() if spec is not None
+        TensorSpec(name=name, shape=_dims(spec.shape), dtype=spec.dtype.name)
+        for name, spec in keywords.items()
+        if spec is not None
     )
 
     def call(tensors: Tensors) -> Tensors:

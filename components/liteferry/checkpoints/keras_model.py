@@ -19,7 +19,8 @@ def wrap(
 
     Args:
       model: a `keras.Model` or a `tf_keras.Model`, built or not.
-      sample_columns: the sample columns bound to inputs, under the inputs' names, batch dimension None first. They give the shapes of a
+      sample_columns: the sample columns bound to inputs, under the inputs' names, batch dimension None first. They give the
+      shapes of a
         subclassed model that was saved without ever being called.
     """
     library = _library_of(model)
@@ -45,7 +46,9 @@ def wrap(
 
 
 def _output_names(model: Any) -> list[str]:
-    """The names of the layers that end a Functional or Sequential model; none for a subclassed one. Keras 3's Sequential keeps them inside."""
+    """The names of the layers that end a Functional or Sequential model; none for a subclassed one. Keras 3's Sequential
+    keeps them inside.
+    """
     names = getattr(model, "output_names", None) or getattr(getattr(model, "_functional", None), "output_names", None)
     return [str(name) for name in names or []]
 
@@ -68,8 +71,8 @@ def _library_of(model: Any) -> Any:
 def _inference_call(model: Any, library: Any) -> Callable[..., Any]:
     """Calls the model so that every layer in it computes inference.
 
-    Keras 3 takes `training=False` whether or not the model's `call` names it, and hands it down. tf_keras passes unknown keywords on to
-    `call`; there the learning phase reaches the layers inside.
+    Keras 3 takes `training=False` whether or not the model's `call` names it, and hands it down. tf_keras passes unknown
+    keywords on to `call`; there the learning phase reaches the layers inside.
     """
     if library.__name__ == "tf_keras" and not model._call_spec.expects_training_arg:
         from tf_keras.src import backend
@@ -143,7 +146,8 @@ def _template_from_samples(model: Any, columns: Sequence[TensorSpec]) -> tuple[P
         raise ModelError(
             ReasonCode.LOAD_FAILED,
             Stage.LOAD,
-            f"{type(model).__name__} was saved without ever being called, so its inputs are unknown; give `samples` whose columns it takes, "
+            f"{type(model).__name__} was saved without ever being called, so its inputs are unknown; "
+            "give `samples` whose columns it takes, "
             "or map them under samples.<name>.inputs",
         )
     names = [column.name for column in columns]

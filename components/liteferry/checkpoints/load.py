@@ -16,7 +16,9 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import CustomObject, TensorSpec
 
 # How Keras 3 and tf_keras say that a class or function is not there.
-_UNKNOWN_OBJECT = re.compile(r"Unknown [a-z ]+:? '?(?P<name>[\w.>]+)|Could not (?:locate|find) (?:class|function|object) '?(?P<other>[\w.>]+)")
+_UNKNOWN_OBJECT = re.compile(
+    r"Unknown [a-z ]+:? '?(?P<name>[\w.>]+)|Could not (?:locate|find) (?:class|function|object) '?(?P<other>[\w.>]+)"
+)
 
 
 def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: Sequence[TensorSpec]) -> LoadedModel:
@@ -57,7 +59,7 @@ def _load_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, offered: Mapp
         raise ModelError(
             ReasonCode.LOAD_NEEDS_BUILDER,
             Stage.LOAD,
-            f"{path} holds weights without an architecture; add `builder: \"module:function\"`, a callable that returns the model, "
+            f'{path} holds weights without an architecture; add `builder: "module:function"`, a callable that returns the model, '
             "beside `checkpoints` in the job file",
         )
     return _load_whole(path, offered, before_keras_3=before_keras_3, trust_lambda="lambda" in spec.trust)
@@ -108,7 +110,9 @@ def _build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec) -> Any:
 
 
 def _named_for_its_layout(path: str, facts: CheckpointFacts) -> str:
-    """Both Kerases choose the reader by the file's name, which may lie; a link with the right ending in the scratch folder does not."""
+    """Both Kerases choose the reader by the file's name, which may lie; a link with the right ending in the scratch folder
+    does not.
+    """
     if facts.kind is Kind.KERAS:
         return path
     ending = ".h5" if facts.weights_layout != "keras_v3" else ".weights.h5"

@@ -17,7 +17,9 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 
 
 def import_module(name: str) -> ModuleType:
-    """Imports a module by dotted name, or a .py file by path; a file's folder goes on sys.path so that it finds its neighbours."""
+    """Imports a module by dotted name, or a .py file by path; a file's folder goes on sys.path so that it finds its
+    neighbours.
+    """
     try:
         if not name.endswith(".py"):
             return importlib.import_module(name)
@@ -50,7 +52,9 @@ def resolve(reference: str, *, key: str) -> Any:
 
 
 def defined_in(module: ModuleType) -> dict[str, Any]:
-    """The classes and functions a module defines itself. What it imports from elsewhere is not offered: it could be the other Keras's."""
+    """The classes and functions a module defines itself. What it imports from elsewhere is not offered: it could be the
+    other Keras's.
+    """
     return {
         name: value
         for name, value in vars(module).items()
@@ -62,8 +66,8 @@ def defined_in(module: ModuleType) -> dict[str, Any]:
 class Offered:
     """What the user's code offers a loader, by name. `problems` says which modules could not be imported, and why.
 
-    A module that cannot be imported fails only the checkpoints that need it: one written for Keras 3 does not import where `keras` means
-    Keras 2, and an older file in the same job may well do without it.
+    A module that cannot be imported fails only the checkpoints that need it: one written for Keras 3 does not import where
+    `keras` means Keras 2, and an older file in the same job may well do without it.
     """
 
     objects: Mapping[str, Any]
@@ -102,8 +106,9 @@ def source_digest(value: Any) -> str | None:
 def route_to_tf_keras(*, plain_keras: bool) -> None:
     """Makes `tensorflow.keras` mean Keras 2 in this process, and with `plain_keras` also `import keras`.
 
-    Code that goes with a file written before Keras 3 expects Keras 2 behind these names; a class built on Keras 3's Layer could not be used
-    by the tf_keras loader at all. TensorFlow decides the same by TF_USE_LEGACY_KERAS, but only once, when it is imported.
+    Code that goes with a file written before Keras 3 expects Keras 2 behind these names; a class built on Keras 3's Layer
+    could not be used by the tf_keras loader at all. TensorFlow decides the same by TF_USE_LEGACY_KERAS, but only once, when
+    it is imported.
     """
     import tensorflow as tf
     import tf_keras

@@ -20,7 +20,9 @@ def run_demo(out: str, *, with_broken: bool) -> int:
 
     fleet = os.path.join(os.path.abspath(out), "fleet")
     job_path = os.path.join(fleet, "job.yaml")
-    is_there = os.path.exists(job_path) and os.path.exists(os.path.join(fleet, "checkpoints", "broken_aborts.keras")) == with_broken
+    is_there = (
+        os.path.exists(job_path) and os.path.exists(os.path.join(fleet, "checkpoints", "broken_aborts.keras")) == with_broken
+    )
     if not is_there:
         train(fleet, with_broken=with_broken)
     print(f"Running: liteferry run --config {os.path.relpath(job_path)} --output {out}", file=sys.stderr, flush=True)
@@ -41,7 +43,9 @@ def train(fleet: str, *, with_broken: bool) -> None:
     print("Training the demo fleet on scikit-learn's digits, about a minute ...", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "liteferry.demo.train", fleet, *(["--with_broken"] if with_broken else [])]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE if not sys.stderr.isatty() else None, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, stderr=subprocess.PIPE if not sys.stderr.isatty() else None, text=True, check=False
+    )
     if done.returncode != 0:
         tail = (done.stderr or "").strip()[-1500:]
         raise JobError([f"training ended with status {done.returncode}: {tail}"], source="liteferry demo")

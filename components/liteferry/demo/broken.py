@@ -26,5 +26,7 @@ def _save_with(layer: Any, path: str) -> None:
     import keras
 
     layers = keras.layers
-    model = keras.Sequential([keras.Input((8, 8, 1), name="image"), layer, layers.Flatten(), layers.Dense(10, "softmax", name="digit")])
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1), name="image"), layer, layers.Flatten(), layers.Dense(10, "softmax", name="digit")]
+    )
     model.save(path)

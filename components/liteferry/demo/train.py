@@ -1,4 +1,6 @@
-"""Trains the demo fleet on scikit-learn's digits and writes it with its job file. Run as a process of its own: `python -m liteferry.demo.train DIR`."""
+"""Trains the demo fleet on scikit-learn's digits and writes it with its job file. Run as a process of its own: `python -m
+liteferry.demo.train DIR`.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,12 @@ def _mlp(path: str, images: np.ndarray, labels: np.ndarray) -> None:
 
     layers = keras.layers
     model = keras.Sequential(
-        [keras.Input((8, 8, 1), name="image"), layers.Flatten(), layers.Dense(64, "relu"), layers.Dense(10, "softmax", name="digit")]
+        [
+            keras.Input((8, 8, 1), name="image"),
+            layers.Flatten(),
+            layers.Dense(64, "relu"),
+            layers.Dense(10, "softmax", name="digit"),
+        ]
     )
     _fit(model, images, labels).save(path)
 
@@ -137,7 +144,10 @@ def _two_halves(path: str, images: np.ndarray, labels: np.ndarray) -> None:
     upper, lower = keras.Input((4, 8, 1), name="upper"), keras.Input((4, 8, 1), name="lower")
     towers = [layers.Dense(32, "relu")(layers.Flatten()(half)) for half in (upper, lower)]
     joined = layers.Dense(48, "relu")(layers.Concatenate()(towers))
-    outputs = {"digit": layers.Dense(10, "softmax", name="digit")(joined), "is_even": layers.Dense(1, "sigmoid", name="is_even")(joined)}
+    outputs = {
+        "digit": layers.Dense(10, "softmax", name="digit")(joined),
+        "is_even": layers.Dense(1, "sigmoid", name="is_even")(joined),
+    }
     model = keras.Model({"upper": upper, "lower": lower}, outputs)
     targets = {"digit": labels, "is_even": (labels % 2 == 0).astype(np.float32)[:, None]}
     losses = {"digit": "sparse_categorical_crossentropy", "is_even": "binary_crossentropy"}

@@ -42,7 +42,8 @@ def environment() -> dict[str, str | None]:
 def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
     """The report of one model.
 
-    A model is blessed when its SavedModel and every required variant are. Whatever is missing on the way there is a reason not to be.
+    A model is blessed when its SavedModel and every required variant are. Whatever is missing on the way there is a reason
+    not to be.
     """
     verdicts = {name: _verdict(name, plan, exported, evaluation) for name in (SAVED_MODEL, *plan.variants)}
     variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
@@ -243,7 +244,9 @@ _NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts")
 
 
 def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that table is written."""
+    """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that
+    table is written.
+    """
     slim = {key: value for key, value in report.items() if key not in ("environment", "warnings")}
     if report.get("saved_model"):
         slim["saved_model"] = {

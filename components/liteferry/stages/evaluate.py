@@ -1,4 +1,6 @@
-"""(ModelPlan, ExportedModel) -> (ModelPlan, ExportedModel, Evaluation): three-way parity, each shard of each model in sandboxes."""
+"""(ModelPlan, ExportedModel) -> (ModelPlan, ExportedModel, Evaluation): three-way parity, each shard of each model in
+sandboxes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _FIRST = 0
 
 @dataclasses.dataclass
 class EvaluateParity(beam.PTransform):
-    """Shards are work for the pool, not for a shuffle: the artifacts are where they were made, and a model's report does not wait for others'."""
+    """Shards are work for the pool, not for a shuffle: the artifacts are where they were made, and a model's report does not
+    wait for others'.
+    """
 
     processes: int
 

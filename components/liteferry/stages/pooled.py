@@ -1,13 +1,16 @@
 """A DoFn that hands its elements to this process's pool of sandboxes and passes results on as they come.
 
-Local runners deal elements out once and run a bundle in one thread. Here a bundle's elements are all submitted at once, so every core is busy
-on any runner, and each result flows down the fused stages the moment it is there: the first report appears while the last model waits.
+Local runners deal elements out once and run a bundle in one thread. Here a bundle's elements are all submitted at once, so
+every core is busy on any runner, and each result flows down the fused stages the moment it is there: the first report
+appears while the last model waits.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import queue
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,8 +27,8 @@ Future = concurrent.futures.Future[Any]
 
 @dataclasses.dataclass
 class PooledDoFn(beam.DoFn):
-    """Subclasses say how an element becomes calls (`start`), how their results become an output (`finish`), and what stands for an element
-    whose calls raised (`recover`): every element in gives exactly one out."""
+    """Subclasses say how an element becomes calls (`start`), how their results become an output (`finish`), and what stands
+    for an element whose calls raised (`recover`): every element in gives exactly one out."""
 
     width: int
 
@@ -44,31 +47,49 @@ class PooledDoFn(beam.DoFn):
         self._pool = shared_pool(self.width)
 
     def start_bundle(self) -> None:
-        self._pending: list[tuple[Any, Sequence[Future]]] = []
+        self._waiting_for = 0
+        self._ended: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
 
     def process(self, element: Any) -> Iterator[Any]:
-        self._pending.append((element, self.start(element, self._pool)))
-        yield from self._finished()
+        self._waiting_for += 1
+        _Entry(element, self.start(element, self._pool)).when_ended(self._ended)
+        while not self._ended.empty():
+            yield self._next()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        while self._pending:
-            running = [future for _, futures in self._pending for future in futures if not future.done()]
-            if running and not self._any_finished():
-                concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for output in self._finished():
-                yield WindowedValue(output, MIN_TIMESTAMP, (GlobalWindow(),))
+        while self._waiting_for:
+            yield WindowedValue(self._next(), MIN_TIMESTAMP, (GlobalWindow(),))
 
-    def _any_finished(self) -> bool:
-        return any(all(future.done() for future in futures) for _, futures in self._pending)
-
-    def _finished(self) -> Iterator[Any]:
-        done = [entry for entry in self._pending if all(future.done() for future in entry[1])]
-        self._pending = [entry for entry in self._pending if entry not in done]
-        for element, futures in done:
-            yield self._outcome(element, futures)
-
-    def _outcome(self, element: Any, futures: Sequence[Future]) -> Any:
+    def _next(self) -> Any:
+        entry = self._ended.get()
+        self._waiting_for -= 1
         try:
-            return self.finish(element, [future.result() for future in futures])
-        except Exception as error:  # the one place: what a stage did not foresee is one model's INTERNAL report, never the run's end
-            return self.recover(element, reason_for(error, self.stage))
+            return self.finish(entry.element, [future.result() for future in entry.futures])
+        # The one place: what a stage did not foresee is one model's INTERNAL report, never the run's end.
+        except Exception as error:  # noqa: BLE001
+            return self.recover(entry.element, reason_for(error, self.stage))
+
+
+class _Entry:
+    """An element and the calls made for it."""
+
+    def __init__(self, element: Any, futures: Sequence[Future]) -> None:
+        self.element = element
+        self.futures = futures
+        self._missing = len(futures)
+        self._lock = threading.Lock()
+
+    def when_ended(self, ended: queue.SimpleQueue[_Entry]) -> None:
+        """Puts itself into `ended` once all of its calls have."""
+
+        def one_more(_: Future) -> None:
+            with self._lock:
+                self._missing -= 1
+                if self._missing:
+                    return
+            ended.put(self)
+
+        if not self.futures:
+            ended.put(self)
+        for future in self.futures:
+            future.add_done_callback(one_more)
