@@ -27,7 +27,7 @@ venv: .venv/.installed ## Make .venv with the exact versions of requirements.loc
 		echo "Making .venv with $$("$(PYTHON)" --version)"; \
 		"$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; echo "No virtual environment with $(PYTHON); on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 	fi
-	@echo "Installing $$(grep -c == requirements.lock) pinned packages into .venv: two to three minutes and 3.5 GB of disk the first time"
+	@echo "Installing $$(grep -c == requirements.lock) pinned packages into .venv: two to four minutes and 3.5 GB of disk the first time"
 	@$(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
 	@$(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
