@@ -77,7 +77,7 @@ def test_a_damaged_variant_is_not_blessed_and_the_others_are(
     plans: dict[str, ModelPlan], model_id: str, change: Damage, code: str
 ) -> None:
     plan = plans[model_id]
-    exported = export_isolated(plan)
+    exported = export_isolated([plan])[0]
     damage(Path(plan.staging_directory()) / "tflite" / "float32.tflite", change)
     report = judge(plan, exported)
     assert report["variants"]["float32"]["status"] == "not_blessed"  # type: ignore[index]
@@ -88,7 +88,7 @@ def test_a_damaged_variant_is_not_blessed_and_the_others_are(
 
 def test_a_file_that_litert_cannot_run_is_unverifiable(plans: dict[str, ModelPlan]) -> None:
     plan = plans["mlp"]
-    exported = export_isolated(plan)
+    exported = export_isolated([plan])[0]
     path = Path(plan.staging_directory()) / "tflite" / "float32.tflite"
     damage(path, lambda model: setattr(model.subgraphs[0].operators[0], "inputs", np.array([0, 0, 0], np.int32)))
     variant = judge(plan, exported)["variants"]["float32"]  # type: ignore[index]
@@ -99,7 +99,7 @@ def test_a_file_that_litert_cannot_run_is_unverifiable(plans: dict[str, ModelPla
 def test_a_saved_model_that_computes_something_else_is_a_mismatch(plans: dict[str, ModelPlan]) -> None:
     """The SavedModel of another model with the same signature, put in its place."""
     plan, other = plans["mlp"], plans["hard_sigmoid"]
-    exported, others = export_isolated(plan), export_isolated(other)
+    exported, others = export_isolated([plan])[0], export_isolated([other])[0]
     mine, theirs = Path(plan.staging_directory()) / "saved_model", Path(other.staging_directory()) / "saved_model"
     mine.rename(mine.with_name("away"))
     theirs.rename(mine)
@@ -110,7 +110,7 @@ def test_a_saved_model_that_computes_something_else_is_a_mismatch(plans: dict[st
 
 def test_a_model_without_evaluation_is_not_blessed(plans: dict[str, ModelPlan]) -> None:
     plan = plans["mlp"]
-    report = build(plan, export_isolated(plan), Evaluation(candidates={}))
+    report = build(plan, export_isolated([plan])[0], Evaluation(candidates={}))
     assert report["status"] == "not_blessed"
     assert all(variant["status"] != "blessed" for variant in report["variants"].values())
     assert report["recommended_variant"] is None
@@ -119,7 +119,7 @@ def test_a_model_without_evaluation_is_not_blessed(plans: dict[str, ModelPlan]) 
 def test_a_lost_shard_is_not_a_pass(plans: dict[str, ModelPlan]) -> None:
     plan = plans["mlp"]
     assert plan.samples.sample_set is not None
-    exported = export_isolated(plan)
+    exported = export_isolated([plan])[0]
     evaluation = merge([evaluate_isolated(task, referenced=True) for task in shard_tasks(plan, exported)])
     wider = dataclasses.replace(plan.samples, sample_set=dataclasses.replace(plan.samples.sample_set, row_count=720))
     report = build(dataclasses.replace(plan, samples=wider), exported, evaluation)

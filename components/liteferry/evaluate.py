@@ -102,7 +102,7 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
         outcome = sandbox.run("liteferry.evaluate:run_reference", task, flavor=Flavor.KERAS, limits=task.plan.limits)
         seconds, peak = outcome.seconds, outcome.peak_memory_bytes
         if outcome.error is not None:
-            return Evaluation(candidates={}, reason=reason_of(outcome), seconds=seconds, peak_memory_bytes=peak)
+            return Evaluation(candidates={}, reason=reason_of(outcome.error), seconds=seconds, peak_memory_bytes=peak)
     outcome = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits)
     results = _results(outcome.results)
     seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
@@ -110,7 +110,7 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
         alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
         outcome = sandbox.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits)
         lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
-        results[name] = _results(outcome.results).get(name) or CandidateResult(stats={}, reason=reason_of(outcome) or lost)
+        results[name] = _results(outcome.results).get(name) or CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
     return Evaluation(candidates=results, seconds=seconds, peak_memory_bytes=peak)
 

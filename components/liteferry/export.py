@@ -1,5 +1,5 @@
-"""One checkpoint -> SavedModel and TFLite variants, in a sandbox. `export_isolated` is called by the stage, `export_model`
-runs in the child.
+"""One checkpoint -> SavedModel and TFLite variants, in a sandbox. `export_isolated` is called by the stage,
+`export_models` runs in the child.
 
 Every artifact is handed over as soon as it is written: what a crash in a later step costs is that step.
 """
@@ -10,18 +10,21 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liteferry import checkpoints, flatbuffer, reference, sandbox, saved_model, storage, tflite, tracing, variants
+from liteferry import checkpoints, flatbuffer, lowering, reference, sandbox, saved_model, siblings, storage, tracing, variants
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.lowering import Lowered
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
 from liteferry.sandbox import Flavor, Outcome, Reporter
+from liteferry.sandbox.child import describe_error
+from liteferry.siblings import SavedModelTemplate
 from liteferry.tracing import TracedModel
-from liteferry.types import Attempt, ExportedModel, SavedModelFacts, TensorSpec, VariantFacts
+from liteferry.types import ExportedModel, SavedModelFacts, TensorSpec, VariantFacts
 from liteferry.version import __version__
 
 _WARMUP_ROWS = 4
@@ -32,34 +35,49 @@ _FALLBACK_CODES = {
 }
 
 
-def export_isolated(plan: ModelPlan) -> ExportedModel:
-    """Exports one model in a process of its own, into its staging directory. Never raises for what the model does."""
-    staging = plan.staging_directory()
-    storage.remove_tree(staging)
-    storage.remove_tree(reference.directory(plan))
-    os.makedirs(staging)
-    outcome = sandbox.run("liteferry.export:export_model", plan, flavor=Flavor.KERAS, limits=plan.limits)
-    return _assemble(plan, outcome)
+def export_isolated(plans: Sequence[ModelPlan]) -> list[ExportedModel]:
+    """Exports siblings, or one model, in a process of their own, each into its staging directory. Never raises for what a
+    model does.
+
+    When the process dies, the models that were finished stand, and each of the others gets a process to itself: the guilty
+    one is known by what it does alone.
+    """
+    for plan in plans:
+        storage.remove_tree(plan.staging_directory())
+        storage.remove_tree(reference.directory(plan))
+        os.makedirs(plan.staging_directory())
+    limits = dataclasses.replace(plans[0].limits, seconds=plans[0].limits.seconds * len(plans))
+    outcome = sandbox.run("liteferry.export:export_models", tuple(plans), flavor=Flavor.KERAS, limits=limits)
+    exported = []
+    for plan in plans:
+        results = [result for result in outcome.results if result["model_id"] == plan.model_id]
+        if len(plans) == 1 or any("ended" in result for result in results):
+            exported.append(_assemble(plan, results, outcome))
+        else:
+            exported += export_isolated([plan])
+    return exported
 
 
-def reason_of(outcome: Outcome) -> Reason | None:
+def reason_of(error: Mapping[str, Any] | None) -> Reason | None:
     """Why a unit of work ended early, or None. An exception nobody classified gets the code of the stage it was raised in."""
-    if outcome.error is None:
+    if error is None:
         return None
-    stage = Stage(outcome.error["stage"])
-    code = outcome.error["code"] or _FALLBACK_CODES.get(stage, ReasonCode.INTERNAL).value
-    return Reason(code=ReasonCode(code), stage=stage, message=outcome.error["message"])
+    stage = Stage(error["stage"])
+    code = error["code"] or _FALLBACK_CODES.get(stage, ReasonCode.INTERNAL).value
+    return Reason(code=ReasonCode(code), stage=stage, message=error["message"])
 
 
-def _assemble(plan: ModelPlan, outcome: Outcome) -> ExportedModel:
+def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Outcome) -> ExportedModel:
     facts: dict[str, Any] = {}
     made: dict[str, VariantFacts] = {}
-    for result in outcome.results:
+    reason = reason_of(outcome.error)
+    for result in results:
         facts.update(result.get("facts", {}))
         if "variant" in result:
             variant = decode(VariantFacts, result["variant"])
             made[variant.variant] = variant
-    reason = reason_of(outcome)
+        if "ended" in result:
+            reason = reason_of(result["ended"])
     exported = decode(ExportedModel, facts)
     if exported.saved_model is not None and reason is not None and reason.stage is Stage.CONVERT:
         # The conversion died, the SavedModel stands: the variants that were not made carry the reason.
@@ -70,7 +88,6 @@ def _assemble(plan: ModelPlan, outcome: Outcome) -> ExportedModel:
         exported,
         variants={name: made[name] for name in plan.variants if name in made},
         reason=reason,
-        timings_s={**exported.timings_s, "export_total": round(outcome.seconds, 3)},
         peak_memory_bytes=outcome.peak_memory_bytes,
     )
 
@@ -90,44 +107,88 @@ class _Clock:
             self.seconds[name] = round(time.monotonic() - started, 3)
 
 
-def export_model(plan: ModelPlan, reporter: Reporter) -> None:
-    """The whole way of one checkpoint inside the sandbox: load, trace, prove deterministic, save, run the reference, convert.
+@dataclasses.dataclass
+class _Trace:
+    """What the first of several siblings leaves to the others."""
 
-    Hands over `facts` (fields of ExportedModel) and one `variant` per variant.
+    model: LoadedModel
+    traced: TracedModel
+    template: SavedModelTemplate | None = None
+    lowered: Lowered | None = None
+
+
+def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
+    """In the sandbox: one model, or siblings one after the other, each ended by an `ended` message that holds its error or
+    None.
+    """
+    shared: _Trace | None = None
+    for plan in plans:
+        try:
+            shared = _export_model(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
+            error = None
+        except Exception as raised:  # noqa: BLE001  # anything the model's code raises is this model's reason, its siblings go on
+            shared = None
+            error = describe_error(raised, reporter.current_stage)
+        reporter.result({"model_id": plan.model_id, "ended": error})
+
+
+class _Messages:
+    """The reporter, speaking for one model."""
+
+    def __init__(self, model_id: str, reporter: Reporter) -> None:
+        self._model_id = model_id
+        self._reporter = reporter
+
+    def stage(self, stage: Stage) -> None:
+        self._reporter.stage(stage, subject=self._model_id)
+
+    def facts(self, **facts: Any) -> None:
+        """Fields of ExportedModel."""
+        self._reporter.result({"model_id": self._model_id, "facts": facts})
+
+    def variant(self, variant: VariantFacts) -> None:
+        self._reporter.result({"model_id": self._model_id, "variant": _plain(variant)})
+
+
+def _export_model(plan: ModelPlan, messages: _Messages, shared: _Trace | None, *, keep_for_others: bool) -> _Trace:
+    """The whole way of one checkpoint: load, trace, prove deterministic, save, run the reference, convert.
 
     Raises:
       ModelError: with the reason that ends the work.
     """
     clock = _Clock()
-    reporter.stage(Stage.LOAD, subject=plan.model_id)
+    messages.stage(Stage.LOAD)
+    facts = checkpoints.examine(plan.uri)
+    digest = None if facts.config is None else architecture_digest(facts.config)
+    messages.facts(kind=facts.kind.value, keras_version=facts.keras_version, architecture_digest=digest)
     with clock.step("load"):
-        facts = checkpoints.examine(plan.uri)
-        digest = None if facts.config is None else architecture_digest(facts.config)
-        reporter.result(
-            {"facts": {"kind": facts.kind.value, "keras_version": facts.keras_version, "architecture_digest": digest}}
-        )
-        model = checkpoints.load(plan.uri, facts, plan.load, sample_columns=sample_columns(plan))
-    reporter.stage(Stage.EXPORT, subject=plan.model_id)
+        if shared is not None and not _bring_weights(shared, plan, facts):
+            shared = None
+        model = shared.model if shared else checkpoints.load(plan.uri, facts, plan.load, sample_columns=sample_columns(plan))
+    messages.stage(Stage.EXPORT)
     with clock.step("trace"):
-        traced = tracing.trace(model)
-    binding, samples_problem = _bind(plan, model, traced)
+        trace = shared or _Trace(model, tracing.trace(model))
+    binding, samples_problem = _bind(plan, model, trace.traced)
     with clock.step("save"):
-        saved = _save(plan, model, traced, binding)
-    reporter.result(
-        {"facts": {"saved_model": _plain(saved), "samples_problem": _plain(samples_problem), "timings_s": clock.seconds}}
-    )
+        saved = _save(plan, trace, binding, keep_for_others=keep_for_others)
+    messages.facts(saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
     if saved.deterministic is False:
-        raise _nondeterministic(plan, model)
+        raise _nondeterministic(model)
     if binding is not None and reference.is_done_while_exporting(plan):
-        reporter.stage(Stage.REFERENCE, subject=plan.model_id)
+        messages.stage(Stage.REFERENCE)
         with clock.step("reference"):
-            reference.write(traced, plan, binding, shard_index=0)
-        reporter.result({"facts": {"referenced": True}})
-    reporter.stage(Stage.CONVERT, subject=plan.model_id)
+            reference.write(trace.traced, plan, binding, shard_index=0)
+        messages.facts(referenced=True)
+    messages.stage(Stage.CONVERT)
     with clock.step("convert"):
-        for variant in _make_variants(plan, model, traced):
-            reporter.result({"variant": _plain(variant)})
-    reporter.result({"facts": {"timings_s": clock.seconds}})
+        for variant in _make_variants(plan, trace):
+            messages.variant(variant)
+    messages.facts(timings_s=clock.seconds)
+    return trace
+
+
+def _bring_weights(shared: _Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
+    return siblings.load_weights(shared.model.keep, plan.uri, facts, shared.traced.function.graph.variables)
 
 
 def _plain(record: Any) -> Any:
@@ -161,10 +222,17 @@ def _bind(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> tuple[Any
         return None, error.reason
 
 
-def _save(plan: ModelPlan, model: LoadedModel, traced: TracedModel, binding: Any) -> SavedModelFacts:
+def _save(plan: ModelPlan, trace: _Trace, binding: Any, *, keep_for_others: bool) -> SavedModelFacts:
     relative = os.path.join("saved_model", "1")
     directory = os.path.join(plan.staging_directory(), relative)
-    saved_model.write(traced, directory, keep=model.keep, metadata=_metadata(plan, model))
+    model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace.model)
+    if trace.template is not None:
+        trace.template.write(directory, variables=traced.function.graph.variables, metadata=metadata)
+    else:
+        saved_model.write(traced, directory, keep=model.keep, metadata=metadata)
+        if keep_for_others:
+            with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well
+                trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))
     deterministic = None
     if binding is not None:
         batch = next(reference.batches(plan, binding, shard_index=0))
@@ -172,7 +240,7 @@ def _save(plan: ModelPlan, model: LoadedModel, traced: TracedModel, binding: Any
         saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
     return SavedModelFacts(
         path=relative,
-        bytes=storage.size_bytes(directory),
+        bytes=_lasting_bytes(directory),
         signature=traced.signature,
         oracle=model.oracle,
         deterministic=deterministic,
@@ -180,6 +248,14 @@ def _save(plan: ModelPlan, model: LoadedModel, traced: TracedModel, binding: Any
         renamed_inputs=dict(traced.renamed),
         warnings=model.warnings,
     )
+
+
+def _lasting_bytes(directory: str) -> int:
+    """Bytes of weights, assets and warm-up rows. The other files hold counters and random ids: their size differs from run
+    to run.
+    """
+    changing = ("saved_model.pb", "fingerprint.pb", os.path.join("variables", "variables.index"))
+    return sum(os.path.getsize(os.path.join(directory, name)) for name in storage.files_under(directory) if name not in changing)
 
 
 def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
@@ -192,7 +268,7 @@ def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _nondeterministic(plan: ModelPlan, model: LoadedModel) -> ModelError:
+def _nondeterministic(model: LoadedModel) -> ModelError:
     suspects = _random_layers(model.keep)
     named = f"; layers that may do it: {', '.join(suspects)}" if suspects else ""
     return ModelError(
@@ -212,49 +288,29 @@ def _random_layers(keep: Any) -> list[str]:
     return [f"{layer.name} ({type(layer).__name__})" for layer in custom or seeded]
 
 
-def _make_variants(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> Iterator[VariantFacts]:
-    content, batch, attempts = _lower(model, traced)
+def _make_variants(plan: ModelPlan, trace: _Trace) -> Iterator[VariantFacts]:
+    content, lowered = lowering.lower(trace.model, trace.traced, sibling=trace.lowered)
+    trace.lowered = lowered
     if content is None:
         for name in plan.variants:
-            yield VariantFacts(variant=name, attempts=attempts, reason=attempts[-1].error)
+            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=lowered.attempts[-1].error)
         return
     for name in plan.variants:
         try:
-            yield _write_variant(plan, name, variants.make(name, content), batch, attempts)
+            yield _write_variant(plan, name, variants.make(name, content), lowered)
         except ModelError as error:
-            yield VariantFacts(variant=name, attempts=attempts, reason=error.reason)
+            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=error.reason)
 
 
-def _lower(model: LoadedModel, traced: TracedModel) -> tuple[bytes | None, int | None, tuple[Attempt, ...]]:
-    """The ladder: the batch as the model has it first; where that does not convert, fixed at 1. Returns flatbuffer, batch,
-    what was tried.
-    """
-    first_dims = {spec.shape[0] for spec in traced.signature.inputs if spec.shape}
-    own_batch = None if None in first_dims or len(first_dims) != 1 else first_dims.pop()
-    rungs: list[tuple[str, int | None]] = [
-        ("dynamic batch" if own_batch is None else f"the model's own batch of {own_batch}", own_batch)
-    ]
-    if own_batch is None:
-        rungs.append(("batch fixed at 1", 1))
-    attempts: list[Attempt] = []
-    for lowering, batch in rungs:
-        try:
-            content = tflite.convert(traced if batch == own_batch else tracing.trace(model, batch=batch))
-            return content, batch, (*attempts, Attempt(lowering=lowering))
-        except ModelError as error:
-            attempts.append(Attempt(lowering=lowering, error=error.reason))
-    return None, None, tuple(attempts)
-
-
-def _write_variant(plan: ModelPlan, name: str, content: bytes, batch: int | None, attempts: tuple[Attempt, ...]) -> VariantFacts:
+def _write_variant(plan: ModelPlan, name: str, content: bytes, lowered: Lowered) -> VariantFacts:
     relative = os.path.join("tflite", f"{name}.tflite")
     storage.write_bytes(os.path.join(plan.staging_directory(), relative), content)
     return VariantFacts(
         variant=name,
-        attempts=attempts,
+        attempts=lowered.attempts,
         path=relative,
         bytes=len(content),
-        batch=batch,
+        batch=lowered.batch,
         ops=flatbuffer.count_operators(content),
         contract=flatbuffer.read_contract(content),
     )

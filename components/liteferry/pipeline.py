@@ -34,20 +34,29 @@ class BatchExport(beam.PTransform):
     out: str
     processes: int
     force: bool = False
+    share_siblings: bool = True
 
     def expand(self, root: Any) -> Any:
         plans = root | "Discover" >> DiscoverCheckpoints(self.job, self.out)
         split = plans | "Split" >> SplitFinished(self.force)
         fresh = (
             split[TO_DO]
-            | "Export" >> ExportModels(self.processes)
+            | "Export" >> ExportModels(self.processes, self.share_siblings)
             | "Evaluate" >> EvaluateParity(self.processes)
             | "Publish" >> JudgeAndPublish()
         )
         return (fresh, split[DONE]) | "AllReports" >> beam.Flatten() | "Fleet" >> WriteFleet(self.out)
 
 
-def run(job: Job, out: str, *, processes: int | None = None, force: bool = False, beam_flags: Sequence[str] = ()) -> None:
+def run(
+    job: Job,
+    out: str,
+    *,
+    processes: int | None = None,
+    force: bool = False,
+    share_siblings: bool = True,
+    beam_flags: Sequence[str] = (),
+) -> None:
     """Runs a job to its end. Its results are the files under `out`.
 
     Args:
@@ -56,7 +65,7 @@ def run(job: Job, out: str, *, processes: int | None = None, force: bool = False
     """
     options = PipelineOptions(_with_local_engine(beam_flags), save_main_session=False)
     with beam.Pipeline(options=options) as pipeline:
-        pipeline | "LiteFerry" >> BatchExport(job, out, processes or available_cores(), force)
+        pipeline | "LiteFerry" >> BatchExport(job, out, processes or available_cores(), force, share_siblings)
 
 
 def _with_local_engine(flags: Sequence[str]) -> list[str]:

@@ -54,6 +54,7 @@ class ModelPlan:
     recipe_digest: str
     digest: str | None = None
     size_bytes: int | None = None
+    share_key: str | None = None
 
     def model_directory(self) -> str:
         return storage.join(self.out, "models", self.model_id)

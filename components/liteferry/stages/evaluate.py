@@ -42,8 +42,12 @@ class _Evaluate(PooledDoFn):
             for task in shard_tasks(plan, exported)
         ]
 
-    def finish(self, element: tuple[ModelPlan, ExportedModel], results: list[Any]) -> tuple[ModelPlan, ExportedModel, Evaluation]:
-        return (*element, merge(results))
+    def finish(
+        self, element: tuple[ModelPlan, ExportedModel], results: list[Any]
+    ) -> list[tuple[ModelPlan, ExportedModel, Evaluation]]:
+        return [(*element, merge(results))]
 
-    def recover(self, element: tuple[ModelPlan, ExportedModel], reason: Reason) -> tuple[ModelPlan, ExportedModel, Evaluation]:
-        return (*element, Evaluation(candidates={}, reason=reason))
+    def recover(
+        self, element: tuple[ModelPlan, ExportedModel], reason: Reason
+    ) -> list[tuple[ModelPlan, ExportedModel, Evaluation]]:
+        return [(*element, Evaluation(candidates={}, reason=reason))]

@@ -1,9 +1,9 @@
-"""ModelPlan -> (ModelPlan, ExportedModel): load, export and convert, each model in a sandbox."""
+"""ModelPlan -> (ModelPlan, ExportedModel): load, export and convert, siblings together, each group in a sandbox."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -11,6 +11,7 @@ import apache_beam as beam
 from liteferry.errors import Reason, Stage
 from liteferry.export import export_isolated
 from liteferry.plan import ModelPlan
+from liteferry.siblings import chunks
 from liteferry.stages.pooled import Future, PooledDoFn
 from liteferry.types import ExportedModel
 from liteferry.workers import WorkPool
@@ -20,23 +21,39 @@ _AFTER_WHAT_IS_HALF_DONE = 1
 
 @dataclasses.dataclass
 class ExportModels(beam.PTransform):
-    """`processes`: how many sandboxes run at once in one worker process."""
+    """`processes`: how many sandboxes run at once in one worker process. `share`: whether siblings are built and traced once."""
 
     processes: int
+    share: bool = True
 
     def expand(self, plans: Any) -> Any:
-        return plans | "Export" >> beam.ParDo(_Export(self.processes))
+        return (
+            plans
+            | "Key" >> beam.Map(_keyed, self.share)
+            | "GroupSiblings" >> beam.GroupByKey()
+            | "Chunk" >> beam.FlatMap(_chunked, self.processes)
+            | "Spread" >> beam.Reshuffle()
+            | "Export" >> beam.ParDo(_Export(self.processes))
+        )
+
+
+def _keyed(plan: ModelPlan, share: bool) -> tuple[str, ModelPlan]:
+    return (plan.share_key if share and plan.share_key else plan.model_id), plan
+
+
+def _chunked(group: tuple[str, Iterable[ModelPlan]], processes: int) -> Iterator[tuple[ModelPlan, ...]]:
+    yield from chunks(list(group[1]), processes=processes)
 
 
 class _Export(PooledDoFn):
     stage = Stage.EXPORT
 
-    def start(self, element: ModelPlan, pool: WorkPool) -> Sequence[Future]:
-        big_first = -(element.size_bytes or 0)
+    def start(self, element: tuple[ModelPlan, ...], pool: WorkPool) -> Sequence[Future]:
+        big_first = -sum(plan.size_bytes or 0 for plan in element)
         return [pool.submit(export_isolated, element, priority=(_AFTER_WHAT_IS_HALF_DONE, big_first))]
 
-    def finish(self, element: ModelPlan, results: list[Any]) -> tuple[ModelPlan, ExportedModel]:
-        return element, results[0]
+    def finish(self, element: tuple[ModelPlan, ...], results: list[Any]) -> list[tuple[ModelPlan, ExportedModel]]:
+        return list(zip(element, results[0], strict=True))
 
-    def recover(self, element: ModelPlan, reason: Reason) -> tuple[ModelPlan, ExportedModel]:
-        return element, ExportedModel(reason=reason)
+    def recover(self, element: tuple[ModelPlan, ...], reason: Reason) -> list[tuple[ModelPlan, ExportedModel]]:
+        return [(plan, ExportedModel(reason=reason)) for plan in element]

@@ -27,8 +27,8 @@ Future = concurrent.futures.Future[Any]
 
 @dataclasses.dataclass
 class PooledDoFn(beam.DoFn):
-    """Subclasses say how an element becomes calls (`start`), how their results become an output (`finish`), and what stands
-    for an element whose calls raised (`recover`): every element in gives exactly one out."""
+    """Subclasses say how an element becomes calls (`start`), how their results become outputs (`finish`), and which outputs stand
+    for an element whose calls raised (`recover`): as many models come out as went in."""
 
     width: int
 
@@ -37,10 +37,10 @@ class PooledDoFn(beam.DoFn):
     def start(self, element: Any, pool: WorkPool) -> Sequence[Future]:
         raise NotImplementedError
 
-    def finish(self, element: Any, results: list[Any]) -> Any:
+    def finish(self, element: Any, results: list[Any]) -> list[Any]:
         raise NotImplementedError
 
-    def recover(self, element: Any, reason: Reason) -> Any:
+    def recover(self, element: Any, reason: Reason) -> list[Any]:
         raise NotImplementedError
 
     def setup(self) -> None:
@@ -54,13 +54,14 @@ class PooledDoFn(beam.DoFn):
         self._waiting_for += 1
         _Entry(element, self.start(element, self._pool)).when_ended(self._ended)
         while not self._ended.empty():
-            yield self._next()
+            yield from self._next()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         while self._waiting_for:
-            yield WindowedValue(self._next(), MIN_TIMESTAMP, (GlobalWindow(),))
+            for output in self._next():
+                yield WindowedValue(output, MIN_TIMESTAMP, (GlobalWindow(),))
 
-    def _next(self) -> Any:
+    def _next(self) -> list[Any]:
         entry = self._ended.get()
         self._waiting_for -= 1
         try:

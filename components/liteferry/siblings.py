@@ -1,0 +1,163 @@
+"""Siblings: checkpoints that differ in their weights alone. Built and traced once; the others only bring their weights.
+
+What could go wrong is weights that were not loaded, or not all: reference, SavedModel and variants would then agree on the
+wrong numbers.
+So every variable that computes is found again, to the last bit, among the arrays of the sibling's own file before it is used.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from liteferry.checkpoints.detect import CheckpointFacts, Kind, examine
+from liteferry.errors import ModelError
+
+if TYPE_CHECKING:
+    from liteferry.plan import ModelPlan
+
+_VARIABLE_KEY = re.compile(r"^graph_variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE$")
+_OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_SHAREABLE = (Kind.KERAS, Kind.H5_MODEL, Kind.H5_WEIGHTS)
+# Layers that keep more than variables: tables, vocabularies. A weights file alone does not restore them.
+_STATEFUL = ("Lookup", "TextVectorization", "Hashing", "IntegerLookup", "Lambda")
+
+
+_MOST_IN_A_CHUNK = 8
+
+
+def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPlan, ...]]:
+    """Siblings in groups that are exported one after the other in one process.
+
+    Small enough that every process gets several, so that the last ones end together; large enough that building and tracing
+    once pays.
+    """
+    ordered = sorted(plans, key=lambda plan: plan.model_id)
+    size = max(1, min(_MOST_IN_A_CHUNK, math.ceil(len(ordered) / (2 * processes))))
+    return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+
+
+def share_key(facts: CheckpointFacts, *, recipe_digest: str) -> str | None:
+    """What two checkpoints must have in common to share one trace, or None for one that shares with nobody.
+
+    Names count, since they end in the artifacts; compile settings do not, since inference has no use for them.
+    """
+    if facts.kind not in _SHAREABLE:
+        return None
+    text = json.dumps(_without_training(facts.config), sort_keys=True)
+    if any(f'"class_name": "{name}' in text or f'{name}"' in text for name in _STATEFUL):
+        return None
+    parts = [recipe_digest, facts.kind.value, str(facts.keras_version), str(facts.weights_layout), text]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def share_key_of(path: str, *, recipe_digest: str) -> str | None:
+    """`share_key` of a file; None when it cannot be read, which its own process will report.
+
+    Only archives are read here: their configs are JSON. HDF5 is parsed by native code, which belongs into a sandbox.
+    """
+    if not path.endswith(".keras"):
+        return None
+    try:
+        return share_key(examine(path), recipe_digest=recipe_digest)
+    except (ModelError, OSError):
+        return None
+
+
+def _without_training(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_training(value) for key, value in node.items() if key not in ("compile_config", "training_config")}
+    return [_without_training(item) for item in node] if isinstance(node, list) else node
+
+
+def load_weights(model: Any, path: str, facts: CheckpointFacts, variables: Sequence[Any]) -> bool:
+    """Loads a sibling's weights into a model that is traced already.
+
+    Args:
+      model: the Keras model that was traced. path, facts: the sibling's file.
+      variables: the TensorFlow variables that the traced graph reads.
+
+    Returns:
+      Whether every one of `variables` now holds an array of that file, bit for bit. False: load the sibling on its own.
+    """
+    try:
+        model.load_weights(path)
+    except Exception:  # noqa: BLE001  # Keras raises anything here; on its own the sibling will say what is wrong with it
+        return False
+    wanted = collections.Counter(_fingerprint(variable.numpy()) for variable in variables)
+    return not wanted - collections.Counter(_fingerprint(array) for array in _stored_arrays(path, facts))
+
+
+def _fingerprint(array: np.ndarray) -> bytes:
+    """Of the values as float32 or as they are; files of Keras 2 may hold float64, scalars may be stored with or without an
+    axis.
+    """
+    plain = np.ascontiguousarray(array if array.dtype.kind != "f" or array.dtype.itemsize <= 4 else array.astype(np.float32))
+    return hashlib.sha256(plain.tobytes()).digest()
+
+
+def _stored_arrays(path: str, facts: CheckpointFacts) -> Iterator[np.ndarray]:
+    import h5py
+
+    source: Any = path
+    if facts.kind is Kind.KERAS:
+        with zipfile.ZipFile(path) as archive:
+            source = io.BytesIO(archive.read("model.weights.h5"))
+    found: list[np.ndarray] = []
+    with h5py.File(source, "r") as file:
+        file.visititems(lambda _, item: found.append(np.asarray(item)) if isinstance(item, h5py.Dataset) else None)
+    yield from found
+
+
+class SavedModelTemplate:
+    """A SavedModel that was written in full, for siblings: the same graph, other variables."""
+
+    def __init__(self, directory: str, scratch: str) -> None:
+        """Keeps a copy without the variables; `directory` may be moved away afterwards.
+
+        Raises:
+          ValueError: when its variables are not only the graph's own, in order.
+        """
+        import tensorflow as tf
+
+        reader = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
+        self._indices: dict[str, int] = {}
+        for key in reader.get_variable_to_shape_map():
+            match = _VARIABLE_KEY.match(key)
+            if match is not None:
+                self._indices[key] = int(match[1])
+            elif key != _OBJECT_GRAPH_KEY:
+                raise ValueError(f"{directory}: holds {key}, which is not one of the graph's variables")
+        self._object_graph = reader.get_tensor(_OBJECT_GRAPH_KEY)
+        self._copy = scratch
+        shutil.copytree(directory, scratch, ignore=shutil.ignore_patterns("variables", "assets.extra"))
+
+    def write(self, directory: str, *, variables: Sequence[Any], metadata: Mapping[str, Any]) -> None:
+        """Writes the SavedModel of a sibling: the graph copied, its variables and metadata new."""
+        import tensorflow as tf
+        from tensorflow.python.saved_model import fingerprinting_utils
+
+        shutil.copytree(self._copy, directory)
+        names = sorted(self._indices)
+        os.makedirs(os.path.join(directory, "variables"))
+        tf.raw_ops.SaveV2(
+            prefix=os.path.join(directory, "variables", "variables"),
+            tensor_names=[*names, _OBJECT_GRAPH_KEY],
+            shape_and_slices=[""] * (len(names) + 1),
+            tensors=[*(variables[self._indices[name]] for name in names), tf.constant(self._object_graph)],
+        )
+        with open(os.path.join(directory, "assets", "metadata.json"), "w", encoding="utf-8") as file:
+            json.dump(metadata, file, indent=2, sort_keys=True)
+        os.remove(os.path.join(directory, "fingerprint.pb"))
+        fingerprinting_utils.write_fingerprint(directory)
