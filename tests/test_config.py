@@ -19,6 +19,7 @@ import pytest
 
 from liteferry import config, config_text
 from liteferry.config import Job, Trust, Variant
+from liteferry.config_types import FrozenDict
 from liteferry.errors import JobError
 
 DOCS = Path(__file__).parent.parent / "docs" / "job_file.md"
@@ -238,7 +239,7 @@ class TestRecords:
         job = config.load_job(write(tmp_path / "job.yaml", FULL_JOB))
         again = pickle.loads(pickle.dumps(job))
         assert again == job
-        assert type(again.models[0].metadata) is config.FrozenDict
+        assert type(again.models[0].metadata) is FrozenDict
 
     def test_a_job_made_in_python_is_checked_too(self) -> None:
         with pytest.raises(ValueError, match=r"policy.require\[0\]"):
@@ -256,8 +257,8 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "unknown key",
         {"polcy": {}},
         (
-            "polcy: is an unknown key (did you mean policy?); the keys here are custom_objects, evaluation, gates, limits, "
-            "models, modules, policy, samples, trust, variants"
+            "polcy: is an unknown key (did you mean policy?); the keys here are custom_objects, eval_config, evaluation, gates, "
+            "limits, metrics, models, modules, policy, samples, trust, variants"
         ),
     ),
     (
@@ -265,13 +266,8 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"models": [{"checkpoints": "a", "sample": "rows"}]},
         (
             "models[0].sample: is an unknown key (did you mean samples?); the keys here are builder, builder_args, checkpoints, "
-            "metadata, samples"
+            "metadata, metrics, samples"
         ),
-    ),
-    (
-        "slices are not there yet",
-        {"samples": {"rows": {"path": "x.npz", "slices": []}}},
-        "samples.rows.slices: is an unknown key; the keys here are id, inputs, label, path",
     ),
     ("no models", {"models": []}, "models: is empty; give it a value"),
     ("null", {"modules": None}, "modules: has no value; give it a list or remove the key"),
@@ -438,7 +434,7 @@ class TestMistakes:
         assert [problem.partition(":")[0] for problem in problems] == [
             "models[1].checkpoints",
             "gates.float32.rmse",
-            "metrics",
+            "metrix",
             "models[0].samples",
             "policy.require[0]",
             "gates.float32.rmse",

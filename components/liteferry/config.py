@@ -7,18 +7,30 @@ and the check that docs/job_file.md mentions every key all read these records, s
 from __future__ import annotations
 
 import enum
-import glob
-import math
 import os
-import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any
 
 import pydantic
-from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema
+from pydantic import Field
 
 from liteferry import config_problems, config_text
+from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
 from liteferry.config_problems import SAVED_MODEL
+from liteferry.config_types import (
+    CodeReference,
+    FilePath,
+    FrozenDict,
+    FrozenMapping,
+    JsonObject,
+    Location,
+    ModuleReference,
+    Number,
+    PositiveInt,
+    PositiveNumber,
+    Record,
+    Text,
+)
 from liteferry.errors import JobError
 
 
@@ -39,93 +51,7 @@ class Trust(str, enum.Enum):
     LAMBDA = "lambda"
 
 
-class FrozenDict(dict[str, Any]):
-    """A dict that cannot be changed: pickles, compares, prints as JSON and copies as a dict does."""
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a job is frozen; make a changed copy with model_copy(update={...})")
-
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
-
-    def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
-        return FrozenDict, (dict(self),)
-
-
-def is_uri(path: str) -> bool:
-    """Whether `path` starts with a scheme, as in gs://bucket/key; such paths are never joined to a folder."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
-
-
-def _resolve(path: str, info: pydantic.ValidationInfo) -> str:
-    """Joins a relative path to the folder of the job file. Records made without a file keep the path they were given."""
-    base_dir = (info.context or {}).get("base_dir")
-    return path if base_dir is None else _join(base_dir, path)
-
-
-def _resolve_pattern(pattern: str, info: pydantic.ValidationInfo) -> str:
-    """The same for a glob, in which brackets in the name of the job file's own folder must not count."""
-    base_dir = (info.context or {}).get("base_dir")
-    return pattern if base_dir is None else _join(glob.escape(base_dir), pattern)
-
-
-def _join(base_dir: str, path: str) -> str:
-    joined = path if is_uri(path) else os.path.join(base_dir, os.path.expanduser(path))
-    return joined if is_uri(joined) else os.path.normpath(joined)
-
-
-def _resolve_module(module: str, info: pydantic.ValidationInfo) -> str:
-    if module.endswith(".py") or "/" in module or os.sep in module:
-        return _resolve(module, info)
-    if not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError("is neither a module name nor a file; write package.module or path/to/file.py")
-    return module
-
-
-def _code_reference(reference: str) -> str:
-    module, _, name = reference.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
-        raise ValueError("does not look like module:callable; write for example my_models:build")
-    return reference
-
-
-def _freeze_json(value: Any, where: str = "") -> Any:
-    """A JSON value with its lists as tuples and its mappings frozen. ValueError for anything that JSON cannot hold."""
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise ValueError(f"has the key {key!r}{where}, which is not text; write it in quotes")
-        return FrozenDict({key: _freeze_json(item, f"{where} under {key}") for key, item in value.items()})
-    if isinstance(value, (list, tuple)):
-        return tuple(_freeze_json(item, where) for item in value)
-    if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise ValueError(f"holds {value!r}{where}, which JSON cannot hold; write text, a finite number, true, false or null")
-
-
-def _freeze_json_object(value: Any) -> FrozenDict:
-    if not isinstance(value, Mapping):
-        raise ValueError("is not a mapping; write `key: value` lines under it")
-    frozen: FrozenDict = _freeze_json(value)
-    return frozen
-
-
-_T = TypeVar("_T")
-Text = Annotated[str, Strict(), Field(min_length=1)]
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-PositiveNumber = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Strict(), Field(gt=0)]
-Location = Annotated[Text, AfterValidator(_resolve_pattern)]
-ModuleReference = Annotated[Text, AfterValidator(_resolve_module)]
-CodeReference = Annotated[Text, AfterValidator(_code_reference)]
-FrozenMapping = Annotated[Mapping[Text, _T], AfterValidator(FrozenDict)]
-JsonObject = Annotated[Mapping[str, Any], PlainValidator(_freeze_json_object), WithJsonSchema({"type": "object"})]
-
-
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class SamplesSpec(_Record):
+class SamplesSpec(Record):
     """Sample rows, and which column feeds which model input."""
 
     path: Location
@@ -134,11 +60,17 @@ class SamplesSpec(_Record):
     """Model input -> column. May be left out when names agree, or for one input and one column besides label and id."""
     label: Text | None = None
     """Column of the labels, for task metrics."""
+    labels: FrozenMapping[Text] = Field(default_factory=FrozenDict)
+    """Output -> column of its labels, for models whose outputs have different ones."""
+    example_weight: Text | None = None
+    """Column of the weight that each row has in task metrics."""
+    slices: tuple[tuple[Text, ...], ...] = ()
+    """Columns whose values cut the rows into slices, for example [[label], [country, label]]. All rows together always count."""
     id: Text | None = None
     """Column that names rows in reports; without it a row's number over all files is its name."""
 
 
-class ModelSpec(_Record):
+class ModelSpec(Record):
     """Checkpoints that are treated alike."""
 
     checkpoints: Location
@@ -151,16 +83,18 @@ class ModelSpec(_Record):
     """module:callable that returns the model without its weights, for checkpoints that hold only weights."""
     builder_args: JsonObject = Field(default_factory=FrozenDict)
     """Keyword arguments for `builder`."""
+    metrics: tuple[MetricSpec, ...] | None = None
+    """Task metrics of these checkpoints, in place of the job's. []: none."""
 
 
-class Policy(_Record):
+class Policy(Record):
     """What a model needs to be blessed."""
 
     require: tuple[Variant, ...] | None = None
     """Variants that must all be blessed before the model is; a part of `variants`. null: every variant of the job."""
 
 
-class Limits(_Record):
+class Limits(Record):
     """What one model may use before it is stopped and reported."""
 
     seconds_per_model: PositiveNumber = 900.0
@@ -169,14 +103,16 @@ class Limits(_Record):
     """Gigabytes of memory for one model."""
 
 
-class Evaluation(_Record):
+class Evaluation(Record):
     """How sample rows are run."""
 
     batch_size: PositiveInt = 64
     """Rows per batch. Results do not depend on it; memory and speed do."""
+    confidence_intervals: ConfidenceIntervals | None = None
+    """Estimate an interval around every task metric: jackknife, or poisson_bootstrap."""
 
 
-class Job(_Record):
+class Job(Record):
     """Everything one run needs. Job files are resolved: paths are absolute, and the only samples are every model's."""
 
     # `samples` stands before `models`: fields are validated in this order, and models may leave theirs out.
@@ -194,6 +130,10 @@ class Job(_Record):
     """TFLite variants to make of every model."""
     gates: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
     """Variant, or saved_model -> metric -> limit. Absent metrics keep their default limit; null switches a gate off."""
+    metrics: tuple[MetricSpec, ...] = ()
+    """Task metrics, computed by TFMA on the labels for the checkpoint and every artifact."""
+    eval_config: FilePath | None = None
+    """A TFMA EvalConfig (.pbtxt or .json) in place of `metrics`: its metrics, slices, thresholds and options count."""
     policy: Policy = Policy()
     """What a model needs to be blessed."""
     limits: Limits = Limits()

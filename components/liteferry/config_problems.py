@@ -15,6 +15,8 @@ from typing import Any
 import pydantic
 import pydantic_core
 
+from liteferry import config_metrics
+
 SAVED_MODEL = "saved_model"
 _DISAGREEMENT = "job_keys_disagree"
 
@@ -170,7 +172,7 @@ def disagreements(raw: Mapping[Any, Any], *, variants: Sequence[str]) -> list[st
             problems.append(f"policy.require[{index}]: {name!r} is not made by this job; add it to variants or remove it here")
     for target, metrics in _mapping(raw.get("gates")).items():
         problems += _gate_disagreements(str(target), _mapping(metrics), chosen, variants)
-    return problems
+    return problems + config_metrics.disagreements(raw)
 
 
 def _model_disagreements(model: Mapping[Any, Any], samples: list[Any], path: str) -> list[str]:
