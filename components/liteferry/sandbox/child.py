@@ -6,6 +6,7 @@ worse is seen by the supervisor as a wait status.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -13,6 +14,7 @@ import pickle
 import resource
 import socket
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -20,14 +22,18 @@ from typing import Any, NoReturn
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.sandbox import frames
 
-# Names a process needs to find its interpreter, its libraries and its locale. Everything else, credentials above all, stays out.
-_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONHASHSEED", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR")
-_KEPT_PREFIXES = ("TF_", "KERAS_", "LITEFERRY_", "OMP_", "XNNPACK_")
+# Exit status of a process whose function ended, one way or the other, but that could not say so.
+SPEECHLESS = 71
+
+_MAX_MESSAGE_CHARS = 20_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """One unit of work. `function` is "module:name", called as `function(argument, Reporter)`; its results go through the reporter."""
+    """One unit of work. `function` is "module:name", called as `function(argument, Reporter)`; results go through the reporter.
+
+    `scratch` is a folder of this unit's own, its working directory and home of its temporary files.
+    """
 
     function: str
     argument: Any
@@ -43,7 +49,7 @@ class Reporter:
         self.current_stage = Stage.LOAD
 
     def stage(self, stage: Stage, *, subject: str | None = None) -> None:
-        """Says what comes next and for which subject (a model id, a variant), so that a crash there is blamed on the right one."""
+        """Says what comes next and for which subject (a model id, a variant), so that a crash is blamed on the right one."""
         self.current_stage = stage
         frames.send_json(self._channel, {"event": "stage", "stage": stage.value, "subject": subject})
 
@@ -60,9 +66,19 @@ def describe_error(error: BaseException, stage: Stage) -> dict[str, Any]:
     code = None
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         code = ReasonCode.OUT_OF_MEMORY.value
-    message = f"{type(error).__name__}: {error}".strip().rstrip(":")
+    message = f"{type(error).__name__}: {_words_of(error)}".strip().rstrip(":")
     trace = "".join(traceback.format_exception(error, limit=-12))
-    return {"event": "error", "code": code, "stage": stage.value, "message": message, "traceback": trace}
+    return {"event": "error", "code": code, "stage": stage.value, "message": message, "traceback": trace[-_MAX_MESSAGE_CHARS:]}
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        words = str(error)
+    except Exception as second:  # noqa: BLE001  # the user's __str__: anything
+        return f"(its __str__ raised {type(second).__name__})"
+    if len(words) <= _MAX_MESSAGE_CHARS:
+        return words
+    return f"{words[:_MAX_MESSAGE_CHARS]} ... ({len(words) - _MAX_MESSAGE_CHARS:,} characters more)"
 
 
 def _isolate(request: Request) -> None:
@@ -73,16 +89,15 @@ def _isolate(request: Request) -> None:
     os.dup2(log, 2)
     os.close(log)
     os.close(null)
-    for name in list(os.environ):
-        if name not in _KEPT_ENVIRONMENT and not name.startswith(_KEPT_PREFIXES):
-            del os.environ[name]
-    os.environ["TMPDIR"] = request.scratch
+    os.environ["TMPDIR"] = tempfile.tempdir = request.scratch  # the latter was decided when the nursery imported what uses it
     os.chdir(request.scratch)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _use_one_thread() -> None:
-    """One process a core, one thread a process: no oversubscription, and sums in an order that does not depend on the machine's width."""
+    """One process a core, one thread a process: no oversubscription, and sums in an order that does not depend on the machine's
+    width.
+    """
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:
         tensorflow.config.threading.set_intra_op_parallelism_threads(1)
@@ -91,25 +106,47 @@ def _use_one_thread() -> None:
 
 def _resolve(function: str) -> Callable[[Any, Reporter], None]:
     module_name, _, name = function.partition(":")
-    return getattr(importlib.import_module(module_name), name)
+    return getattr(importlib.import_module(module_name), name)  # type: ignore[no-any-return]
 
 
-def serve(channel_fd: int) -> NoReturn:
-    """Runs one request to its end. Never returns: the process ends without waiting for threads that user code may have started."""
-    channel = socket.socket(fileno=channel_fd)
+def _receive_request(channel: socket.socket) -> Request:
+    """The channel carries the request's path: the request may be larger than what a socket holds, and its sender never waits."""
+    path = os.fsdecode(frames.receive_frame(channel))
+    with open(path, "rb") as file:
+        request: Request = pickle.load(file)  # noqa: S301  # from the parent, which is trusted; never the other way
+    os.remove(path)
+    return request
+
+
+def _serve(channel: socket.socket) -> dict[str, Any]:
+    """Runs one request to its end. Returns the last message."""
+    pid = os.getpid()
     reporter = Reporter(channel)
-    exit_code = 0
     try:
-        request: Request = pickle.loads(frames.receive_frame(channel))  # from the parent, which is trusted; never the other way
+        request = _receive_request(channel)
         _isolate(request)
         _use_one_thread()
         _resolve(request.function)(request.argument, reporter)
-        frames.send_json(channel, {"event": "done"})
+        message: dict[str, Any] = {"event": "done"}
     except BaseException as error:  # noqa: BLE001  # the one place: user code may raise SystemExit, KeyboardInterrupt, anything
-        exit_code = 1
-        traceback.print_exc()
-        frames.send_json(channel, describe_error(error, reporter.current_stage))
+        with contextlib.suppress(Exception):
+            traceback.print_exc()
+        message = describe_error(error, reporter.current_stage)
+    if os.getpid() != pid:
+        os._exit(0)  # a process that the function forked came out of it too; only one may say that it is over
+    return message
+
+
+def serve(channel_fd: int) -> NoReturn:
+    """Runs one request to its end. Never returns: the process ends without waiting for threads that the function started."""
+    exit_code = SPEECHLESS
+    try:
+        channel = socket.socket(fileno=channel_fd)
+        message = _serve(channel)
+        frames.send_json(channel, message)
+        exit_code = 0 if message["event"] == "done" else 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # the user's code may have closed or replaced it
+                stream.flush()
         os._exit(exit_code)

@@ -1,36 +1,37 @@
-"""Starts nurseries and supervises children: wall clock, memory, wait status, each turned into a plain outcome."""
+"""Supervises one child at a time: wall clock, memory, wait status, each turned into a plain outcome."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import dataclasses
 import os
 import pickle
-import select
+import selectors
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
-import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from liteferry.errors import ReasonCode, Stage
-from liteferry.sandbox import frames
-from liteferry.sandbox.child import Request
+from liteferry.sandbox import frames, nurseries
+from liteferry.sandbox.child import SPEECHLESS, Request
 from liteferry.sandbox.flavors import Flavor
+from liteferry.sandbox.memory import resident_bytes
 from liteferry.sandbox.nursery import STATUS
 
 _POLL_S = 0.1
+_START_S = 300.0  # a nursery that has not forked by then is stuck: importing everything takes seconds
+_REAP_S = 60.0  # a process that SIGKILL has not ended by then hangs in the kernel, on a dead network drive for example
 _LOG_TAIL_BYTES = 4000
+_MAX_LOG_BYTES = 32 * 2**20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one unit of work may use. `seconds` is wall clock; `memory_bytes` is the resident memory of the child and its children."""
+    """What one unit of work may use: wall clock from its birth, and resident memory of the process and its descendants."""
 
     seconds: float
     memory_bytes: int
@@ -40,8 +41,8 @@ class Limits:
 class Outcome:
     """What came of one unit of work. `results` were handed over before the end and stand, whatever the end was.
 
-    `error` is None when the function returned; else {code: ReasonCode value or None, stage, message, traceback?}. `stage` and `subject`
-    are what the child announced last.
+    `error` is None when the function returned; else {code: ReasonCode value or None, stage, message, traceback?}. `stage` and
+    `subject` are what the child announced last.
     """
 
     results: tuple[Any, ...]
@@ -52,73 +53,11 @@ class Outcome:
     peak_memory_bytes: int
 
 
-class _Nursery:
-    """A running nursery process; restarted by `_nursery` when it has died."""
-
-    def __init__(self, flavor: Flavor) -> None:
-        parent_end, nursery_end = socket.socketpair()
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_ENABLE_FORK_SUPPORT": "0", "CUDA_VISIBLE_DEVICES": "-1"}
-        self._socket = parent_end
-        self._lock = threading.Lock()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the nursery lives
-        with nursery_end:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "liteferry.sandbox.nursery", str(nursery_end.fileno()), flavor.value],
-                pass_fds=[nursery_end.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=None if environment.get("LITEFERRY_VERBOSE") else self._errors,
-                env=environment,
-                start_new_session=True,  # Ctrl-C is the launcher's to handle; the nursery ends when the launcher does
-            )
-
-    def fork(self, channel_fd: int, status_fd: int) -> None:
-        with self._lock:
-            socket.send_fds(self._socket, [b"f"], [channel_fd, status_fd])
-
-    def last_words(self) -> str:
-        """What it said before it ended; the reason, when it could not import what it preloads."""
-        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-        return self._errors.read().decode(errors="replace").strip()
-
-    def close(self) -> None:
-        self._socket.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=5)
-
-
-_nurseries: dict[Flavor, _Nursery] = {}
-_nurseries_lock = threading.Lock()
-
-
-def _nursery(flavor: Flavor) -> _Nursery:
-    with _nurseries_lock:
-        nursery = _nurseries.get(flavor)
-        if nursery is None or nursery.process.poll() is not None:
-            nursery = _nurseries[flavor] = _Nursery(flavor)
-        return nursery
-
-
-def warm_up() -> None:
-    """Starts every nursery now, so that their imports overlap with the caller's own start-up."""
-    for flavor in Flavor:
-        _nursery(flavor)
-
-
-@atexit.register
-def close() -> None:
-    """Ends the nurseries; their children die with them."""
-    with _nurseries_lock:
-        for nursery in _nurseries.values():
-            nursery.close()
-        _nurseries.clear()
-
-
 def run(function: str, argument: Any, *, flavor: Flavor, limits: Limits) -> Outcome:
     """Runs `function(argument, reporter)` in a process of its own and waits for its end. Never raises for what happens inside.
 
     Args:
-      function: "module:name" of a function in an installed module.
+      function: "module:name" of a function that can be imported here.
       argument: anything picklable; it travels to the child only.
       flavor: which nursery the child is born in.
       limits: wall clock and memory; passing either kills the child's whole process group.
@@ -126,7 +65,16 @@ def run(function: str, argument: Any, *, flavor: Flavor, limits: Limits) -> Outc
     scratch = tempfile.mkdtemp(prefix="liteferry-")
     try:
         request = Request(function=function, argument=argument, scratch=scratch, log_path=os.path.join(scratch, ".log"))
-        return _Supervision(request, flavor, limits).watch()
+        request_path = os.path.join(scratch, ".request")
+        with open(request_path, "wb") as file:
+            pickle.dump(request, file)
+        nursery = nurseries.nursery(flavor)
+        supervision = _Supervision(request_path, request.log_path, nursery, limits)
+        outcome = supervision.watch()
+        if not supervision.has_begun and not nursery.is_closed:  # it died with the request in hand: a fresh one gets it, once
+            nursery.settle()
+            outcome = _Supervision(request_path, request.log_path, nurseries.nursery(flavor), limits).watch()
+        return outcome
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -134,115 +82,129 @@ def run(function: str, argument: Any, *, flavor: Flavor, limits: Limits) -> Outc
 class _Supervision:
     """One child from fork to wait status."""
 
-    def __init__(self, request: Request, flavor: Flavor, limits: Limits) -> None:
-        self._request = request
+    def __init__(self, request_path: str, log_path: str, nursery: nurseries.Nursery, limits: Limits) -> None:
+        self._request_path = request_path
+        self._log_path = log_path
+        self._nursery = nursery
         self._limits = limits
         self._started = time.monotonic()
+        self._killed_for: ReasonCode | None = None
+        self._killed_at = 0.0
         self._buffer = frames.FrameBuffer()
         self._results: list[Any] = []
         self._error: dict[str, Any] | None = None
         self._done = False
         self._stage = Stage.LOAD
         self._subject: str | None = None
-        self._killed_for: ReasonCode | None = None
         self._peak_bytes = 0
+        self._status_bytes = b""
         self._pid: int | None = None
         self._wait_status: int | None = None
-        self._nursery = self._open(flavor)
 
-    def _open(self, flavor: Flavor) -> _Nursery:
-        self._channel, channel_end = socket.socketpair()
-        self._status, status_end = socket.socketpair()
-        with channel_end, status_end:
-            nursery = _nursery(flavor)
-            try:
-                nursery.fork(channel_end.fileno(), status_end.fileno())
-            except OSError:  # it was killed between its start and this request: a fresh one gets it
-                with _nurseries_lock:
-                    if _nurseries.get(flavor) is nursery:
-                        del _nurseries[flavor]
-                nursery = _nursery(flavor)
-                nursery.fork(channel_end.fileno(), status_end.fileno())
-        return nursery
+    @property
+    def has_begun(self) -> bool:
+        return self._pid is not None
 
     def watch(self) -> Outcome:
-        with self._channel, self._status:
-            with contextlib.suppress(OSError):  # a child that died at once is described by its wait status
-                frames.send_frame(self._channel, pickle.dumps(self._request))
-            waiting = [self._channel, self._status]
-            while self._status in waiting:
-                readable, _, _ = select.select(waiting, [], [], _POLL_S)
-                for source in readable:
-                    if not self._read(source):
-                        waiting.remove(source)
-                self._enforce_limits()
-            if self._channel in waiting:
-                self._drain()
-            self._kill()  # grandchildren that outlived the child
+        """Asks for the child, listens until its end is told, and returns what came of it."""
+        channel, channel_end = socket.socketpair()
+        status, status_end = socket.socketpair()
+        try:
+            with channel, status:
+                with channel_end, status_end, contextlib.suppress(OSError):  # a nursery that is dead shows as a closed `status`
+                    frames.send_frame(channel, os.fsencode(self._request_path))
+                    self._nursery.fork(channel_end, status_end)
+                self._listen(channel, status)
+        finally:
+            if self._wait_status is None:
+                self._kill()  # the nursery, which does this, has died; or somebody interrupted us
         return self._outcome()
 
-    def _read(self, source: socket.socket) -> bool:
-        """Takes in what is there; False when the source has ended."""
+    def _listen(self, channel: socket.socket, status: socket.socket) -> None:
+        with selectors.PollSelector() as selector:
+            selector.register(channel, selectors.EVENT_READ, self._hear)
+            selector.register(status, selectors.EVENT_READ, self._learn)
+            while status in selector.get_map() and not self._is_given_up():
+                for key, _ in selector.select(_POLL_S):
+                    if not _read(key.fileobj, key.data):
+                        selector.unregister(key.fileobj)
+                if self._wait_status is None:
+                    self._enforce_limits()
+            if channel in selector.get_map():
+                channel.setblocking(False)  # the child has ended: what it said is here already
+                while _read(channel, self._hear):
+                    pass
+
+    def _learn(self, piece: bytes) -> bool:
+        self._status_bytes += piece
+        numbers = [number for (number,) in STATUS.iter_unpack(self._status_bytes[: len(self._status_bytes) // 8 * 8])]
+        if numbers and self._pid is None:
+            self._pid = numbers[0]
+            self._started = time.monotonic()
+        if len(numbers) < 3:
+            return True
+        self._wait_status = numbers[1]
+        self._peak_bytes = max(self._peak_bytes, numbers[2])
+        return False
+
+    def _hear(self, piece: bytes) -> bool:
         try:
-            piece = source.recv(1 << 20)
-        except OSError:
-            return False
-        if not piece:
-            return False
-        if source is self._channel:
             for message in self._buffer.feed(piece):
                 self._take(message)
-            return True
-        for offset in range(0, len(piece), STATUS.size):
-            (number,) = STATUS.unpack_from(piece, offset)
-            if self._pid is None:
-                self._pid = number
-            else:
-                self._wait_status = number
-        return self._wait_status is None
-
-    def _drain(self) -> None:
-        self._channel.settimeout(1.0)  # a grandchild may hold the channel open: what is there comes at once, the rest never
-        while self._read(self._channel):
-            pass
+        except (ValueError, KeyError, TypeError) as error:
+            what = f"the process wrote what is no message to the channel of its supervisor in {self._stage.value} ({error})"
+            self._error = self._error_of(ReasonCode.CRASHED, what)
+            self._done = False
+            self._kill()
+            return False
+        return True
 
     def _take(self, message: dict[str, Any]) -> None:
-        event = message.get("event")
+        event = message["event"]
         if event == "stage":
-            self._stage = Stage(message["stage"])
-            self._subject = message["subject"]
+            self._stage, self._subject = Stage(message["stage"]), message["subject"]
         elif event == "result":
             self._results.append(message["result"])
         elif event == "error":
-            self._error = message
+            code = None if message["code"] is None else ReasonCode(message["code"]).value
+            self._error = {**message, "code": code, "stage": Stage(message["stage"]).value, "message": str(message["message"])}
         elif event == "done":
             self._done = True
+        else:
+            raise ValueError(f"no such event: {event!r}")
 
     def _enforce_limits(self) -> None:
-        if self._pid is None or self._wait_status is not None or self._killed_for is not None:
-            if self._pid is None and time.monotonic() - self._started > self._limits.seconds + 120:
-                self._killed_for = ReasonCode.TIMEOUT  # the nursery never answered
-                self._status.shutdown(socket.SHUT_RDWR)
+        elapsed = time.monotonic() - self._started
+        if self._pid is None:
+            if elapsed > _START_S:
+                self._nursery.kill()
             return
         resident = resident_bytes(self._pid)
         self._peak_bytes = max(self._peak_bytes, resident)
-        if resident > self._limits.memory_bytes:
-            self._killed_for = ReasonCode.OUT_OF_MEMORY
-        elif time.monotonic() - self._started > self._limits.seconds:
-            self._killed_for = ReasonCode.TIMEOUT
+        if self._killed_for is None and resident > self._limits.memory_bytes:
+            self._killed_for, self._killed_at = ReasonCode.OUT_OF_MEMORY, elapsed
+        elif self._killed_for is None and elapsed > self._limits.seconds:
+            self._killed_for, self._killed_at = ReasonCode.TIMEOUT, elapsed
         if self._killed_for is not None:
             self._kill()
+        with contextlib.suppress(OSError):
+            if os.path.getsize(self._log_path) > _MAX_LOG_BYTES:
+                os.truncate(self._log_path, 0)  # its last words count, not its first; the disk is everybody's
+
+    def _is_given_up(self) -> bool:
+        return self._killed_for is not None and time.monotonic() - self._started > self._killed_at + _REAP_S
 
     def _kill(self) -> None:
+        """Kills the group, and the child itself in case it has not made its group yet."""
         if self._pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, signal.SIGKILL)
+            for kill in (os.killpg, os.kill):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(self._pid, signal.SIGKILL)
 
     def _outcome(self) -> Outcome:
-        error = None if self._done and self._killed_for is None else self._describe_end()
         return Outcome(
             results=tuple(self._results),
-            error=error,
+            error=None if self._done and self._killed_for is None else self._describe_end(),
             stage=self._stage,
             subject=self._subject,
             seconds=time.monotonic() - self._started,
@@ -251,25 +213,35 @@ class _Supervision:
 
     def _describe_end(self) -> dict[str, Any]:
         if self._killed_for is ReasonCode.TIMEOUT:
-            message = f"still in {self._stage.value} after {self._limits.seconds:g} s; raise limits.seconds_per_model or look for an endless loop"
+            message = (
+                f"still in {self._stage.value} after {self._limits.seconds:g} s; "
+                "raise limits.seconds_per_model or look for an endless loop"
+            )
             return self._error_of(ReasonCode.TIMEOUT, message)
         if self._killed_for is ReasonCode.OUT_OF_MEMORY:
-            used, limit = self._peak_bytes / 2**30, self._limits.memory_bytes / 2**30
-            message = f"used {used:.1f} GiB in {self._stage.value}, the limit is {limit:.1f} GiB; raise limits.memory_gb_per_model"
+            used, limit = self._peak_bytes / 10**9, self._limits.memory_bytes / 10**9
+            message = f"used {used:.1f} GB in {self._stage.value}, the limit is {limit:.1f} GB; raise limits.memory_gb_per_model"
             return self._error_of(ReasonCode.OUT_OF_MEMORY, message)
         if self._error is not None:
             return self._error
-        return self._error_of(ReasonCode.CRASHED, f"the process ended in {self._stage.value}: {self._how_it_ended()}{self._log_tail()}")
+        if self._nursery.is_closed and self._wait_status is None:
+            return self._error_of(ReasonCode.INTERNAL, f"the run was ended while this was in {self._stage.value}; run it again")
+        if self._pid is None:
+            last_words = self._nursery.last_words() or "it said nothing"
+            return self._error_of(ReasonCode.INTERNAL, f"no process could be started, its nursery failed: {last_words}")
+        return self._error_of(
+            ReasonCode.CRASHED, f"the process ended in {self._stage.value}: {self._how_it_ended()}{self._log_tail()}"
+        )
 
     def _error_of(self, code: ReasonCode, message: str) -> dict[str, Any]:
         return {"code": code.value, "stage": self._stage.value, "message": message}
 
     def _how_it_ended(self) -> str:
-        if self._pid is None:
-            return f"its parent process could not start it: {self._nursery.last_words() or 'no word of why'}"
         if self._wait_status is None:
             return "its parent process was killed"
         code = os.waitstatus_to_exitcode(self._wait_status)
+        if code == SPEECHLESS:
+            return "it closed the channel to its supervisor"
         if code >= 0:
             return f"it called exit with status {code} instead of returning"
         name = signal.Signals(-code).name if -code in signal.Signals._value2member_map_ else f"signal {-code}"
@@ -277,25 +249,18 @@ class _Supervision:
         return f"{name}{hint}"
 
     def _log_tail(self) -> str:
-        with contextlib.suppress(OSError), open(self._request.log_path, "rb") as log:
-            log.seek(max(0, os.path.getsize(self._request.log_path) - _LOG_TAIL_BYTES))
+        with contextlib.suppress(OSError), open(self._log_path, "rb") as log:
+            log.seek(max(0, os.path.getsize(self._log_path) - _LOG_TAIL_BYTES))
             text = log.read().decode(errors="replace").strip()
             if text:
                 return f"; its last words:\n{text}"
         return ""
 
 
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants, in bytes; 0 when it has gone."""
-    import psutil
-
+def _read(source: Any, take: Callable[[bytes], bool]) -> bool:
+    """Takes in what is there; False when there will be no more, or none that matters."""
     try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return 0
-    total = 0
-    for member in family:
-        with contextlib.suppress(psutil.Error):
-            total += member.memory_info().rss
-    return total
+        piece = source.recv(1 << 20)
+    except OSError:
+        return False
+    return bool(piece) and take(piece)

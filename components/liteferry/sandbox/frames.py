@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
+# Results are facts and statistics. What claims to be larger is not ours: somebody wrote to our descriptor.
+_MAX_MESSAGE_BYTES = 256 * 2**20
 
 
 def send_frame(channel: socket.socket, body: bytes) -> None:
@@ -43,15 +46,30 @@ class FrameBuffer:
     def __init__(self) -> None:
         self._pending = bytearray()
 
-    def feed(self, piece: bytes) -> list[dict[str, Any]]:
-        """Adds bytes as they came; returns the messages that are now whole."""
+    def feed(self, piece: bytes) -> Iterator[dict[str, Any]]:
+        """Adds bytes as they came; yields the messages that are now whole.
+
+        Raises:
+          ValueError: for bytes that `send_json` has not written.
+        """
         self._pending += piece
-        messages = []
         while len(self._pending) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._pending)
+            if length > _MAX_MESSAGE_BYTES:
+                raise ValueError(f"a message of {length:,} bytes")
             end = _LENGTH.size + length
             if len(self._pending) < end:
                 break
-            messages.append(json.loads(bytes(self._pending[_LENGTH.size : end])))
+            body = bytes(self._pending[_LENGTH.size : end])
             del self._pending[:end]
-        return messages
+            yield _decode(body)
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("a message that nests too deep") from error
+    if not isinstance(message, dict):
+        raise ValueError(f"a message that is no object: {body[:40]!r}")
+    return message

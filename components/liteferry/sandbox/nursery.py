@@ -1,11 +1,15 @@
 """The process that children are forked from: everything heavy is imported once, here, before the first fork.
 
-A cold start of TensorFlow costs 3 to 5 s, a fork of this process 0.02 s. Run as `python -m liteferry.sandbox.nursery FD FLAVOR`
-by `liteferry.sandbox.client`, never by hand. It is single-threaded, does no work itself, and ends when its parent does: the
-socket at FD then reads as closed, and the kernel kills its children (PR_SET_PDEATHSIG).
+A cold start of TensorFlow costs 3 to 5 s, a fork of this process 0.02 s. `liteferry.sandbox.nurseries` starts it. It is
+single-threaded, does no work itself, and ends when its parent does: the socket then reads as closed. When it dies the kernel
+kills its children (PR_SET_PDEATHSIG).
 
-For every request the parent sends two descriptors over the socket: `channel` (frames to and from the child) and `status`, on which
-this process writes the child's pid when it is born and its wait status when it has died, eight bytes each.
+For every request the parent sends two descriptors over the socket: `channel` (frames to and from the child) and `status`, on
+which this process writes numbers of eight bytes: the child's pid when it is born; its wait status and the peak of its resident
+memory in bytes when it has died and its family with it.
+
+A child's family is its process group. What has left the group is a stray: the kernel hands orphans to this process
+(PR_SET_CHILD_SUBREAPER), which kills each once every child that could be its parent has ended.
 
 Why not `multiprocessing`'s forkserver: it has one preload list per process, and two are needed here (the clean one must have
 no Keras at all); it imports the caller's `__main__` in every child, which runs users' scripts; and it unpickles what a child
@@ -14,6 +18,7 @@ sends, where this one's children speak JSON only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -29,6 +34,8 @@ from liteferry.sandbox.flavors import PRELOAD, Flavor
 
 STATUS = struct.Struct("!q")
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_RSS_UNIT_BYTES = 1024 if sys.platform == "linux" else 1
 
 
 def preload(flavor: Flavor) -> None:
@@ -42,20 +49,22 @@ def preload(flavor: Flavor) -> None:
     gc.freeze()  # children never walk, and so never copy, the pages that hold what was imported here
 
 
-def _die_with_parent() -> None:
+def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(option, value)
 
 
-def _become_child(server: socket.socket, channel_fd: int, nursery_pid: int) -> NoReturn:
+def _become_child(server: socket.socket, channel_fd: int, others: list[int], nursery_pid: int) -> NoReturn:
     from liteferry.sandbox.child import serve
 
     try:
-        server.close()
-        os.setsid()  # its own process group: the supervisor kills the whole family with one signal
-        _die_with_parent()
+        os.setsid()  # its own process group: one signal kills the whole family
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != nursery_pid:  # the nursery died before the line above took hold
             os._exit(1)
+        server.close()
+        for other in others:
+            os.close(other)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -64,62 +73,121 @@ def _become_child(server: socket.socket, channel_fd: int, nursery_pid: int) -> N
         os._exit(70)  # only reached when `serve` itself is broken: it ends the process on its own
 
 
-def _reap(children: dict[int, int]) -> None:
-    while children:
+class _Children:
+    """The living children and what has strayed from the families of the dead ones."""
+
+    def __init__(self) -> None:
+        self._status_fds: dict[int, int] = {}
+        self._suspects: dict[int, set[int]] = {}  # stray -> children that were there when it was first seen
+
+    def fork(self, server: socket.socket, channel_fd: int, status_fd: int) -> None:
+        """Makes a child, or closes its descriptors: the supervisor sees that there will be none, and why in our last words."""
+        nursery_pid = os.getpid()
         try:
-            pid, wait_status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
+            pid = os.fork()
+        except OSError as error:
+            print(f"cannot fork: {error.strerror}", file=sys.stderr, flush=True)
+            os.close(channel_fd)
+            os.close(status_fd)
             return
         if pid == 0:
-            return
-        status_fd = children.pop(pid, None)
-        if status_fd is not None:
+            _become_child(server, channel_fd, [status_fd, *self._status_fds.values()], nursery_pid)
+        self._status_fds[pid] = status_fd
+        os.close(channel_fd)
+        _tell(status_fd, pid)
+
+    def reap(self) -> None:
+        """Buries the dead, their families first, and tells their supervisors."""
+        while True:
             try:
-                os.write(status_fd, STATUS.pack(wait_status))
-            except OSError:
-                pass  # the supervisor has gone; nobody is left to tell
-            os.close(status_fd)
+                pid, wait_status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                break
+            self._suspects.pop(pid, None)
+            status_fd = self._status_fds.pop(pid, None)
+            if status_fd is not None:
+                _kill_group(pid)
+                self._kill_strays()
+                _tell(status_fd, wait_status, usage.ru_maxrss * _RSS_UNIT_BYTES)
+                os.close(status_fd)
+        self._kill_strays()  # also what has just lost a parent that was itself a stray
+
+    def _kill_strays(self) -> None:
+        for pid in _own_children() - self._status_fds.keys():
+            suspects = self._suspects.setdefault(pid, set(self._status_fds))
+            if suspects.isdisjoint(self._status_fds):
+                _kill(pid)
+
+    def kill_all(self) -> None:
+        """Kills the families, and what they leave to this process when they die, until nothing is left."""
+        for pid in self._status_fds:
+            _kill_group(pid)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                for pid in _own_children():
+                    _kill(pid)
+                os.wait()
 
 
-def _fork_one(server: socket.socket, children: dict[int, int], fds: list[int]) -> None:
-    channel_fd, status_fd = fds
-    nursery_pid = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        for other in (status_fd, *children.values()):
-            os.close(other)
-        _become_child(server, channel_fd, nursery_pid)
-    children[pid] = status_fd
-    os.close(channel_fd)
-    os.write(status_fd, STATUS.pack(pid))
+def _own_children() -> set[int]:
+    with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        return {int(word) for word in file.read().split()}
+    return set()
 
 
-def main(argv: list[str]) -> int:
-    """Serves fork requests on the inherited socket until it is closed."""
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _tell(status_fd: int, *numbers: int) -> None:
+    with contextlib.suppress(OSError):  # the supervisor has gone; nobody is left to tell
+        os.write(status_fd, b"".join(STATUS.pack(number) for number in numbers))
+
+
+def _take_request(server: socket.socket, children: _Children) -> bool:
+    """Forks what the next request asks for; False when there will be no more, because the parent has gone."""
+    try:
+        message, fds, _, _ = socket.recv_fds(server, 1, 2)
+    except ConnectionError:
+        return False
+    if len(fds) == 2:
+        children.fork(server, *fds)
+    else:  # out of descriptors: the supervisor sees its end close
+        for fd in fds:
+            os.close(fd)
+    return bool(message)
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Serves fork requests until the parent has gone. `argv`: anything, the descriptor of the inherited socket, a flavor."""
     server = socket.socket(fileno=int(argv[1]))
-    flavor = Flavor(argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    preload(flavor)
+    preload(Flavor(argv[2]))
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    children: dict[int, int] = {}
+    children = _Children()
     selector = selectors.DefaultSelector()
     selector.register(server, selectors.EVENT_READ)
     selector.register(wake_read, selectors.EVENT_READ)
-    while True:
+    has_parent = True
+    while has_parent:
         for key, _ in selector.select():
             if key.fileobj is server:
-                message, fds, _, _ = socket.recv_fds(server, 1, 2)
-                if not message:
-                    return 0  # the parent has gone
-                _fork_one(server, children, fds)
+                has_parent = _take_request(server, children)
             else:
                 os.read(wake_read, 4096)
-        _reap(children)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+        children.reap()
+    children.kill_all()
+    os._exit(0)  # at once: nothing in here needs an orderly end

@@ -1,0 +1,128 @@
+"""This process's nurseries, one of each flavor: started when first needed, replaced when they have died."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+
+from liteferry.sandbox.flavors import Flavor
+
+# What a process needs to find its interpreter, its libraries and its locale. Everything else, credentials above all, stays out: a
+# nursery never has it, so no child can find it, not in /proc/self/environ either.
+_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR")
+_KEPT_PREFIXES = ("LC_", "PYTHON", "TF_", "KERAS_", "LITEFERRY_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "XNNPACK_")
+
+# Children import from where this process does, also when a launcher has put folders of its own on the path. With -P the working
+# directory, where a user's file may have any name, is not on the path unless it is on ours.
+_PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from liteferry.sandbox.nursery import main; main(sys.argv)"
+
+_LAST_WORDS_BYTES = 4000
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    return {
+        **kept,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+
+
+class Nursery:
+    """A running nursery process."""
+
+    def __init__(self, flavor: Flavor) -> None:
+        environment = _environment()
+        self.is_closed = False
+        self._lock = threading.Lock()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the nursery lives
+        self._socket, nursery_end = socket.socketpair()
+        with nursery_end:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM, str(nursery_end.fileno()), flavor.value, *map(os.path.abspath, sys.path)],
+                pass_fds=[nursery_end.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=None if environment.get("LITEFERRY_VERBOSE") else self._errors,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is the launcher's to handle; the nursery ends when the launcher does
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        return not self.is_closed and self._process.poll() is None
+
+    def fork(self, channel: socket.socket, status: socket.socket) -> None:
+        """Asks for a child that speaks on `channel` and whose life is told on `status`. Raises OSError when it is dead."""
+        with self._lock:
+            socket.send_fds(self._socket, [b"f"], [channel.fileno(), status.fileno()])
+
+    def last_words(self) -> str:
+        """What it said before it ended; the reason, when it could not import what it preloads."""
+        descriptor = self._errors.fileno()  # shared with the nursery, its offset too: read beside it
+        size = os.fstat(descriptor).st_size
+        return os.pread(descriptor, _LAST_WORDS_BYTES, max(0, size - _LAST_WORDS_BYTES)).decode(errors="replace").strip()
+
+    def settle(self) -> None:
+        """Gives a nursery that is dying the time to be dead, and one that could not fork the time to recover."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)
+
+    def kill(self) -> None:
+        """Ends it at once; its children die with it."""
+        self._process.kill()
+        self._process.wait()
+
+    def hang_up(self) -> None:
+        """Lets it know that it is no longer needed."""
+        self.is_closed = True
+        self._socket.close()
+
+    def wait(self) -> None:
+        """Waits for the end of a nursery that was hung up on."""
+        try:
+            self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:  # it is still importing and has not looked
+            self.kill()
+
+
+_nurseries: dict[Flavor, Nursery] = {}
+_nurseries_lock = threading.Lock()
+
+
+def nursery(flavor: Flavor) -> Nursery:
+    """The living nursery of a flavor; a new one where there is none."""
+    with _nurseries_lock:
+        found = _nurseries.get(flavor)
+        if found is None or not found.is_alive():
+            found = _nurseries[flavor] = Nursery(flavor)
+        return found
+
+
+def warm_up() -> None:
+    """Starts every nursery now, so that their imports overlap with the caller's own start-up."""
+    for flavor in Flavor:
+        nursery(flavor)
+
+
+@atexit.register
+def close() -> None:
+    """Ends the nurseries; their children die with them."""
+    with _nurseries_lock:
+        closing = list(_nurseries.values())
+        _nurseries.clear()
+    for found in closing:
+        found.hang_up()
+    for found in closing:
+        with contextlib.suppress(OSError):
+            found.wait()
