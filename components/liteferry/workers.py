@@ -62,6 +62,15 @@ def shared_pool(width: int) -> WorkPool:
         return _pools[width]
 
 
+def _forget_pools() -> None:
+    _pools.clear()
+    _lock.release()
+
+
+# A forked process has the pools but none of their threads: it starts its own.
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_forget_pools)
+
+
 def available_cores() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
