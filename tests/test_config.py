@@ -429,7 +429,7 @@ class TestMistakes:
             variants=["float32"],
             policy={"require": ["float16"]},
             gates={"float32": {"rmse": "high"}},
-            metrics=[],
+            steps=[],
         )
         assert [problem.partition(":")[0] for problem in problems] == [
             "models[1].checkpoints",
