@@ -434,7 +434,7 @@ class TestMistakes:
         assert [problem.partition(":")[0] for problem in problems] == [
             "models[1].checkpoints",
             "gates.float32.rmse",
-            "metrix",
+            "steps",
             "models[0].samples",
             "policy.require[0]",
             "gates.float32.rmse",
