@@ -1,7 +1,7 @@
 """The one door to storage. Local paths now; every other module names places as strings and comes through here.
 
-Publishing is by rename: what appears at a final path is whole. A file is written beside its target under a unique name and put in place with
-`os.replace`; a directory is renamed.
+Publishing is by rename: what appears at a final path is whole. A file is written beside its target under a unique name and put
+in place with `os.replace`; a directory is renamed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ import fcntl
 import glob as globbing
 import hashlib
 import os
+import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 
 from liteferry.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
+_WILDCARD = re.compile(r"[*?\[]")
+_ESCAPED = re.compile(r"\[([*?\[])\]")
 
 
 def join(uri: str, *parts: str) -> str:
@@ -39,16 +43,41 @@ def exists(uri: str) -> bool:
 
 
 def list_directory(uri: str) -> list[str]:
-    """Names in a directory, sorted; empty when it is not there."""
+    """Names in a directory, sorted; empty when there is none. Raises StorageError when it cannot be read."""
     try:
         return sorted(os.listdir(require_local(uri)))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+
+
+def split_pattern(pattern: str) -> tuple[str, str]:
+    """The folder or file that a pattern names for sure, and what is left of the pattern below it.
+
+    A name that exists just as it is written is no pattern, whatever it holds: brackets are common in real names
+    ("a[1].keras", "run [final]"). Inside a pattern, `[*]`, `[?]` and `[[]` stand for the character, as `glob.escape` writes it.
+    """
+    path = require_local(pattern)
+    parts = path.split(os.sep)
+    fixed: list[str] = []
+    for part in parts:
+        if not _WILDCARD.search(_ESCAPED.sub("", part)):
+            fixed.append(_ESCAPED.sub(r"\1", part))
+        elif os.path.lexists(os.sep.join([*fixed, part])):
+            fixed.append(part)
+        else:
+            break
+    return os.sep.join(fixed) or path[: path.startswith(os.sep)], os.sep.join(parts[len(fixed) :])
 
 
 def glob(pattern: str) -> list[str]:
-    """Paths a pattern names, sorted: `*` and `?` within a name, `**` across folders. Names that begin with a dot only when asked for."""
-    return sorted(globbing.glob(require_local(pattern), recursive=True))
+    """Paths a pattern names, sorted: `*`, `?` and `[...]` within a name, `**` across folders. Names that begin with a dot only
+    when asked for.
+    """
+    fixed, rest = split_pattern(pattern)
+    escaped = globbing.escape(fixed)
+    return sorted(globbing.glob(os.path.join(escaped, rest) if rest else escaped, recursive=True))
 
 
 def read_bytes(uri: str) -> bytes:
@@ -81,43 +110,63 @@ def write_bytes(uri: str, data: bytes) -> None:
 
 
 def append_line(uri: str, line: str) -> None:
-    """Appends one line in one write, so that lines of several processes never mix."""
+    """Appends one line in one write, so that lines of several processes never mix. Raises StorageError."""
     path = require_local(uri)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(descriptor, f"{line}\n".encode())
-    finally:
-        os.close(descriptor)
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, f"{line}\n".encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be written: {error.strerror or error}") from error
 
 
 def remove_tree(uri: str) -> None:
-    """Removes a file or a directory with all that is in it; nothing happens when it is not there."""
+    """Removes a file, a link or a directory with all that is in it. What is not there or cannot be removed is left alone."""
     path = require_local(uri)
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.remove(path)
 
 
 def files_under(uri: str) -> list[str]:
-    """Paths of every file below a directory relative to it, sorted; for a file, its own name."""
+    """Paths of every file below a directory relative to it, sorted; for a file, its own name. Raises StorageError.
+
+    Links count as what they point to: model caches keep the bytes of a SavedModel elsewhere.
+    """
     path = require_local(uri)
     if not os.path.isdir(path):
         return [os.path.basename(path)]
-    found = []
-    for folder, _, names in os.walk(path):
+    found: list[str] = []
+    for folder, folders, names in os.walk(path, onerror=_raise_unreadable, followlinks=True):
+        folders[:] = [name for name in folders if not _leads_back(folder, name)]
         found.extend(os.path.relpath(os.path.join(folder, name), path) for name in names)
     return sorted(found)
 
 
+def _raise_unreadable(error: OSError) -> None:
+    raise StorageError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
+
+
+def _leads_back(folder: str, name: str) -> bool:
+    """Whether a link in a folder points to the folder itself or to one above it."""
+    link = os.path.join(folder, name)
+    return os.path.islink(link) and f"{os.path.realpath(folder)}{os.sep}".startswith(f"{os.path.realpath(link)}{os.sep}")
+
+
 def size_bytes(uri: str) -> int:
-    """Bytes of a file, or of every file below a directory."""
+    """Bytes of a file, or of every file below a directory. Raises StorageError."""
     path = require_local(uri)
-    if not os.path.isdir(path):
-        return os.path.getsize(path)
-    return sum(os.path.getsize(os.path.join(path, name)) for name in files_under(path))
+    try:
+        if not os.path.isdir(path):
+            return os.path.getsize(path)
+        return sum(os.path.getsize(os.path.join(path, name)) for name in files_under(path))
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
 
 
 def digest(uri: str) -> str:
@@ -128,8 +177,11 @@ def digest(uri: str) -> str:
         is_directory = os.path.isdir(path)
         for name in files_under(path):
             target = os.path.join(path, name) if is_directory else path
+            status = os.stat(target)
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError(f"{target}: cannot be read: it is no file but a pipe, a socket or a device")  # may never end
             if is_directory:
-                hasher.update(f"{name}\0{os.path.getsize(target)}\0".encode(errors="surrogateescape"))
+                hasher.update(f"{name}\0{status.st_size}\0".encode(errors="surrogateescape"))
             with open(target, "rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     hasher.update(chunk)
@@ -139,21 +191,31 @@ def digest(uri: str) -> str:
 
 
 def publish_directory(source: str, target: str) -> None:
-    """Makes `target` be `source`, by renames. Where `target` is already there, it is moved aside first and removed after.
+    """Makes `target` be `source`, by renames. What is at `target` already is moved aside first and removed after; where the
+    second rename fails, it is put back.
 
-    Between the two renames nothing is at `target`; never half of anything. A kill there leaves the new directory in staging and the work is done
-    again by the next run.
+    Between the two renames nothing is at `target`; never half of anything. A kill there leaves the new directory in staging,
+    and the work is done again by the next run.
+
+    Raises:
+      StorageError: then `target` is as it was.
     """
     source, target = require_local(source), require_local(target)
+    aside = f"{source}.{uuid.uuid4().hex}.replaced"
     try:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        aside = f"{source}.replaced"
-        if os.path.lexists(target):
+        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+        is_replacing = os.path.lexists(target)
+        if is_replacing:
             os.rename(target, aside)
-        os.rename(source, target)
-        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            os.rename(source, target)
+        except OSError:
+            if is_replacing:
+                os.rename(aside, target)
+            raise
     except OSError as error:
         raise StorageError(f"{target}: cannot be published: {error.strerror or error}") from error
+    remove_tree(aside)
 
 
 @contextlib.contextmanager
@@ -174,6 +236,9 @@ def exclusive(uri: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StorageError(
-                f"{os.path.dirname(os.path.dirname(path))}: another run is writing here; wait for it, or give this one its own --output"
+                f"{os.path.dirname(os.path.dirname(path))}: another run is writing here; "
+                "wait for it, or give this one its own --output"
             ) from error
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be locked: {error.strerror or error}") from error
         yield
