@@ -79,7 +79,9 @@ def read_metadata(content: bytes) -> dict[str, Any] | None:
 
 
 def count_weights(content: bytes) -> dict[str, int]:
-    """Elements of constant tensors by dtype, float and quantised ones; indices and shapes (int32 and wider without a scale) are left out."""
+    """Elements of constant tensors by dtype, float and quantised ones; indices and shapes (int32 and wider without a scale)
+    are left out.
+    """
     schema = _schema()
     model = schema.Model.GetRootAs(content, 0)
     counts: collections.Counter[str] = collections.Counter()

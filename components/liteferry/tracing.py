@@ -16,7 +16,6 @@ from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import Signature, TensorSpec
 
-
 # Eager kernels and a graph's fused ones round differently; beyond this it is another function.
 _TRACE_TOLERANCE = 1e-5
 
@@ -154,8 +153,8 @@ def run_eagerly(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, np
 
 
 def _relative_distance(expected: np.ndarray, observed: np.ndarray) -> float:
-    """Largest difference relative to the largest expected value, over what is finite on both sides; inf where only one side is, or shapes
-    differ."""
+    """Largest difference relative to the largest expected value, over what is finite on both sides; inf where only one side
+    is, or shapes differ."""
     if expected.shape != observed.shape:
         return float("inf")
     if not np.issubdtype(expected.dtype, np.number):
@@ -167,7 +166,8 @@ def _relative_distance(expected: np.ndarray, observed: np.ndarray) -> float:
     if not finite.any():
         return 0.0
     difference = float(np.max(np.abs(left - right), where=finite, initial=0.0))
-    return difference / max(float(np.max(np.abs(left), where=finite, initial=0.0)), np.finfo(np.float32).tiny)
+    largest = float(np.max(np.abs(left), where=finite, initial=0.0))
+    return difference / max(largest, float(np.finfo(np.float32).tiny))
 
 
 def differing_outputs(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> tuple[str, ...]:
