@@ -137,8 +137,9 @@ def is_deterministic(model: LoadedModel, traced: TracedModel, inputs: Mapping[st
             raise ModelError(
                 ReasonCode.EXPORT_MISMATCH,
                 Stage.EXPORT,
-                f"output {name!r}: the traced model is {distance:.3g} off the checkpoint called eagerly (relative to its largest value, "
-                f"at most {_TRACE_TOLERANCE:g}): Python code in the model decides something while it is traced; express it in tensors",
+                f"output {name!r}: the traced model is {distance:.3g} off the checkpoint called eagerly, relative to its "
+                f"largest value (at most {_TRACE_TOLERANCE:g}): Python code in the model decides something while it is "
+                "traced; express it in tensors",
             )
     return True
 

@@ -90,7 +90,10 @@ def make(variant: str, float_content: bytes, *, rows: Callable[[], Rows], option
 def _rows_for(variant: str, rows: Callable[[], Rows]) -> Rows:
     found = rows()
     if not found:
-        message = f"{variant} quantises activations and needs sample rows to see their range; give the model `samples`, or drop the variant"
+        message = (
+            f"{variant} quantises activations and needs sample rows to see their range; "
+            "give the model `samples`, or drop the variant"
+        )
         raise ModelError(ReasonCode.SAMPLES_MISSING, Stage.CONVERT, message)
     return found
 

@@ -18,9 +18,7 @@ _TRUSTED_ROOTS = ("keras", "tf_keras", "builtins", "tensorflow")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConfigFacts:
-    """What a config refers to. `custom_objects` maps each class or function from outside Keras to the module the config
-    names for it.
-    """
+    """What a config refers to. `custom_objects` maps each class or function from outside Keras to the module the config names for it."""
 
     lambda_layers: tuple[str, ...]
     custom_objects: dict[str, str]
@@ -99,15 +97,14 @@ def refuse_untrusted(path: str, facts: ConfigFacts, *, offered: Collection[str],
 
 
 # Training's business or chosen by a counter; two checkpoints that differ only here compute with the same graph.
-_NOT_ARCHITECTURE = {"name", "trainable", "build_config", "compile_config", "kernel_initializer", "bias_initializer",
-"registered_name", "seed"}
+_NOT_ARCHITECTURE = {"name", "trainable", "build_config", "compile_config", "kernel_initializer", "bias_initializer", "registered_name", "seed"}
 
 
 def architecture_digest(config: dict[str, Any]) -> str:
     """sha256 of a config without weights, automatic names and training settings: equal for siblings.
 
-    Names are replaced by the order in which they first appear, so that `dense_17` of one checkpoint and `dense_3` of another
-    agree, while the wiring between layers still counts.
+    Names are replaced by the order in which they first appear, so that `dense_17` of one checkpoint and `dense_3` of another agree, while the
+    wiring between layers still counts.
     """
     order: dict[str, str] = {}
 

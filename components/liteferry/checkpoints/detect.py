@@ -1,7 +1,7 @@
 """What a path is, read off its bytes and configs. Builds nothing, runs nothing, imports no TensorFlow.
 
-Source of the layouts: `keras/src/saving/saving_lib.py` (.keras, .weights.h5), `tf_keras/src/saving/legacy/hdf5_format.py`
-(legacy H5), TensorFlow's SavedModel directory.
+Source of the layouts: `keras/src/saving/saving_lib.py` (.keras, .weights.h5), `tf_keras/src/saving/legacy/hdf5_format.py` (legacy H5),
+TensorFlow's SavedModel directory.
 """
 
 from __future__ import annotations
@@ -44,18 +44,14 @@ class CheckpointFacts:
     weights_layout: str | None = None
 
     def written_before_keras_3(self) -> bool:
-        """Whether Keras 2's functions are the right ones. A weights-only file of the new layout does not say: its builder
-        decides.
-        """
+        """Whether Keras 2's functions are the right ones. A weights-only file of the new layout does not say: its builder decides."""
         if self.keras_version is not None:
             return int(self.keras_version.split(".")[0]) < 3
         return self.kind in (Kind.H5_MODEL, Kind.SAVED_MODEL_KERAS) or self.weights_layout == "legacy"
 
 
 def detect(path: str) -> Kind | None:
-    """The kind of checkpoint at a local path by its first bytes, or None when it is none. H5 files count as H5_MODEL until
-    examined.
-    """
+    """The kind of checkpoint at a local path by its first bytes, or None when it is none. H5 files count as H5_MODEL until examined."""
     if os.path.isdir(path):
         if not os.path.isfile(os.path.join(path, "saved_model.pb")):
             return None
