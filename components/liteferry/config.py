@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import Field
+from pydantic import Field, Strict
 
 from liteferry import config_problems, config_text
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
@@ -40,6 +40,11 @@ class Variant(str, enum.Enum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"
     DYNAMIC_INT8 = "dynamic_int8"
+    WEIGHT_ONLY_INT8 = "weight_only_int8"
+    DYNAMIC_INT4 = "dynamic_int4"
+    WEIGHT_ONLY_INT4 = "weight_only_int4"
+    INT8 = "int8"
+    INT16X8 = "int16x8"
 
 
 _VARIANTS = tuple(variant.value for variant in Variant)
@@ -103,6 +108,15 @@ class Limits(Record):
     """Gigabytes of memory for one model."""
 
 
+class Quantization(Record):
+    """How variants with quantised activations (int8, int16x8) are made."""
+
+    integer_io: Annotated[bool, Strict()] = False
+    """true: these variants take and give integers, for hardware without floats. false: they convert inside."""
+    calibration_rows: PositiveInt = 128
+    """Sample rows that show which values the activations take; the first ones are used."""
+
+
 class Evaluation(Record):
     """How sample rows are run."""
 
@@ -126,7 +140,7 @@ class Job(Record):
     """Name inside a checkpoint -> module:name, for names that `modules` does not offer by themselves."""
     trust: tuple[Trust, ...] = ()
     """Code from inside checkpoints that may run. Nothing by default."""
-    variants: tuple[Variant, ...] = tuple(Variant)
+    variants: tuple[Variant, ...] = (Variant.FLOAT32, Variant.FLOAT16, Variant.DYNAMIC_INT8)
     """TFLite variants to make of every model."""
     gates: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
     """Variant, or saved_model -> metric -> limit. Absent metrics keep their default limit; null switches a gate off."""
@@ -138,6 +152,8 @@ class Job(Record):
     """What a model needs to be blessed."""
     limits: Limits = Limits()
     """What one model may use before it is stopped and reported."""
+    quantization: Quantization = Quantization()
+    """How variants with quantised activations are made."""
     evaluation: Evaluation = Evaluation()
     """How sample rows are run."""
 

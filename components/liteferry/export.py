@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -181,7 +182,7 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: _Trace | None, *
         messages.facts(referenced=True)
     messages.stage(Stage.CONVERT)
     with clock.step("convert"):
-        for variant in _make_variants(plan, trace):
+        for variant in _make_variants(plan, trace, binding):
             messages.variant(variant)
     messages.facts(timings_s=clock.seconds)
     return trace
@@ -236,7 +237,7 @@ def _save(plan: ModelPlan, trace: _Trace, binding: Any, *, keep_for_others: bool
     deterministic = None
     if binding is not None:
         batch = next(reference.batches(plan, binding, shard_index=0))
-        deterministic = not tracing.differing_outputs(traced.run(batch.inputs), traced.run(batch.inputs))
+        deterministic = tracing.is_deterministic(model, traced, batch.inputs)
         saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
     return SavedModelFacts(
         path=relative,
@@ -268,6 +269,11 @@ def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
     }
 
 
+def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
+    """What a .tflite file says of itself, wherever it is copied to."""
+    return {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": model.oracle, "liteferry": __version__}
+
+
 def _nondeterministic(model: LoadedModel) -> ModelError:
     suspects = _random_layers(model.keep)
     named = f"; layers that may do it: {', '.join(suspects)}" if suspects else ""
@@ -288,16 +294,24 @@ def _random_layers(keep: Any) -> list[str]:
     return [f"{layer.name} ({type(layer).__name__})" for layer in custom or seeded]
 
 
-def _make_variants(plan: ModelPlan, trace: _Trace) -> Iterator[VariantFacts]:
-    content, lowered = lowering.lower(trace.model, trace.traced, sibling=trace.lowered)
+def _make_variants(plan: ModelPlan, trace: _Trace, binding: Any) -> Iterator[VariantFacts]:
+    content, lowered = lowering.lower(
+        trace.model, trace.traced, sibling=trace.lowered, metadata=_file_metadata(plan, trace.model)
+    )
     trace.lowered = lowered
     if content is None:
         for name in plan.variants:
             yield VariantFacts(variant=name, attempts=lowered.attempts, reason=lowered.attempts[-1].error)
         return
+
+    @functools.cache
+    def rows() -> variants.Rows:
+        return reference.calibration_rows(plan, binding, batch=lowered.batch)
+
     for name in plan.variants:
         try:
-            yield _write_variant(plan, name, variants.make(name, content), lowered)
+            made = variants.make(name, content, rows=rows, options=plan.quantization)
+            yield _write_variant(plan, name, made, lowered)
         except ModelError as error:
             yield VariantFacts(variant=name, attempts=lowered.attempts, reason=error.reason)
 
@@ -312,5 +326,6 @@ def _write_variant(plan: ModelPlan, name: str, content: bytes, lowered: Lowered)
         bytes=len(content),
         batch=lowered.batch,
         ops=flatbuffer.count_operators(content),
+        weights=flatbuffer.count_weights(content),
         contract=flatbuffer.read_contract(content),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import Contract, TensorContract
 
 SIGNATURE_KEY = "serving_default"
+METADATA_NAME = "liteferry"
 
 
 def _schema() -> Any:
@@ -22,13 +25,16 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def add_signature(content: bytes, *, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> bytes:
+def add_signature(
+    content: bytes, *, inputs: Mapping[str, str], outputs: Mapping[str, str], metadata: Mapping[str, Any] | None = None
+) -> bytes:
     """Puts a SignatureDef with the model's own names into a flatbuffer that came from a frozen graph.
 
     Args:
       content: the flatbuffer.
       inputs: signature name -> tensor name of every graph input.
       outputs: signature name -> tensor name of every graph output.
+      metadata: JSON-friendly; embedded under the name "liteferry", where `read_metadata` finds it.
 
     Raises:
       ModelError: CONVERT_FAILED when a name does not lead to exactly one input or output. Never falls back to positions.
@@ -44,9 +50,52 @@ def add_signature(content: bytes, *, inputs: Mapping[str, str], outputs: Mapping
     signature.inputs = _tensor_maps(schema, subgraph, subgraph.inputs, inputs, "input")
     signature.outputs = _tensor_maps(schema, subgraph, subgraph.outputs, outputs, "output")
     model.signatureDefs = [signature]
+    if metadata is not None:
+        _embed(schema, model, metadata)
     builder = flatbuffers.Builder(len(content) + 4096)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _embed(schema: Any, model: Any, metadata: Mapping[str, Any]) -> None:
+    buffer = schema.BufferT()
+    buffer.data = list(json.dumps(metadata, sort_keys=True).encode())
+    model.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name = METADATA_NAME
+    entry.buffer = len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+
+
+def read_metadata(content: bytes) -> dict[str, Any] | None:
+    """What `add_signature` embedded; None in a file of somebody else's."""
+    model = _schema().Model.GetRootAs(content, 0)
+    for i in range(model.MetadataLength()):
+        entry = model.Metadata(i)
+        if _text(entry.Name()) == METADATA_NAME:
+            found: dict[str, Any] = json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+            return found
+    return None
+
+
+def count_weights(content: bytes) -> dict[str, int]:
+    """Elements of constant tensors by dtype, float and quantised ones; indices and shapes (int32 and wider without a scale)
+    are left out.
+    """
+    schema = _schema()
+    model = schema.Model.GetRootAs(content, 0)
+    counts: collections.Counter[str] = collections.Counter()
+    for i in range(model.SubgraphsLength()):
+        subgraph = model.Subgraphs(i)
+        for j in range(subgraph.TensorsLength()):
+            tensor = subgraph.Tensors(j)
+            if model.Buffers(tensor.Buffer()).DataLength() == 0 and model.Buffers(tensor.Buffer()).Offset() <= 1:
+                continue
+            dtype = _enum_name(schema.TensorType, tensor.Type()).lower()
+            quantization = tensor.Quantization()
+            if dtype.startswith("float") or (quantization and (quantization.ScaleLength() or quantization.Details())):
+                counts[dtype] += math.prod(int(tensor.Shape(k)) for k in range(tensor.ShapeLength()))
+    return dict(sorted(counts.items()))
 
 
 def _tensor_maps(schema: Any, subgraph: Any, indices: Sequence[int], names: Mapping[str, str], side: str) -> list[Any]:

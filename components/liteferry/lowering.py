@@ -5,6 +5,8 @@ converts is taken.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from liteferry import tflite, tracing
 from liteferry.checkpoints.model import LoadedModel
@@ -24,7 +26,9 @@ class Lowered:
     attempts: tuple[Attempt, ...]
 
 
-def lower(model: LoadedModel, traced: TracedModel, *, sibling: Lowered | None) -> tuple[bytes | None, Lowered]:
+def lower(
+    model: LoadedModel, traced: TracedModel, *, sibling: Lowered | None, metadata: Mapping[str, Any]
+) -> tuple[bytes | None, Lowered]:
     """A float flatbuffer and how it came about; the flatbuffer is None when no rung holds, and then every attempt has its error.
 
     Args:
@@ -34,14 +38,14 @@ def lower(model: LoadedModel, traced: TracedModel, *, sibling: Lowered | None) -
     if sibling is not None and sibling.frozen is not None:
         try:
             sibling.frozen.refresh()
-            return sibling.frozen.convert(), sibling
+            return sibling.frozen.convert(metadata=metadata), sibling
         except ModelError:
             pass  # other weights, another fate: from the first rung on its own
     attempts: list[Attempt] = []
     for lowering, batch in _rungs(traced):
         try:
             frozen = tflite.FrozenGraph(traced if batch is None else tracing.trace(model, batch=batch))
-            content = frozen.convert()
+            content = frozen.convert(metadata=metadata)
         except ModelError as error:
             attempts.append(Attempt(lowering=lowering, error=error.reason))
         else:

@@ -14,6 +14,7 @@ from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
 from liteferry.sandbox.client import Limits
+from liteferry.variants import QuantizationOptions
 from liteferry.version import REPORT_SCHEMA_VERSION, __version__
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ModelPlan:
     gates: Mapping[str, Mapping[str, float | None]]
     limits: Limits
     batch_size: int
+    quantization: QuantizationOptions
     recipe_digest: str
     digest: str | None = None
     size_bytes: int | None = None
@@ -134,6 +136,7 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples]) -> 
         "gates": {name: dict(gates) for name, gates in job.gates.items()},
         "policy": job.policy.model_dump(mode="json"),
         "evaluation": job.evaluation.model_dump(mode="json"),
+        "quantization": job.quantization.model_dump(mode="json"),
     }
     return f"sha256:{hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()}"
 
@@ -164,6 +167,9 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str,
         gates={name: dict(gates) for name, gates in job.gates.items()},
         limits=Limits(seconds=job.limits.seconds_per_model, memory_bytes=int(job.limits.memory_gb_per_model * 10**9)),
         batch_size=job.evaluation.batch_size,
+        quantization=QuantizationOptions(
+            integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
+        ),
         recipe_digest=recipe,
     )
 

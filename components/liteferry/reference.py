@@ -69,6 +69,23 @@ def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[
     return samples.read_batches(plan.samples.sample_set.shards[shard_index], binding, plan.batch_size)
 
 
+def calibration_rows(plan: ModelPlan, binding: Binding | None, *, batch: int | None) -> list[dict[str, np.ndarray]]:
+    """The first rows of the samples in batches that the converted file takes; none when there are no samples."""
+    if binding is None:
+        return []
+    found: list[dict[str, np.ndarray]] = []
+    missing = plan.quantization.calibration_rows
+    for rows in batches(plan, binding, shard_index=0):
+        take = min(missing, len(rows.ids))
+        step = batch or take
+        for start in range(0, take - step + 1, step):
+            found.append({name: value[start : start + step] for name, value in rows.inputs.items()})
+        missing -= take
+        if missing <= 0:
+            break
+    return found
+
+
 def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index: int) -> None:
     """Runs the checkpoint on every row of a shard and keeps its answers."""
     folder = shard_directory(plan, shard_index)

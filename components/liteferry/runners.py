@@ -106,7 +106,8 @@ class LiteRTRunner:
         for name, value in inputs.items():
             self._interpreter.set_tensor(self._inputs[name].tensor_index, _as_file_takes_it(value, self._inputs[name]))
         self._interpreter.invoke()
-        return {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
+        outputs = {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
+        return {name: _as_model_gives_it(value, self._outputs[name]) for name, value in outputs.items()}
 
 
 def _fixed_batch(inputs: tuple[TensorContract, ...]) -> int | None:
@@ -115,8 +116,19 @@ def _fixed_batch(inputs: tuple[TensorContract, ...]) -> int | None:
 
 
 def _as_file_takes_it(value: np.ndarray, tensor: TensorContract) -> Any:
-    if tensor.dtype != "string" and value.dtype != np.dtype(tensor.dtype):
-        raise ValueError(f"input {tensor.name!r} is {value.dtype}, the file takes {tensor.dtype}")
+    """Floats for a file with integer inputs are rounded and clipped to its range; nothing else is ever changed."""
+    if tensor.dtype == "string" or value.dtype == np.dtype(tensor.dtype):
+        return value
+    if tensor.scale and value.dtype.kind == "f":
+        limits = np.iinfo(tensor.dtype)
+        return np.clip(np.round(value / tensor.scale) + (tensor.zero_point or 0), limits.min, limits.max).astype(tensor.dtype)
+    raise ValueError(f"input {tensor.name!r} is {value.dtype}, the file takes {tensor.dtype}")
+
+
+def _as_model_gives_it(value: np.ndarray, tensor: TensorContract) -> np.ndarray:
+    """Integers of a quantised output as the floats they stand for, as an app computes them."""
+    if tensor.scale and value.dtype.kind in "iu":
+        return ((value.astype(np.float32) - (tensor.zero_point or 0)) * np.float32(tensor.scale)).astype(np.float32)
     return value
 
 

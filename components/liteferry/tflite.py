@@ -6,6 +6,7 @@ that ResNet50 takes. Here the constants are put into the graph once, and for a s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from liteferry import flatbuffer
@@ -38,8 +39,8 @@ class FrozenGraph:
                 node = self._constants[placeholder.op.name]
                 node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(variable.numpy()))
 
-    def convert(self) -> bytes:
-        """Converts with LiteRT's builtin operators only.
+    def convert(self, *, metadata: Mapping[str, Any] | None = None) -> bytes:
+        """Converts with LiteRT's builtin operators only; `metadata` is embedded in the file.
 
         Raises:
           ModelError: NEEDS_FLEX, CONVERT_UNSUPPORTED_OP (custom operators) or CONVERT_FAILED, with the operators named.
@@ -56,7 +57,7 @@ class FrozenGraph:
         traced = self._traced
         inputs = {spec.name: tensor.op.name for spec, tensor in zip(traced.signature.inputs, _graph_inputs(traced), strict=True)}
         outputs = {name: tensor.op.name for name, tensor in zip(traced.output_order, traced.function.outputs, strict=True)}
-        return flatbuffer.add_signature(content, inputs=inputs, outputs=outputs)
+        return flatbuffer.add_signature(content, inputs=inputs, outputs=outputs, metadata=metadata)
 
     def _converter(self) -> Any:
         import tensorflow as tf

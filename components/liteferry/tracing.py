@@ -16,6 +16,9 @@ from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import Signature, TensorSpec
 
+# Eager kernels and a graph's fused ones round differently; beyond this it is another function.
+_TRACE_TOLERANCE = 1e-5
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TracedModel:
@@ -112,6 +115,60 @@ def _with_batch(shape: tuple[int | None, ...], batch: int | None) -> tuple[int |
 def _describe(name: str, spec: Any) -> TensorSpec:
     shape = () if spec.shape.rank is None else tuple(spec.shape.as_list())
     return TensorSpec(name=name, shape=shape, dtype=spec.dtype.name)
+
+
+def is_deterministic(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether a checkpoint is one function of its inputs, and the trace is that function. Runs it eagerly twice and traced twice.
+
+    A trace alone cannot tell: what Python computed while it was made, random numbers of NumPy included, is a constant in it.
+
+    Raises:
+      ModelError: EXPORT_MISMATCH when the trace computes something else than the checkpoint called eagerly.
+    """
+    first, second = run_eagerly(model, traced, inputs), run_eagerly(model, traced, inputs)
+    if differing_outputs(first, second):
+        return False
+    graph = traced.run(inputs)
+    if differing_outputs(graph, traced.run(inputs)):
+        return False
+    for name, expected in first.items():
+        distance = _relative_distance(expected, graph[name])
+        if distance > _TRACE_TOLERANCE:
+            raise ModelError(
+                ReasonCode.EXPORT_MISMATCH,
+                Stage.EXPORT,
+                f"output {name!r}: the traced model is {distance:.3g} off the checkpoint called eagerly, relative to its "
+                f"largest value (at most {_TRACE_TOLERANCE:g}): Python code in the model decides something while it is "
+                "traced; express it in tensors",
+            )
+    return True
+
+
+def run_eagerly(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The checkpoint called as its author would call it, without any graph around it."""
+    import tensorflow as tf
+
+    own = {given: name for name, given in traced.renamed.items()}
+    outputs = model.call({own.get(name, name): tf.constant(value) for name, value in inputs.items()})
+    return {name: tf.convert_to_tensor(value).numpy() for name, value in outputs.items()}
+
+
+def _relative_distance(expected: np.ndarray, observed: np.ndarray) -> float:
+    """Largest difference relative to the largest expected value, over what is finite on both sides; inf where only one side
+    is, or shapes differ."""
+    if expected.shape != observed.shape:
+        return float("inf")
+    if not np.issubdtype(expected.dtype, np.number):
+        return 0.0 if np.array_equal(expected, observed) else float("inf")
+    left, right = expected.astype(np.float64), observed.astype(np.float64)
+    finite = np.isfinite(left) & np.isfinite(right)
+    if not np.array_equal(np.isfinite(left), np.isfinite(right)):
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    difference = float(np.max(np.abs(left - right), where=finite, initial=0.0))
+    largest = float(np.max(np.abs(left), where=finite, initial=0.0))
+    return difference / max(largest, float(np.finfo(np.float32).tiny))
 
 
 def differing_outputs(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> tuple[str, ...]:

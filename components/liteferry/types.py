@@ -113,6 +113,7 @@ class VariantFacts:
     bytes: int | None = None
     batch: int | None = None
     ops: dict[str, int] | None = None
+    weights: dict[str, int] | None = None
     contract: Contract | None = None
     reason: Reason | None = None
 

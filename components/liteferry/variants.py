@@ -2,50 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 FLOAT32 = "float32"
+_SIGNATURE = "serving_default"
+
+Rows = Sequence[Mapping[str, np.ndarray]]
 
 
-def _float16_recipe() -> Any:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizationOptions:
+    """`integer_io`: fully quantised variants take and give integers, for hardware that has no floats; else they convert inside.
+
+    `calibration_rows`: how many of the first sample rows show the quantizer which values the activations take.
+    """
+
+    integer_io: bool = False
+    calibration_rows: int = 128
+
+
+def _ready_made(name: str) -> Callable[[], Any]:
+    def recipe() -> Any:
+        from ai_edge_quantizer import recipe as recipes
+
+        return getattr(recipes, name)()
+
+    return recipe
+
+
+def _float16() -> Any:
     from ai_edge_quantizer import qtyping, recipe_manager
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
     manager = recipe_manager.RecipeManager()
-    manager.add_weight_only_config(
-        regex=".*", operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=16, algorithm_key=AlgorithmName.FLOAT_CASTING
-    )
+    everything = qtyping.TFLOperationName.ALL_SUPPORTED
+    manager.add_weight_only_config(regex=".*", operation_name=everything, num_bits=16, algorithm_key=AlgorithmName.FLOAT_CASTING)
     return manager.get_quantization_recipe()
 
 
-def _dynamic_int8_recipe() -> Any:
-    from ai_edge_quantizer import recipe
-
-    return recipe.dynamic_wi8_afp32()
-
-
-_RECIPES: dict[str, Callable[[], Any]] = {"float16": _float16_recipe, "dynamic_int8": _dynamic_int8_recipe}
+_RECIPES: dict[str, Callable[[], Any]] = {
+    "float16": _float16,
+    "dynamic_int8": _ready_made("dynamic_wi8_afp32"),
+    "weight_only_int8": _ready_made("weight_only_wi8_afp32"),
+    "dynamic_int4": _ready_made("dynamic_wi4_afp32"),
+    "weight_only_int4": _ready_made("weight_only_wi4_afp32"),
+    "int8": _ready_made("static_wi8_ai8"),
+    "int16x8": _ready_made("static_wi8_ai16"),
+}
 
 NAMES = (FLOAT32, *_RECIPES)
+CALIBRATED = ("int8", "int16x8")
 
 
-def make(variant: str, float_content: bytes) -> bytes:
+def make(variant: str, float_content: bytes, *, rows: Callable[[], Rows], options: QuantizationOptions) -> bytes:
     """One variant of a float flatbuffer; `float32` is the flatbuffer itself.
 
+    Args:
+      rows: batches of sample rows by input name, asked for only where activations have to be calibrated.
+
     Raises:
-      ModelError: CONVERT_FAILED with the quantizer's words.
+      ModelError: SAMPLES_MISSING when there is nothing to calibrate on, CONVERT_FAILED with the quantizer's words.
     """
     if variant == FLOAT32:
         return float_content
     from ai_edge_quantizer import quantizer
 
     try:
-        worker = quantizer.Quantizer(bytearray(float_content), _RECIPES[variant]())
-        return bytes(worker.quantize(enable_progress_report=False, enable_progress_bar=False).quantized_model)
+        recipe = _RECIPES[variant]()
+        if variant in CALIBRATED and not options.integer_io:
+            recipe = _with_float_io(recipe)
+        worker = quantizer.Quantizer(bytearray(float_content), recipe)
+        calibration = _calibrate(worker, _rows_for(variant, rows)) if worker.need_calibration else None
+        return bytes(worker.quantize(calibration, enable_progress_report=False, enable_progress_bar=False).quantized_model)
+    except ModelError:
+        raise
     except Exception as error:
-        raise ModelError(
-            ReasonCode.CONVERT_FAILED, Stage.CONVERT, f"{variant}: the AI Edge quantizer refused: {type(error).__name__}: {error}"
-        ) from error
+        message = f"{variant}: the AI Edge quantizer refused: {type(error).__name__}: {error}"
+        raise ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, message) from error
+
+
+def _rows_for(variant: str, rows: Callable[[], Rows]) -> Rows:
+    found = rows()
+    if not found:
+        message = (
+            f"{variant} quantises activations and needs sample rows to see their range; "
+            "give the model `samples`, or drop the variant"
+        )
+        raise ModelError(ReasonCode.SAMPLES_MISSING, Stage.CONVERT, message)
+    return found
+
+
+def _with_float_io(recipe: Any) -> Any:
+    from ai_edge_quantizer import qtyping, recipe_manager
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(recipe)
+    for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        manager.add_quantization_config(regex=".*", operation_name=end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return manager.get_quantization_recipe()
+
+
+def _calibrate(worker: Any, rows: Rows) -> Any:
+    """Ranges as the smallest and largest value seen in any row.
+
+    Not the quantizer's default, a moving average: it depends on the order of the rows and cuts off what only few of them show. On the demo's
+    CNN it made int8 0.52 wrong where this is 0.011.
+    """
+    from ai_edge_quantizer import calibrator
+    from ai_edge_quantizer.utils import qsv_utils
+
+    calibration = calibrator.Calibrator(worker._float_model_buffer, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    calibration.calibrate({_SIGNATURE: rows}, worker._recipe_manager)
+    return calibration.get_model_qsvs()

@@ -191,12 +191,20 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "bytes": facts.bytes,
         "batch": "dynamic" if facts.batch is None and facts.path is not None else facts.batch,
         "ops": facts.ops,
+        "weights": facts.weights,
+        "quantized_share": _quantized_share(facts.weights),
         "contract": _contract(facts.contract),
         "attempts": [_attempt(attempt.lowering, attempt.error) for attempt in facts.attempts],
         "parity": _parity(result),
         "worst_examples": _worst(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
+
+
+def _quantized_share(weights: Mapping[str, int] | None) -> float | None:
+    """Share of the weights that are not float32: what a quantisation that quietly did nothing would show as 0."""
+    total = sum(weights.values()) if weights else 0
+    return None if not weights or total == 0 else 1 - weights.get("float32", 0) / total
 
 
 def _variant_status(facts: VariantFacts, verdict: Verdict, result: CandidateResult | None) -> Status:
