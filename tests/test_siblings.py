@@ -110,6 +110,12 @@ def test_neither_workers_nor_sharing_change_a_fact(
         assert facts(other[name]) == facts(report), name
 
 
+def test_sharing_really_happens(shared: dict[str, dict[str, Any]]) -> None:
+    """Else the tests around this one compare a thing with itself."""
+    traced = [name for name, report in shared.items() if report["status"] == "blessed" and report["timings_s"]["trace"] > 0.001]
+    assert len(traced) < len(shared) - 2, f"every model was traced on its own: {traced}"
+
+
 def test_each_sibling_was_run_with_its_own_weights(shared: dict[str, dict[str, Any]]) -> None:
     scales = [shared[f"sweep_{number}"]["saved_model"]["fidelity"]["scores"]["max_abs_reference"] for number in (0, 1, 2, 4)]
     assert len(set(scales)) == 4, "two siblings gave the same answers"

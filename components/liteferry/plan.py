@@ -175,12 +175,16 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str,
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest and size. A checkpoint that cannot be read keeps None for both; loading it will
-    say why.
-    """
+    """The plan with the checkpoint's digest, size and family. One that cannot be read keeps None; loading it will say why."""
     from liteferry.errors import StorageError
+    from liteferry.siblings import share_key_of
 
     try:
-        return dataclasses.replace(plan, digest=storage.digest(plan.uri), size_bytes=storage.size_bytes(plan.uri))
+        return dataclasses.replace(
+            plan,
+            digest=storage.digest(plan.uri),
+            size_bytes=storage.size_bytes(plan.uri),
+            share_key=share_key_of(plan.uri, recipe_digest=plan.recipe_digest),
+        )
     except (StorageError, OSError):
         return plan

@@ -1,0 +1,97 @@
+"""Fleets of untrained-but-lively models for the benchmarks, written once per run by the real Keras."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+ROWS = 512
+_SIZE = 64
+
+
+def write_siblings(folder: str, *, count: int = 24) -> None:
+    """MobileNetV2, 64x64, alpha 0.5, `count` times with other weights; rows.npz beside them."""
+    import keras
+
+    model = keras.applications.MobileNetV2(weights=None, input_shape=(_SIZE, _SIZE, 3), alpha=0.5, classes=10, name="mobilenet")
+    _write(folder, (("mobilenet", model) for _ in range(count)), (_SIZE, _SIZE, 3))
+
+
+def write_mixed(folder: str, *, count: int = 24) -> None:
+    """Small and middle CNNs of three architectures, `count` in all."""
+    builders: list[Callable[[], Any]] = [_plain_cnn, _residual_cnn, _separable_cnn]
+    models = [build() for build in builders]
+    _write(folder, ((model.name, model) for number in range(count) for model in [models[number % 3]]), (32, 32, 3))
+
+
+def _plain_cnn() -> Any:
+    import keras
+
+    layers = keras.layers
+    stack: list[Any] = [keras.Input((32, 32, 3), name="image")]
+    for width in (16, 32, 64):
+        stack += [layers.Conv2D(width, 3, padding="same"), layers.BatchNormalization(), layers.ReLU(), layers.MaxPooling2D()]
+    return keras.Sequential([*stack, layers.Flatten(), layers.Dense(64, "relu"), layers.Dense(10, "softmax")], name="plain")
+
+
+def _residual_cnn() -> Any:
+    import keras
+
+    layers = keras.layers
+    image = keras.Input((32, 32, 3), name="image")
+    x = layers.Conv2D(32, 3, padding="same", activation="relu")(image)
+    for _ in range(4):
+        y = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(32, 3, padding="same")(x)))
+        x = layers.Add()([x, layers.BatchNormalization()(layers.Conv2D(32, 3, padding="same")(y))])
+    return keras.Model(image, layers.Dense(10, "softmax")(layers.GlobalAveragePooling2D()(x)), name="residual")
+
+
+def _separable_cnn() -> Any:
+    import keras
+
+    layers = keras.layers
+    stack: list[Any] = [keras.Input((32, 32, 3), name="image"), layers.Conv2D(24, 3, strides=2, padding="same", activation="relu")]
+    for width in (48, 96, 128, 128):
+        stack += [layers.SeparableConv2D(width, 3, padding="same"), layers.BatchNormalization(), layers.ReLU()]
+    return keras.Sequential([*stack, layers.GlobalAveragePooling2D(), layers.Dense(10, "softmax")], name="separable")
+
+
+def _write(folder: str, models: Iterator[tuple[str, Any]], shape: tuple[int, ...]) -> None:
+    os.makedirs(folder, exist_ok=True)
+    random = np.random.default_rng(0)
+    for number, (name, model) in enumerate(models):
+        _give_life(model, random)
+        model.save(os.path.join(folder, f"{name}_{number:02d}.keras"))
+    rows = {"image": random.random((ROWS, *shape), dtype=np.float32), "label": random.integers(0, 10, ROWS)}
+    np.savez(os.path.join(folder, "rows.npz"), **rows)  # type: ignore[arg-type]
+    with open(os.path.join(folder, "job.yaml"), "w", encoding="utf-8") as file:
+        file.write(
+            "models: [{checkpoints: '*.keras', samples: rows}]\n"
+            "samples: {rows: {path: rows.npz, label: label}}\n"
+            "variants: [float32, float16, dynamic_int8, int8]\n"
+        )
+
+
+def _give_life(model: Any, random: np.random.Generator) -> None:
+    """Weights at which activations neither die nor explode, so that answers differ from row to row: He-scaled kernels, a strong last layer."""
+    for variable in model.variables:
+        shape = tuple(variable.shape)
+        if not str(variable.dtype).startswith("float"):
+            continue
+        if len(shape) > 1:
+            fan_in = int(np.prod(shape[:-1])) if "depthwise" not in variable.path else int(np.prod(shape[:2]))
+            variable.assign(random.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32))
+        elif "variance" in variable.path:
+            variable.assign(random.uniform(0.5, 1.5, shape).astype(np.float32))
+        elif "gamma" in variable.path:
+            variable.assign(random.uniform(0.8, 1.2, shape).astype(np.float32))
+        else:
+            variable.assign(random.normal(0, 0.1, shape).astype(np.float32))
+
+
+if __name__ == "__main__":
+    {"siblings": write_siblings, "mixed": write_mixed}[sys.argv[1]](sys.argv[2], count=int(sys.argv[3]))
