@@ -47,8 +47,7 @@ def export_isolated(plans: Sequence[ModelPlan]) -> list[ExportedModel]:
         storage.remove_tree(plan.staging_directory())
         storage.remove_tree(reference.directory(plan))
         os.makedirs(plan.staging_directory())
-    limits = dataclasses.replace(plans[0].limits, seconds=plans[0].limits.seconds * len(plans))
-    outcome = sandbox.run("liteferry.export:export_models", tuple(plans), flavor=Flavor.KERAS, limits=limits)
+    outcome = sandbox.run("liteferry.export:export_models", tuple(plans), flavor=Flavor.KERAS, limits=plans[0].limits)
     exported = []
     for plan in plans:
         results = [result for result in outcome.results if result["model_id"] == plan.model_id]

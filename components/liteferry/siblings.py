@@ -55,7 +55,7 @@ def share_key(facts: CheckpointFacts, *, recipe_digest: str) -> str | None:
     """
     if facts.kind not in _SHAREABLE:
         return None
-    text = json.dumps(_without_training(facts.config), sort_keys=True)
+    text = json.dumps(_architecture(facts.config, {}), sort_keys=True)
     if any(f'"class_name": "{name}' in text or f'{name}"' in text for name in _STATEFUL):
         return None
     parts = [recipe_digest, facts.kind.value, str(facts.keras_version), str(facts.weights_layout), text]
@@ -75,10 +75,17 @@ def share_key_of(path: str, *, recipe_digest: str) -> str | None:
         return None
 
 
-def _without_training(node: Any) -> Any:
+def _architecture(node: Any, seen_ids: dict[int, int]) -> Any:
+    """A config without training settings, and with Keras's memory addresses numbered in the order they appear in."""
     if isinstance(node, dict):
-        return {key: _without_training(value) for key, value in node.items() if key not in ("compile_config", "training_config")}
-    return [_without_training(item) for item in node] if isinstance(node, list) else node
+        result = {}
+        for key, value in node.items():
+            if key == "shared_object_id":
+                result[key] = seen_ids.setdefault(value, len(seen_ids))
+            elif key not in ("compile_config", "training_config"):
+                result[key] = _architecture(value, seen_ids)
+        return result
+    return [_architecture(item, seen_ids) for item in node] if isinstance(node, list) else node
 
 
 def load_weights(model: Any, path: str, facts: CheckpointFacts, variables: Sequence[Any]) -> bool:

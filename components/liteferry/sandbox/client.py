@@ -31,7 +31,9 @@ _MAX_LOG_BYTES = 32 * 2**20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one unit of work may use: wall clock from its birth, and resident memory of the process and its descendants."""
+    """What one unit of work may use: wall clock for each subject it announces, from the announcement (the first from its
+    birth), and resident memory of the process and its descendants.
+    """
 
     seconds: float
     memory_bytes: int
@@ -87,7 +89,7 @@ class _Supervision:
         self._log_path = log_path
         self._nursery = nursery
         self._limits = limits
-        self._started = time.monotonic()
+        self._started = self._subject_started = time.monotonic()
         self._killed_for: ReasonCode | None = None
         self._killed_at = 0.0
         self._buffer = frames.FrameBuffer()
@@ -140,7 +142,7 @@ class _Supervision:
         numbers = [number for (number,) in STATUS.iter_unpack(self._status_bytes[: len(self._status_bytes) // 8 * 8])]
         if numbers and self._pid is None:
             self._pid = numbers[0]
-            self._started = time.monotonic()
+            self._started = self._subject_started = time.monotonic()
         if len(numbers) < 3:
             return True
         self._wait_status = numbers[1]
@@ -162,6 +164,8 @@ class _Supervision:
     def _take(self, message: dict[str, Any]) -> None:
         event = message["event"]
         if event == "stage":
+            if self._subject not in (None, message["subject"]):
+                self._subject_started = time.monotonic()
             self._stage, self._subject = Stage(message["stage"]), message["subject"]
         elif event == "result":
             self._results.append(message["result"])
@@ -175,6 +179,7 @@ class _Supervision:
 
     def _enforce_limits(self) -> None:
         elapsed = time.monotonic() - self._started
+        on_subject = time.monotonic() - self._subject_started
         if self._pid is None:
             if elapsed > _START_S:
                 self._nursery.kill()
@@ -183,7 +188,7 @@ class _Supervision:
         self._peak_bytes = max(self._peak_bytes, resident)
         if self._killed_for is None and resident > self._limits.memory_bytes:
             self._killed_for, self._killed_at = ReasonCode.OUT_OF_MEMORY, elapsed
-        elif self._killed_for is None and elapsed > self._limits.seconds:
+        elif self._killed_for is None and on_subject > self._limits.seconds:
             self._killed_for, self._killed_at = ReasonCode.TIMEOUT, elapsed
         if self._killed_for is not None:
             self._kill()

@@ -1,0 +1,165 @@
+"""Siblings share one build and one trace, and that must show in nothing but the time: same facts, same isolation, never another's weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import liteferry
+
+from liteferry import siblings
+from liteferry.checkpoints import examine
+
+WRITER = """
+import sys, os, numpy as np, keras
+sys.path.insert(0, sys.argv[1])
+import abort_layers
+folder, rng = sys.argv[1], np.random.default_rng(0)
+def build(width=16):
+    keras.utils.clear_session()
+    return keras.Sequential([keras.Input((6, 6, 3), name="image"), keras.layers.Conv2D(width, 3, activation="relu"),
+        keras.layers.BatchNormalization(), abort_layers.AbortsOnSomeWeights(), keras.layers.Flatten(), keras.layers.Dense(5, name="scores")])
+for number in range(8):
+    model = build()
+    for variable in model.variables:
+        variable.assign(np.abs(rng.normal(size=variable.shape)).astype(np.float32) + 0.1)
+    if number == 3:
+        model.layers[2].marker.assign([-1.0])
+    model.save(os.path.join(folder, f"sweep_{number}.keras"))
+build(width=24).save(os.path.join(folder, "wider.keras"))
+np.savez(os.path.join(folder, "rows.npz"), image=rng.random((70, 6, 6, 3), dtype=np.float32))
+"""
+
+LAYERS = """
+import os
+import keras
+
+@keras.saving.register_keras_serializable(package="tests")
+class AbortsOnSomeWeights(keras.layers.Layer):
+    def build(self, input_shape):
+        self.marker = self.add_weight(name="marker", shape=(1,), initializer="ones")
+    def call(self, inputs):
+        import tensorflow as tf
+        def check(marker):
+            if marker[0] < 0:
+                os.abort()
+            return marker
+        if tf.executing_eagerly():
+            check(self.marker.numpy())
+        return inputs * self.marker
+"""
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight siblings of which number 3 aborts its process, a cousin of another width, and a job file."""
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "abort_layers.py").write_text(LAYERS)
+    subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True, capture_output=True)
+    (folder / "job.yaml").write_text(
+        "models: [{checkpoints: '*.keras', samples: rows}]\nmodules: [abort_layers.py]\n"
+        "samples: {rows: {path: rows.npz}}\nvariants: [float32, dynamic_int8]\ngates: {dynamic_int8: {argmax_agreement: 0.5}}\n"
+    )
+    return folder
+
+
+RUN = """
+import sys
+from liteferry import config, pipeline
+if __name__ == "__main__":
+    job = config.load_job(sys.argv[1])
+    pipeline.run(job, sys.argv[2], processes=int(sys.argv[3]), share_siblings=sys.argv[4] == "shared")
+"""
+
+
+def run(sweep: Path, out: Path, *, processes: int, shared: str) -> dict[str, dict[str, Any]]:
+    script = sweep / "run.py"
+    script.write_text(RUN)
+    subprocess.run([sys.executable, str(script), str(sweep / "job.yaml"), str(out), str(processes), shared], check=True)
+    return {path.parent.name: json.loads(path.read_text()) for path in out.glob("models/*/report.json")}
+
+
+@pytest.fixture(scope="module")
+def shared(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return run(sweep, tmp_path_factory.mktemp("shared"), processes=1, shared="shared")
+
+
+def facts(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in report.items() if key not in ("timings_s", "peak_memory_bytes")}
+
+
+def test_one_that_aborts_costs_its_siblings_nothing(shared: dict[str, dict[str, Any]]) -> None:
+    status = {name: (report["status"], (report["reason"] or {}).get("code")) for name, report in shared.items()}
+    assert status.pop("sweep_3") == ("failed", "CRASHED")
+    assert set(status.values()) == {("blessed", None)}, status
+    assert len(status) == 8
+
+
+@pytest.mark.parametrize(("processes", "sharing"), [(2, "shared"), (2, "alone")])
+def test_neither_workers_nor_sharing_change_a_fact(
+    sweep: Path, shared: dict[str, dict[str, Any]], tmp_path: Path, processes: int, sharing: str
+) -> None:
+    other = run(sweep, tmp_path / "out", processes=processes, shared=sharing)
+    assert other.keys() == shared.keys()
+    for name, report in shared.items():
+        assert facts(other[name]) == facts(report), name
+
+
+def test_each_sibling_was_run_with_its_own_weights(shared: dict[str, dict[str, Any]]) -> None:
+    scales = [shared[f"sweep_{number}"]["saved_model"]["fidelity"]["scores"]["max_abs_reference"] for number in (0, 1, 2, 4)]
+    assert len(set(scales)) == 4, "two siblings gave the same answers"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_siblings"),
+    [("sweep_0", "sweep_1", True), ("sweep_0", "wider", False)],
+)
+def test_siblings_differ_in_weights_alone(sweep: Path, one: str, other: str, are_siblings: bool) -> None:
+    keys = [siblings.share_key(examine(str(sweep / f"{name}.keras")), recipe_digest="same") for name in (one, other)]
+    assert all(keys)
+    assert (keys[0] == keys[1]) is are_siblings
+
+
+def test_another_recipe_is_another_family(sweep: Path) -> None:
+    facts_of_file = examine(str(sweep / "sweep_0.keras"))
+    assert siblings.share_key(facts_of_file, recipe_digest="one") != siblings.share_key(facts_of_file, recipe_digest="another")
+
+
+def test_weights_that_did_not_arrive_are_noticed(sweep: Path) -> None:
+    """A loader that silently leaves the last sibling's weights in place: the model would agree with itself, and be wrong."""
+
+    class Variable:
+        def __init__(self, value: Any) -> None:
+            self.value = value
+
+        def numpy(self) -> Any:
+            return self.value
+
+    class LoaderThatDoesNothing:
+        def load_weights(self, path: str) -> None:
+            pass
+
+    import io
+
+    import h5py
+    import numpy as np
+
+    path = str(sweep / "sweep_1.keras")
+    arrays: list[Any] = []
+    with h5py.File(io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5"))) as file:
+        file.visititems(lambda _, item: arrays.append(np.asarray(item)) if isinstance(item, h5py.Dataset) else None)
+    right = [Variable(array) for array in arrays]
+    wrong = [*right[:-1], Variable(arrays[-1] + 1)]
+    assert siblings.load_weights(LoaderThatDoesNothing(), path, examine(path), right) is True
+    assert siblings.load_weights(LoaderThatDoesNothing(), path, examine(path), wrong) is False
+
+
+def test_the_command_says_the_same(sweep: Path, tmp_path: Path) -> None:
+    done = liteferry("run", "--config", sweep / "job.yaml", "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "8 of 9 models are blessed" in done.stdout, done.stdout + done.stderr
