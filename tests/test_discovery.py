@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from liteferry.config import job_from_flags
 from liteferry.discovery import FoundCheckpoint, discover
+from liteferry.errors import JobError
+from liteferry.plan import find_checkpoints
 
 HASH = "-HASH"
 
@@ -186,3 +189,23 @@ def test_a_pattern_names_checkpoints_not_their_parts(tmp_path: Path, pattern: st
 def test_a_link_to_nothing_is_found_so_that_it_gets_a_report(tmp_path: Path) -> None:
     (tmp_path / "a.keras").symlink_to("gone.keras")
     assert [checkpoint.model_id for checkpoint in find(tmp_path, "*")] == ["a"]
+
+
+# In a job
+
+
+def test_a_pattern_that_names_nothing_is_refused_with_its_key(tmp_path: Path) -> None:
+    make(tmp_path, "a.keras")
+    job = job_from_flags(checkpoints=[f"{tmp_path}/*.keras", f"{tmp_path}/*.h5", f"{tmp_path}/nowhere/x"])
+    with pytest.raises(JobError) as caught:
+        find_checkpoints(job)
+    assert [problem.split(" names no file or directory")[0] for problem in caught.value.problems] == [
+        f"models[1].checkpoints: '{tmp_path}/*.h5'",
+        f"models[2].checkpoints: '{tmp_path}/nowhere/x'",
+    ]
+
+
+def test_a_pattern_whose_checkpoints_another_entry_has_is_no_mistake(tmp_path: Path) -> None:
+    make(tmp_path, "a.keras")
+    job = job_from_flags(checkpoints=[f"{tmp_path}/*.keras", f"{tmp_path}/a*"])
+    assert [checkpoint.entry for checkpoint in find_checkpoints(job)] == [0]
