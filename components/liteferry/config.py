@@ -71,13 +71,13 @@ class SamplesSpec(Record):
     """Column of the weight that each row has in task metrics."""
     slices: tuple[tuple[Text, ...], ...] = ()
     """Columns whose values cut the rows into slices, for example [[label], [country, label]]. All rows together always count."""
+    id: Text | None = None
+    """Column that names rows in reports; without it a row's number over all files is its name."""
 
     def role_columns(self) -> tuple[str, ...]:
         """Columns that are labels, weights or row names, and so no input's unless `inputs` says so."""
         names = (self.label, *self.labels.values(), self.example_weight, self.id)
         return tuple(name for name in names if name is not None)
-    id: Text | None = None
-    """Column that names rows in reports; without it a row's number over all files is its name."""
 
 
 class ModelSpec(Record):
