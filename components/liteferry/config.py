@@ -74,6 +74,11 @@ class SamplesSpec(Record):
     id: Text | None = None
     """Column that names rows in reports; without it a row's number over all files is its name."""
 
+    def role_columns(self) -> tuple[str, ...]:
+        """Columns that are labels, weights or row names, and so no input's unless `inputs` says so."""
+        names = (self.label, *self.labels.values(), self.example_weight, self.id)
+        return tuple(name for name in names if name is not None)
+
 
 class ModelSpec(Record):
     """Checkpoints that are treated alike."""

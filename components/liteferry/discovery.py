@@ -8,13 +8,16 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from liteferry import storage
 
 _SUFFIXES = (".weights.h5", ".keras", ".h5", ".hdf5", ".zip", ".tar.gz", ".tgz")
 _MAX_ID_LENGTH = 100
-_WILDCARD = re.compile(r"[*?\[]")
+_HASH_LENGTH = 12
+_HASH_ENDING = re.compile(rf"-[0-9a-f]{{{_HASH_LENGTH}}}$")
+# Windows refuses these as names, whatever follows a dot; artifacts are copied to such machines.
+_RESERVED = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,44 +35,55 @@ def discover(patterns: Sequence[str]) -> list[FoundCheckpoint]:
     Args:
       patterns: one per `models` entry: a path, or a glob.
     """
-    found: dict[str, tuple[str, int]] = {}
+    found: dict[str, tuple[str, int]] = {}  # absolute: who reads them may have another working directory
     for entry, pattern in enumerate(patterns):
-        root = fixed_root(pattern)
-        for uri in storage.glob(pattern):
-            found.setdefault(uri.rstrip("/"), (root, entry))
-    names = {uri: readable_id(uri, root) for uri, (root, _) in found.items()}
-    uses = collections.Counter(name.casefold() for name, _ in names.values())
+        fixed, rest = storage.split_pattern(pattern)
+        root = os.path.abspath(fixed if rest else os.path.dirname(fixed.rstrip(os.sep)))
+        for path in storage.glob(pattern):
+            found.setdefault(os.path.abspath(path), (root, entry))
+    kept = _without_parts(found)
+    names = {uri: readable_id(uri, found[uri][0]) for uri in kept}
+    uses = collections.Counter(name.casefold() for name, is_faithful in names.values() if is_faithful)
     result = []
-    for uri, (_, entry) in found.items():
-        name, is_faithful = names[uri]
+    for uri, (name, is_faithful) in names.items():
         if not is_faithful or uses[name.casefold()] > 1:
-            name = f"{name}-{hashlib.sha256(uri.encode(errors='surrogateescape')).hexdigest()[:8]}"
-        result.append(FoundCheckpoint(model_id=name, uri=uri, entry=entry))
+            name = f"{name}-{hashlib.sha256(uri.encode(errors='surrogateescape')).hexdigest()[:_HASH_LENGTH]}"
+        result.append(FoundCheckpoint(model_id=name, uri=uri, entry=found[uri][1]))
     return sorted(result, key=lambda checkpoint: checkpoint.model_id)
 
 
-def fixed_root(pattern: str) -> str:
-    """The folder above the first wildcard of a pattern; ids are made from what lies below it."""
-    wildcard = _WILDCARD.search(pattern)
-    fixed = pattern if wildcard is None else pattern[: wildcard.start()]
-    return os.path.dirname(fixed.rstrip("/") if wildcard is None else fixed)
+def _without_parts(paths: Collection[str]) -> list[str]:
+    """What `**` names beside checkpoints is left out: the files inside a SavedModel that is named itself, and the folders on the
+    way to something else that is named.
+    """
+    saved_models = {path for path in paths if storage.exists(storage.join(path, "saved_model.pb"))}
+    on_the_way = {folder for path in paths for folder in _above(path)} - saved_models
+    return [path for path in paths if path not in on_the_way and saved_models.isdisjoint(_above(path))]
+
+
+def _above(path: str) -> Iterator[str]:
+    while (folder := os.path.dirname(path)) != path:
+        yield folder
+        path = folder
 
 
 def readable_id(uri: str, root: str) -> tuple[str, bool]:
     """A folder name made from the path below `root`, and whether it still tells the path apart from every other one.
 
-    Only letters, digits, '.', '_' and '-' survive (safe on every file system and in URLs); folders are joined by '-'.
+    Only letters, digits, '.', '_' and '-' survive (safe on every file system and in URLs); folders are joined by '-'. A name
+    that ends like one with a hash never counts as faithful: nobody can choose a file name that takes another's id.
     """
-    relative = os.path.relpath(uri, root) if root else uri
+    relative = os.path.relpath(uri, root)
     for suffix in _SUFFIXES:
         if relative.lower().endswith(suffix) and len(relative) > len(suffix):
             relative = relative[: -len(suffix)]
             break
     plain = unicodedata.normalize("NFKD", relative).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", plain.replace(os.sep, "-")).strip("._-")
-    is_faithful = name == relative.replace(os.sep, "-") and len(name) <= _MAX_ID_LENGTH and name.lower() not in _RESERVED
-    return name[:_MAX_ID_LENGTH] or "model", is_faithful and bool(name)
-
-
-# Windows refuses these as names; artifacts are copied to such machines.
-_RESERVED = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10))}
+    is_faithful = (
+        name == relative.replace(os.sep, "-")
+        and 0 < len(name) <= _MAX_ID_LENGTH
+        and name.lower().partition(".")[0] not in _RESERVED
+        and not _HASH_ENDING.search(name)
+    )
+    return name[:_MAX_ID_LENGTH] or "model", is_faithful

@@ -13,12 +13,13 @@ from liteferry import storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.metrics_config import MetricsPlan, plan_metrics
 from liteferry.sandbox.client import Limits
 from liteferry.variants import QuantizationOptions
 from liteferry.version import REPORT_SCHEMA_VERSION, __version__
 
 if TYPE_CHECKING:
-    from liteferry.config import Job, SamplesSpec
+    from liteferry.config import Job, ModelSpec, SamplesSpec
     from liteferry.samples import SampleSet
 
 
@@ -57,6 +58,7 @@ class ModelPlan:
     digest: str | None = None
     size_bytes: int | None = None
     share_key: str | None = None
+    metrics: MetricsPlan | None = None
 
     def model_directory(self) -> str:
         return storage.join(self.out, "models", self.model_id)
@@ -74,8 +76,10 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
     """
     found = find_checkpoints(job)
     samples = {name: _open(name, spec) for name, spec in job.samples.items()}
-    recipes = [_entry_recipe(job, index, samples) for index in range(len(job.models))]
-    return [_plan(job, checkpoint, out, samples, recipes[checkpoint.entry]) for checkpoint in found]
+    metrics = [_entry_metrics(job, entry, samples.get(entry.samples or "", _NO_SAMPLES)) for entry in job.models]
+    recipes = [_entry_recipe(job, index, samples, metrics[index]) for index in range(len(job.models))]
+    plans = [_plan(job, checkpoint, out, samples, recipes[checkpoint.entry]) for checkpoint in found]
+    return [dataclasses.replace(plan, metrics=metrics[at.entry]) for plan, at in zip(plans, found, strict=True)]
 
 
 def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
@@ -119,14 +123,18 @@ _NO_SAMPLES = BoundSamples(
 )
 
 
-def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples]) -> str:
+def _entry_metrics(job: Job, entry: ModelSpec, samples: BoundSamples) -> MetricsPlan | None:
+    return plan_metrics(job, entry, samples.spec, tuple(samples.sample_set.columns) if samples.sample_set else ())
+
+
+def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], metrics: MetricsPlan | None) -> str:
     """Digest of everything but the checkpoint that decides this entry's reports, the user's code and sample rows included."""
     entry = job.models[index]
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
     recipe = {
         "liteferry": __version__,
         "schema": REPORT_SCHEMA_VERSION,
-        "entry": entry.model_dump(mode="json", exclude={"checkpoints"}),
+        "entry": entry.model_dump(mode="json", exclude={"checkpoints", "metrics"}),
         "modules": {module: _code_digest(module) for module in job.modules},
         "custom_objects": dict(job.custom_objects),
         "trust": [str(trust.value) for trust in job.trust],
@@ -135,6 +143,7 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples]) -> 
         "variants": [variant.value for variant in job.variants],
         "gates": {name: dict(gates) for name, gates in job.gates.items()},
         "policy": job.policy.model_dump(mode="json"),
+        "metrics": metrics.eval_config if metrics else None,
         "evaluation": job.evaluation.model_dump(mode="json"),
         "quantization": job.quantization.model_dump(mode="json"),
     }

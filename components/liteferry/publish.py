@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from liteferry import progress, reference, storage
-from liteferry.errors import ReasonCode, Stage, StorageError, reason_for
+from liteferry.errors import Reason, ReasonCode, Stage, StorageError, reason_for
 from liteferry.evaluate import Evaluation
 from liteferry.plan import ModelPlan
 from liteferry.report.facts import build, for_fleet
@@ -37,32 +36,52 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> None:
     from liteferry.report.pages import render_model
 
     staging = plan.staging_directory()
-    os.makedirs(staging, exist_ok=True)
+    _remove_unreported(staging, report)
     storage.write_bytes(storage.join(staging, REPORT), json.dumps(report, indent=2, allow_nan=False).encode())
-    storage.write_bytes(storage.join(staging, PAGE), render_model(report).encode())
-    marker = BLESSED if report["status"] == Status.BLESSED.value else NOT_BLESSED
-    storage.write_bytes(storage.join(staging, marker), b"")
+    storage.write_bytes(storage.join(staging, PAGE), render_model(report).encode(errors="backslashreplace"))
+    storage.write_bytes(storage.join(staging, _marker(report)), b"")
     storage.publish_directory(staging, plan.model_directory())
     storage.remove_tree(reference.directory(plan))
+
+
+def _marker(report: Mapping[str, Any]) -> str:
+    return BLESSED if report["status"] == Status.BLESSED.value else NOT_BLESSED
+
+
+def _artifacts(report: Mapping[str, Any]) -> set[str]:
+    """Paths of what the report vouches for, relative to the model's folder."""
+    parts = [report["saved_model"], *report["variants"].values()]
+    return {part["path"] for part in parts if part is not None and part["path"] is not None}
+
+
+def _remove_unreported(staging: str, report: Mapping[str, Any]) -> None:
+    """A process that was killed may have left half of an artifact: what no report names does not go to a final path."""
+    artifacts = _artifacts(report)
+    for folder in ("saved_model", "tflite"):
+        inside = {storage.join(folder, name) for name in storage.list_directory(storage.join(staging, folder))}
+        for path in inside - artifacts if inside & artifacts else {folder}:
+            storage.remove_tree(storage.join(staging, path))
 
 
 def finished_report(plan: ModelPlan) -> dict[str, Any] | None:
     """The report that an earlier run left for exactly this checkpoint and recipe, or None when there is work to do."""
     directory = plan.model_directory()
-    names = storage.list_directory(directory)
-    if REPORT not in names or (BLESSED not in names and NOT_BLESSED not in names):
-        return None
     try:
-        report = json.loads(storage.read_bytes(storage.join(directory, REPORT)))
-        same = (
+        names = storage.list_directory(directory)
+        report: dict[str, Any] = json.loads(storage.read_bytes(storage.join(directory, REPORT)))
+        is_whole = {BLESSED, NOT_BLESSED}.intersection(names) == {_marker(report)} and all(
+            storage.exists(storage.join(directory, path)) for path in _artifacts(report)
+        )
+        is_same = (
             report["schema_version"] == REPORT_SCHEMA_VERSION
+            and report["model_id"] == plan.model_id
             and report["checkpoint"]["uri"] == plan.uri
             and report["checkpoint"]["digest"] == plan.digest
             and report["recipe_digest"] == plan.recipe_digest
         )
-        return report if same and plan.digest is not None and _still_stands(report, plan) else None
-    except (StorageError, ValueError, KeyError, TypeError):
-        return None  # somebody's hand was here; the work is done again
+        return report if is_whole and is_same and plan.digest is not None and _still_stands(report, plan) else None
+    except (StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # none there, or somebody's hand was: the work is done
 
 
 def _still_stands(report: Mapping[str, Any], plan: ModelPlan) -> bool:
@@ -75,19 +94,25 @@ def _still_stands(report: Mapping[str, Any], plan: ModelPlan) -> bool:
 
 
 def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
-    """Makes the report and puts the model's folder in place. Returns what the fleet's table needs of it.
+    """Makes the report and puts the model's folder in place. Returns what the fleet's table needs of it. Never raises.
 
-    Where the output cannot be written, the returned report says so: the run still counts this model, as failed.
+    Where the report cannot be made or the output not be written, the returned report says so: the run still counts this model,
+    as failed.
     """
-    report = build(plan, exported, evaluation)
     try:
+        report = build(plan, exported, evaluation)
         publish(plan, report)
-    except (StorageError, OSError) as error:
-        reason = reason_for(error, Stage.PUBLISH)
-        report = build(plan, dataclasses.replace(exported, saved_model=None, variants={}, reason=reason), evaluation)
-        with contextlib.suppress(StorageError, OSError):
-            storage.remove_tree(plan.staging_directory())
-            publish(plan, report)
-    with contextlib.suppress(StorageError, OSError):
+    except Exception as error:  # noqa: BLE001  # what nobody foresaw is one model's report, never the end of the run
+        report = _publish_failure(plan, exported, reason_for(error, Stage.PUBLISH))
+    with contextlib.suppress(StorageError):
         progress.report_finished(plan.out, report, is_new=True)
     return for_fleet(report)
+
+
+def _publish_failure(plan: ModelPlan, exported: ExportedModel, reason: Reason) -> dict[str, Any]:
+    failed = dataclasses.replace(exported, saved_model=None, variants={}, samples_problem=None, reason=reason)
+    report = build(plan, failed, Evaluation(candidates={}, reason=reason))
+    with contextlib.suppress(Exception):  # the report in the fleet's table is then the only one
+        storage.remove_tree(plan.staging_directory())
+        publish(plan, report)
+    return report

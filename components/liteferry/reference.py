@@ -58,7 +58,7 @@ def bind(plan: ModelPlan, signature: Signature, renamed: Mapping[str, str]) -> B
         dataclasses.replace(entry, input=dataclasses.replace(entry.input, name=renamed.get(entry.input.name, entry.input.name)))
         for entry in binding.inputs
     )
-    return dataclasses.replace(binding, inputs=bound)
+    return dataclasses.replace(binding, inputs=bound, extras=plan.metrics.readable_columns() if plan.metrics else ())
 
 
 def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[Batch]:
@@ -95,7 +95,7 @@ def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index
         json.dump(names, file)
     for number, batch in enumerate(batches(plan, binding, shard_index=shard_index)):
         outputs = traced.run(batch.inputs)
-        arrays = {f"output_{index}": _storable(outputs[name]) for index, name in enumerate(names)}
+        arrays = {f"output_{index}": storable(outputs[name]) for index, name in enumerate(names)}
         np.savez(_batch_path(folder, number), **arrays)  # type: ignore[arg-type]
 
 
@@ -103,7 +103,7 @@ def _batch_path(folder: str, number: int) -> str:
     return os.path.join(folder, f"{number:08d}.npz")
 
 
-def _storable(value: np.ndarray) -> np.ndarray:
+def storable(value: np.ndarray) -> np.ndarray:
     """Strings are object arrays, which only pickle could store; as fixed-width bytes they need none."""
     return value.astype(np.bytes_) if value.dtype == object else value
 

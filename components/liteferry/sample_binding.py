@@ -32,16 +32,17 @@ class BoundInput:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Binding:
-    """A model's inputs in the signature's order, and the columns of labels and row names, if any."""
+    """A model's inputs in the signature's order, the columns of labels and row names, if any, and columns to read besides."""
 
     samples_name: str
     inputs: tuple[BoundInput, ...]
     label: str | None = None
     id: str | None = None
+    extras: tuple[str, ...] = ()
 
     def columns(self) -> tuple[str, ...]:
         """Every column to read, each once."""
-        names = [*(bound.column for bound in self.inputs), self.label, self.id]
+        names = [*(bound.column for bound in self.inputs), self.label, self.id, *self.extras]
         return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
@@ -76,7 +77,7 @@ def _column_for(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: Sam
     wanted = spec.inputs.get(tensor.name, tensor.name)
     if wanted in columns:
         return wanted
-    features = [name for name in columns if name not in (spec.label, spec.id)]
+    features = [name for name in columns if name not in spec.role_columns()]
     if tensor.name not in spec.inputs and len(signature.inputs) == 1 and len(features) == 1:
         return features[0]
     return None

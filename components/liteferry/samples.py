@@ -59,13 +59,14 @@ class Batch:
     """Rows [first_row, first_row + len(ids)) of a set.
 
     `inputs`: input name -> C-contiguous array (rows, ...) in the signature's dtype, possibly read-only; strings are object
-    arrays of bytes, as TensorFlow takes them. `label`: (rows, ...) in the column's own dtype.
+    arrays of bytes, as TensorFlow takes them. `label`, `extras`: (rows, ...) in the columns' own dtypes.
     """
 
     inputs: dict[str, np.ndarray]
     ids: tuple[str, ...]
     first_row: int
     label: np.ndarray | None
+    extras: dict[str, np.ndarray]
 
 
 def open_samples(spec: SamplesSpec) -> SampleSet:
@@ -183,7 +184,8 @@ def _batch(block: Mapping[str, Rows], start: int, stop: int, binding: Binding, *
         ids = tuple(str(row) for row in range(first_row, first_row + stop - start))
     else:
         ids = tuple(_text(name) for name in block[binding.id].take(start, stop).tolist())
-    return Batch(inputs=inputs, ids=ids, first_row=first_row, label=label)
+    extras = {name: np.ascontiguousarray(block[name].take(start, stop)) for name in binding.extras}
+    return Batch(inputs=inputs, ids=ids, first_row=first_row, label=label, extras=extras)
 
 
 def _text(name: object) -> str:

@@ -8,33 +8,55 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _TRUSTED_ROOTS = ("keras", "tf_keras", "builtins", "tensorflow")
+# JSON levels. A model inside a model takes four; beyond this, code that walks a config level by level would fail in ways that
+# are no model's fault.
+_MAX_DEPTH = 200
+
+
+def parse(text: str | bytes) -> Any:
+    """An architecture's JSON. Raises ValueError for what is none, or nests deeper than any architecture."""
+    try:
+        config = json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests deeper than any architecture") from None
+    level, depth = [config], 0
+    while level:
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"it nests more than {_MAX_DEPTH} levels deep")
+        children = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list)))
+        level = [child for inside in children for child in inside]
+    return config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConfigFacts:
-    """What a config refers to. `custom_objects` maps each class or function from outside Keras to the module the config names for it."""
+    """What a config refers to. `custom_objects` maps each class or function from outside Keras to the module the config
+    names for it.
+    """
 
     lambda_layers: tuple[str, ...]
     custom_objects: dict[str, str]
 
 
 def serialized_objects(node: Any) -> Iterator[dict[str, Any]]:
-    """Every dict in a config that describes an object, at any depth. Iterative: a config's depth is the file's to choose."""
+    """Every dict in a config that describes an object, in the order of the file. Iterative: the depth is the file's to choose."""
     pending = [node]
     while pending:
         current = pending.pop()
         if isinstance(current, dict):
             if "class_name" in current:
                 yield current
-            pending.extend(current.values())
+            pending.extend(reversed(current.values()))
         elif isinstance(current, list):
-            pending.extend(current)
+            pending.extend(reversed(current))
 
 
 def scan(config: dict[str, Any]) -> ConfigFacts:
@@ -42,9 +64,8 @@ def scan(config: dict[str, Any]) -> ConfigFacts:
     lambdas: list[str] = []
     custom: dict[str, str] = {}
     for node in serialized_objects(config):
-        class_name = node["class_name"]
-        inner = node.get("config")
-        if class_name == "__lambda__" or _is_bytecode_lambda(class_name, inner):
+        if _is_bytecode(node):
+            inner = node.get("config")
             lambdas.append(str(inner.get("name", "unnamed")) if isinstance(inner, dict) else "unnamed")
         module = node.get("module")
         if isinstance(module, str) and module.split(".")[0] not in _TRUSTED_ROOTS:
@@ -54,11 +75,17 @@ def scan(config: dict[str, Any]) -> ConfigFacts:
     return ConfigFacts(lambda_layers=tuple(dict.fromkeys(lambdas)), custom_objects=custom)
 
 
-def _is_bytecode_lambda(class_name: Any, inner: Any) -> bool:
-    if class_name != "Lambda" or not isinstance(inner, dict):
+def _is_bytecode(node: dict[str, Any]) -> bool:
+    """By shape, not by class: whatever a node calls itself, loaders unmarshal what says that it is a lambda, be it a layer's
+    function, its mask or its output shape.
+    """
+    if node.get("class_name") == "__lambda__":
+        return True
+    inner = node.get("config")
+    if not isinstance(inner, dict):
         return False
-    function = inner.get("function")
-    return inner.get("function_type") == "lambda" or isinstance(function, list) or (isinstance(function, dict) and function.get("class_name") == "__lambda__")
+    kinds = (inner.get(f"{part}_type") for part in ("function", "mask", "output_shape"))
+    return "lambda" in kinds or (node.get("class_name") == "Lambda" and isinstance(inner.get("function"), list))
 
 
 def _offered_name(node: dict[str, Any]) -> str:
@@ -82,8 +109,8 @@ def refuse_untrusted(path: str, facts: ConfigFacts, *, offered: Collection[str],
         raise ModelError(
             ReasonCode.LOAD_UNSAFE,
             Stage.LOAD,
-            f"{path} carries Python bytecode in Lambda layers ({', '.join(facts.lambda_layers)}), which would run when it is loaded; "
-            "if you trust its author, add `trust: [lambda]` to the job file",
+            f"{path} carries Python bytecode in Lambda layers ({', '.join(facts.lambda_layers)}), which would run when "
+            "it is loaded; if you trust its author, add `trust: [lambda]` to the job file",
         )
     missing = {name: module for name, module in facts.custom_objects.items() if name not in offered}
     if missing:
@@ -96,28 +123,39 @@ def refuse_untrusted(path: str, facts: ConfigFacts, *, offered: Collection[str],
         )
 
 
-# Training's business or chosen by a counter; two checkpoints that differ only here compute with the same graph.
-_NOT_ARCHITECTURE = {"name", "trainable", "build_config", "compile_config", "kernel_initializer", "bias_initializer", "registered_name", "seed"}
+# What only training uses, or what the weights in the file replace; two checkpoints that differ in nothing else are siblings.
+_TRAINING_KEYS = {"trainable", "compile_config", "training_config", "seed"}
+_TRAINING_ENDINGS = ("_initializer", "_regularizer", "_constraint")
+_COUNTER = re.compile(r"_\d+$")
 
 
 def architecture_digest(config: dict[str, Any]) -> str:
-    """sha256 of a config without weights, automatic names and training settings: equal for siblings.
+    """sha256 of a config without weights, automatic numbers and training settings: equal for siblings.
 
-    Names are replaced by the order in which they first appear, so that `dense_17` of one checkpoint and `dense_3` of another agree, while the
-    wiring between layers still counts.
+    The number a name ends with is replaced by the order in which the names first appear, so that `dense_17` of one checkpoint
+    and `dense_3` of another agree, while the wiring between layers still counts. All else counts as it stands: a layer's name
+    may be the same word as a function's ("relu"), and a dtype policy has a name too.
     """
-    order: dict[str, str] = {}
+    numbers: dict[str, int] = {}
+
+    def without_counter(name: str) -> str:
+        return f"{_COUNTER.sub('', name)}#{numbers.setdefault(name, len(numbers))}"
 
     def canonical(node: Any) -> Any:
         if isinstance(node, dict):
-            names = [node["name"]] if isinstance(node.get("name"), str) else []
-            for name in names:
-                order.setdefault(name, f"#{len(order)}")
-            return {key: canonical(value) for key, value in sorted(node.items()) if key not in _NOT_ARCHITECTURE}
+            return {
+                key: without_counter(value) if key == "name" and isinstance(value, str) else canonical(value)
+                for key, value in sorted(node.items())
+                if key not in _TRAINING_KEYS and not key.endswith(_TRAINING_ENDINGS)
+            }
         if isinstance(node, list):
-            return [canonical(item) for item in node]
-        return order.get(node, node) if isinstance(node, str) else node
+            rest = map(canonical, node[1:])
+            return [without_counter(node[0]), *rest] if _is_reference(node) else [canonical(item) for item in node]
+        return node
 
-    # Twice: the first pass meets every name, also those that are referred to before they are defined.
-    canonical(config)
     return f"sha256:{hashlib.sha256(json.dumps(canonical(config), sort_keys=True).encode()).hexdigest()}"
+
+
+def _is_reference(node: list[Any]) -> bool:
+    """Whether a list is how Keras 2 and 3 name a layer's output: [layer name, call, output, ...]."""
+    return len(node) >= 3 and isinstance(node[0], str) and isinstance(node[1], int) and isinstance(node[2], int)

@@ -1,0 +1,289 @@
+"""TFMA's own metric computations over rows that are there already, without a Beam pipeline.
+
+TFMA's evaluator wires preprocessors, combiners and derived computations into a graph; building and running such a graph costs
+seconds for every model. Here the same preprocessors and combiners are called one row after the other, in the order of the
+rows, so the numbers depend neither on shards nor on workers. tests/test_tfma_engine.py holds the results against TFMA's
+evaluator. What TFMA keeps private is used by its private name: the dependency is pinned to one minor version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from liteferry.tfma_intervals import Resampling, Sliced, SliceKey
+
+Extracts = Mapping[str, Any]
+_MESSAGE_CHARS = 300
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Results:
+    """`sliced`: slice -> {MetricKey, PlotKey or AttributionsKey: value}, as TFMA's evaluator hands them to its writer.
+
+    `row_counts`: rows of each slice. `problems`: a sentence for every computation that failed; its metrics are absent.
+    """
+
+    sliced: Sliced
+    row_counts: dict[SliceKey, int]
+    problems: tuple[str, ...]
+
+
+def evaluate(eval_config: Any, rows: Callable[[], Iterator[Extracts]]) -> Results:
+    """Computes every metric of an EvalConfig for every model and slice.
+
+    Computations are shared between metrics, as in TFMA. When one fails, all metrics are computed again, each on its own, so
+    that a metric that cannot be computed costs only itself.
+
+    Args:
+      rows: called for each pass over the rows; yields TFMA extracts with slice keys, one example each.
+    """
+    by_query: dict[str, list[Any]] = {}
+    for spec in eval_config.metrics_specs:
+        by_query.setdefault(spec.query_key, []).append(spec)
+    results = _evaluate([_Group(eval_config, specs) for specs in by_query.values()], eval_config, rows)
+    alone = [_only(spec, index) for spec in eval_config.metrics_specs for index in range(len(spec.metrics))]
+    if not results.problems or len(alone) == 1:
+        return results
+    return _evaluate([_Group(eval_config, [spec]) for spec in alone], eval_config, rows)
+
+
+def _only(spec: Any, index: int) -> Any:
+    """A MetricsSpec with one of its metrics."""
+    copy = type(spec)()
+    copy.CopyFrom(spec)
+    del copy.metrics[:]
+    copy.metrics.append(spec.metrics[index])
+    return copy
+
+
+def _evaluate(groups: Sequence[_Group], eval_config: Any, rows: Callable[[], Iterator[Extracts]]) -> Results:
+    from tensorflow_model_analysis import constants
+
+    row_counts: dict[SliceKey, int] = {}
+    for extracts in rows():
+        for key in extracts[constants.SLICE_KEY_TYPES_KEY]:
+            row_counts[key] = row_counts.get(key, 0) + 1
+        for group in groups:
+            group.add(extracts)
+    sliced: Sliced = {key: {} for key in row_counts}
+    for group in groups:
+        for key, metrics in group.finish().items():
+            sliced.setdefault(key, {}).update(metrics)
+    least = eval_config.options.min_slice_size.value
+    for key in [key for key, count in row_counts.items() if key and count < least]:
+        sliced[key] = {constants.ERROR_METRIC_NAME: f"{row_counts[key]} examples, and min_slice_size is {least}"}
+    problems = dict.fromkeys(problem for group in groups for problem in group.problems)
+    return Results(sliced=sliced, row_counts=row_counts, problems=tuple(problems))
+
+
+class _Group:
+    """Metrics that share a query key, or have none, computed together."""
+
+    def __init__(self, eval_config: Any, specs: Sequence[Any]) -> None:
+        from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
+        from tensorflow_model_analysis.metrics import metric_specs
+
+        self.problems: list[str] = []
+        self._eval_config = eval_config
+        self._query_key = specs[0].query_key
+        self._queries: dict[Any, list[Extracts]] = {}
+        named = ", ".join(metric.class_name for spec in specs for metric in spec.metrics)
+        made = self._attempt(named, metric_specs.to_computations, list(specs), eval_config) or []
+        parts = evaluator._filter_and_separate_computations(made)
+        self._computations = parts.non_derived_computations
+        self._derived = parts.derived_computations
+        self._cross_slice = parts.cross_slice_computations
+        self._after_intervals = parts.ci_derived_computations
+        self._preparations = _preparations(self._computations)
+        self._failed: set[int] = set()
+        without = self._attempt(named, metric_specs.metric_keys_to_skip_for_confidence_intervals, specs, eval_config)
+        self._resampling = Resampling.of(eval_config, [computation.combiner for computation in self._computations], without)
+
+    def _attempt(self, subject: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        """The result, or None when the call raises: then the problem is noted."""
+        try:
+            return call(*arguments)
+        # Metrics are anybody's code and raise anything; one that cannot be computed is a problem of that metric alone.
+        except Exception as error:  # noqa: BLE001
+            self.problems.append(f"{subject}: {_first_words(error)}")
+            return None
+
+    def _attempt_computation(self, index: int, call: Callable[..., Any], *arguments: Any) -> Any:
+        if index in self._failed:
+            return None
+        before = len(self.problems)
+        result = self._attempt(_subject(self._computations[index]), call, *arguments)
+        if len(self.problems) > before:
+            self._failed.add(index)
+        return result
+
+    def add(self, extracts: Extracts) -> None:
+        """One example; with a query key it waits for the others of its query."""
+        from tensorflow_model_analysis import constants
+
+        if self._query_key:
+            self._queries.setdefault(_scalar(extracts[constants.FEATURES_KEY].get(self._query_key)), []).append(extracts)
+        else:
+            self._add(extracts)
+
+    def _add(self, extracts: Extracts) -> None:
+        inputs: list[Any] = [None] * len(self._computations)
+        for members, preprocessor in self._preparations:
+            if self._failed.issuperset(members):
+                continue
+            subject = _subject(self._computations[members[0]])
+            prepared = self._attempt(subject, _prepare, preprocessor, extracts)
+            if prepared is None:
+                self._failed.update(members)  # a computation that misses a row has no value
+                continue
+            for place, index in enumerate(members):
+                inputs[index] = _input_of(prepared, place)
+        self._resampling.add(_slice_keys(extracts), inputs, self._failed, self._attempt_computation)
+
+    def finish(self) -> Sliced:
+        """Slice -> every public metric, plot and attribution, differences from the baseline model included."""
+        from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
+        from tensorflow_model_analysis.utils import util
+
+        for query, examples in self._queries.items():
+            merged = self._attempt(f"query {query!r}", util.merge_extracts, examples)
+            if merged is not None:
+                self._add(merged)
+        self._queries.clear()
+        sliced = self._resampling.finish(self._failed, self._attempt_computation, self._complete)
+        for metrics in sliced.values():
+            self._derive(metrics, self._after_intervals)
+        return {key: evaluator._remove_private_metrics(key, metrics)[1] for key, metrics in sliced.items()}
+
+    def _derive(self, metrics: dict[Any, Any], computations: Sequence[Any]) -> None:
+        for computation in computations:
+            told = len(self.problems)
+            metrics.update(self._attempt(_subject(computation), computation.result, dict(metrics)) or {})
+            if self._failed:
+                del self.problems[told:]  # what it derives from may be what failed, and that has been told
+
+    def _complete(self, sliced: Sliced) -> Sliced:
+        """Adds derived metrics, comparisons between slices, and differences from the baseline model, in TFMA's order."""
+        for metrics in sliced.values():
+            self._derive(metrics, self._derived)
+        sliced = {**sliced, **_cross_slices(sliced, self._eval_config, self._cross_slice)}
+        return {key: {**metrics, **_differences(metrics, self._eval_config)} for key, metrics in sliced.items()}
+
+
+def _preparations(computations: Sequence[Any]) -> list[tuple[list[int], Any]]:
+    """(indices of computations, TFMA's preprocessor for them): one for all that take standard inputs, one for each other, so that
+    a preprocessor that raises costs only its own metric.
+    """
+    from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
+    from tensorflow_model_analysis.metrics import metric_types
+
+    standard: list[int] = []
+    others: list[int] = []
+    for index, computation in enumerate(computations):
+        is_standard = all(type(step) is metric_types.StandardMetricInputsPreprocessor for step in computation.preprocessors)
+        (standard if is_standard and len(computation.preprocessors) < 2 else others).append(index)
+    prepared = []
+    for members in [*([standard] if standard else []), *([index] for index in others)]:
+        preprocessor = evaluator._PreprocessorDoFn([computations[index] for index in members])
+        preprocessor.setup()
+        preprocessor.start_bundle()
+        prepared.append((members, preprocessor))
+    return prepared
+
+
+def _prepare(preprocessor: Any, extracts: Extracts) -> Any:
+    (prepared,) = preprocessor.process(extracts)
+    return prepared
+
+
+def _input_of(prepared: Mapping[str, Any], place: int) -> Any:
+    """The examples for the computation at a place, as TFMA's combine function picks them."""
+    from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
+
+    own = prepared[evaluator._COMBINER_INPUTS_KEY][place]
+    return prepared[evaluator._DEFAULT_COMBINER_INPUT_KEY] if own is None else own
+
+
+def _slice_keys(extracts: Extracts) -> list[SliceKey]:
+    """Slices of an example, or of the merged examples of a query, each once."""
+    from tensorflow_model_analysis import constants
+    from tensorflow_model_analysis.api import types
+
+    keys = extracts[constants.SLICE_KEY_TYPES_KEY]
+    if isinstance(keys, types.VarLenTensorValue):
+        keys = keys.values
+    return list(dict.fromkeys(np.asarray(keys, dtype=object).reshape(-1).tolist()))
+
+
+def _scalar(value: Any) -> Any:
+    return "" if value is None else np.asarray(value).reshape(-1)[0].item()
+
+
+def _subject(computation: Any) -> str:
+    """What a computation is called in a sentence: its first metric and the model."""
+    for key in computation.keys or ():
+        output = f" on output {key.output_name}" if key.output_name else ""
+        return f"{key.name.lstrip('_').partition(':')[0]}{output} of {key.model_name or 'the model'}"
+    return type(getattr(computation, "combiner", computation)).__name__.lstrip("_")
+
+
+def _first_words(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    words = lines[0] if lines else ""
+    cut = words if len(words) <= _MESSAGE_CHARS else f"{words[:_MESSAGE_CHARS]} ..."
+    return f"{type(error).__name__}: {cut}".rstrip(": ")
+
+
+def _is_diffable(value: Any) -> bool:
+    from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
+
+    return bool(evaluator._is_metric_diffable(value))
+
+
+def _differences(metrics: Mapping[Any, Any], eval_config: Any) -> dict[Any, Any]:
+    """Every candidate's metric minus the baseline's, as TFMA adds them."""
+    from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
+    from tensorflow_model_analysis.utils import model_util
+
+    baseline = model_util.get_baseline_model_spec(eval_config)
+    found: dict[Any, Any] = {}
+    for key, value in metrics.items():
+        if baseline is None or evaluator._is_private_metrics(key) or key.is_diff or key.model_name == baseline.name:
+            continue
+        base_key = key.make_baseline_key(baseline.name)
+        if base_key in metrics and _is_diffable(value):
+            found[key.make_diff_key()] = value - metrics[base_key]
+    return found
+
+
+def _cross_slices(sliced: Sliced, eval_config: Any, computations: Sequence[Any]) -> Sliced:
+    """The baseline slice's metrics minus those of each slice it is compared with, as TFMA computes them."""
+    from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
+    from tensorflow_model_analysis.metrics import metric_types
+    from tensorflow_model_analysis.slicer import slicer_lib
+
+    found: Sliced = {}
+    for spec in eval_config.cross_slicing_specs:
+        baseline = slicer_lib.SingleSliceSpec(spec=spec.baseline_spec)
+        wanted = [slicer_lib.SingleSliceSpec(spec=one) for one in spec.slicing_specs]
+        for base_key, base in sliced.items():
+            for key, metrics in sliced.items() if baseline.is_slice_applicable(base_key) else ():
+                is_compared = any(one.is_slice_applicable(key) for one in wanted) if wanted else key != base_key
+                if not is_compared:
+                    continue
+                result = {
+                    name: base[name] - value
+                    for name, value in metrics.items()
+                    if name in base
+                    and type(name) is metric_types.MetricKey
+                    and not evaluator._is_private_metrics(name)
+                    and _is_diffable(value)
+                }
+                for computation in computations:
+                    result.update(computation.cross_slice_comparison(base, metrics))
+                found[(base_key, key)] = result
+    return found

@@ -1,0 +1,290 @@
+"""`publish`: a model's folder is whole, its marker says what its report says, and only work that still stands is left undone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from liteferry import reference
+from liteferry.config import job_from_flags
+from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
+from liteferry.parity import OutputStats
+from liteferry.plan import ModelPlan, fingerprint, plan_models
+from liteferry.publish import finished_report, judge_and_publish
+from liteferry.sandbox import Limits
+from liteferry.types import ExportedModel, SavedModelFacts, Signature, TensorSpec, VariantFacts
+
+SAME, MORE_MEMORY = Limits(seconds=900, memory_bytes=8 * 10**9), Limits(seconds=900, memory_bytes=9 * 10**9)
+MORE_TIME, LESS_TIME = Limits(seconds=901, memory_bytes=8 * 10**9), Limits(seconds=10, memory_bytes=8 * 10**9)
+
+
+def make_plan(out: Path, **changes: Any) -> ModelPlan:
+    """The plan of a job with one checkpoint, `a.keras`, that asks for one variant."""
+    path = out.parent / "checkpoints" / "a.keras"
+    write(path, "the bytes of a checkpoint")
+    (plan,) = plan_models(job_from_flags(checkpoints=[str(path)], variants=["float32"]), str(out))
+    return dataclasses.replace(fingerprint(plan), limits=SAME, **changes)
+
+
+def write(path: str | Path, content: str = "content") -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    Path(path).write_text(content)
+
+
+def export(plan: ModelPlan, *, reason: ReasonCode | None = None) -> ExportedModel:
+    """What the export stage leaves in staging and says of it; with a reason, what is left of a process that died."""
+    staging = plan.staging_directory()
+    for name in ("saved_model/1/saved_model.pb", "saved_model/1/variables/data", "tflite/float32.tflite"):
+        write(f"{staging}/{name}")
+    if reason is not None:
+        return ExportedModel(reason=Reason(code=reason, stage=Stage.EXPORT, message="so it ended"))
+    signature = Signature(
+        inputs=(TensorSpec(name="x", shape=(None, 2), dtype="float32"),),
+        outputs=(TensorSpec(name="y", shape=(None, 2), dtype="float32"),),
+    )
+    saved = SavedModelFacts(
+        path="saved_model/1",
+        bytes=7,
+        signature=signature,
+        oracle="keras",
+        deterministic=True,
+        custom_objects=(),
+        renamed_inputs={},
+        warnings=(),
+    )
+    return ExportedModel(
+        kind="keras",
+        saved_model=saved,
+        variants={"float32": VariantFacts(variant="float32", attempts=(), path="tflite/float32.tflite", bytes=7)},
+    )
+
+
+def evaluate(*, difference: float = 0.0) -> Evaluation:
+    """Statistics of two rows on which every candidate differs by so much from the reference."""
+    rows = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    candidate = (rows + difference).astype(np.float32)
+    stats = OutputStats.compare(reference=rows, candidate=candidate, ids=["0", "1"], first_row=0)
+    result = CandidateResult(stats={"y": stats})
+    return Evaluation(candidates={SAVED_MODEL: result, "float32": result})
+
+
+def publish(plan: ModelPlan, *, reason: ReasonCode | None = None, difference: float = 0.0) -> dict[str, Any]:
+    return judge_and_publish(plan, export(plan, reason=reason), evaluate(difference=difference))
+
+
+def files(plan: ModelPlan) -> set[str]:
+    root = Path(plan.model_directory())
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+ARTIFACTS = {"saved_model/1/saved_model.pb", "saved_model/1/variables/data", "tflite/float32.tflite"}
+
+
+# What stands in the folder
+
+
+@pytest.mark.parametrize(
+    ("difference", "status", "marker"),
+    [(0.0, "blessed", "BLESSED"), (0.1, "not_blessed", "NOT_BLESSED")],
+    ids=["equal", "differs"],
+)
+def test_a_folder_holds_the_artifacts_the_report_and_the_marker_of_its_status(
+    tmp_path: Path, difference: float, status: str, marker: str
+) -> None:
+    plan = make_plan(tmp_path / "out")
+    returned = publish(plan, difference=difference)
+    assert files(plan) == ARTIFACTS | {"report.json", "report.html", marker}
+    report = json.loads((Path(plan.model_directory()) / "report.json").read_text())
+    assert report["status"] == returned["status"] == status
+
+
+def test_nothing_is_left_where_it_was_built(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    write(f"{reference.directory(plan)}/00000/outputs.json")
+    publish(plan)
+    assert [path.name for path in (tmp_path / "out" / ".staging").iterdir()] == ["progress"]
+
+
+def test_half_of_an_artifact_that_a_crash_left_does_not_reach_a_final_path(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    publish(plan, reason=ReasonCode.CRASHED)
+    assert files(plan) == {"report.json", "report.html", "NOT_BLESSED"}
+
+
+def test_of_variants_only_those_in_the_report_reach_a_final_path(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    exported = export(plan)
+    for name in ("tflite/int8.tflite", "tflite/float32.tflite.0123.tmp", "saved_model/2/saved_model.pb", "evaluation/metrics"):
+        write(f"{plan.staging_directory()}/{name}")
+    judge_and_publish(plan, exported, evaluate())
+    assert files(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED", "evaluation/metrics"}
+
+
+def test_a_model_that_is_done_again_replaces_its_folder_as_a_whole(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    publish(plan)
+    publish(plan, reason=ReasonCode.LOAD_CORRUPT)
+    assert files(plan) == {"report.json", "report.html", "NOT_BLESSED"}
+
+
+# When it cannot be published
+
+
+def test_an_output_that_cannot_be_written_is_the_models_reason_and_leaves_what_was_there(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    write(tmp_path / "out" / "models", "a file where a folder belongs")
+    report = publish(plan)
+    assert (report["status"], report["reason"]["code"], report["reason"]["stage"]) == ("failed", "STORAGE_FAILED", "publish")
+    assert report["saved_model"] is None
+    assert report["recommended_variant"] is None
+    assert (tmp_path / "out" / "models").read_text() == "a file where a folder belongs"
+
+
+def test_what_nobody_foresaw_is_the_models_reason_and_not_the_end_of_the_run(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    exported = dataclasses.replace(export(plan), timings_s={"load": math.nan})
+    report = judge_and_publish(plan, exported, evaluate())
+    assert (report["status"], report["reason"]["code"]) == ("failed", "INTERNAL")
+    unwritable = dataclasses.replace(plan, metadata={"team": object()})
+    assert publish(unwritable)["reason"]["code"] == "INTERNAL"
+
+
+def test_names_that_are_no_text_are_published(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out", uri=os.fsdecode(b"/checkpoints/\xff.keras"))
+    assert publish(plan)["status"] == "blessed"
+    assert finished_report(plan) is not None
+
+
+# What need not be done again
+
+
+def test_finished_work_is_found_again(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    publish(plan)
+    report = finished_report(plan)
+    assert report == json.loads((Path(plan.model_directory()) / "report.json").read_text())
+
+
+def test_there_is_no_report_where_nothing_was_done(tmp_path: Path) -> None:
+    assert finished_report(make_plan(tmp_path / "out")) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"digest": "sha256:other"},
+        {"digest": None},
+        {"recipe_digest": "sha256:other"},
+        {"uri": "/elsewhere/a.keras"},
+    ],
+    ids=lambda changes: next(f"{name} is {value}" for name, value in changes.items()),
+)
+def test_other_work_is_done_again(tmp_path: Path, changes: dict[str, Any]) -> None:
+    plan = make_plan(tmp_path / "out")
+    publish(plan)
+    assert finished_report(dataclasses.replace(plan, **changes)) is None
+
+
+def test_of_a_checkpoint_that_could_not_be_read_nothing_stands(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out", digest=None, size_bytes=None)
+    publish(plan, reason=ReasonCode.LOAD_CORRUPT)
+    assert finished_report(plan) is None
+
+
+def edit(**values: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "report.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "report.json").unlink(),
+        lambda folder: (folder / "BLESSED").unlink(),
+        lambda folder: (folder / "BLESSED").rename(folder / "NOT_BLESSED"),
+        lambda folder: (folder / "NOT_BLESSED").touch(),
+        lambda folder: (folder / "report.json").write_text("[]"),
+        lambda folder: (folder / "report.json").write_text("null"),
+        lambda folder: (folder / "report.json").write_text('"report"'),
+        lambda folder: (folder / "report.json").write_text("[" * 100_000),
+        lambda folder: (folder / "report.json").write_bytes(b"\xff\xfe"),
+        lambda folder: (folder / "tflite" / "float32.tflite").unlink(),
+        lambda folder: (folder / "saved_model" / "1").rename(folder / "saved_model" / "2"),
+        edit(schema_version=0),
+        edit(model_id="b"),
+        edit(checkpoint=None),
+        edit(variants=[]),
+        edit(limits={}, reason={"code": "TIMEOUT"}),
+    ],
+    ids=[
+        *("no report", "no marker", "the other marker", "both markers", "a list", "null", "text", "nested too deep", "no UTF-8"),
+        *("a variant lost", "the SavedModel moved", "another schema", "another model", "no checkpoint", "variants a list"),
+        "no limits",
+    ],
+)
+def test_a_damaged_folder_is_done_again(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    plan = make_plan(tmp_path / "out")
+    publish(plan)
+    damage(Path(plan.model_directory()))
+    assert finished_report(plan) is None
+
+
+def test_a_report_cut_anywhere_is_done_again(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    publish(plan)
+    path = Path(plan.model_directory()) / "report.json"
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        assert finished_report(plan) is None, f"{length} of {len(whole)} bytes passed as a report"
+
+
+def test_a_file_where_the_models_folder_belongs_is_not_a_finished_model(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    write(plan.model_directory())
+    assert finished_report(plan) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "limits", "stands"),
+    [
+        (ReasonCode.LOAD_CORRUPT, SAME, True),
+        (ReasonCode.LOAD_CORRUPT, MORE_TIME, True),
+        (ReasonCode.CRASHED, MORE_MEMORY, True),
+        (ReasonCode.TIMEOUT, SAME, True),
+        (ReasonCode.TIMEOUT, LESS_TIME, True),
+        (ReasonCode.TIMEOUT, MORE_MEMORY, True),
+        (ReasonCode.TIMEOUT, MORE_TIME, False),
+        (ReasonCode.OUT_OF_MEMORY, SAME, True),
+        (ReasonCode.OUT_OF_MEMORY, MORE_TIME, True),
+        (ReasonCode.OUT_OF_MEMORY, MORE_MEMORY, False),
+        (ReasonCode.STORAGE_FAILED, SAME, False),
+        (ReasonCode.INTERNAL, SAME, False),
+    ],
+    ids=str,
+)
+def test_a_failure_stands_unless_trying_again_may_help(tmp_path: Path, code: ReasonCode, limits: Limits, stands: bool) -> None:
+    plan = make_plan(tmp_path / "out")
+    publish(plan, reason=code)
+    assert (finished_report(dataclasses.replace(plan, limits=limits)) is not None) is stands
+
+
+def test_one_variant_that_may_do_better_with_more_time_is_reason_enough(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    late = Reason(code=ReasonCode.TIMEOUT, stage=Stage.CONVERT, message="still converting")
+    exported = dataclasses.replace(export(plan), variants={"float32": VariantFacts(variant="float32", attempts=(), reason=late)})
+    assert judge_and_publish(plan, exported, evaluate())["status"] == "not_blessed"
+    assert finished_report(plan) is not None
+    assert finished_report(dataclasses.replace(plan, limits=MORE_TIME)) is None
