@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,36 @@ def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask
     ]
 
 
+def split_by_shards(family: Sequence[tuple[ModelPlan, ExportedModel]]) -> tuple[list[EvaluationTask], list[EvaluationTask]]:
+    """The family's units of evaluation: those whose reference the export has run, which go together, and all others."""
+    together: list[EvaluationTask] = []
+    apart: list[EvaluationTask] = []
+    for plan, exported in family:
+        (together if exported.referenced else apart).extend(shard_tasks(plan, exported))
+    return together, apart
+
+
+def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluation]:
+    """Models of one family whose references are on disk, one after the other in one clean process: the graph of their SavedModels
+    is loaded once. A model that such a process leaves unfinished gets its own.
+    """
+    if len(tasks) == 1:
+        return [evaluate_isolated(tasks[0], referenced=True)]
+    outcome = sandbox.run(
+        "liteferry.evaluate:run_candidates_in_turn", tuple(tasks), flavor=Flavor.CLEAN, limits=tasks[0].plan.limits
+    )
+    evaluations = []
+    for task in tasks:
+        messages = tuple(message for message in outcome.results if message["model_id"] == task.plan.model_id)
+        results = _results(messages)
+        if results.keys() == task.candidates.keys():
+            seconds = sum(message["seconds"] for message in messages)
+            evaluations.append(Evaluation(candidates=results, seconds=seconds, peak_memory_bytes=outcome.peak_memory_bytes))
+        else:
+            evaluations.append(evaluate_isolated(task, referenced=True))
+    return evaluations
+
+
 def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
     """One shard: the reference where it is not on disk yet, then all candidates in one clean process.
 
@@ -162,17 +193,26 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
     reference.write(traced, task.plan, binding, shard_index=task.shard_index)
 
 
-def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:
+def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
+    """`run_candidates` for one model after the other."""
+    saved_models = runners.SavedModels()
+    for task in tasks:
+        run_candidates(task, reporter, saved_models=saved_models)
+
+
+def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: runners.SavedModels | None = None) -> None:
     """In a sandbox without Keras and without the user's code: every candidate on every row of one shard, batch by batch.
 
-    Hands over {candidate, stats: {output: OutputStats}, reason} for each candidate, in the end.
+    Hands over {model_id, candidate, stats: {output: OutputStats}, reason, seconds} for each candidate, in the end.
     """
+    started = time.monotonic()
+    saved_models = saved_models or runners.SavedModels()
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
     reasons: dict[str, Reason] = {}
     ready: dict[str, Any] = {}
     for name, path in task.candidates.items():
         try:
-            ready[name] = runners.SavedModelRunner(path) if name == SAVED_MODEL else runners.LiteRTRunner(path)
+            ready[name] = saved_models.runner(path) if name == SAVED_MODEL else runners.LiteRTRunner(path)
         except ModelError as error:
             reasons[name] = error.reason
     stats: dict[str, dict[str, OutputStats]] = {name: {} for name in task.candidates}
@@ -189,7 +229,8 @@ def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:
     for name in task.candidates:
         plain = {output: value.to_json() for output, value in stats[name].items()}
         reason = dataclasses.asdict(reasons[name]) if name in reasons else None
-        reporter.result({"candidate": name, "stats": plain, "reason": reason})
+        seconds, started = time.monotonic() - started, time.monotonic()
+        reporter.result({"model_id": task.plan.model_id, "candidate": name, "stats": plain, "reason": reason, "seconds": seconds})
 
 
 def _own_signature(task: EvaluationTask) -> Signature:

@@ -29,6 +29,7 @@ from liteferry.types import ExportedModel, SavedModelFacts, TensorSpec, VariantF
 from liteferry.version import __version__
 
 _WARMUP_ROWS = 4
+_EAGER_ROWS = 8  # randomness and decisions made while tracing show on any row; eager calls are slow
 _FALLBACK_CODES = {
     Stage.LOAD: ReasonCode.LOAD_FAILED,
     Stage.EXPORT: ReasonCode.EXPORT_FAILED,
@@ -236,7 +237,8 @@ def _save(plan: ModelPlan, trace: _Trace, binding: Any, *, keep_for_others: bool
     deterministic = None
     if binding is not None:
         batch = next(reference.batches(plan, binding, shard_index=0))
-        deterministic = tracing.is_deterministic(model, traced, batch.inputs)
+        few = {name: value[:_EAGER_ROWS] for name, value in batch.inputs.items()}
+        deterministic = tracing.is_deterministic(model, traced, few)
         saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
     return SavedModelFacts(
         path=relative,

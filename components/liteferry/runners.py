@@ -4,6 +4,7 @@ the model.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,12 +33,46 @@ class SavedModelRunner:
                 f"the exported SavedModel does not load in a process with plain TensorFlow: {type(error).__name__}: {error}",
             ) from error
 
+    def bring_variables(self, directory: str) -> bool:
+        """Reads every variable of another SavedModel with the same graph; False when they are not all there."""
+        import tensorflow as tf
+
+        reader = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
+        variables = list(getattr(self._keep, "graph_variables", ()))
+        keys = [f"graph_variables/{index}/.ATTRIBUTES/VARIABLE_VALUE" for index in range(len(variables))]
+        stored = reader.get_variable_to_shape_map().keys() - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+        if set(keys) != stored:
+            return False
+        for variable, key in zip(variables, keys, strict=True):
+            variable.assign(reader.get_tensor(key))
+        return True
+
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Arrays named and typed as the signature's inputs -> arrays named as its outputs; first axis rows."""
         import tensorflow as tf
 
         outputs = self._function(**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
+
+
+class SavedModels:
+    """SavedModels of one family: the graph is loaded once, for the next one only its variables are read.
+
+    That is the same as loading it whole, since the graph files are equal byte for byte.
+    """
+
+    def __init__(self) -> None:
+        self._runner: SavedModelRunner | None = None
+        self._graph: bytes | None = None
+
+    def runner(self, directory: str) -> SavedModelRunner:
+        """A runner with this directory's variables; the one handed out before must not be used any more."""
+        with open(os.path.join(directory, "saved_model.pb"), "rb") as file:
+            graph = file.read()
+        if self._runner is not None and graph == self._graph and self._runner.bring_variables(directory):
+            return self._runner
+        self._runner, self._graph = SavedModelRunner(directory), graph
+        return self._runner
 
 
 class LiteRTRunner:

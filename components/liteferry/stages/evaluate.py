@@ -11,8 +11,16 @@ from typing import Any
 import apache_beam as beam
 
 from liteferry.errors import Reason, Stage
-from liteferry.evaluate import Evaluation, evaluate_isolated, merge, shard_tasks
+from liteferry.evaluate import (
+    Evaluation,
+    EvaluationTask,
+    evaluate_isolated,
+    evaluate_siblings_isolated,
+    merge,
+    split_by_shards,
+)
 from liteferry.plan import ModelPlan
+from liteferry.stages.export import Family
 from liteferry.stages.pooled import Future, PooledDoFn
 from liteferry.types import ExportedModel
 from liteferry.workers import WorkPool
@@ -35,19 +43,26 @@ class EvaluateParity(beam.PTransform):
 class _Evaluate(PooledDoFn):
     stage = Stage.EVALUATE
 
-    def start(self, element: tuple[ModelPlan, ExportedModel], pool: WorkPool) -> Sequence[Future]:
-        plan, exported = element
-        return [
-            pool.submit(evaluate_isolated, task, referenced=exported.referenced, priority=(_FIRST, -(plan.size_bytes or 0)))
-            for task in shard_tasks(plan, exported)
-        ]
+    def start(self, element: Family, pool: WorkPool) -> Sequence[Future]:
+        """One call for the members that have one shard and their reference, one for each shard of each other member."""
+        together, apart = split_by_shards(element)
+        size = -sum(plan.size_bytes or 0 for plan, _ in element)
+        calls = [pool.submit(evaluate_siblings_isolated, together, priority=(_FIRST, size))] if together else []
+        return calls + [pool.submit(_evaluate_one, task, priority=(_FIRST, size)) for task in apart]
 
-    def finish(
-        self, element: tuple[ModelPlan, ExportedModel], results: list[Any]
-    ) -> list[tuple[ModelPlan, ExportedModel, Evaluation]]:
-        return [(*element, merge(results))]
+    def finish(self, element: Family, results: list[Any]) -> list[tuple[ModelPlan, ExportedModel, Evaluation]]:
+        together, apart = split_by_shards(element)
+        parts: dict[str, list[Evaluation]] = {plan.model_id: [] for plan, _ in element}
+        if together:
+            for task, evaluation in zip(together, results[0], strict=True):
+                parts[task.plan.model_id].append(evaluation)
+        for task, evaluation in zip(apart, results[1:] if together else results, strict=True):
+            parts[task.plan.model_id].append(evaluation)
+        return [(plan, exported, merge(parts[plan.model_id])) for plan, exported in element]
 
-    def recover(
-        self, element: tuple[ModelPlan, ExportedModel], reason: Reason
-    ) -> list[tuple[ModelPlan, ExportedModel, Evaluation]]:
-        return [(*element, Evaluation(candidates={}, reason=reason))]
+    def recover(self, element: Family, reason: Reason) -> list[tuple[ModelPlan, ExportedModel, Evaluation]]:
+        return [(plan, exported, Evaluation(candidates={}, reason=reason)) for plan, exported in element]
+
+
+def _evaluate_one(task: EvaluationTask) -> Evaluation:
+    return evaluate_isolated(task, referenced=False)

@@ -1,4 +1,4 @@
-"""ModelPlan -> (ModelPlan, ExportedModel): load, export and convert, siblings together, each group in a sandbox."""
+"""ModelPlan -> families of (ModelPlan, ExportedModel): load, export and convert, siblings together, each family in a sandbox."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from liteferry.siblings import chunks
 from liteferry.stages.pooled import Future, PooledDoFn
 from liteferry.types import ExportedModel
 from liteferry.workers import WorkPool
+
+Family = list[tuple[ModelPlan, ExportedModel]]
 
 _AFTER_WHAT_IS_HALF_DONE = 1
 
@@ -52,8 +54,8 @@ class _Export(PooledDoFn):
         big_first = -sum(plan.size_bytes or 0 for plan in element)
         return [pool.submit(export_isolated, element, priority=(_AFTER_WHAT_IS_HALF_DONE, big_first))]
 
-    def finish(self, element: tuple[ModelPlan, ...], results: list[Any]) -> list[tuple[ModelPlan, ExportedModel]]:
-        return list(zip(element, results[0], strict=True))
+    def finish(self, element: tuple[ModelPlan, ...], results: list[Any]) -> list[Family]:
+        return [list(zip(element, results[0], strict=True))]
 
-    def recover(self, element: tuple[ModelPlan, ...], reason: Reason) -> list[tuple[ModelPlan, ExportedModel]]:
-        return [(plan, ExportedModel(reason=reason)) for plan in element]
+    def recover(self, element: tuple[ModelPlan, ...], reason: Reason) -> list[Family]:
+        return [[(plan, ExportedModel(reason=reason)) for plan in element]]
