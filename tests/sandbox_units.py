@@ -146,6 +146,12 @@ def let_a_fork_return_first(_: Any, reporter: Reporter) -> None:
     os.abort()
 
 
+def take_time_for_each_subject(argument: list[tuple[str, float]], reporter: Reporter) -> None:
+    for subject, seconds in argument:
+        reporter.stage(Stage.CONVERT, subject=subject)
+        time.sleep(seconds)
+
+
 def loop(_: Any, reporter: Reporter) -> NoReturn:
     _announce(reporter)
     while True:

@@ -266,7 +266,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"models": [{"checkpoints": "a", "sample": "rows"}]},
         (
             "models[0].sample: is an unknown key (did you mean samples?); the keys here are builder, builder_args, checkpoints, "
-            "metadata, metrics, samples"
+            "metadata, metrics, samples, strip"
         ),
     ),
     ("no models", {"models": []}, "models: is empty; give it a value"),
@@ -339,7 +339,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "variants[0]: 'flaot32' is not one of float32, float16, dynamic_int8 (did you mean float32?)",
     ),
     ("repeated variant", {"variants": ["float32", "float32"]}, "variants[1]: 'float32' is there twice; keep one"),
-    ("unknown trust", {"trust": ["pickle"]}, "trust[0]: 'pickle' is not one of lambda"),
+    ("unknown trust", {"trust": ["pickle"]}, "trust[0]: 'pickle' is not one of lambda, file_ops"),
     (
         "builder without a callable",
         {"models": [{"checkpoints": "a", "builder": "my_models"}]},

@@ -170,6 +170,20 @@ def test_a_unit_that_does_not_end_is_ended(unit: str) -> None:
     assert "seconds_per_model" in outcome.error["message"]
 
 
+@pytest.mark.parametrize(
+    ("steps", "late"),
+    [
+        pytest.param([("a", 0.6), ("b", 0.6), ("c", 0.6)], None, id="each subject has the time to itself"),
+        pytest.param([("a", 0.1), ("b", 1000), ("c", 0)], "b", id="one takes too long"),
+        pytest.param([("a", 0.6), ("a", 0.6), ("a", 1000)], "a", id="a stage more is no subject more"),
+    ],
+)
+def test_the_clock_runs_for_each_subject(steps: list[tuple[str, float]], late: str | None) -> None:
+    outcome = run("take_time_for_each_subject", steps, seconds=1)
+    assert (outcome.error or {}).get("code") == (TIMED_OUT if late else None)
+    assert outcome.subject == (late or "c")
+
+
 def test_a_model_error_keeps_its_code_and_stage() -> None:
     error = run("raise_model_error").error
     assert error is not None
@@ -225,7 +239,7 @@ def test_the_working_directory_is_private_and_gone_afterwards(tmp_path: pathlib.
     assert not os.path.exists(seen["cwd"])
 
 
-@pytest.mark.parametrize("flavor", Flavor)
+@pytest.mark.parametrize("flavor", [Flavor.KERAS, Flavor.CLEAN])
 def test_credentials_of_the_launcher_are_unknown_to_a_unit(flavor: Flavor) -> None:
     seen = only_result(run("see_environment", flavor=flavor))
     assert seen["now"].keys().isdisjoint(SECRETS)

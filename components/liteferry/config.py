@@ -51,9 +51,12 @@ _VARIANTS = tuple(variant.value for variant in Variant)
 
 
 class Trust(str, enum.Enum):
-    """What may run although it came with a checkpoint. `lambda`: serialized Python bytecode of Keras Lambda layers."""
+    """What may run although it came with a checkpoint. `lambda`: serialized Python bytecode of Keras Lambda layers. `file_ops`:
+    operations that read or write files, or run Python, in a SavedModel's graph or behind a layer of TensorFlow symbols.
+    """
 
     LAMBDA = "lambda"
+    FILE_OPS = "file_ops"
 
 
 class SamplesSpec(Record):
@@ -92,7 +95,9 @@ class ModelSpec(Record):
     builder: CodeReference | None = None
     """module:callable that returns the model without its weights, for checkpoints that hold only weights."""
     builder_args: JsonObject = Field(default_factory=FrozenDict)
-    """Keyword arguments for `builder`."""
+    """Keyword arguments for `builder`; a parameter of it named `checkpoint` gets the checkpoint's path by itself."""
+    strip: tuple[Text, ...] = ()
+    """Class names of random layers to leave out of Sequential and Functional models, for those that ignore `training`."""
     metrics: tuple[MetricSpec, ...] | None = None
     """Task metrics of these checkpoints, in place of the job's. []: none."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,14 @@ SIGNATURE_NAME = "serving_default"
 _WARMUP_FILE = "tf_serving_warmup_requests"
 
 
-def write(traced: TracedModel, directory: str, *, keep: Any, metadata: Mapping[str, Any]) -> None:
+def write(
+    traced: TracedModel,
+    directory: str,
+    *,
+    keep: Any,
+    metadata: Mapping[str, Any],
+    more_signatures: Mapping[str, Any] | None = None,
+) -> None:
     """Writes a SavedModel that plain TensorFlow loads: no Keras, no user code, no optimizer.
 
     Args:
@@ -27,22 +34,24 @@ def write(traced: TracedModel, directory: str, *, keep: Any, metadata: Mapping[s
       directory: created by this call.
       keep: what loaded the model; searched for tables and other resources the graph uses.
       metadata: JSON-friendly; becomes `assets/metadata.json`.
+      more_signatures: ConcreteFunctions by name, written beside serving_default.
 
     Raises:
       ModelError: EXPORT_FAILED with TensorFlow's words.
     """
     import tensorflow as tf
 
+    signatures = {SIGNATURE_NAME: traced.function, **(more_signatures or {})}
     with tempfile.TemporaryDirectory() as folder:
         metadata_path = os.path.join(folder, "metadata.json")
         with open(metadata_path, "w", encoding="utf-8") as file:
             json.dump(metadata, file, indent=2, sort_keys=True)
         module = tf.Module()
-        module.graph_variables = list(traced.function.graph.variables)
-        module.resources = list(_resources(keep))
+        module.graph_variables = list(_variables(signatures))
+        module.resources = list(_resources(keep, signatures.values()))
         module.metadata = tf.saved_model.Asset(metadata_path)
         try:
-            tf.saved_model.save(module, directory, signatures={SIGNATURE_NAME: traced.function})
+            tf.saved_model.save(module, directory, signatures=signatures)
         except Exception as error:
             raise ModelError(
                 ReasonCode.EXPORT_FAILED,
@@ -51,22 +60,38 @@ def write(traced: TracedModel, directory: str, *, keep: Any, metadata: Mapping[s
             ) from error
 
 
-def _resources(keep: Any) -> Iterator[Any]:
+def _variables(signatures: Mapping[str, Any]) -> Iterator[Any]:
+    """The variables the signatures read, serving_default's first and in its graph's order."""
+    seen: set[int] = set()
+    for function in signatures.values():
+        for variable in function.graph.variables:
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                yield variable
+
+
+def _resources(keep: Any, functions: Iterable[Any]) -> Iterator[Any]:
     """Lookup tables and the like. A graph refers to them but does not own them: what owns them has to be tracked to be saved."""
+    captured = {id(tensor) for function in functions for tensor in function.captured_inputs}
+    for owner in _owners(keep):
+        # A model of TensorFlow 1 holds its tables inside the graph; what fills them is not captured by anything.
+        if type(owner).__name__ == "_Initializer" or id(owner.resource_handle) in captured:
+            yield owner
+
+
+def _owners(keep: Any) -> Iterator[Any]:
+    """Every resource below a Keras model, or below whatever else loaded the model."""
+    from tensorflow.python.checkpoint.trackable_view import TrackableView
     from tensorflow.python.trackable.resource import CapturableResource
 
-    layers = keep._flatten_layers() if hasattr(keep, "_flatten_layers") else ()
-    for layer in layers:
-        for value in list(vars(layer).values()):
-            if isinstance(value, CapturableResource):
-                yield value
-    if isinstance(keep, tuple):  # a SavedModel: the loaded object holds its own tables
-        seen: set[int] = set()
-        for tensor in getattr(keep[1].graph, "captures", ()):
-            owner = getattr(tensor[0], "_handle_owner", None)
-            if isinstance(owner, CapturableResource) and id(owner) not in seen:
-                seen.add(id(owner))
-                yield owner
+    if hasattr(keep, "_flatten_layers"):
+        objects = [value for layer in keep._flatten_layers() for value in list(vars(layer).values())]
+    else:
+        root = keep[0] if isinstance(keep, tuple) else keep
+        objects = TrackableView(root).descendants() if hasattr(root, "_trackable_children") else []
+    for value in objects:
+        if isinstance(value, CapturableResource):
+            yield value
 
 
 def write_warmup_requests(directory: str, inputs: Mapping[str, np.ndarray]) -> None:

@@ -1,18 +1,21 @@
 """What a path is, read off its bytes and configs. Builds nothing, runs nothing, imports no TensorFlow.
 
-Source of the layouts: `keras/src/saving/saving_lib.py` (.keras, .weights.h5), `tf_keras/src/saving/legacy/hdf5_format.py` (legacy H5),
-TensorFlow's SavedModel directory.
+Source of the layouts: `keras/src/saving/saving_lib.py` (.keras, .weights.h5), `tf_keras/src/saving/legacy/hdf5_format.py`
+(legacy H5), TensorFlow's SavedModel directory.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 import os
+import re
 import zipfile
+import zlib
 from typing import Any
 
+from liteferry.checkpoints import archives, config_scan, tf_checkpoint
+from liteferry.checkpoints.h5_files import refuse_unsafe
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -29,65 +32,109 @@ class Kind(str, enum.Enum):
     H5_WEIGHTS = "h5_weights"  # HDF5 with weights only; needs a builder
     SAVED_MODEL_KERAS = "saved_model_keras"  # a SavedModel directory that carries Keras metadata
     SAVED_MODEL = "saved_model"  # any other SavedModel directory
+    TF_CHECKPOINT = "tf_checkpoint"  # tf.train.Checkpoint or TensorFlow 1's Saver; needs a builder
+    ARCHIVE = "archive"  # a .zip or .tar.gz with one of the above inside
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointFacts:
     """What the files say of themselves. `config` is the architecture as parsed JSON, None where the kind holds none.
 
-    `weights_layout` tells the two HDF5 dialects apart ("legacy" or "keras_v3"); it is None for other kinds.
+    `weights_layout` tells the two HDF5 dialects apart ("legacy" or "keras_v3"); it is None for other kinds. `path` is where the
+    checkpoint lies, which is not where the job found it when it came inside an archive.
     """
 
     kind: Kind
     keras_version: str | None = None
     config: dict[str, Any] | None = None
     weights_layout: str | None = None
+    path: str | None = None
 
     def written_before_keras_3(self) -> bool:
-        """Whether Keras 2's functions are the right ones. A weights-only file of the new layout does not say: its builder decides."""
+        """Whether Keras 2's functions are the right ones. A weights-only file of the new layout does not say: its builder
+        decides.
+        """
         if self.keras_version is not None:
             return int(self.keras_version.split(".")[0]) < 3
         return self.kind in (Kind.H5_MODEL, Kind.SAVED_MODEL_KERAS) or self.weights_layout == "legacy"
 
 
 def detect(path: str) -> Kind | None:
-    """The kind of checkpoint at a local path by its first bytes, or None when it is none. H5 files count as H5_MODEL until examined."""
+    """The kind of checkpoint at a local path by its first bytes, or None when it is none. H5 files count as H5_MODEL until
+    examined.
+    """
     if os.path.isdir(path):
         if not os.path.isfile(os.path.join(path, "saved_model.pb")):
-            return None
+            return Kind.TF_CHECKPOINT if tf_checkpoint.latest_prefix(path) else None
         has_metadata = os.path.isfile(os.path.join(path, "keras_metadata.pb"))
         return Kind.SAVED_MODEL_KERAS if has_metadata else Kind.SAVED_MODEL
+    if os.path.lexists(path) and not os.path.isfile(path):
+        return None  # a pipe is read for ever, a link to nothing not at all
     with open(path, "rb") as file:
         magic = file.read(8)
     if magic == _HDF5_MAGIC:
         return Kind.H5_MODEL
-    if magic.startswith(_ZIP_MAGIC) or path.endswith(".keras"):
+    if path.endswith(".keras"):
         return Kind.KERAS
+    if archives.is_tar(path):
+        return Kind.ARCHIVE
+    if magic.startswith(_ZIP_MAGIC):
+        return Kind.KERAS if _is_keras_archive(path) else Kind.ARCHIVE
+    if tf_checkpoint.is_index(path):
+        return Kind.TF_CHECKPOINT
     if path.endswith((".h5", ".hdf5")):
         return Kind.H5_MODEL
     return None
 
 
+def _is_keras_archive(path: str) -> bool:
+    """Whether a zip file by another name is a `.keras` archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "config.json" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return not path.lower().endswith(".zip")
+
+
 def examine(path: str) -> CheckpointFacts:
-    """Reads what the files say of themselves.
+    """Reads what the files say of themselves, and looks for what no loader should see.
+
+    Archives are unpacked into a temporary folder, which is in the sandbox's scratch where there is one.
 
     Raises:
-      ModelError: LOAD_CORRUPT for a broken file, LOAD_UNSUPPORTED for something that is no checkpoint.
+      ModelError: LOAD_CORRUPT for a broken file, LOAD_UNSUPPORTED for something that is no checkpoint, LOAD_UNSAFE for files that
+        point outside themselves or claim sizes that cannot be.
     """
     kind = detect(path)
+    if kind is Kind.ARCHIVE:
+        return _examine_unpacked(path)
     if kind is None:
-        what = "a directory without saved_model.pb" if os.path.isdir(path) else "neither a zip archive nor HDF5"
+        what = "neither a zip archive nor HDF5"
+        if os.path.isdir(path):
+            what = "a directory without saved_model.pb or checkpoint"
+        elif not os.path.isfile(path):
+            what = "a link to nothing, a pipe or a device"
         raise ModelError(
             ReasonCode.LOAD_UNSUPPORTED,
             Stage.LOAD,
-            f"{path} is no checkpoint that LiteFerry reads: it is {what}. Readable are .keras, .h5, .weights.h5 and SavedModel directories; "
+            f"{path} is no checkpoint that LiteFerry reads: it is {what}. Readable are .keras, .h5, .weights.h5, SavedModel "
+            "directories, .index files of TensorFlow checkpoints, and .zip or .tar.gz with one of these inside; "
             "narrow the pattern under models[].checkpoints if this file should not be there",
         )
     if kind is Kind.KERAS:
         return _examine_archive(path)
     if kind is Kind.H5_MODEL:
         return _examine_h5(path)
-    return CheckpointFacts(kind=kind)
+    return CheckpointFacts(kind=kind, path=path)
+
+
+def _examine_unpacked(path: str) -> CheckpointFacts:
+    inner = archives.unpack(path)
+    if detect(inner) is Kind.ARCHIVE:
+        raise ModelError(
+            ReasonCode.LOAD_UNSUPPORTED, Stage.LOAD, f"{path} holds another archive, {os.path.basename(inner)}; unpack it"
+        )
+    return examine(inner)
 
 
 def _corrupt(path: str, what: str) -> ModelError:
@@ -98,21 +145,27 @@ def _corrupt(path: str, what: str) -> ModelError:
 def _examine_archive(path: str) -> CheckpointFacts:
     try:
         with zipfile.ZipFile(path) as archive:
+            archives.refuse_unsafe_archive(path, archive)
             for name in ("config.json", "metadata.json"):
                 if archive.getinfo(name).file_size > _MAX_CONFIG_BYTES:
                     raise _corrupt(path, f"its {name} claims {archive.getinfo(name).file_size:,} bytes")
-            config = json.loads(archive.read("config.json"))
-            metadata = json.loads(archive.read("metadata.json"))
+            config = config_scan.parse(archive.read("config.json"))
+            metadata = config_scan.parse(archive.read("metadata.json"))
             damaged = archive.testzip()
     except KeyError as error:
         raise _corrupt(path, f"a zip archive, but no Keras one: {error.args[0]}") from error
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError, RecursionError, zlib.error) as error:
         raise _corrupt(path, f"not a whole .keras archive ({error})") from error
     if damaged is not None:
         raise _corrupt(path, f"its member {damaged} fails its checksum")
     if not isinstance(config, dict) or not isinstance(metadata, dict):
         raise _corrupt(path, "its config.json or metadata.json is not a JSON object")
-    return CheckpointFacts(kind=Kind.KERAS, keras_version=metadata.get("keras_version"), config=config)
+    return CheckpointFacts(kind=Kind.KERAS, keras_version=_version(metadata.get("keras_version")), config=config, path=path)
+
+
+def _version(value: Any) -> str | None:
+    """A version as the writer put it there, None for anything that is none."""
+    return value if isinstance(value, str) and re.match(r"\d+\.", value) else None
 
 
 def _text(value: Any) -> str | None:
@@ -126,16 +179,17 @@ def _examine_h5(path: str) -> CheckpointFacts:
 
     try:
         with h5py.File(path, "r") as file:
+            refuse_unsafe(path, file, stored_bytes=os.path.getsize(path))
             config_text = _text(file.attrs.get("model_config"))
-            version = _text(file.attrs.get("keras_version"))
+            version = _version(_text(file.attrs.get("keras_version")))
             if version is None and "model_weights" in file:
-                version = _text(file["model_weights"].attrs.get("keras_version"))
-            layout = "legacy" if "layer_names" in file.attrs or "model_weights" in file else "keras_v3"
-            config = json.loads(config_text) if config_text is not None else None
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+                version = _version(_text(file["model_weights"].attrs.get("keras_version")))
+            is_legacy = "model_weights" in file or any(name.startswith("layer_names") for name in file.attrs)
+            config = config_scan.parse(config_text) if config_text is not None else None
+    except (OSError, ValueError, RuntimeError, KeyError, RecursionError) as error:
         raise _corrupt(path, f"not a whole HDF5 file ({error})") from error
     if config is None:
-        return CheckpointFacts(kind=Kind.H5_WEIGHTS, keras_version=version, weights_layout=layout)
+        return CheckpointFacts(kind=Kind.H5_WEIGHTS, keras_version=version, weights_layout="legacy" if is_legacy else "keras_v3", path=path)
     if not isinstance(config, dict):
         raise _corrupt(path, "its model_config is not a JSON object")
-    return CheckpointFacts(kind=Kind.H5_MODEL, keras_version=version, config=config)
+    return CheckpointFacts(kind=Kind.H5_MODEL, keras_version=version, config=config, path=path)

@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from liteferry.checkpoints.keras_model import named_outputs
 from liteferry.checkpoints.model import LoadedModel, Tensors
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import Signature, TensorSpec
 
 _DEFAULT = "serving_default"
+_INITIALIZER = "__saved_model_init_op"
+_SERVE = "serve"
 
 
-def load(path: str) -> LoadedModel:
+def load(path: str, saved_model: Any) -> LoadedModel:
     """Loads a SavedModel directory and takes its serving function.
 
+    Args:
+      path: the directory.
+      saved_model: its parsed `saved_model.pb`, found to be safe.
+
     Raises:
-      ModelError: LOAD_CORRUPT when TensorFlow cannot read it, LOAD_UNSUPPORTED when it has no signature to serve.
+      ModelError: LOAD_CORRUPT when TensorFlow cannot read it, LOAD_UNSUPPORTED when it has no function to serve.
     """
     import tensorflow as tf
 
     try:
-        loaded = tf.saved_model.load(path)
+        loaded = tf.saved_model.load(path, tags=_tags(saved_model))
     except Exception as error:
         raise ModelError(
             ReasonCode.LOAD_CORRUPT,
             Stage.LOAD,
             f"{path}: TensorFlow cannot load this SavedModel ({type(error).__name__}: {error})",
         ) from error
-    function, warnings = _serving_function(path, loaded)
-    _, keywords = function.structured_input_signature
-    inputs = tuple(
-        TensorSpec(name=name, shape=_dims(spec.shape), dtype=spec.dtype.name)
-        for name, spec in keywords.items()
-        if spec is not None
-    )
-
-    def call(tensors: Tensors) -> Tensors:
-        return dict(function(**tensors))
-
+    signatures = {name: function for name, function in dict(getattr(loaded, "signatures", {})).items() if name != _INITIALIZER}
+    name, warnings = _choose(signatures)
+    if name is not None:
+        function = signatures.pop(name)
+        specs, call = _by_name(function)
+    else:
+        signatures = {}
+        function, specs = _plain_call(path, loaded)
+        call = _by_position(function, specs)
+        warnings = ("it has no signature: its __call__ is exported",)
     return LoadedModel(
         call=call,
-        signature=Signature(inputs=inputs, outputs=()),
+        signature=Signature(inputs=specs, outputs=()),
         oracle=f"tensorflow {tf.__version__} (the SavedModel's own graph)",
         keep=(loaded, function),
         warnings=warnings,
+        more_signatures=signatures,
     )
+
+
+def _tags(saved_model: Any) -> list[str] | None:
+    """Of several graphs, the one to serve on a CPU. None lets TensorFlow take the only one."""
+    every = [list(meta_graph.meta_info_def.tags) for meta_graph in saved_model.meta_graphs]
+    if len(every) == 1:
+        return None
+    serving = sorted((tags for tags in every if _SERVE in tags), key=len)
+    return serving[0] if serving else every[0]
 
 
 def _dims(shape: Any) -> tuple[int | None, ...]:
@@ -53,19 +70,71 @@ def _dims(shape: Any) -> tuple[int | None, ...]:
     return tuple(shape.as_list())
 
 
-def _serving_function(path: str, loaded: Any) -> tuple[Any, tuple[str, ...]]:
-    signatures = dict(getattr(loaded, "signatures", {}))
-    signatures.pop("__saved_model_init_op", None)
+def _by_name(function: Any) -> tuple[tuple[TensorSpec, ...], Any]:
+    _, keywords = function.structured_input_signature
+    specs = tuple(
+        TensorSpec(name=name, shape=_dims(spec.shape), dtype=spec.dtype.name)
+        for name, spec in keywords.items()
+        if spec is not None
+    )
+
+    def call(tensors: Tensors) -> Tensors:
+        return dict(function(**tensors))
+
+    return specs, call
+
+
+def _by_position(function: Any, specs: Sequence[TensorSpec]) -> Any:
+    def call(tensors: Tensors) -> Tensors:
+        return named_outputs(function(*(tensors[spec.name] for spec in specs)), ())
+
+    return call
+
+
+def _choose(signatures: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     if _DEFAULT in signatures:
-        others = sorted(set(signatures) - {_DEFAULT})
-        warnings = (f"only {_DEFAULT!r} is exported; the checkpoint also has: {', '.join(others)}",) if others else ()
-        return signatures[_DEFAULT], warnings
+        return _DEFAULT, ()
     if len(signatures) == 1:
-        name, function = next(iter(signatures.items()))
-        return function, (f"its only signature {name!r} is exported as {_DEFAULT!r}",)
-    found = ", ".join(sorted(signatures)) or "none"
+        name = next(iter(signatures))
+        return name, (f"its only signature {name!r} is exported as {_DEFAULT!r}",)
+    if signatures:
+        name = _SERVE if _SERVE in signatures else min(signatures)
+        return name, (f"it has no {_DEFAULT!r}: {name!r} of {', '.join(sorted(signatures))} is exported as {_DEFAULT!r}",)
+    return None, ()
+
+
+def _plain_call(path: str, loaded: Any) -> tuple[Any, tuple[TensorSpec, ...]]:
+    """`__call__` of a SavedModel without signatures, in the variant that computes inference."""
+    for name in ("__call__", _SERVE):
+        for function, specs in _traces(getattr(loaded, name, None)):
+            return function, specs
     raise ModelError(
         ReasonCode.LOAD_UNSUPPORTED,
         Stage.LOAD,
-        f"{path} has no {_DEFAULT!r} signature (signatures: {found}); save it again with signatures={{'{_DEFAULT}': ...}}",
+        f"{path} has no signature and no __call__ that takes tensors alone; save it again with signatures={{'{_DEFAULT}': ...}}",
     )
+
+
+def _traces(function: Any) -> Iterator[tuple[Any, tuple[TensorSpec, ...]]]:
+    """A restored function's traces that take tensors, those traced with training=False first."""
+    import tensorflow as tf
+
+    traces = getattr(function, "concrete_functions", None) or ()
+
+    def is_training(trace: Any) -> bool:
+        arguments, keywords = trace.structured_input_signature
+        return True in [value for value in (*arguments, *keywords.values()) if isinstance(value, bool)]
+
+    for trace in sorted(traces, key=is_training):
+        arguments, keywords = trace.structured_input_signature
+        tensors = [value for value in tf.nest.flatten([arguments, keywords]) if isinstance(value, tf.TensorSpec)]
+        positional = [value for value in arguments if isinstance(value, tf.TensorSpec)]
+        if tensors and len(positional) == len(tensors):
+            names = [str(spec.name or f"input_{index}") for index, spec in enumerate(tensors)]
+            yield (
+                trace,
+                tuple(
+                    TensorSpec(name=name, shape=_dims(spec.shape), dtype=spec.dtype.name)
+                    for name, spec in zip(names, tensors, strict=True)
+                ),
+            )

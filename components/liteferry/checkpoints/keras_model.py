@@ -23,7 +23,8 @@ def wrap(
       shapes of a
         subclassed model that was saved without ever being called.
     """
-    library = _library_of(model)
+    library = library_of(model)
+    warnings = (*warnings, *_make_stateless(model))
     template = _input_template(model, library)
     if template is None:
         template = _template_from_samples(model, sample_columns)
@@ -33,7 +34,7 @@ def wrap(
 
     def call(inputs: Tensors) -> Tensors:
         arguments, keywords = pack([inputs[spec.name] for spec in specs])
-        return _named_outputs(infer(*arguments, **keywords), output_names)
+        return named_outputs(infer(*arguments, **keywords), output_names)
 
     return LoadedModel(
         call=call,
@@ -53,7 +54,54 @@ def _output_names(model: Any) -> list[str]:
     return [str(name) for name in names or []]
 
 
-def _library_of(model: Any) -> Any:
+def _make_stateless(model: Any) -> tuple[str, ...]:
+    """State that layers keep between calls would mix one request's rows with the next one's: each call starts from zeros instead,
+    as training does after `reset_states()`.
+    """
+    stateful = [layer for layer in model._flatten_layers() if layer is not model and _keeps_state(layer)]
+    for layer in stateful:
+        layer.stateful = False
+    if not stateful:
+        return ()
+    names = ", ".join(layer.name for layer in stateful)
+    return (f"stateful layers ({names}) start from zeros in every call, as after reset_states()",)
+
+
+def _keeps_state(layer: Any) -> bool:
+    """Of RNN layers and their wrappers only: a model's and a preprocessing layer's `stateful` means something else."""
+    return bool(getattr(layer, "stateful", False)) and (hasattr(layer, "reset_states") or hasattr(layer, "reset_state"))
+
+
+def is_keras_model(value: Any) -> bool:
+    """Whether a value is a model of one of the two libraries."""
+    import keras
+    import tf_keras
+
+    return isinstance(value, keras.Model | tf_keras.Model)
+
+
+def build_from_samples(model: Any, columns: Sequence[TensorSpec]) -> None:
+    """Calls a model that was never called on one row of zeros shaped as the samples, so that its variables exist.
+
+    Nothing happens to a model that has its variables, or when there are no samples: loading says what is missing.
+    """
+    import tensorflow as tf
+
+    if not columns or (getattr(model, "built", False) and model.weights):
+        return
+    pack, specs = _template_from_samples(model, columns)
+    rows = [tf.zeros([1, *((dim or 1) for dim in spec.shape[1:])], spec.dtype) for spec in specs]
+    arguments, keywords = pack(rows)
+    with contextlib.suppress(Exception):  # a user's call may do anything; without variables, loading fails and says so
+        model(*arguments, **keywords)
+
+
+def library_of(model: Any) -> Any:
+    """The module, keras or tf_keras, that a model is made of.
+
+    Raises:
+      ModelError: LOAD_FAILED when it is no Keras model.
+    """
     import keras
     import tf_keras
 
@@ -159,7 +207,7 @@ def _template_from_samples(model: Any, columns: Sequence[TensorSpec]) -> tuple[P
     return (lambda tensors: ((dict(zip(names, tensors, strict=True)),), {})), list(columns)
 
 
-def _named_outputs(outputs: Any, output_names: Sequence[str]) -> dict[str, Any]:
+def named_outputs(outputs: Any, output_names: Sequence[str]) -> dict[str, Any]:
     """Any structure of outputs -> names: a dict's own keys, else the model's `output_names`, else output_0, output_1, ..."""
     flat: list[tuple[str, Any]] = []
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import importlib.metadata
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry.checkpoints import graph_model, keras_model, user_code
-from liteferry.checkpoints.config_scan import refuse_untrusted, scan
+from liteferry.checkpoints import config_rewrite, config_trust, graph_model, graph_scan, keras_model, user_code
+from liteferry.checkpoints.built import build_and_fill
+from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
 from liteferry.checkpoints.model import LoadedModel, LoadSpec
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -19,6 +21,8 @@ from liteferry.types import CustomObject, TensorSpec
 _UNKNOWN_OBJECT = re.compile(
     r"Unknown [a-z ]+:? '?(?P<name>[\w.>]+)|Could not (?:locate|find) (?:class|function|object) '?(?P<other>[\w.>]+)"
 )
+_SAVED_MODELS = (Kind.SAVED_MODEL, Kind.SAVED_MODEL_KERAS)
+_WITHOUT_ARCHITECTURE = (Kind.H5_WEIGHTS, Kind.TF_CHECKPOINT)
 
 
 def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: Sequence[TensorSpec]) -> LoadedModel:
@@ -33,48 +37,71 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
     Raises:
       ModelError: with a LOAD_ code.
     """
-    if facts.kind in (Kind.SAVED_MODEL, Kind.SAVED_MODEL_KERAS):
-        return graph_model.load(path)
+    place = facts.path or path
+    if facts.kind in _SAVED_MODELS:
+        saved_model = graph_scan.read(place)
+        graph_scan.refuse_links(place, saved_model)
+        config_trust.refuse(path, graph_scan.findings(saved_model), trust=spec.trust)
+        return graph_model.load(place, saved_model)
     before_keras_3 = facts.written_before_keras_3()
     if before_keras_3:
         user_code.route_to_tf_keras(plain_keras=facts.kind is not Kind.H5_WEIGHTS)
     offered = user_code.gather(spec.modules, spec.custom_objects)
     try:
-        model = _load_keras(path, facts, spec, offered.objects, before_keras_3=before_keras_3)
+        if facts.config is not None:
+            found = config_trust.findings(facts.config, offered=offered.objects, modules=spec.modules)
+            config_trust.refuse(path, found, trust=spec.trust)
+        if spec.builder is not None:
+            model = build_and_fill(place, facts, spec, sample_columns=sample_columns)
+        elif facts.kind in _WITHOUT_ARCHITECTURE:
+            raise _needs_builder(path)
+        else:
+            model = _load_whole(place, facts, spec, offered.objects, sample_columns=sample_columns)
     except ModelError as error:
         if not offered.problems:
             raise
         hint = "; ".join(offered.problems)
         raise ModelError(error.reason.code, error.reason.stage, f"{error.reason.message} (also: {hint})") from error
     custom = _describe_custom(facts, offered.objects)
-    return keras_model.wrap(model, sample_columns=sample_columns, custom=custom, warnings=offered.problems)
+    return dataclasses.replace(model, custom=custom, warnings=(*offered.problems, *model.warnings))
 
 
-def _load_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, offered: Mapping[str, Any], *, before_keras_3: bool) -> Any:
-    if facts.config is not None:
-        refuse_untrusted(path, scan(facts.config), offered=offered, trust=spec.trust)
-    if spec.builder is not None:
-        return _build_and_fill(path, facts, spec)
-    if facts.kind is Kind.H5_WEIGHTS:
-        raise ModelError(
-            ReasonCode.LOAD_NEEDS_BUILDER,
-            Stage.LOAD,
-            f'{path} holds weights without an architecture; add `builder: "module:function"`, a callable that returns the model, '
-            "beside `checkpoints` in the job file",
-        )
-    return _load_whole(path, offered, before_keras_3=before_keras_3, trust_lambda="lambda" in spec.trust)
+def _needs_builder(path: str) -> ModelError:
+    return ModelError(
+        ReasonCode.LOAD_NEEDS_BUILDER,
+        Stage.LOAD,
+        f'{path} holds weights without an architecture; add `builder: "module:function"`, a callable that returns the model, '
+        "beside `checkpoints` in the job file",
+    )
 
 
-def _load_whole(path: str, offered: Mapping[str, Any], *, before_keras_3: bool, trust_lambda: bool) -> Any:
+def _load_whole(
+    path: str, facts: CheckpointFacts, spec: LoadSpec, offered: Mapping[str, Any], *, sample_columns: Sequence[TensorSpec]
+) -> LoadedModel:
+    """A file that holds its own architecture, built as it computes inference."""
+    assert facts.config is not None
+    rewritten = config_rewrite.for_inference(facts.config, strip=spec.strip)
+    refuse_untrusted(path, scan(rewritten.config), offered=[*offered, config_rewrite.IDENTITY], trust=spec.trust)
+    place = config_rewrite.write_copy(path, facts, rewritten.config) if rewritten.is_changed else path
+    # Safe mode refuses more than Lambda layers: once the findings above are trusted, it would be in the way.
+    model = _read(place, offered, before_keras_3=facts.written_before_keras_3(), safe_mode=not spec.trust)
+    warnings = []
+    if rewritten.stripped:
+        config_rewrite.refuse_lost_weights(path, facts, model, rewritten.stripped)
+        warnings.append(f"left out of the model by `strip`: {', '.join(rewritten.stripped)}")
+    elif spec.strip:
+        warnings.append(f"strip: no layer of this model is a {' or a '.join(spec.strip)}")
+    loaded = keras_model.wrap(model, sample_columns=sample_columns, warnings=tuple(warnings))
+    return dataclasses.replace(loaded, stripped=rewritten.stripped)
+
+
+def _read(path: str, offered: Mapping[str, Any], *, before_keras_3: bool, safe_mode: bool) -> Any:
+    library: Any = importlib.import_module("tf_keras" if before_keras_3 else "keras")
+    objects = {**offered, config_rewrite.IDENTITY: config_rewrite.identity_layer(library)}
+    # tf_keras knows no safe mode for legacy H5; what that would run has been refused above.
+    safety = {} if before_keras_3 and not path.endswith(".keras") else {"safe_mode": safe_mode}
     try:
-        if before_keras_3:
-            import tf_keras
-
-            safety = {"safe_mode": not trust_lambda} if path.endswith(".keras") else {}
-            return tf_keras.models.load_model(path, custom_objects=dict(offered), compile=False, **safety)
-        import keras
-
-        return keras.saving.load_model(path, custom_objects=dict(offered), compile=False, safe_mode=not trust_lambda)
+        return library.models.load_model(path, custom_objects=objects, compile=False, **safety)
     except Exception as error:
         raise _load_error(path, error) from error
 
@@ -92,43 +119,11 @@ def _load_error(path: str, error: Exception) -> ModelError:
     return ModelError(ReasonCode.LOAD_FAILED, Stage.LOAD, f"{path}: {type(error).__name__}: {error}")
 
 
-def _build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec) -> Any:
-    assert spec.builder is not None
-    builder = user_code.resolve(spec.builder, key="builder")
-    try:
-        model = builder(**spec.builder_args)
-    except Exception as error:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in spec.builder_args.items())
-        message = f"builder {spec.builder}({arguments}) raised {type(error).__name__}: {error}"
-        raise ModelError(ReasonCode.LOAD_FAILED, Stage.LOAD, message) from error
-    try:
-        model.load_weights(_named_for_its_layout(path, facts))
-    except Exception as error:
-        message = f"the weights in {path} do not fit the model of builder {spec.builder}: {type(error).__name__}: {error}"
-        raise ModelError(ReasonCode.LOAD_FAILED, Stage.LOAD, message) from error
-    return model
-
-
-def _named_for_its_layout(path: str, facts: CheckpointFacts) -> str:
-    """Both Kerases choose the reader by the file's name, which may lie; a link with the right ending in the scratch folder
-    does not.
-    """
-    if facts.kind is Kind.KERAS:
-        return path
-    ending = ".h5" if facts.weights_layout != "keras_v3" else ".weights.h5"
-    stem = os.path.basename(path).removesuffix(".h5").removesuffix(".hdf5").removesuffix(".weights")
-    if os.path.basename(path) == stem + ending:
-        return path
-    link = os.path.abspath(stem + ending)
-    os.symlink(os.path.abspath(path), link)
-    return link
-
-
 def _describe_custom(facts: CheckpointFacts, offered: Mapping[str, Any]) -> tuple[CustomObject, ...]:
     """Which of the user's objects the architecture names, and exactly which source they came from."""
     if facts.config is None:
         return ()
-    wanted = scan(facts.config).custom_objects.keys() | _class_names(facts.config)
+    wanted = scan(facts.config).custom_objects.keys() | {str(node["class_name"]) for node in serialized_objects(facts.config)}
     return tuple(
         CustomObject(
             name=name,
@@ -139,12 +134,6 @@ def _describe_custom(facts: CheckpointFacts, offered: Mapping[str, Any]) -> tupl
         for name, value in sorted(offered.items())
         if name in wanted
     )
-
-
-def _class_names(config: Mapping[str, Any]) -> set[str]:
-    from liteferry.checkpoints.config_scan import serialized_objects
-
-    return {str(node["class_name"]) for node in serialized_objects(config)}
 
 
 def _package_version(value: Any) -> str | None:

@@ -13,13 +13,16 @@ Tensors = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadSpec:
-    """What the job file says about loading: code the user trusts, and how to build a model for weights-only files."""
+    """What the job file says about loading: code the user trusts, how to build a model for weights-only files, and the classes of
+    random layers to leave out.
+    """
 
     modules: tuple[str, ...] = ()
     custom_objects: Mapping[str, str] = dataclasses.field(default_factory=dict)
     trust: tuple[str, ...] = ()
     builder: str | None = None
     builder_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    strip: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,8 @@ class LoadedModel:
       oracle: which library computes, with its version, for example "keras 3.15.1".
       custom: classes and functions of the user's that were offered to the loader.
       warnings: sentences for the report.
+      stripped: the layers that were left out, as "name (ClassName)".
+      more_signatures: a SavedModel's own signatures besides the one that `call` is, TensorFlow ConcreteFunctions by name.
       keep: what must stay alive while `call` is used, and what a SavedModel must track when the variables alone are not enough.
     """
 
@@ -41,6 +46,8 @@ class LoadedModel:
     keep: Any
     custom: tuple[CustomObject, ...] = ()
     warnings: tuple[str, ...] = ()
+    stripped: tuple[str, ...] = ()
+    more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def input_specs(self) -> tuple[TensorSpec, ...]:
         return self.signature.inputs

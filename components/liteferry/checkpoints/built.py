@@ -1,0 +1,103 @@
+"""Checkpoints that hold weights alone: the user's builder gives the function, the file gives the weights."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from liteferry.checkpoints import keras_model, plain_model, tf_checkpoint, user_code
+from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.model import LoadedModel, LoadSpec
+from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.types import TensorSpec
+
+
+def build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: Sequence[TensorSpec]) -> LoadedModel:
+    """Calls the builder and loads the weights into what it returns.
+
+    Raises:
+      ModelError: LOAD_FAILED when the builder raises, or when the weights do not fit.
+    """
+    assert spec.builder is not None
+    built = _build(path, spec)
+    if keras_model.is_keras_model(built):
+        keras_model.build_from_samples(built, sample_columns)
+        _fill_keras(path, facts, spec, built)
+        return keras_model.wrap(built, sample_columns=sample_columns)
+    if facts.kind is Kind.TF_CHECKPOINT:
+        return _fill_plain(path, spec, built, sample_columns)
+    keras_model.library_of(built)  # says what is wrong
+    raise AssertionError("unreachable")
+
+
+def _build(path: str, spec: LoadSpec) -> Any:
+    assert spec.builder is not None
+    builder = user_code.resolve(spec.builder, key="builder")
+    arguments = dict(spec.builder_args)
+    if "checkpoint" in _parameters(builder):
+        arguments.setdefault("checkpoint", path)
+    try:
+        return builder(**arguments)
+    except Exception as error:
+        listed = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        message = f"builder {spec.builder}({listed}) raised {type(error).__name__}: {error}"
+        raise ModelError(ReasonCode.LOAD_FAILED, Stage.LOAD, message) from error
+
+
+def _parameters(builder: Callable[..., Any]) -> Sequence[str]:
+    try:
+        return list(inspect.signature(builder).parameters)
+    except (TypeError, ValueError):  # built-in code has no signature
+        return ()
+
+
+def _fill_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any) -> None:
+    if facts.kind is Kind.TF_CHECKPOINT:
+        variables = {str(getattr(weight, "path", weight.name)).removesuffix(":0"): weight for weight in model.weights}
+        tf_checkpoint.restore(path, tf_checkpoint.prefix_of(path), variables, root=model)
+        return
+    try:
+        model.load_weights(_named_for_its_layout(path, facts))
+    except Exception as error:
+        message = f"the weights in {path} do not fit the model of builder {spec.builder}: {type(error).__name__}: {error}"
+        raise ModelError(ReasonCode.LOAD_FAILED, Stage.LOAD, message) from error
+
+
+def _fill_plain(path: str, spec: LoadSpec, built: Any, sample_columns: Sequence[TensorSpec]) -> LoadedModel:
+    """A `tf.Module`, or a function that asks for its variables by name as TensorFlow 1 does."""
+    import tensorflow as tf
+
+    prefix = tf_checkpoint.prefix_of(path)
+    if isinstance(built, tf.Module) and callable(built):
+        model = plain_model.wrap_module(built, sample_columns=sample_columns)
+        variables = {variable.name.removesuffix(":0"): variable for variable in built.variables}
+        tf_checkpoint.restore(path, prefix, variables, root=built)
+        return model
+    if inspect.isfunction(built):
+        model, variables = plain_model.wrap_graph(built, sample_columns=sample_columns)
+        tf_checkpoint.restore(path, prefix, variables, root=None)
+        return model
+    raise ModelError(
+        ReasonCode.LOAD_FAILED,
+        Stage.LOAD,
+        f"builder {spec.builder} returned {type(built).__module__}.{type(built).__qualname__}; return a keras.Model, a "
+        "tf_keras.Model, a tf.Module with __call__, or a function of the inputs that makes its variables with "
+        "tf.compat.v1.get_variable",
+    )
+
+
+def _named_for_its_layout(path: str, facts: CheckpointFacts) -> str:
+    """Both Kerases choose the reader by the file's name, which may lie; a link with the right ending in the scratch folder
+    does not.
+    """
+    if facts.kind is Kind.KERAS:
+        return path
+    ending = ".h5" if facts.weights_layout != "keras_v3" else ".weights.h5"
+    stem = os.path.basename(path).removesuffix(".h5").removesuffix(".hdf5").removesuffix(".weights")
+    if os.path.basename(path) == stem + ending:
+        return path
+    link = os.path.abspath(stem + ending)
+    os.symlink(os.path.abspath(path), link)
+    return link

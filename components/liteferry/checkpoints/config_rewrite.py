@@ -1,0 +1,221 @@
+"""Changes an architecture before it is built: training's settings out, CuDNN layers to portable ones, random layers to nothing.
+
+The file on disk is never touched: a changed config goes into a copy in the scratch directory, and the loader gets the copy.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from liteferry.checkpoints.config_scan import serialized_objects
+from liteferry.checkpoints.config_trust import TRAINING_KEYS
+from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.errors import ModelError, ReasonCode, Stage
+
+IDENTITY = "LiteFerryIdentity"
+
+# CuDNN's kernels have fixed activations and only run on a GPU; these layers compute the same with the same weights.
+_PORTABLE: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "CuDNNLSTM": ("LSTM", {"activation": "tanh", "recurrent_activation": "sigmoid"}),
+    "CuDNNGRU": ("GRU", {"activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True}),
+}
+# Keras's own layers that do nothing at inference, or should: the only ones of its own that `strip` removes.
+STRIPPABLE = frozenset(
+    {
+        "ActivityRegularization",
+        "AlphaDropout",
+        "AugMix",
+        "CutMix",
+        "Dropout",
+        "GaussianDropout",
+        "GaussianNoise",
+        "MixUp",
+        "RandAugment",
+        "RandomBrightness",
+        "RandomColorDegeneration",
+        "RandomColorJitter",
+        "RandomContrast",
+        "RandomElasticTransform",
+        "RandomErasing",
+        "RandomFlip",
+        "RandomGaussianBlur",
+        "RandomGrayscale",
+        "RandomHue",
+        "RandomInvert",
+        "RandomPerspective",
+        "RandomPosterization",
+        "RandomRotation",
+        "RandomSaturation",
+        "RandomSharpness",
+        "RandomShear",
+        "RandomTranslation",
+        "RandomZoom",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "SpatialDropout3D",
+    }
+)
+_KEPT_OF_STRIPPED = ("name", "trainable", "dtype", "batch_input_shape", "batch_shape")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """A config to build for inference. `stripped` lists "name (ClassName)" of what was removed; `is_changed` says whether a
+    loader would see a difference.
+    """
+
+    config: dict[str, Any]
+    stripped: tuple[str, ...]
+    is_changed: bool
+
+
+def for_inference(config: dict[str, Any], *, strip: Collection[str]) -> Rewritten:
+    """The architecture as it is built for inference.
+
+    Raises:
+      ModelError: LOAD_UNSUPPORTED for a Keras layer under `strip` that does more than add randomness.
+    """
+    changed = copy.deepcopy(config)
+    _without_training(changed)
+    compared = {key: value for key, value in config.items() if key not in TRAINING_KEYS}
+    stripped = []
+    for node in serialized_objects(changed):
+        name = str(node["class_name"]).split(">")[-1]
+        if not isinstance(node.get("config"), dict):
+            continue
+        if name in _PORTABLE:
+            _make_portable(node)
+        elif name == "GRU":
+            node["config"].setdefault(
+                "reset_after", False
+            )  # before Keras 2.1.3 there was nothing else; tf_keras's default is True
+        elif name in strip:
+            _refuse_more_than_noise(node, name)
+            stripped.append(f"{node['config'].get('name', 'unnamed')} ({name})")
+            _make_identity(node)
+    return Rewritten(config=changed, stripped=tuple(stripped), is_changed=changed != compared)
+
+
+def _without_training(config: dict[str, Any]) -> None:
+    """compile=False keeps a loader from building the outermost settings only; a nested model's would be built."""
+    pending: list[Any] = [config]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            for key in TRAINING_KEYS:
+                node.pop(key, None)
+            pending.extend(node.values())
+        elif isinstance(node, list):
+            pending.extend(node)
+
+
+def _make_portable(node: dict[str, Any]) -> None:
+    class_name, settings = _PORTABLE[str(node["class_name"]).split(">")[-1]]
+    node["class_name"] = class_name
+    node["config"].update(settings)
+    if "module" in node:
+        node.update(module="keras.layers", registered_name=None)
+
+
+def _refuse_more_than_noise(node: dict[str, Any], name: str) -> None:
+    module = node.get("module")
+    is_keras_own = str(module).split(".")[0] in ("keras", "tf_keras")
+    if is_keras_own and name not in STRIPPABLE:
+        raise ModelError(
+            ReasonCode.LOAD_UNSUPPORTED,
+            Stage.LOAD,
+            f"strip: {name} is not a layer that only adds randomness and keeps the shape, so removing it would change what the "
+            "model computes; take it out of `strip`",
+        )
+
+
+def _make_identity(node: dict[str, Any]) -> None:
+    node["config"] = {key: node["config"][key] for key in _KEPT_OF_STRIPPED if key in node["config"]}
+    node["class_name"] = IDENTITY
+    for key in ("build_config", "shared_object_id"):
+        node.pop(key, None)
+    if "module" in node:
+        node.update(module=None, registered_name=IDENTITY)
+
+
+def identity_layer(library: Any) -> type:
+    """A layer of that Keras that returns what it gets, whatever it is called with."""
+
+    class LiteFerryIdentity(library.layers.Layer):  # type: ignore[misc]
+        def call(self, inputs: Any, *_: Any, **__: Any) -> Any:
+            return inputs
+
+        def compute_output_shape(self, input_shape: Any) -> Any:
+            return input_shape
+
+    return LiteFerryIdentity
+
+
+def write_copy(path: str, facts: CheckpointFacts, config: dict[str, Any]) -> str:
+    """Copies the checkpoint into the working directory, which is the sandbox's scratch, with another config. Returns its path."""
+    target = os.path.abspath(f"for-inference-{os.path.basename(path)}")
+    if facts.kind is Kind.KERAS:
+        target = target if target.endswith(".keras") else f"{target}.keras"
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as archive:
+            for entry in source.infolist():
+                if entry.filename == "config.json":
+                    archive.writestr(entry.filename, json.dumps(config))
+                elif not entry.is_dir():
+                    with source.open(entry) as member, archive.open(entry.filename, "w", force_zip64=True) as copied:
+                        shutil.copyfileobj(member, copied, 2**20)
+        return target
+    import h5py
+
+    target = target if target.endswith(".h5") else f"{target}.h5"
+    shutil.copyfile(path, target)
+    with h5py.File(target, "r+") as file:
+        file.attrs["model_config"] = json.dumps(config).encode()
+    return target
+
+
+def refuse_lost_weights(path: str, facts: CheckpointFacts, model: Any, stripped: Collection[str]) -> None:
+    """Raises unless every array of the checkpoint still has its place in the model: a stripped layer must have had none.
+
+    Raises:
+      ModelError: LOAD_UNSUPPORTED with the shapes that would be lost.
+    """
+    kept = [tuple(weight.shape) for weight in model.weights]
+    lost = []
+    for name, shape in _stored_shapes(path, facts):
+        if shape in kept:
+            kept.remove(shape)
+        else:
+            lost.append(f"{name} {list(shape)}")
+    if lost:
+        raise ModelError(
+            ReasonCode.LOAD_UNSUPPORTED,
+            Stage.LOAD,
+            f"{path}: strip would remove {', '.join(stripped)}, and with it the weights {'; '.join(lost[:5])}; a layer with "
+            "weights computes something, take it out of `strip`",
+        )
+
+
+def _stored_shapes(path: str, facts: CheckpointFacts) -> Iterator[tuple[str, tuple[int, ...]]]:
+    import h5py
+
+    found: list[tuple[str, tuple[int, ...]]] = []
+
+    def visit(name: str, item: Any) -> None:
+        is_training = name.startswith("optimizer") or "seed_generator" in name or "/_optimizer" in name
+        if isinstance(item, h5py.Dataset) and not is_training:
+            found.append((name, tuple(item.shape)))
+
+    if facts.kind is Kind.KERAS:
+        with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as stream, h5py.File(stream, "r") as file:
+            file.visititems(visit)
+    else:
+        with h5py.File(path, "r") as file:
+            file["model_weights"].visititems(visit)
+    return iter(found)

@@ -1,0 +1,141 @@
+"""A SavedModel looked over before TensorFlow loads it: what its graph does besides computing, and where its assets point."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from liteferry.checkpoints.config_trust import FILE_OPS, Finding
+from liteferry.checkpoints.graph_ops import PYTHON_OPERATIONS, reaches_outside
+from liteferry.checkpoints.h5_files import unsafe
+from liteferry.errors import ModelError, ReasonCode, Stage
+
+_MAX_GRAPH_BYTES = 2**31  # protobuf's own limit
+_INIT_OPERATIONS = ("saved_model_main_op", "legacy_init_op")
+
+
+def read(directory: str) -> Any:
+    """The parsed `saved_model.pb`.
+
+    Raises:
+      ModelError: LOAD_CORRUPT when it is none.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = os.path.join(directory, "saved_model.pb")
+    size = os.path.getsize(path)
+    if size >= _MAX_GRAPH_BYTES:
+        raise unsafe(path, f"it has {size:,} bytes, and a graph has at most {_MAX_GRAPH_BYTES:,}")
+    saved_model = saved_model_pb2.SavedModel()
+    try:
+        with open(path, "rb") as file:
+            saved_model.ParseFromString(file.read())
+    except Exception as error:
+        raise ModelError(
+            ReasonCode.LOAD_CORRUPT,
+            Stage.LOAD,
+            f"{path} ({size:,} bytes): not a whole SavedModel ({error}); copy or save it again",
+        ) from error
+    if not saved_model.meta_graphs:
+        raise ModelError(ReasonCode.LOAD_CORRUPT, Stage.LOAD, f"{path} ({size:,} bytes): holds no graph; copy or save it again")
+    return saved_model
+
+
+def refuse_links(directory: str, saved_model: Any) -> None:
+    """Raises LOAD_UNSAFE for assets and variables that lie outside the directory."""
+    root = os.path.realpath(directory)
+    for folder, folders, names in os.walk(directory):
+        for name in (*folders, *names):
+            place = os.path.join(folder, name)
+            if os.path.islink(place) and os.path.commonpath([root, os.path.realpath(place)]) != root:
+                raise unsafe(directory, f"{os.path.relpath(place, directory)} is a link to {os.path.realpath(place)}")
+    for meta_graph in saved_model.meta_graphs:
+        for asset in meta_graph.asset_file_def:
+            if os.path.isabs(asset.filename) or ".." in asset.filename.replace("\\", "/").split("/"):
+                raise unsafe(directory, f"its asset {asset.filename!r} points outside")
+
+
+def findings(saved_model: Any) -> list[Finding]:
+    """The operations that reach outside the graph, among those that loading or serving it would run.
+
+    The saver's own operations are run by no signature and no initializer, so they do not count; others of the same name do.
+    """
+    found: dict[Finding, None] = {}
+    for meta_graph in saved_model.meta_graphs:
+        for node in _nodes_that_run(meta_graph):
+            if reaches_outside(node.op) or _prints_to_a_file(node):
+                kind = "Python code, which is not in the file" if node.op in PYTHON_OPERATIONS else "files or other machines"
+                found[Finding(what=f"its graph runs {node.op} ({node.name}): {kind}", opened_by=FILE_OPS)] = None
+    return list(found)
+
+
+def _prints_to_a_file(node: Any) -> bool:
+    return bool(node.op == "PrintV2" and node.attr["output_stream"].s.startswith(b"file:"))
+
+
+def _nodes_that_run(meta_graph: Any) -> Iterator[Any]:
+    functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
+    graph = meta_graph.graph_def.node
+    yield from _reached(list(_ancestors(graph, _roots(meta_graph))), functions, meta_graph.object_graph_def.concrete_functions)
+    # A model of TensorFlow 1 is restored by its own graph, which may do that and nothing else.
+    restore = {_node_name(meta_graph.saver_def.restore_op_name)} if meta_graph.saver_def.restore_op_name else set()
+    for node in _reached(list(_ancestors(graph, restore)), functions, ()):
+        if node.op not in ("RestoreV2", "Restore", "RestoreSlice"):
+            yield node
+
+
+def _reached(nodes: list[Any], functions: Mapping[str, Any], called: Iterable[str]) -> Iterator[Any]:
+    """`nodes`, and those of every function that they or `called` call."""
+    yield from nodes
+    pending = [*called, *_called_by(nodes)]
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in seen or name not in functions:
+            continue
+        seen.add(name)
+        body = functions[name].node_def
+        yield from body
+        pending.extend(_called_by(body))
+
+
+def _roots(meta_graph: Any) -> set[str]:
+    """The nodes of the main graph that signatures end in, and those that run when it is loaded."""
+    roots: set[str] = set()
+    for signature in meta_graph.signature_def.values():
+        for tensor in (*signature.outputs.values(), *signature.inputs.values()):
+            parts = [tensor.name] if tensor.name else []
+            parts += [tensor.coo_sparse.values_tensor_name, tensor.coo_sparse.indices_tensor_name]
+            parts += [component.name for component in tensor.composite_tensor.components]
+            roots.update(_node_name(part) for part in parts if part)
+    for key in _INIT_OPERATIONS:
+        roots.update(_node_name(name) for name in meta_graph.collection_def[key].node_list.value)
+    return roots
+
+
+def _node_name(tensor: str) -> str:
+    return tensor.lstrip("^").split(":")[0]
+
+
+def _ancestors(nodes: Iterable[Any], roots: Collection[str]) -> Iterator[Any]:
+    by_name = {node.name: node for node in nodes}
+    pending, seen = list(roots), set(roots)
+    while pending:
+        node = by_name.get(pending.pop())
+        if node is None:
+            continue
+        yield node
+        for name in map(_node_name, node.input):
+            if name not in seen:
+                seen.add(name)
+                pending.append(name)
+
+
+def _called_by(nodes: Iterable[Any]) -> Iterator[str]:
+    for node in nodes:
+        yield node.op  # a call of TensorFlow 1 is an operation of the function's name
+        for attribute in node.attr.values():
+            if attribute.func.name:
+                yield attribute.func.name
+            yield from (function.name for function in attribute.list.func)

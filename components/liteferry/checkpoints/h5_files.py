@@ -1,0 +1,81 @@
+"""HDF5 files looked over before a library reads them: nothing outside the file, nothing that claims to be larger than it can be.
+
+Sources: CVE-2025-9905 (legacy H5), HDF5's external links, external storage and virtual datasets, each of which names other files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from liteferry.errors import ModelError, ReasonCode, Stage
+
+# HDF5's filters reach ratios of about a thousand on zeros; weights reach two. A dataset never written takes no bytes at all.
+_MAX_RATIO = 1100
+_SMALL_BYTES = 2**28
+_MAX_OBJECTS = 1_000_000
+
+
+def unsafe(path: str, what: str) -> ModelError:
+    """LOAD_UNSAFE for something that no trust setting opens."""
+    return ModelError(
+        ReasonCode.LOAD_UNSAFE,
+        Stage.LOAD,
+        f"{path}: {what}; nothing of it was loaded. Save the model again from a source you trust",
+    )
+
+
+def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
+    """Raises unless an open HDF5 file keeps to itself.
+
+    Args:
+      path: how the file is named in errors.
+      file: an open `h5py.File`.
+      stored_bytes: the size of the file.
+
+    Raises:
+      ModelError: LOAD_UNSAFE for links and data that lie in other files, for sizes that cannot be, and for endless files.
+    """
+    import h5py
+
+    claimed = 0
+    for name, item in _items(path, file):
+        if isinstance(item, h5py.ExternalLink):
+            raise unsafe(path, f"{name} is a link to another file ({item.filename})")
+        if not isinstance(item, h5py.Dataset):
+            continue
+        if item.external:
+            raise unsafe(path, f"the data of {name} lies in another file ({item.external[0][0]})")
+        if item.is_virtual:
+            raise unsafe(path, f"{name} is a virtual dataset, whose data lies in other files")
+        claimed += int(item.size or 0) * item.dtype.itemsize
+        if claimed > _SMALL_BYTES and claimed > _MAX_RATIO * stored_bytes:
+            raise unsafe(path, f"{name} brings its arrays to {claimed:,} bytes, in a file of {stored_bytes:,}")
+
+
+def _items(path: str, file: Any) -> Iterator[tuple[str, Any]]:
+    """Every external link and every object once. Iterative, and by address: groups may hold each other."""
+    import h5py
+
+    pending = [("", file)]
+    seen: set[int] = set()
+    while pending:
+        prefix, group = pending.pop()
+        for key in group:
+            name = f"{prefix}/{key}"
+            link = group.get(key, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                yield name, link
+                continue
+            if isinstance(link, h5py.SoftLink):
+                continue  # to a place in this file, which is looked at where it is
+            item = group.get(key)
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if len(seen) > _MAX_OBJECTS:
+                raise unsafe(path, f"it holds more than {_MAX_OBJECTS:,} objects")
+            yield name, item
+            if isinstance(item, h5py.Group):
+                pending.append((name, item))

@@ -1,0 +1,81 @@
+"""What the loading tests run in sandboxes: one checkpoint through the real pieces, then its SavedModel in plain TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read_rows(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of an .npz; bytes become objects, which is what TensorFlow makes strings of."""
+    with np.load(path) as arrays:
+        return {name: arrays[name].astype(object) if arrays[name].dtype.kind == "S" else arrays[name] for name in arrays.files}
+
+
+def load_case(folder: Path) -> Any:
+    """checkpoints.load, as export does it."""
+    from liteferry import checkpoints
+    from liteferry.checkpoints.model import LoadSpec
+    from liteferry.types import TensorSpec
+
+    case = json.loads((folder / "case.json").read_text())
+    names = ("modules", "custom_objects", "trust", "builder", "builder_args", "strip")
+    given: Any = {name: tuple(case[name]) if isinstance(case[name], list) else case[name] for name in names if name in case}
+    spec = LoadSpec(**given)
+    rows = read_rows(folder / "rows.npz")
+    columns = [
+        TensorSpec(name=name, shape=(None, *value.shape[1:]), dtype="string" if value.dtype == object else value.dtype.name)
+        for name, value in rows.items()
+    ]
+    path = str(folder / case["checkpoint"])
+    facts = checkpoints.examine(path)
+    return facts, checkpoints.load(path, facts, spec, sample_columns=columns)
+
+
+def export_case(folder: str, reporter: Any) -> None:
+    """Loads, traces and saves one fixture into folder/out; reports what the loader said of it."""
+    from liteferry import saved_model, tracing
+
+    facts, model = load_case(Path(folder))
+    traced = tracing.trace(model)
+    rows = read_rows(Path(folder) / "rows.npz")
+    inputs = {traced.renamed.get(name, name): value for name, value in rows.items()}
+    first, second = traced.run(inputs), traced.run(inputs)
+    saved_model.write(traced, f"{folder}/out", keep=model.keep, metadata={"case": folder}, more_signatures=model.more_signatures)
+    reporter.result(
+        {
+            "kind": facts.kind.value,
+            "oracle": model.oracle,
+            "warnings": list(model.warnings),
+            "renamed": dict(traced.renamed),
+            "deterministic": not tracing.differing_outputs(first, second),
+        }
+    )
+
+
+def run_clean(folder: str, reporter: Any) -> None:
+    """Runs folder/out on the case's rows in a process that cannot import Keras; hands over the largest relative difference
+    by output.
+    """
+    import tensorflow as tf
+
+    assert sys.modules["keras"] is None and sys.modules["tf_keras"] is None
+    loaded = tf.saved_model.load(f"{folder}/out")
+    function = loaded.signatures["serving_default"]
+    renamed = json.loads((Path(folder) / "exported.json").read_text())["renamed"]
+    rows = {renamed.get(name, name): value for name, value in read_rows(Path(folder) / "rows.npz").items()}
+    outputs = function(**{name: tf.constant(value) for name, value in rows.items()})
+    answers = {name: value.numpy() for name, value in outputs.items()}
+    with np.load(Path(folder) / "expected.npz") as expected:
+        assert set(answers) == set(expected.files), f"outputs {sorted(answers)}, expected {sorted(expected.files)}"
+        difference = {}
+        for name in expected.files:
+            wanted = expected[name].astype(np.float64)
+            assert answers[name].shape == wanted.shape, f"{name}: {answers[name].shape}, expected {wanted.shape}"
+            assert np.abs(wanted).max() > 0, f"{name}: an answer of zeros proves nothing"
+            difference[name] = float(np.abs(answers[name] - wanted).max() / np.abs(wanted).max())
+    reporter.result({"difference": difference, "signatures": sorted(loaded.signatures)})
