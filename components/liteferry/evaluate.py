@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from liteferry import reference, runners, sandbox
+from liteferry import predictions, reference, runners, sandbox
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
+from liteferry.metric_gates import MetricsResult
 from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
@@ -38,10 +39,11 @@ class CandidateResult:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
-    there are none.
+    there are none. `metrics`: task metrics, once they are computed.
     """
 
     candidates: Mapping[str, CandidateResult]
+    metrics: MetricsResult | None = None
     reason: Reason | None = None
     seconds: float = 0.0
     peak_memory_bytes: int = 0
@@ -219,11 +221,16 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
     binding = reference.bind(task.plan, _own_signature(task), task.renamed_inputs)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
+        if predictions.are_kept(task.plan):
+            predictions.keep_columns(task.plan, batch.extras, number, shard_index=task.shard_index)
         for name, runner in ready.items():
             if name in reasons:
                 continue
             try:
-                add_batch(stats[name], expected, runner.run(batch.inputs), ids=batch.ids, first_row=batch.first_row)
+                observed = runner.run(batch.inputs)
+                add_batch(stats[name], expected, observed, ids=batch.ids, first_row=batch.first_row)
+                if predictions.are_kept(task.plan):
+                    predictions.keep_outputs(task.plan, name, observed, number, shard_index=task.shard_index)
             except ModelError as error:
                 reasons[name] = error.reason
     for name in task.candidates:

@@ -14,6 +14,7 @@ from liteferry.stages.discover import DONE, TO_DO, DiscoverCheckpoints, SplitFin
 from liteferry.stages.evaluate import EvaluateParity
 from liteferry.stages.export import ExportModels
 from liteferry.stages.fleet import WriteFleet
+from liteferry.stages.metrics import ComputeMetrics
 from liteferry.stages.publish import JudgeAndPublish
 from liteferry.workers import available_cores
 
@@ -43,6 +44,7 @@ class BatchExport(beam.PTransform):
             split[TO_DO]
             | "Export" >> ExportModels(self.processes, self.share_siblings)
             | "Evaluate" >> EvaluateParity(self.processes)
+            | "Metrics" >> ComputeMetrics(self.processes)
             | "Publish" >> JudgeAndPublish()
         )
         return (fresh, split[DONE]) | "AllReports" >> beam.Flatten() | "Fleet" >> WriteFleet(self.out)

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from liteferry import reference
+from liteferry.metric_gates import REFERENCE
 from liteferry.plan import ModelPlan
 
-REFERENCE = "reference"
 _ROWS = "rows"
 
 
@@ -30,6 +30,11 @@ class Predictions:
     def __len__(self) -> int:
         arrays = [*self.columns.values(), *(array for outputs in self.outputs.values() for array in outputs.values())]
         return min((len(array) for array in arrays), default=0)
+
+
+def are_kept(plan: ModelPlan) -> bool:
+    """Whether anything will be computed from them."""
+    return plan.metrics is not None and plan.metrics.problem is None
 
 
 def keep_columns(plan: ModelPlan, columns: Mapping[str, np.ndarray], number: int, *, shard_index: int) -> None:

@@ -77,7 +77,19 @@ def _evaluate(groups: Sequence[_Group], eval_config: Any, rows: Callable[[], Ite
     for key in [key for key, count in row_counts.items() if key and count < least]:
         sliced[key] = {constants.ERROR_METRIC_NAME: f"{row_counts[key]} examples, and min_slice_size is {least}"}
     problems = dict.fromkeys(problem for group in groups for problem in group.problems)
-    return Results(sliced=sliced, row_counts=row_counts, problems=tuple(problems))
+    return Results(
+        sliced={key: sliced[key] for key in sorted(sliced, key=_order)},
+        row_counts={key: row_counts[key] for key in sorted(row_counts, key=_order)},
+        problems=tuple(problems),
+    )
+
+
+def _order(key: SliceKey) -> tuple[Any, ...]:
+    """All rows first, then few columns before many; numbers by size, before text; comparisons of slices last."""
+    if key and isinstance(key[0], tuple) and not (key[0] and isinstance(key[0][0], str)):
+        return (1, *(_order(one) for one in key))
+    values = tuple((isinstance(value, str | bytes), str(value) if isinstance(value, str | bytes) else value) for _, value in key)
+    return (0, len(key), tuple(name for name, _ in key), values)
 
 
 class _Group:
@@ -109,7 +121,7 @@ class _Group:
             return call(*arguments)
         # Metrics are anybody's code and raise anything; one that cannot be computed is a problem of that metric alone.
         except Exception as error:  # noqa: BLE001
-            self.problems.append(f"{subject}: {_first_words(error)}")
+            self.problems.append(f"{subject}: {first_words(error)}")
             return None
 
     def _attempt_computation(self, index: int, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -231,7 +243,8 @@ def _subject(computation: Any) -> str:
     return type(getattr(computation, "combiner", computation)).__name__.lstrip("_")
 
 
-def _first_words(error: BaseException) -> str:
+def first_words(error: BaseException) -> str:
+    """An exception in a line: TFMA's messages go on with the rows they failed on."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     words = lines[0] if lines else ""
     cut = words if len(words) <= _MESSAGE_CHARS else f"{words[:_MESSAGE_CHARS]} ..."

@@ -12,6 +12,7 @@ from typing import Any
 from liteferry.errors import Reason, ReasonCode, Stage
 from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.gates import Verdict, judge, resolve_gates
+from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
 from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
 from liteferry.version import REPORT_SCHEMA_VERSION, __version__
@@ -66,6 +67,7 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         },
         "metadata": dict(plan.metadata),
         "samples": _samples(plan),
+        "metrics": reference_facts(plan.metrics, evaluation.metrics),
         "saved_model": _saved_model(exported, verdicts[SAVED_MODEL], evaluation),
         "variants": variants,
         "recommended_variant": _recommend(variants) if verdicts[SAVED_MODEL].is_blessed else None,
@@ -74,9 +76,18 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         "recipe_digest": plan.recipe_digest,
         "limits": {"seconds": plan.limits.seconds, "memory_bytes": plan.limits.memory_bytes},
         "environment": environment(),
-        "timings_s": {**exported.timings_s, "evaluate": round(evaluation.seconds, 3)},
-        "peak_memory_bytes": max(exported.peak_memory_bytes, evaluation.peak_memory_bytes),
+        "timings_s": _timings(exported, evaluation),
+        "peak_memory_bytes": max(
+            exported.peak_memory_bytes,
+            evaluation.peak_memory_bytes,
+            evaluation.metrics.peak_memory_bytes if evaluation.metrics else 0,
+        ),
     }
+
+
+def _timings(exported: ExportedModel, evaluation: Evaluation) -> dict[str, float]:
+    timings = {**exported.timings_s, "evaluate": round(evaluation.seconds, 3)}
+    return timings if evaluation.metrics is None else {**timings, "metrics": round(evaluation.metrics.seconds, 3)}
 
 
 def _reason(reason: Reason | None) -> dict[str, str] | None:
@@ -109,8 +120,10 @@ def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Ev
     )
     if name == SAVED_MODEL and verdict.reason is not None and verdict.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE:
         mismatch = dataclasses.replace(verdict.reason, code=ReasonCode.EXPORT_MISMATCH)
-        return dataclasses.replace(verdict, reason=mismatch)
-    return verdict
+        verdict = dataclasses.replace(verdict, reason=mismatch)
+    metric_gates, metric_reason = judge_metrics(name, plan.metrics, evaluation.metrics)
+    reason = verdict.reason or metric_reason
+    return Verdict(gates=(*verdict.gates, *metric_gates), is_blessed=reason is None, reason=reason)
 
 
 def _rows_missing(name: str, plan: ModelPlan, result: CandidateResult) -> Reason | None:
@@ -176,6 +189,7 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         "oracle": saved.oracle,
         "deterministic": saved.deterministic,
         "fidelity": _parity(result),
+        **facts_of(SAVED_MODEL, evaluation.metrics),
         "worst_examples": _worst(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
@@ -196,6 +210,7 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "contract": _contract(facts.contract),
         "attempts": [_attempt(attempt.lowering, attempt.error) for attempt in facts.attempts],
         "parity": _parity(result),
+        **facts_of(name, evaluation.metrics),
         "worst_examples": _worst(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
@@ -248,17 +263,19 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
     ]
 
 
-_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts")
+_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "metric_slices")
 
 
 def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that
     table is written.
     """
-    slim = {key: value for key, value in report.items() if key not in ("environment", "warnings")}
+    slim = {key: value for key, value in report.items() if key not in ("environment", "warnings", "metrics")}
     if report.get("saved_model"):
         slim["saved_model"] = {
-            key: value for key, value in report["saved_model"].items() if key not in ("signatures", "worst_examples")
+            key: value
+            for key, value in report["saved_model"].items()
+            if key not in ("signatures", "worst_examples", "metric_slices")
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}

@@ -1,4 +1,4 @@
-"""The two kinds of sandbox process, and what each has imported before it is born."""
+"""The kinds of sandbox process, and what each has imported before it is born."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import enum
 
 
 class Flavor(str, enum.Enum):
-    """`KERAS`: loads checkpoints, may run the user's code. `CLEAN`: plain TensorFlow and LiteRT, cannot import any Keras."""
+    """`KERAS`: loads checkpoints, may run the user's code. `CLEAN`: plain TensorFlow and LiteRT, cannot import any Keras.
+    `METRICS`: TFMA, for jobs with task metrics; runs the user's code only where a metric names its module.
+    """
 
     KERAS = "keras"
     CLEAN = "clean"
+    METRICS = "metrics"
 
 
 _EVERYWHERE = (
@@ -35,4 +38,12 @@ PRELOAD = {
         "liteferry.export",
     ),
     Flavor.CLEAN: _EVERYWHERE,
+    Flavor.METRICS: (
+        "tensorflow",
+        "tensorflow_model_analysis",
+        "liteferry.config",
+        "liteferry.metrics",
+        "liteferry.tfma_config",
+        "liteferry.tfma_rows",
+    ),
 }

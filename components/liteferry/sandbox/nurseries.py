@@ -109,9 +109,11 @@ def nursery(flavor: Flavor) -> Nursery:
         return found
 
 
-def warm_up() -> None:
-    """Starts every nursery now, so that their imports overlap with the caller's own start-up."""
-    for flavor in Flavor:
+def warm_up(*flavors: Flavor) -> None:
+    """Starts nurseries now, so that their imports overlap with the caller's own start-up: those that every run needs, unless told
+    which.
+    """
+    for flavor in flavors or (Flavor.KERAS, Flavor.CLEAN):
         nursery(flavor)
 
 

@@ -1,0 +1,125 @@
+"""TFMA as the metrics engine over predictions made elsewhere: one sandboxed unit of work for each model.
+
+The artifacts were run where there is no Keras and none of the user's code; what they answered lies on disk (`predictions`).
+Here a process with TFMA computes every metric for the checkpoint, the SavedModel and all variants, compares them with the
+checkpoint as TFMA's baseline, and writes TFMA's own files. `compute_isolated` is called by the stage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from liteferry import reference, sandbox, storage
+from liteferry.errors import Stage
+from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
+from liteferry.export import reason_of
+from liteferry.metric_gates import REFERENCE, MetricsResult, ModelMetrics
+from liteferry.plan import ModelPlan
+from liteferry.records import decode
+from liteferry.sandbox import Flavor, Reporter
+from liteferry.types import ExportedModel
+
+_LIBRARIES = ("tensorflow_model_analysis", "tf_keras", "keras", "tensorflow")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetricsTask:
+    """One model. `artifacts`: name -> path relative to the model's folder, of those that answered every row."""
+
+    plan: ModelPlan
+    artifacts: Mapping[str, str]
+
+
+def metrics_tasks(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[MetricsTask]:
+    """The unit of work of one model; none without metrics, and none when no artifact has answered every row."""
+    if plan.metrics is None or evaluation.reason is not None or exported.saved_model is None:
+        return []
+    paths = {SAVED_MODEL: exported.saved_model.path}
+    paths |= {name: facts.path for name, facts in exported.variants.items() if facts.path is not None}
+    answered = {name: path for name, path in paths.items() if _has_answered(evaluation.candidates.get(name))}
+    return [MetricsTask(plan=plan, artifacts=answered)] if answered else []
+
+
+def _has_answered(result: CandidateResult | None) -> bool:
+    return result is not None and result.reason is None
+
+
+def compute_isolated(task: MetricsTask) -> MetricsResult:
+    """All task metrics of one model, in a process of its own. Never raises for what TFMA or a metric does."""
+    assert task.plan.metrics is not None
+    if task.plan.metrics.problem is not None:
+        return MetricsResult(reason=task.plan.metrics.problem)
+    outcome = sandbox.run("liteferry.metrics:compute_metrics", task, flavor=Flavor.METRICS, limits=task.plan.limits)
+    facts: dict[str, Any] = {"models": {}}
+    for message in outcome.results:
+        facts["models"].update(message.pop("models", {}))
+        facts.update(message)
+    reason = reason_of(outcome.error)
+    if reason is not None:
+        storage.remove_tree(_partial(task.plan))
+        storage.remove_tree(_directory(task.plan))
+        reason = dataclasses.replace(reason, message=f"task metrics: {reason.message}")
+    whole = decode(MetricsResult, facts) if reason is None else MetricsResult(reason=reason)
+    return dataclasses.replace(whole, seconds=outcome.seconds, peak_memory_bytes=outcome.peak_memory_bytes)
+
+
+def _directory(plan: ModelPlan) -> str:
+    from liteferry.tfma_files import EVALUATION
+
+    return os.path.join(plan.staging_directory(), EVALUATION)
+
+
+def _partial(plan: ModelPlan) -> str:
+    return f"{_directory(plan)}.partial"
+
+
+def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
+    """In the sandbox: reads predictions, computes, compares, writes TFMA's files, hands over the numbers and gates.
+
+    Hands over {"models": {name: ModelMetrics}} for each model, then the other fields of MetricsResult.
+    """
+    from liteferry import tfma_config, tfma_engine, tfma_files, tfma_gates, tfma_rows
+
+    plan = task.plan
+    assert plan.metrics is not None
+    reporter.stage(Stage.EVALUATE, subject=plan.model_id)
+    _import_metrics(plan)
+    models = [REFERENCE, *task.artifacts]
+    config, broken = tfma_config.complete(plan.metrics, models, reference.output_names(plan, shard_index=0))
+    results = tfma_engine.evaluate(config, lambda: tfma_rows.extracts(plan, config, tuple(task.artifacts)))
+    missing = [(metric.name, metric.problem) for metric in broken if metric.limits]
+    validation = tfma_files.validate(config, results, not_computable=missing)
+    storage.remove_tree(_partial(plan))
+    tfma_files.write(
+        _partial(plan),
+        config,
+        results,
+        validation=validation,
+        samples_path=plan.samples.sample_set.path if plan.samples.sample_set else "",
+        model_paths={REFERENCE: plan.uri, **{name: os.path.join("..", path) for name, path in task.artifacts.items()}},
+    )
+    os.rename(_partial(plan), _directory(plan))
+    for model in models:
+        gates = [] if model == REFERENCE else [*tfma_gates.gates_of(model, config, results, plan.metrics.limits)]
+        gates += [gate for metric in broken for gate in tfma_gates.unmet(metric.name, metric.limits) if model != REFERENCE]
+        found = ModelMetrics(values=tuple(tfma_gates.values_of(model, results)), gates=tuple(gates))
+        reporter.result({"models": {model: dataclasses.asdict(found)}})
+    row_counts = {tfma_gates.slice_name(key): count for key, count in results.row_counts.items()}
+    problems = [*(f"{metric.name}: {metric.problem}" for metric in broken), *results.problems]
+    reporter.result({"row_counts": row_counts, "problems": problems})
+
+
+def _import_metrics(plan: ModelPlan) -> None:
+    """The user's modules, where a metric names one: TFMA finds a metric's class in a module that can be imported."""
+    from liteferry.checkpoints import user_code
+
+    assert plan.metrics is not None
+    specs = json.loads(plan.metrics.eval_config)["metrics_specs"]
+    named = {metric.get("module", "") for spec in specs for metric in spec["metrics"]}
+    if any(name.split(".")[0] not in ("", *_LIBRARIES) for name in named):
+        for module in plan.load.modules:
+            user_code.import_module(module)

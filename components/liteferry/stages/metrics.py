@@ -1,0 +1,50 @@
+"""(ModelPlan, ExportedModel, Evaluation) -> the same with task metrics in the Evaluation, each model in a sandbox; jobs without
+metrics pass through.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from liteferry.errors import Reason, Stage
+from liteferry.evaluate import Evaluation
+from liteferry.metric_gates import MetricsResult
+from liteferry.metrics import compute_isolated, metrics_tasks
+from liteferry.plan import ModelPlan
+from liteferry.stages.pooled import Future, PooledDoFn
+from liteferry.types import ExportedModel
+from liteferry.workers import WorkPool
+
+_FIRST = 0
+
+Evaluated = tuple[ModelPlan, ExportedModel, Evaluation]
+
+
+@dataclasses.dataclass
+class ComputeMetrics(beam.PTransform):
+    """What the artifacts answered is where they were run: on this worker's disk."""
+
+    processes: int
+
+    def expand(self, evaluated: Any) -> Any:
+        return evaluated | "Metrics" >> beam.ParDo(_Metrics(self.processes))
+
+
+class _Metrics(PooledDoFn):
+    stage = Stage.EVALUATE
+
+    def start(self, element: Evaluated, pool: WorkPool) -> Sequence[Future]:
+        priority = (_FIRST, -(element[0].size_bytes or 0))
+        return [pool.submit(compute_isolated, task, priority=priority) for task in metrics_tasks(*element)]
+
+    def finish(self, element: Evaluated, results: list[Any]) -> list[Evaluated]:
+        plan, exported, evaluation = element
+        return [(plan, exported, dataclasses.replace(evaluation, metrics=results[0] if results else None))]
+
+    def recover(self, element: Evaluated, reason: Reason) -> list[Evaluated]:
+        plan, exported, evaluation = element
+        return [(plan, exported, dataclasses.replace(evaluation, metrics=MetricsResult(reason=reason)))]
