@@ -54,7 +54,8 @@ def _separable_cnn() -> Any:
     import keras
 
     layers = keras.layers
-    stack: list[Any] = [keras.Input((32, 32, 3), name="image"), layers.Conv2D(24, 3, strides=2, padding="same", activation="relu")]
+    first = layers.Conv2D(24, 3, strides=2, padding="same", activation="relu")
+    stack: list[Any] = [keras.Input((32, 32, 3), name="image"), first]
     for width in (48, 96, 128, 128):
         stack += [layers.SeparableConv2D(width, 3, padding="same"), layers.BatchNormalization(), layers.ReLU()]
     return keras.Sequential([*stack, layers.GlobalAveragePooling2D(), layers.Dense(10, "softmax")], name="separable")
@@ -77,7 +78,7 @@ def _write(folder: str, models: Iterator[tuple[str, Any]], shape: tuple[int, ...
 
 
 def _give_life(model: Any, random: np.random.Generator) -> None:
-    """Weights at which activations neither die nor explode, so that answers differ from row to row: He-scaled kernels, a strong last layer."""
+    """Weights at which activations neither die nor explode, so that answers differ from row to row."""
     for variable in model.variables:
         shape = tuple(variable.shape)
         if not str(variable.dtype).startswith("float"):

@@ -1,6 +1,6 @@
-"""What people write today: Keras's ExportArchive, the converter from the SavedModel once per variant, batched evaluation; one process.
+"""What people write today: Keras's ExportArchive, the converter once per variant, batched evaluation; one process.
 
-Fair: TensorFlow's threads are left as they are, evaluation is batched where the converted file allows it, and nothing is done twice.
+Fair: TensorFlow's threads are left as they are, evaluation is batched, and nothing is done twice.
 """
 
 from __future__ import annotations

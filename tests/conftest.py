@@ -1,14 +1,11 @@
 """What every test process needs before it imports anything heavy."""
 
 import os
-import sys
-from pathlib import Path
 
 import hypothesis
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # the tests' own helpers
-from support import Run, liteferry
+from tests.support import Run, liteferry
 
 # Set here, not in a fixture: TensorFlow and gRPC read these once, when they are imported, and sandbox processes inherit them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

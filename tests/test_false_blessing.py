@@ -10,7 +10,6 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from support import Run
 
 from liteferry.config import load_job
 from liteferry.evaluate import Evaluation, evaluate_isolated, merge, shard_tasks
@@ -18,6 +17,7 @@ from liteferry.export import export_isolated
 from liteferry.plan import ModelPlan, fingerprint, plan_models
 from liteferry.report.facts import build
 from liteferry.types import ExportedModel
+from tests.support import Run
 
 Damage = Callable[[schema.ModelT], None]
 

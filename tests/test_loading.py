@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import fixtures_checkpoints
 import pytest
 
 from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits
+from tests import fixtures_checkpoints
 
 FIXTURES = sorted(name for writers in fixtures_checkpoints.WRITERS.values() for name in writers)
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import Run, liteferry
+
+from tests.support import Run, liteferry
 
 BROKEN = {
     "broken_truncated": ("failed", "LOAD_CORRUPT", "load"),

@@ -1,4 +1,4 @@
-"""Siblings share one build and one trace, and that must show in nothing but the time: same facts, same isolation, never another's weights."""
+"""Siblings share one build and one trace, which must show in nothing but the time: same facts, never another's weights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import liteferry
 
 from liteferry import siblings
 from liteferry.checkpoints import examine
+from tests.support import liteferry
 
 WRITER = """
 import sys, os, numpy as np, keras
@@ -22,8 +22,9 @@ import abort_layers
 folder, rng = sys.argv[1], np.random.default_rng(0)
 def build(width=16):
     keras.utils.clear_session()
-    return keras.Sequential([keras.Input((6, 6, 3), name="image"), keras.layers.Conv2D(width, 3, activation="relu"),
-        keras.layers.BatchNormalization(), abort_layers.AbortsOnSomeWeights(), keras.layers.Flatten(), keras.layers.Dense(5, name="scores")])
+    return keras.Sequential([keras.Input((6, 6, 3), name="image"),
+        keras.layers.Conv2D(width, 3, activation="relu"), keras.layers.BatchNormalization(),
+        abort_layers.AbortsOnSomeWeights(), keras.layers.Flatten(), keras.layers.Dense(5, name="scores")])
 for number in range(8):
     model = build()
     for variable in model.variables:

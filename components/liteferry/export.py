@@ -29,7 +29,7 @@ from liteferry.types import ExportedModel, SavedModelFacts, TensorSpec, VariantF
 from liteferry.version import __version__
 
 _WARMUP_ROWS = 4
-_EAGER_ROWS = 8  # randomness and decisions made while tracing show on any row; eager calls are slow
+_FEW_ROWS = 8  # what is random, decided while tracing or lost in lowering shows on any row
 _FALLBACK_CODES = {
     Stage.LOAD: ReasonCode.LOAD_FAILED,
     Stage.EXPORT: ReasonCode.EXPORT_FAILED,
@@ -237,8 +237,7 @@ def _save(plan: ModelPlan, trace: _Trace, binding: Any, *, keep_for_others: bool
     deterministic = None
     if binding is not None:
         batch = next(reference.batches(plan, binding, shard_index=0))
-        few = {name: value[:_EAGER_ROWS] for name, value in batch.inputs.items()}
-        deterministic = tracing.is_deterministic(model, traced, few)
+        deterministic = tracing.is_deterministic(model, traced, _first(batch))
         saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
     return SavedModelFacts(
         path=relative,
@@ -250,6 +249,14 @@ def _save(plan: ModelPlan, trace: _Trace, binding: Any, *, keep_for_others: bool
         renamed_inputs=dict(traced.renamed),
         warnings=model.warnings,
     )
+
+
+def _few_rows(plan: ModelPlan, binding: Any) -> dict[str, Any] | None:
+    return None if binding is None else _first(next(reference.batches(plan, binding, shard_index=0)))
+
+
+def _first(batch: Any) -> dict[str, Any]:
+    return {name: value[:_FEW_ROWS] for name, value in batch.inputs.items()}
 
 
 def _lasting_bytes(directory: str) -> int:
@@ -297,7 +304,11 @@ def _random_layers(keep: Any) -> list[str]:
 
 def _make_variants(plan: ModelPlan, trace: _Trace, binding: Any) -> Iterator[VariantFacts]:
     content, lowered = lowering.lower(
-        trace.model, trace.traced, sibling=trace.lowered, metadata=_file_metadata(plan, trace.model)
+        trace.model,
+        trace.traced,
+        sibling=trace.lowered,
+        metadata=_file_metadata(plan, trace.model),
+        rows=_few_rows(plan, binding),
     )
     trace.lowered = lowered
     if content is None:

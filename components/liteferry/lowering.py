@@ -1,25 +1,29 @@
-"""The ladder of lowerings: ways to bring a traced model to LiteRT, the one that keeps most of it first. The first that
-converts is taken.
+"""The ladder of lowerings: ways to bring a traced model to LiteRT, the one that keeps most of it first.
+
+The first that converts *and* computes the same on a few rows is taken; the verdict on all rows comes later, from the evaluation.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from liteferry import tflite, tracing
+import numpy as np
+
+from liteferry import runners, tflite, tracing
 from liteferry.checkpoints.model import LoadedModel
-from liteferry.errors import ModelError
+from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.tracing import TracedModel
 from liteferry.types import Attempt
+
+# Far from float noise, near enough for what goes wrong here: clipped cell states, state kept between calls, swapped tensors.
+_TOLERANCE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lowered:
-    """The rung that converted: what to convert a sibling with, its batch, and what was tried on the way. No `frozen`: none
-    did.
-    """
+    """The rung that holds: what to convert a sibling with, its batch, what was tried on the way. No `frozen`: none converts."""
 
     frozen: tflite.FrozenGraph | None
     batch: int | None
@@ -27,31 +31,45 @@ class Lowered:
 
 
 def lower(
-    model: LoadedModel, traced: TracedModel, *, sibling: Lowered | None, metadata: Mapping[str, Any]
+    model: LoadedModel,
+    traced: TracedModel,
+    *,
+    sibling: Lowered | None,
+    metadata: Mapping[str, Any],
+    rows: Mapping[str, np.ndarray] | None,
 ) -> tuple[bytes | None, Lowered]:
-    """A float flatbuffer and how it came about; the flatbuffer is None when no rung holds, and then every attempt has its error.
+    """A float flatbuffer and how it came about; it is None when no rung converts, and then every attempt has its error.
 
     Args:
-      sibling: how an earlier sibling of the same trace was lowered; the same way is taken at once, with the variables'
-      present values.
+      sibling: how an earlier sibling of the same trace was lowered; that way is taken at once, with the present weights.
+      rows: a few sample rows, named as the trace's inputs; None when there are none: the first rung that converts is taken.
     """
     if sibling is not None and sibling.frozen is not None:
         try:
             sibling.frozen.refresh()
-            return sibling.frozen.convert(metadata=metadata), sibling
+            content = sibling.frozen.convert(metadata=metadata)
+            if _deviation(content, traced, rows) is None:
+                return content, sibling
         except ModelError:
             pass  # other weights, another fate: from the first rung on its own
     attempts: list[Attempt] = []
-    for lowering, batch in _rungs(traced):
+    fallback: tuple[bytes, tflite.FrozenGraph, int | None] | None = None
+    for name, batch in _rungs(traced):
         try:
             frozen = tflite.FrozenGraph(traced if batch is None else tracing.trace(model, batch=batch))
             content = frozen.convert(metadata=metadata)
         except ModelError as error:
-            attempts.append(Attempt(lowering=lowering, error=error.reason))
-        else:
-            done = (*attempts, Attempt(lowering=lowering))
-            return content, Lowered(frozen=frozen, batch=batch or _own_batch(traced), attempts=done)
-    return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
+            attempts.append(Attempt(lowering=name, error=error.reason))
+            continue
+        deviation = _deviation(content, traced, rows)
+        attempts.append(Attempt(lowering=name, error=deviation))
+        if deviation is None:
+            return content, Lowered(frozen=frozen, batch=batch or _own_batch(traced), attempts=tuple(attempts))
+        fallback = fallback or (content, frozen, batch or _own_batch(traced))
+    if fallback is None:
+        return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
+    content, frozen, batch = fallback  # none computes the same: the evaluation will say so with numbers over all rows
+    return content, Lowered(frozen=frozen, batch=batch, attempts=tuple(attempts))
 
 
 def _own_batch(traced: TracedModel) -> int | None:
@@ -61,8 +79,41 @@ def _own_batch(traced: TracedModel) -> int | None:
 
 
 def _rungs(traced: TracedModel) -> list[tuple[str, int | None]]:
-    """What to try: a name for the report, and the batch to trace with, None for the trace that is there."""
+    """What to try: a name for the report, and the batch to trace with, None for the trace that is there.
+
+    There is no rung without LiteRT's fused recurrent operators, which clip the cell state at 10 and keep state between calls:
+    freezing inlines the functions that the converter would fuse, so recurrent layers arrive as plain loops.
+    """
     own = _own_batch(traced)
     if own is not None:
         return [(f"the model's own batch of {own}", None)]
     return [("dynamic batch", None), ("batch fixed at 1", 1)]
+
+
+def _deviation(content: bytes, traced: TracedModel, rows: Mapping[str, np.ndarray] | None) -> Reason | None:
+    """Why a converted file is not taken: it cannot run, differs from the trace, or answers differently when asked again."""
+    if rows is None:
+        return None
+    try:
+        runner = runners.LiteRTRunner(content)
+        first, second = runner.run(rows), runner.run(rows)
+    except ModelError as error:
+        return error.reason
+    expected = traced.run(rows)
+    checks: list[tuple[str, Callable[[str], bool]]] = [
+        (
+            "keeps state between invocations: a second run on the same rows differs",
+            lambda name: _is_near(first[name], second[name]),
+        ),
+        ("differs from the model on the first rows", lambda name: _is_near(expected[name], first[name])),
+    ]
+    for words, holds in checks:
+        bad = [name for name in expected if name not in first or not holds(name)]
+        if bad:
+            message = f"converts, but {words} (outputs: {', '.join(bad)})"
+            return Reason(code=ReasonCode.PARITY_OUT_OF_TOLERANCE, stage=Stage.CONVERT, message=message)
+    return None
+
+
+def _is_near(expected: np.ndarray, observed: np.ndarray) -> bool:
+    return tracing.relative_distance(expected, observed) <= _TOLERANCE

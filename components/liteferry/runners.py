@@ -82,11 +82,11 @@ class LiteRTRunner:
     calls it twice would not either, so a file whose second answer depends on its first must show up here.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, source: str | bytes) -> None:
+        """`source`: a path, or the file's content."""
         from ai_edge_litert import interpreter
 
-        with open(path, "rb") as file:
-            content = file.read()
+        content = source if isinstance(source, bytes) else _read(source)
         contract = flatbuffer.read_contract(content)
         self._inputs = {tensor.name: tensor for tensor in contract.inputs}
         self._outputs = {tensor.name: tensor for tensor in contract.outputs}
@@ -143,6 +143,11 @@ class LiteRTRunner:
         self._interpreter.invoke()
         outputs = {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
         return {name: _as_model_gives_it(value, self._outputs[name]) for name, value in outputs.items()}
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _fixed_batch(inputs: tuple[TensorContract, ...]) -> int | None:

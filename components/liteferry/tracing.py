@@ -132,7 +132,7 @@ def is_deterministic(model: LoadedModel, traced: TracedModel, inputs: Mapping[st
     if differing_outputs(graph, traced.run(inputs)):
         return False
     for name, expected in first.items():
-        distance = _relative_distance(expected, graph[name])
+        distance = relative_distance(expected, graph[name])
         if distance > _TRACE_TOLERANCE:
             raise ModelError(
                 ReasonCode.EXPORT_MISMATCH,
@@ -153,7 +153,7 @@ def run_eagerly(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, np
     return {name: tf.convert_to_tensor(value).numpy() for name, value in outputs.items()}
 
 
-def _relative_distance(expected: np.ndarray, observed: np.ndarray) -> float:
+def relative_distance(expected: np.ndarray, observed: np.ndarray) -> float:
     """Largest difference relative to the largest expected value, over what is finite on both sides; inf where only one side
     is, or shapes differ."""
     if expected.shape != observed.shape:

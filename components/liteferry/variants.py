@@ -112,7 +112,8 @@ def _with_float_io(recipe: Any) -> Any:
 def _calibrate(worker: Any, rows: Rows) -> Any:
     """Ranges as the smallest and largest value seen in any row.
 
-    Not the quantizer's default, a moving average: it depends on the order of the rows and cuts off what only few of them show. On the demo's
+    Not the quantizer's default, a moving average: it depends on the order of the rows and cuts off what only few of them
+    show. On the demo's
     CNN it made int8 0.52 wrong where this is 0.011.
     """
     from ai_edge_quantizer import calibrator
