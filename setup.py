@@ -44,6 +44,7 @@ INSTALL_REQUIRES = [
     # The job file, the pages, the terminal, the sandbox.
     "Jinja2>=3.1",
     "MarkupSafe>=2.1",
+    "protobuf>=6.31.1,<7",
     "psutil>=6.0",
     "pydantic>=2.10,<3",
     "PyYAML>=6.0",

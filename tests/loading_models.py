@@ -35,7 +35,7 @@ class TwoLayers(keras.Model):
 class WithoutTraining(TwoLayers):
     """A `call` that takes no `training`; the layers inside still must compute inference."""
 
-    def call(self, inputs):
+    def call(self, inputs):  # type: ignore[override]  # mypy reads our TwoLayers, Keras does not mind
         return self.second(self.dropout(self.norm(self.first(inputs))))
 
 

@@ -79,3 +79,29 @@ def run_clean(folder: str, reporter: Any) -> None:
             assert np.abs(wanted).max() > 0, f"{name}: an answer of zeros proves nothing"
             difference[name] = float(np.abs(answers[name] - wanted).max() / np.abs(wanted).max())
     reporter.result({"difference": difference, "signatures": sorted(loaded.signatures)})
+
+
+def load_hostile(argument: tuple[str, dict[str, Any]], reporter: Any) -> None:
+    """What export does with a checkpoint until it has answered a row; `argument` is a folder and fields of LoadSpec."""
+    from liteferry import checkpoints, tracing
+    from liteferry.checkpoints.model import LoadSpec
+    from liteferry.types import TensorSpec
+
+    folder, spec = argument
+    path = str(Path(folder) / json.loads((Path(folder) / "case.json").read_text())["checkpoint"])
+    columns = [TensorSpec(name="x", shape=(None, 3), dtype="float32")]
+    facts = checkpoints.examine(path)
+    model = checkpoints.load(path, facts, LoadSpec(**spec), sample_columns=columns)
+    reporter.result(list(tracing.trace(model).run({"x": np.ones([2, 3], np.float32)})))
+
+
+def load_unasked(folder: str, reporter: Any) -> None:
+    """What happens without LiteFerry: the library's own loader gets the file."""
+    import tensorflow as tf
+    import tf_keras
+
+    path = Path(folder) / json.loads((Path(folder) / "case.json").read_text())["checkpoint"]
+    if path.is_dir():
+        tf.saved_model.load(str(path))
+    else:
+        tf_keras.models.load_model(path, compile=False)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field, Strict
 
-from liteferry import config_problems, config_text
+from liteferry import config_problems, config_text, metrics_config
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
 from liteferry.config_problems import SAVED_MODEL
 from liteferry.config_types import (
@@ -185,7 +185,9 @@ class Job(Record):
 
 def _parse(raw: Mapping[Any, Any], base_dir: str | None) -> tuple[Job | None, list[str]]:
     try:
-        return Job.model_validate(raw, context={"base_dir": base_dir}), []
+        job = Job.model_validate(raw, context={"base_dir": base_dir})
+        problems = metrics_config.problems_of(job)
+        return (None, problems) if problems else (job, [])
     except pydantic.ValidationError as error:
         problems = config_problems.sentences(error, job_schema())
     return None, list(dict.fromkeys(problems + config_problems.disagreements(raw, variants=_VARIANTS)))

@@ -59,6 +59,9 @@ _NO_LABEL = """
 """
 NEEDS_NO_LABEL = frozenset(_NO_LABEL.split())
 
+# Rates of predictions that cross a threshold between the checkpoint and an artifact.
+COMPARES_MODELS = frozenset(("NegToNegFlipRate", "NegToPosFlipRate", "PosToNegFlipRate", "PosToPosFlipRate", "SymmetricFlipRate"))
+
 
 def nearest(class_name: str) -> str:
     """' (did you mean X?)' for the known metric that is spelled most alike, else ''."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec, direction_of
 from liteferry.errors import JobError, Reason, ReasonCode, Stage
-from liteferry.metric_names import DIRECTIONS, HIGHER_IS_BETTER, LOWER_IS_BETTER, nearest
+from liteferry.metric_names import COMPARES_MODELS, DIRECTIONS, HIGHER_IS_BETTER, LOWER_IS_BETTER, nearest
 
 if TYPE_CHECKING:
     from liteferry.config import Job, ModelSpec, SamplesSpec
@@ -138,6 +138,9 @@ def read_eval_config(path: str) -> dict[str, Any]:
 @functools.cache
 def config_proto() -> Any:
     """TFMA's config_pb2 module, without TFMA."""
+    from google.protobuf import wrappers_pb2
+
+    assert wrappers_pb2.DESCRIPTOR.name, "EvalConfig's messages are built on these"
     if _PROTO in sys.modules:
         return sys.modules[_PROTO]
     package = importlib.util.find_spec("tensorflow_model_analysis")
@@ -161,7 +164,10 @@ def _message_problems(fields: Mapping[str, Any], path: str) -> list[str]:
 
 
 def _metrics_spec(spec: MetricSpec, limits: dict[str, float]) -> dict[str, Any]:
-    metric: dict[str, Any] = {"class_name": spec.class_name, "config": json.dumps(spec.config, sort_keys=True)}
+    config, binarize = dict(spec.config), spec.binarize
+    if spec.module is None and binarize is None:
+        binarize = _binarize(config)
+    metric: dict[str, Any] = {"class_name": spec.class_name, "config": json.dumps(config, sort_keys=True)}
     if spec.module is not None:
         metric["module"] = spec.module
     threshold = _threshold(spec, limits)
@@ -169,16 +175,31 @@ def _metrics_spec(spec: MetricSpec, limits: dict[str, float]) -> dict[str, Any]:
         metric["per_slice_thresholds"] = [{"slicing_specs": [{}], "threshold": threshold}]
     elif threshold:
         metric["threshold"] = threshold
-    options = {"query_key": spec.query_key, "binarize": spec.binarize, "aggregate": spec.aggregate}
+    options = {"query_key": spec.query_key, "binarize": binarize, "aggregate": spec.aggregate}
     found: dict[str, Any] = {"metrics": [metric], **{key: value for key, value in options.items() if value is not None}}
     if spec.output_name is not None:
         found["output_names"] = [spec.output_name]
     return found
 
 
+def _binarize(config: dict[str, Any]) -> dict[str, Any] | None:
+    """Takes top_k, class_id and top_k_list out of a metric's config and says the same in BinarizationOptions: the values are
+    equal, and only then do TFMA's thresholds find them.
+    """
+    found: dict[str, Any] = {}
+    for key, option in (("top_k", "top_k_list"), ("top_k_list", "top_k_list"), ("class_id", "class_ids")):
+        value = config.get(key)
+        if isinstance(value, int) or (isinstance(value, Sequence) and not isinstance(value, str)):
+            del config[key]
+            found.setdefault(option, {"values": []})["values"] += [value] if isinstance(value, int) else list(value)
+    return found or None
+
+
 def _threshold(spec: MetricSpec, limits: dict[str, float]) -> dict[str, Any]:
     threshold: dict[str, Any] = {}
     bounds = {}
+    if spec.class_name in COMPARES_MODELS:
+        return _change_threshold(spec, limits)
     for bound, limit, sign in (("lower_bound", spec.min, -1), ("upper_bound", spec.max, 1)):
         if limit is not None:
             bounds[bound] = limit + sign * abs(limit) * _RELATIVE_SLACK
@@ -192,6 +213,16 @@ def _threshold(spec: MetricSpec, limits: dict[str, float]) -> dict[str, Any]:
         direction = HIGHER_IS_BETTER if is_higher else LOWER_IS_BETTER
         threshold["change_threshold"] = {"absolute": -worse if is_higher else worse, "direction": direction.upper()}
     return threshold
+
+
+def _change_threshold(spec: MetricSpec, limits: dict[str, float]) -> dict[str, Any]:
+    """The limit of a metric that compares an artifact with the checkpoint by itself: to TFMA its value is a change."""
+    limit = spec.max if spec.max is not None else spec.max_drop
+    if limit is None:
+        return {}
+    worse = limit + abs(limit) * _RELATIVE_SLACK
+    limits[repr(worse)] = limit
+    return {"change_threshold": {"absolute": worse, "direction": LOWER_IS_BETTER.upper()}}
 
 
 def _model_spec(config: Mapping[str, Any], samples: SamplesSpec) -> dict[str, Any]:

@@ -24,8 +24,6 @@ FILE_OPS = "file_ops"
 # Where training's settings stand. Nothing below is built for inference, see `config_rewrite.without_training`.
 TRAINING_KEYS = ("compile_config", "training_config")
 
-_MAX_DEPTH = 500
-_TOO_DEEP = "__too_deep__"
 _ATTACK = ("a function", "a class")
 _KERAS_ROOTS = ("keras", "tf_keras")
 # The part of a Keras module's path that says what it holds, where a plain function may come from.
@@ -100,24 +98,19 @@ def _nodes(config: Any) -> Iterator[tuple[dict[str, Any], bool, str]]:
 
     Iterative: a config's depth is the file's to choose.
     """
-    pending: list[tuple[Any, bool, str, int]] = [(config, False, "unnamed", 0)]
+    pending: list[tuple[Any, bool, str]] = [(config, False, "unnamed")]
     while pending:
-        node, is_training, name, depth = pending.pop()
-        if depth > _MAX_DEPTH:
-            yield {"class_name": _TOO_DEEP}, False, name
-            return
+        node, is_training, name = pending.pop()
         if isinstance(node, dict):
             name = _name_of(node) or name
             yield node, is_training, name
-            pending.extend((value, is_training or key in TRAINING_KEYS, name, depth + 1) for key, value in node.items())
+            pending.extend((value, is_training or key in TRAINING_KEYS, name) for key, value in node.items())
         elif isinstance(node, list):
-            pending.extend((value, is_training, name, depth + 1) for value in node)
+            pending.extend((value, is_training, name) for value in node)
 
 
 def _of_node(node: dict[str, Any], name: str, offered: Collection[str], modules: Collection[str]) -> Iterator[Finding]:
     class_name, inner = node.get("class_name"), node.get("config")
-    if class_name == _TOO_DEEP:
-        yield Finding(what=f"a config nested more than {_MAX_DEPTH} levels deep")
     if _is_bytecode(node):
         yield Finding(what=f"Python bytecode in the Lambda layer {name!r}, which would run", opened_by=LAMBDA)
     if not isinstance(class_name, str):
