@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import fixtures_hostile
+from tests import fixtures_hostile
 import pytest
-from support import liteferry
+from tests.support import liteferry
 
 from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits, Outcome
