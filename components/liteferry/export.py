@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liteferry import checkpoints, flatbuffer, lowering, reference, sandbox, saved_model, siblings, storage, tracing, variants
+from liteferry import artifacts, checkpoints, reference, sandbox, siblings, storage, tracing
+from liteferry.artifacts import Trace
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
-from liteferry.lowering import Lowered
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
 from liteferry.sandbox import Flavor, Outcome, Reporter
 from liteferry.sandbox.child import describe_error
-from liteferry.siblings import SavedModelTemplate
 from liteferry.tracing import TracedModel
-from liteferry.types import ExportedModel, SavedModelFacts, TensorSpec, VariantFacts
-from liteferry.version import __version__
+from liteferry.types import ExportedModel, TensorSpec, VariantFacts
 
-_WARMUP_ROWS = 4
-_FEW_ROWS = 8  # what is random, decided while tracing or lost in lowering shows on any row
 _FALLBACK_CODES = {
     Stage.LOAD: ReasonCode.LOAD_FAILED,
     Stage.EXPORT: ReasonCode.EXPORT_FAILED,
@@ -108,21 +103,11 @@ class _Clock:
             self.seconds[name] = round(time.monotonic() - started, 3)
 
 
-@dataclasses.dataclass
-class _Trace:
-    """What the first of several siblings leaves to the others."""
-
-    model: LoadedModel
-    traced: TracedModel
-    template: SavedModelTemplate | None = None
-    lowered: Lowered | None = None
-
-
 def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
     """In the sandbox: one model, or siblings one after the other, each ended by an `ended` message that holds its error or
     None.
     """
-    shared: _Trace | None = None
+    shared: Trace | None = None
     for plan in plans:
         try:
             shared = _export_model(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
@@ -151,7 +136,7 @@ class _Messages:
         self._reporter.result({"model_id": self._model_id, "variant": _plain(variant)})
 
 
-def _export_model(plan: ModelPlan, messages: _Messages, shared: _Trace | None, *, keep_for_others: bool) -> _Trace:
+def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *, keep_for_others: bool) -> Trace:
     """The whole way of one checkpoint: load, trace, prove deterministic, save, run the reference, convert.
 
     Raises:
@@ -168,10 +153,10 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: _Trace | None, *
         model = shared.model if shared else checkpoints.load(plan.uri, facts, plan.load, sample_columns=sample_columns(plan))
     messages.stage(Stage.EXPORT)
     with clock.step("trace"):
-        trace = shared or _Trace(model, tracing.trace(model))
+        trace = shared or Trace(model, tracing.trace(model))
     binding, samples_problem = _bind(plan, model, trace.traced)
     with clock.step("save"):
-        saved = _save(plan, trace, binding, keep_for_others=keep_for_others)
+        saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)
     messages.facts(saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
     if saved.deterministic is False:
         raise _nondeterministic(model)
@@ -182,13 +167,13 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: _Trace | None, *
         messages.facts(referenced=True)
     messages.stage(Stage.CONVERT)
     with clock.step("convert"):
-        for variant in _make_variants(plan, trace, binding):
+        for variant in artifacts.make_variants(plan, trace, binding):
             messages.variant(variant)
     messages.facts(timings_s=clock.seconds)
     return trace
 
 
-def _bring_weights(shared: _Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
+def _bring_weights(shared: Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
     return siblings.load_weights(shared.model.keep, plan.uri, facts, shared.traced.function.graph.variables)
 
 
@@ -223,65 +208,6 @@ def _bind(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> tuple[Any
         return None, error.reason
 
 
-def _save(plan: ModelPlan, trace: _Trace, binding: Any, *, keep_for_others: bool) -> SavedModelFacts:
-    relative = os.path.join("saved_model", "1")
-    directory = os.path.join(plan.staging_directory(), relative)
-    model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace.model)
-    if trace.template is not None:
-        trace.template.write(directory, variables=traced.function.graph.variables, metadata=metadata)
-    else:
-        saved_model.write(traced, directory, keep=model.keep, metadata=metadata)
-        if keep_for_others:
-            with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well
-                trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))
-    deterministic = None
-    if binding is not None:
-        batch = next(reference.batches(plan, binding, shard_index=0))
-        deterministic = tracing.is_deterministic(model, traced, _first(batch))
-        saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
-    return SavedModelFacts(
-        path=relative,
-        bytes=_lasting_bytes(directory),
-        signature=traced.signature,
-        oracle=model.oracle,
-        deterministic=deterministic,
-        custom_objects=model.custom,
-        renamed_inputs=dict(traced.renamed),
-        warnings=model.warnings,
-    )
-
-
-def _few_rows(plan: ModelPlan, binding: Any) -> dict[str, Any] | None:
-    return None if binding is None else _first(next(reference.batches(plan, binding, shard_index=0)))
-
-
-def _first(batch: Any) -> dict[str, Any]:
-    return {name: value[:_FEW_ROWS] for name, value in batch.inputs.items()}
-
-
-def _lasting_bytes(directory: str) -> int:
-    """Bytes of weights, assets and warm-up rows. The other files hold counters and random ids: their size differs from run
-    to run.
-    """
-    changing = ("saved_model.pb", "fingerprint.pb", os.path.join("variables", "variables.index"))
-    return sum(os.path.getsize(os.path.join(directory, name)) for name in storage.files_under(directory) if name not in changing)
-
-
-def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
-    return {
-        "metadata": dict(plan.metadata),
-        "checkpoint": {"uri": plan.uri, "digest": plan.digest, "bytes": plan.size_bytes},
-        "oracle": model.oracle,
-        "custom_objects": [dataclasses.asdict(custom) for custom in model.custom],
-        "liteferry": __version__,
-    }
-
-
-def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
-    """What a .tflite file says of itself, wherever it is copied to."""
-    return {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": model.oracle, "liteferry": __version__}
-
-
 def _nondeterministic(model: LoadedModel) -> ModelError:
     suspects = _random_layers(model.keep)
     named = f"; layers that may do it: {', '.join(suspects)}" if suspects else ""
@@ -300,44 +226,3 @@ def _random_layers(keep: Any) -> list[str]:
     custom = [layer for layer in layers if not type(layer).__module__.startswith(("keras.", "tf_keras."))]
     seeded = [layer for layer in layers if getattr(layer, "_seed_generators", None) or getattr(layer, "seed_generator", None)]
     return [f"{layer.name} ({type(layer).__name__})" for layer in custom or seeded]
-
-
-def _make_variants(plan: ModelPlan, trace: _Trace, binding: Any) -> Iterator[VariantFacts]:
-    content, lowered = lowering.lower(
-        trace.model,
-        trace.traced,
-        sibling=trace.lowered,
-        metadata=_file_metadata(plan, trace.model),
-        rows=_few_rows(plan, binding),
-    )
-    trace.lowered = lowered
-    if content is None:
-        for name in plan.variants:
-            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=lowered.attempts[-1].error)
-        return
-
-    @functools.cache
-    def rows() -> variants.Rows:
-        return reference.calibration_rows(plan, binding, batch=lowered.batch)
-
-    for name in plan.variants:
-        try:
-            made = variants.make(name, content, rows=rows, options=plan.quantization)
-            yield _write_variant(plan, name, made, lowered)
-        except ModelError as error:
-            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=error.reason)
-
-
-def _write_variant(plan: ModelPlan, name: str, content: bytes, lowered: Lowered) -> VariantFacts:
-    relative = os.path.join("tflite", f"{name}.tflite")
-    storage.write_bytes(os.path.join(plan.staging_directory(), relative), content)
-    return VariantFacts(
-        variant=name,
-        attempts=lowered.attempts,
-        path=relative,
-        bytes=len(content),
-        batch=lowered.batch,
-        ops=flatbuffer.count_operators(content),
-        weights=flatbuffer.count_weights(content),
-        contract=flatbuffer.read_contract(content),
-    )

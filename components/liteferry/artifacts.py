@@ -1,0 +1,133 @@
+"""What one checkpoint becomes on disk: a SavedModel and the .tflite variants, with what is known of each as it is written."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from liteferry import flatbuffer, lowering, reference, saved_model, siblings, storage, tracing, variants
+from liteferry.checkpoints.model import LoadedModel
+from liteferry.errors import ModelError
+from liteferry.lowering import Lowered
+from liteferry.plan import ModelPlan
+from liteferry.siblings import SavedModelTemplate
+from liteferry.tracing import TracedModel
+from liteferry.types import SavedModelFacts, VariantFacts
+from liteferry.version import __version__
+
+_WARMUP_ROWS = 4
+_FEW_ROWS = 8  # what is random, decided while tracing or lost in lowering shows on any row
+
+
+@dataclasses.dataclass
+class Trace:
+    """What the first of several siblings leaves to the others."""
+
+    model: LoadedModel
+    traced: TracedModel
+    template: SavedModelTemplate | None = None
+    lowered: Lowered | None = None
+
+
+def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) -> SavedModelFacts:
+    relative = os.path.join("saved_model", "1")
+    directory = os.path.join(plan.staging_directory(), relative)
+    model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace.model)
+    if trace.template is not None:
+        trace.template.write(directory, variables=traced.function.graph.variables, metadata=metadata)
+    else:
+        saved_model.write(traced, directory, keep=model.keep, metadata=metadata)
+        if keep_for_others:
+            with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well
+                trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))
+    deterministic = None
+    if binding is not None:
+        batch = next(reference.batches(plan, binding, shard_index=0))
+        deterministic = tracing.is_deterministic(model, traced, _first(batch))
+        saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
+    return SavedModelFacts(
+        path=relative,
+        bytes=_lasting_bytes(directory),
+        signature=traced.signature,
+        oracle=model.oracle,
+        deterministic=deterministic,
+        custom_objects=model.custom,
+        renamed_inputs=dict(traced.renamed),
+        warnings=model.warnings,
+    )
+
+
+def _few_rows(plan: ModelPlan, binding: Any) -> dict[str, Any] | None:
+    return None if binding is None else _first(next(reference.batches(plan, binding, shard_index=0)))
+
+
+def _first(batch: Any) -> dict[str, Any]:
+    return {name: value[:_FEW_ROWS] for name, value in batch.inputs.items()}
+
+
+def _lasting_bytes(directory: str) -> int:
+    """Bytes of weights, assets and warm-up rows. The other files hold counters and random ids: their size differs from run
+    to run.
+    """
+    changing = ("saved_model.pb", "fingerprint.pb", os.path.join("variables", "variables.index"))
+    return sum(os.path.getsize(os.path.join(directory, name)) for name in storage.files_under(directory) if name not in changing)
+
+
+def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
+    return {
+        "metadata": dict(plan.metadata),
+        "checkpoint": {"uri": plan.uri, "digest": plan.digest, "bytes": plan.size_bytes},
+        "oracle": model.oracle,
+        "custom_objects": [dataclasses.asdict(custom) for custom in model.custom],
+        "liteferry": __version__,
+    }
+
+
+def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
+    """What a .tflite file says of itself, wherever it is copied to."""
+    return {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": model.oracle, "liteferry": __version__}
+
+
+def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[VariantFacts]:
+    content, lowered = lowering.lower(
+        trace.model,
+        trace.traced,
+        sibling=trace.lowered,
+        metadata=_file_metadata(plan, trace.model),
+        rows=_few_rows(plan, binding),
+    )
+    trace.lowered = lowered
+    if content is None:
+        for name in plan.variants:
+            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=lowered.attempts[-1].error)
+        return
+
+    @functools.cache
+    def rows() -> variants.Rows:
+        return reference.calibration_rows(plan, binding, batch=lowered.batch)
+
+    for name in plan.variants:
+        try:
+            made = variants.make(name, content, rows=rows, options=plan.quantization)
+            yield _write_variant(plan, name, made, lowered)
+        except ModelError as error:
+            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=error.reason)
+
+
+def _write_variant(plan: ModelPlan, name: str, content: bytes, lowered: Lowered) -> VariantFacts:
+    relative = os.path.join("tflite", f"{name}.tflite")
+    storage.write_bytes(os.path.join(plan.staging_directory(), relative), content)
+    return VariantFacts(
+        variant=name,
+        attempts=lowered.attempts,
+        path=relative,
+        bytes=len(content),
+        batch=lowered.batch,
+        ops=flatbuffer.count_operators(content),
+        weights=flatbuffer.count_weights(content),
+        contract=flatbuffer.read_contract(content),
+    )
