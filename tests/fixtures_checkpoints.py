@@ -6,6 +6,7 @@ process can only have one Keras behind `import keras`. Every fixture is a folder
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -73,7 +74,7 @@ both = fixture("keras", "tf_keras")
 
 
 def mlp(case: Case, units: int = 8) -> Any:
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     return case.shake(loading_models._mlp(case.k, units))
 
@@ -182,7 +183,7 @@ def builder_takes_checkpoint(case: Case) -> None:
 @fixture("keras")
 def weights_into_a_subclassed_builder(case: Case) -> None:
     """The builder returns a model that was never called: it has no variables before the samples give it shapes."""
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     model = loading_models.TwoLayers(8)
     model(case.floats(1, 5))
@@ -220,7 +221,7 @@ def full_h5_with_a_builder(case: Case) -> None:
 
 @both
 def subclassed(case: Case) -> None:
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     model = loading_models.TwoLayers(8)
     model(case.floats(1, 5))
@@ -232,7 +233,7 @@ def subclassed(case: Case) -> None:
 
 @both
 def call_without_training(case: Case) -> None:
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     model = loading_models.WithoutTraining(8)
     model(case.floats(1, 5))
@@ -244,7 +245,7 @@ def call_without_training(case: Case) -> None:
 
 @both
 def dict_subclassed(case: Case) -> None:
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     model = loading_models.DictModel()
     rows = {"left": case.floats(4, 3), "right": case.floats(4, 2)}
@@ -258,7 +259,7 @@ def dict_subclassed(case: Case) -> None:
 @fixture("keras")
 def never_called(case: Case) -> None:
     """Its variables were made when it was, and it was saved without ever being called: only the samples say what it takes."""
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     model = loading_models.BuiltInInit(4)
     case.shake(model).save(case.path("model.keras"))
@@ -364,7 +365,7 @@ def lambda_trusted_h5(case: Case) -> None:
 
 @both
 def always_on_augmentation_stripped(case: Case) -> None:
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     k = case.k
     image = k.Input((6,), name="x")
@@ -380,7 +381,7 @@ def always_on_augmentation_stripped(case: Case) -> None:
 @both
 def strip_sequential_h5(case: Case) -> None:
     """Stripped without the class being given at all."""
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     k = case.k
     noisy = loading_models.AlwaysNoisy()
@@ -395,7 +396,7 @@ def strip_sequential_h5(case: Case) -> None:
 @both
 def custom_loss_not_given(case: Case) -> None:
     """Inference needs no loss: a compiled model with the user's own loss loads without it."""
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     k = case.k
     model = mlp(case)
@@ -488,7 +489,7 @@ def keras_2_3_time_major(case: Case) -> None:
 @fixture("tf_keras")
 def lambda_named_activation(case: Case) -> None:
     """An activation stored as "<lambda>", given by the user."""
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
 
     k = case.k
     first = k.layers.Dense(4, activation=loading_models.leaky, input_shape=(3,), name="d")
@@ -543,7 +544,7 @@ def cudnn_gru(case: Case) -> None:
 
 @fixture("tf_keras")
 def cudnn_weights_into_portable_builder(case: Case) -> None:
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
     import tf_keras
     from tf_keras.api._v1 import keras as v1
 
@@ -688,7 +689,7 @@ def sharded_variables(case: Case) -> None:
 
 @fixture("keras")
 def saved_model_without_signatures(case: Case) -> None:
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
     import tensorflow as tf
 
     module = loading_models.Affine()
@@ -804,7 +805,7 @@ def tf_format_weights(case: Case) -> None:
 
 @fixture("keras")
 def module_checkpoint(case: Case) -> None:
-    import loading_models
+    loading_models = importlib.import_module("loading_models")
     import tensorflow as tf
 
     module = loading_models.Affine()

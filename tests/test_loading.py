@@ -31,7 +31,7 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(function: str, folder: Path, flavor: Flavor) -> dict[str, Any]:
-    outcome = sandbox.run(f"loading_unit:{function}", str(folder), flavor=flavor, limits=LIMITS)
+    outcome = sandbox.run(f"tests.loading_unit:{function}", str(folder), flavor=flavor, limits=LIMITS)
     error = outcome.error or {}
     assert outcome.error is None, f"{error.get('code')}: {error.get('message')}\n{error.get('traceback', '')[-3000:]}"
     result: dict[str, Any] = outcome.results[0]

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests import fixtures_hostile
 import pytest
-from tests.support import liteferry
 
 from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits, Outcome
+from tests import fixtures_hostile
+from tests.support import liteferry
 
 LIMITS = Limits(seconds=120, memory_bytes=4 * 10**9)
 
@@ -67,7 +67,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(folder: Path, **spec: Any) -> Outcome:
-    return sandbox.run("loading_unit:load_hostile", (str(folder), spec), flavor=Flavor.KERAS, limits=LIMITS)
+    return sandbox.run("tests.loading_unit:load_hostile", (str(folder), spec), flavor=Flavor.KERAS, limits=LIMITS)
 
 
 def markers(folder: Path) -> list[Path]:
@@ -90,7 +90,7 @@ def test_refused_for_what_it_is_and_nothing_has_run(hostile: Path, name: str) ->
 @pytest.mark.parametrize("name", sorted(fixtures_hostile.FIRES))
 def test_the_attack_is_real(hostile: Path, tmp_path: Path, name: str) -> None:
     """Given to its library's own loader, it does run: the test above can fail."""
-    sandbox.run("loading_unit:load_unasked", str(hostile / name), flavor=Flavor.KERAS, limits=LIMITS)
+    sandbox.run("tests.loading_unit:load_unasked", str(hostile / name), flavor=Flavor.KERAS, limits=LIMITS)
     fired = markers(hostile / name)
     for marker in fired:
         marker.unlink()

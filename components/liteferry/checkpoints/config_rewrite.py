@@ -100,6 +100,8 @@ def for_inference(config: dict[str, Any], *, strip: Collection[str]) -> Rewritte
             _refuse_more_than_noise(node, name)
             stripped.append(f"{node['config'].get('name', 'unnamed')} ({name})")
             _make_identity(node)
+        elif name == "RandomShear":
+            _undo_sign(node["config"])
     return Rewritten(config=changed, stripped=tuple(stripped), is_changed=changed != compared)
 
 
@@ -122,6 +124,14 @@ def _make_portable(node: dict[str, Any]) -> None:
     node["config"].update(settings)
     if "module" in node:
         node.update(module="keras.layers", registered_name=None)
+
+
+def _undo_sign(inner: dict[str, Any]) -> None:
+    """Keras 3 writes a shear of 0.5 as [-0.5, 0.5] and refuses to read that. At inference the layer does nothing."""
+    for key in ("x_factor", "y_factor"):
+        factor = inner.get(key)
+        if isinstance(factor, list) and len(factor) == 2 and -factor[0] == factor[1]:
+            inner[key] = factor[1]
 
 
 def _refuse_more_than_noise(node: dict[str, Any], name: str) -> None:

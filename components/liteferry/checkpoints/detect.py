@@ -189,7 +189,9 @@ def _examine_h5(path: str) -> CheckpointFacts:
     except (OSError, ValueError, RuntimeError, KeyError, RecursionError) as error:
         raise _corrupt(path, f"not a whole HDF5 file ({error})") from error
     if config is None:
-        return CheckpointFacts(kind=Kind.H5_WEIGHTS, keras_version=version, weights_layout="legacy" if is_legacy else "keras_v3", path=path)
+        return CheckpointFacts(
+            kind=Kind.H5_WEIGHTS, keras_version=version, weights_layout="legacy" if is_legacy else "keras_v3", path=path
+        )
     if not isinstance(config, dict):
         raise _corrupt(path, "its model_config is not a JSON object")
     return CheckpointFacts(kind=Kind.H5_MODEL, keras_version=version, config=config, path=path)
