@@ -40,7 +40,7 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
     if trace.template is not None:
         trace.template.write(directory, variables=traced.function.graph.variables, metadata=metadata)
     else:
-        saved_model.write(traced, directory, keep=model.keep, metadata=metadata)
+        saved_model.write(traced, directory, keep=model.keep, metadata=metadata, more_signatures=model.more_signatures)
         if keep_for_others:
             with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well
                 trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))

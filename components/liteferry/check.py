@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from liteferry.config import Job
-from liteferry.plan import find_checkpoints
+from liteferry.plan import find_checkpoints, refuse_missing_files
 
 
 def print_check(job: Job) -> int:
@@ -17,6 +17,7 @@ def print_check(job: Job) -> int:
     from liteferry.errors import JobError, SamplesError
     from liteferry.samples import open_samples
 
+    refuse_missing_files(job)
     found = find_checkpoints(job)
     problems = []
     for name, spec in job.samples.items():
@@ -28,18 +29,22 @@ def print_check(job: Job) -> int:
             problems.append(f"samples.{name}: {error.reason.message}")
     if problems:
         raise JobError(problems)
+    width = max(len(checkpoint.model_id) for checkpoint in found)
     for checkpoint in found:
-        print(f"  {checkpoint.model_id:<32} {_kind(checkpoint.uri):<18} {checkpoint.uri}")
+        print(f"  {checkpoint.model_id:<{width}}  {_kind(checkpoint.uri):<18}  {checkpoint.uri}")
     variants = ", ".join(variant.value for variant in job.variants)
     print(f"{len(found)} checkpoint(s) x {len(job.variants)} variant(s): {variants}")
     return 0
 
 
 def _kind(uri: str) -> str:
-    from liteferry.checkpoints.detect import detect
+    """The kind as the report will name it, or in a few words why there is none."""
+    from liteferry.checkpoints.detect import examine
+    from liteferry.errors import ModelError
 
     try:
-        kind = detect(uri)
+        return examine(uri).kind.value
+    except ModelError as error:
+        return error.reason.code.value
     except OSError as error:
         return f"unreadable ({os.strerror(error.errno or 0)})"
-    return kind.value if kind is not None else "no checkpoint"

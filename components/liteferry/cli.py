@@ -25,9 +25,13 @@ exit status: 0 every model blessed, 1 some model failed or is not blessed, 2 bad
 
 
 def _add_job_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help="the job file (YAML); see docs/job_file.md")
+    parser.add_argument("--config", metavar="FILE", help="the job file (YAML); `liteferry schema` describes every key")
     parser.add_argument(
-        "--checkpoints", action="append", metavar="GLOB", help="instead of a job file: checkpoints, may be given again"
+        "--checkpoints",
+        action="extend",
+        nargs="+",
+        metavar="GLOB",
+        help="instead of a job file: checkpoints; quote a pattern, or let the shell expand it",
     )
     parser.add_argument("--samples", metavar="FILE", help="with --checkpoints: sample rows, .npz or .parquet")
     parser.add_argument("--variants", metavar="A,B", help="with --checkpoints: variants to make, by default all")
@@ -65,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = add("run", "export, convert and prove every checkpoint of a job", "liteferry run --config job.yaml --output out")
     _add_job_flags(run)
     run.add_argument("--output", required=True, metavar="OUT", help="folder for artifacts and reports")
-    run.add_argument("--runner_config", metavar="FILE", help="Beam options as YAML; see runner_configs/")
+    run.add_argument("--runner_config", metavar="FILE", help="Beam options as YAML, `option: value` lines")
     run.add_argument("--processes", type=int, metavar="N", help="sandboxes at once, by default one for each core")
     run.add_argument("--force", action="store_true", help="do models again that are done already")
     run.add_argument("--quiet", action="store_true", help="no progress, only the summary")
@@ -116,17 +120,20 @@ def _leave_at_once(status: int) -> None:
 
 
 def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequence[str]) -> None:
-    """Only `run` hands unknown flags on, to Beam; one that is almost a flag of ours is a typo, not Beam's."""
+    """Only `run` hands unknown flags on, to Beam; what is almost a flag of ours is a typo, and so is a stray word."""
     known = [flag for action in _subparser(parser, command)._actions for flag in action.option_strings]
     problems = []
-    for flag in (word.partition("=")[0] for word in unknown if word.startswith("-")):
-        near = difflib.get_close_matches(flag, known, n=1, cutoff=0.8)
+    follows_a_flag = False  # `--region europe-west1`: the word may be the value of one of Beam's flags
+    for word in unknown:
+        flag = word.partition("=")[0]
+        near = difflib.get_close_matches(flag, known, n=1, cutoff=0.8) if word.startswith("-") else []
         if near:
             problems.append(f"{flag}: no such flag; did you mean {near[0]}?")
-        elif command != "run":
+        elif word.startswith("-") and command != "run":
             problems.append(f"{flag}: no such flag; `liteferry {command} --help` lists them")
-    stray = [word for word in unknown if not word.startswith("-")] if command != "run" else []
-    problems += [f"{word}: unexpected; `liteferry {command} --help` shows the usage" for word in stray]
+        elif not word.startswith("-") and not (follows_a_flag and command == "run"):
+            problems.append(f"{word}: unexpected; `liteferry {command} --help` shows the usage")
+        follows_a_flag = word.startswith("--") and "=" not in word
     if problems:
         raise JobError(problems, source=f"liteferry {command}")
 
@@ -163,6 +170,7 @@ def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
     from liteferry import launch
     from liteferry.runner_config import flags_of
 
+    _check_output(arguments.output)
     if arguments.processes is not None and arguments.processes < 1:
         raise JobError([f"--processes: {arguments.processes} is too few; give at least 1, or leave it out"], source="flags")
     job = _job(arguments)
@@ -177,6 +185,18 @@ def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
     )
 
 
+def _check_output(output: str) -> None:
+    from liteferry import storage
+    from liteferry.errors import StorageError
+
+    try:
+        path = storage.require_local(output)
+    except StorageError as error:
+        raise JobError([f"--output: {error}"], source="flags") from error
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise JobError([f"--output: {output} is a file; name a folder, which is made if it is not there"], source="flags")
+
+
 def _check(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry.check import print_check
 
@@ -186,7 +206,7 @@ def _check(arguments: argparse.Namespace, _: list[str]) -> int:
 def _show(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry import launch
 
-    facts = launch.read_fleet(arguments.output)
+    facts = launch.read_progress(arguments.output)
     if arguments.json:
         print(json.dumps(facts, indent=1))
     else:

@@ -40,7 +40,8 @@ def run_job(
     total = count_checkpoints(job)
     with storage.exclusive(storage.join(out, ".staging", "lock")):
         _clear_leftovers(out)
-        sandbox.warm_up()
+        if not any("multi_processing" in flag for flag in beam_flags):  # there the workers have nurseries of their own
+            sandbox.warm_up()
         with _progress(out, total, is_quiet=is_quiet) as counts:
             _run_pipeline(job, out, processes=processes, force=force, beam_flags=beam_flags)
         _clear_leftovers(out)
@@ -49,9 +50,10 @@ def run_job(
 
 
 def count_checkpoints(job: Job) -> int:
-    """How many checkpoints the job's patterns name. Raises JobError for a pattern that names nothing."""
-    from liteferry.plan import find_checkpoints
+    """How many checkpoints the job's patterns name. Raises JobError for a pattern, a module or samples that name nothing."""
+    from liteferry.plan import find_checkpoints, refuse_missing_files
 
+    refuse_missing_files(job)
     return len(find_checkpoints(job))
 
 
@@ -69,7 +71,12 @@ def _run_pipeline(job: Job, out: str, *, processes: int | None, force: bool, bea
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     from liteferry import pipeline
 
-    pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
+    try:
+        pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
+    except RuntimeError as error:
+        if "KeyboardInterrupt" in str(error):  # Beam wraps what is raised in a bundle
+            raise KeyboardInterrupt from error
+        raise
 
 
 @contextlib.contextmanager
@@ -146,6 +153,33 @@ def read_fleet(out: str) -> dict[str, Any]:
         raise JobError(
             [f"{path}: no finished run here ({error}); run `liteferry run ... --output {out}` first"], source=out
         ) from error
+
+
+def read_progress(out: str) -> dict[str, Any]:
+    """The facts of a run, finished or still going: while one goes on, those of the reports that are there.
+
+    Raises:
+      JobError: when there is neither.
+    """
+    from liteferry.rebuild import read_reports
+    from liteferry.report.fleet import fleet_facts
+
+    if _is_going_on(out):
+        reports = read_reports(out)
+        print(f"{out}: a run is going on, {len(reports)} report(s) so far", file=sys.stderr)
+        return fleet_facts(reports)
+    return read_fleet(out)
+
+
+def _is_going_on(out: str) -> bool:
+    lock = storage.join(out, ".staging", "lock")
+    if not storage.exists(lock):
+        return False
+    try:
+        with storage.exclusive(lock):
+            return False
+    except StorageError:
+        return True
 
 
 def print_summary(facts: dict[str, Any]) -> None:

@@ -71,7 +71,5 @@ def run(
 
 
 def _with_local_engine(flags: Sequence[str]) -> list[str]:
-    chosen = [flag for flag in flags if flag.startswith("--runner=") or flag == "--runner"]
-    if not chosen:
-        return [*flags, f"--runner={_LOCAL_ENGINE}"]
-    return [f"--runner={_LOCAL_ENGINE}" if flag == "--runner=DirectRunner" else flag for flag in flags]
+    runner = PipelineOptions(list(flags)).get_all_options(drop_default=True).get("runner")
+    return [*flags, f"--runner={_LOCAL_ENGINE}"] if runner in (None, "DirectRunner") else list(flags)

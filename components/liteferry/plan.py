@@ -89,6 +89,22 @@ def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
     return found
 
 
+def refuse_missing_files(job: Job) -> None:
+    """Raises JobError for module files and samples that are not there: every model would suffer, so nothing is begun."""
+    problems = [
+        f"modules[{index}]: {module} is not there; correct the path (in a job file it is relative to the file's folder)"
+        for index, module in enumerate(job.modules)
+        if module.endswith(".py") and not os.path.isfile(module)
+    ]
+    problems += [
+        f"samples.{name}.path: {spec.path!r} names no file; correct the path or the pattern"
+        for name, spec in job.samples.items()
+        if not storage.glob(spec.path) and not storage.exists(spec.path)
+    ]
+    if problems:
+        raise JobError(problems)
+
+
 def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint]) -> None:
     problems = []
     for index, entry in enumerate(job.models):

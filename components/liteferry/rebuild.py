@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 from liteferry import storage
 from liteferry.errors import JobError, StorageError
 from liteferry.publish import PAGE, REPORT
 
 
+def read_reports(out: str) -> list[dict[str, Any]]:
+    """The reports under OUT/models that can be read, in order of model_id, without what only their own pages show."""
+    from liteferry.report.facts import for_fleet
+
+    return [for_fleet(report) for _, report in _reports(out)]
+
+
+def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    models = storage.join(out, "models")
+    for name in storage.list_directory(models):
+        try:
+            yield name, json.loads(storage.read_bytes(storage.join(models, name, REPORT)))
+        except (StorageError, ValueError):
+            continue
+
+
 def rebuild_pages(out: str) -> int:
-    """Writes every report.html and the fleet's files again. Returns how many reports there are.
+    """Writes every report.html and the fleet's files again. Returns how many models the fleet has.
+
+    The fleet stays what the last run made it: folders of models that its job no longer names get their page, not a row.
 
     Raises:
       JobError: when there is no report under `out`.
@@ -20,16 +40,20 @@ def rebuild_pages(out: str) -> int:
     from liteferry.report.pages import render_model
 
     reports = []
-    models = storage.join(out, "models")
-    for name in storage.list_directory(models):
-        path = storage.join(models, name, REPORT)
-        try:
-            report = json.loads(storage.read_bytes(path))
-        except (StorageError, ValueError):
-            continue
-        storage.write_bytes(storage.join(models, name, PAGE), render_model(report).encode())
+    for name, report in _reports(out):
+        storage.write_bytes(storage.join(out, "models", name, PAGE), render_model(report).encode())
         reports.append(for_fleet(report))
     if not reports:
-        raise JobError([f"{models}: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
-    write_fleet(out, fleet_facts(reports))
-    return len(reports)
+        raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
+    named = _models_of_last_run(out)
+    kept = [report for report in reports if named is None or report["model_id"] in named]
+    write_fleet(out, fleet_facts(kept))
+    return len(kept)
+
+
+def _models_of_last_run(out: str) -> set[str] | None:
+    try:
+        facts = json.loads(storage.read_bytes(storage.join(out, "fleet.json")))
+        return {model["model_id"] for model in facts["models"]}
+    except (StorageError, ValueError, KeyError, TypeError):
+        return None

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from liteferry import storage
 from liteferry.errors import JobError, StorageError
+
+
+def _refuse_unknown(options: dict[str, Any], path: str) -> None:
+    """Beam ignores options it does not know; here a typo is told."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    known = PipelineOptions([]).get_all_options().keys()
+    problems = []
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "Beam's documentation of its runner lists them"
+            problems.append(f"{name}: Beam has no such option; {hint}")
+    if problems:
+        raise JobError(problems, source=path)
 
 
 def flags_of(path: str) -> list[str]:
@@ -24,6 +40,7 @@ def flags_of(path: str) -> list[str]:
         raise JobError(
             [f"holds {type(options).__name__}, not `option: value` lines; see runner_configs/direct.yaml"], source=path
         )
+    _refuse_unknown(options, path)
     flags = []
     for name, value in options.items():
         for item in value if isinstance(value, list) else [value]:

@@ -222,12 +222,16 @@ def _quantized_share(weights: Mapping[str, int] | None) -> float | None:
     return None if not weights or total == 0 else 1 - weights.get("float32", 0) / total
 
 
+_PARITY_CODES = (ReasonCode.PARITY_OUT_OF_TOLERANCE, ReasonCode.PARITY_NONFINITE)
+
+
 def _variant_status(facts: VariantFacts, verdict: Verdict, result: CandidateResult | None) -> Status:
     if verdict.is_blessed:
         return Status.BLESSED
     if facts.path is None:
         return Status.FAILED
-    return Status.UNVERIFIABLE if result is not None and result.reason is not None else Status.NOT_BLESSED
+    cannot_run = result is not None and result.reason is not None and result.reason.code not in _PARITY_CODES
+    return Status.UNVERIFIABLE if cannot_run else Status.NOT_BLESSED
 
 
 def _attempt(lowering: str, error: Reason | None) -> dict[str, Any]:
@@ -270,7 +274,7 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that
     table is written.
     """
-    slim = {key: value for key, value in report.items() if key not in ("environment", "warnings", "metrics")}
+    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics")}
     if report.get("saved_model"):
         slim["saved_model"] = {
             key: value

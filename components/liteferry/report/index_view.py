@@ -41,7 +41,7 @@ def verdict(totals: Facts) -> str:
         return "No model was found: nothing ran, and nothing is blessed."
     if totals["blessed"] == totals["models"]:
         return "The model is blessed." if totals["models"] == 1 else f"All {totals['models']:,} models are blessed."
-    is_or_are = "is" if totals["blessed"] == 1 else "are"
+    is_or_are = "is" if 1 in (totals["blessed"], totals["models"]) else "are"
     return f"{totals['blessed']:,} of {formats.counted(totals['models'], 'model')} {is_or_are} blessed."
 
 

@@ -64,7 +64,9 @@ def one_line(report: fields.Report) -> str:
     """A finished model in one line: verdict, id, the largest difference of every variant, what is recommended or why not."""
     model_status = fields.model_status(report)
     parts = [f"{formats.STATUS_WORDS[model_status]:<11}", single_line(report.get("model_id")) or "(no id)"]
-    parts += [_variant_in_line(row) for row in tables.artifact_parities(report) if not row["is_saved_model"]]
+    rows = [row for row in tables.artifact_parities(report) if not row["is_saved_model"]]
+    if any(row["artifact"].get("path") for row in rows):  # where no file was made, the reason says it all
+        parts += [_variant_in_line(row) for row in rows]
     reason = fields.reason(report.get("reason"))
     if model_status is not Status.BLESSED and reason:
         at_stage = f" in {reason['stage']}" if reason["stage"] else ""
