@@ -5,6 +5,7 @@ Every case is a real process. No test looks at a clock: what hangs runs into its
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -62,7 +63,10 @@ def assert_works(flavor: Flavor = Flavor.CLEAN) -> None:
 
 
 def is_running(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def assert_all_end(pids: list[int], *, within_s: float = 10) -> None:
@@ -378,6 +382,18 @@ def test_when_the_launcher_is_killed_nothing_of_it_goes_on(tmp_path: pathlib.Pat
         assert all(map(is_running, pids))
         process.kill()
     assert_all_end(pids)
+
+
+def test_when_launcher_and_nursery_are_killed_at_once_no_unit_goes_on(tmp_path: pathlib.Path) -> None:
+    with launcher(tmp_path, path=[]) as process:
+        nursery, unit, *_ = pids = wait_for(tmp_path / "pids")
+        os.kill(process.pid, signal.SIGSTOP)  # so that it cannot tidy up between the two
+        os.kill(nursery, signal.SIGKILL)
+        process.kill()
+    assert_all_end([nursery, unit])
+    for pid in pids:  # nobody is left who knows what the unit had started
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_nursery_that_cannot_import_says_why(tmp_path: pathlib.Path) -> None:

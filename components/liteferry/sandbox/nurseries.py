@@ -18,8 +18,8 @@ from liteferry.sandbox.flavors import Flavor
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR")
 _KEPT_PREFIXES = ("LC_", "PYTHON", "TF_", "KERAS_", "LITEFERRY_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "XNNPACK_")
 
-# Children import from where this process does, also when a launcher has put folders of its own on the path. With -P the working
-# directory, where a user's file may have any name, is not on the path unless it is on ours.
+# Children import from where this process does, also when a launcher has put folders of its own on the path. The working
+# directory, where a user's file may have any name, is not on it unless it is on ours.
 _PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from liteferry.sandbox.nursery import main; main(sys.argv)"
 
 _LAST_WORDS_BYTES = 4000
@@ -46,7 +46,7 @@ class Nursery:
         self._socket, nursery_end = socket.socketpair()
         with nursery_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, str(nursery_end.fileno()), flavor.value, *map(os.path.abspath, sys.path)],
+                [sys.executable, "-c", _PROGRAM, str(nursery_end.fileno()), flavor.value, *map(os.path.abspath, sys.path)],
                 pass_fds=[nursery_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
