@@ -113,7 +113,7 @@ class Limits(Record):
     """What one model may use before it is stopped and reported."""
 
     seconds_per_model: PositiveNumber = 900.0
-    """Wall-clock seconds for one model's build, export and conversion."""
+    """Wall-clock seconds for one model in one process: build, export and conversion, and again each shard's evaluation."""
     memory_gb_per_model: PositiveNumber = 8.0
     """Gigabytes of memory for one model."""
 
