@@ -25,6 +25,8 @@ from liteferry.errors import JobError
 DOCS = Path(__file__).parent.parent / "docs" / "job_file.md"
 METRICS = types.SimpleNamespace(METRICS={"max_abs": "max", "argmax_agreement": "min"})
 
+ALL_VARIANTS = ", ".join(variant.value for variant in Variant)
+
 
 @pytest.fixture(autouse=True)
 def known_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +108,7 @@ class TestJobFile:
 
     def test_defaults(self) -> None:
         job = parse()
-        assert job.variants == tuple(Variant)
+        assert job.variants == (Variant.FLOAT32, Variant.FLOAT16, Variant.DYNAMIC_INT8)
         assert job.policy.require is None
         assert (job.limits.seconds_per_model, job.limits.memory_gb_per_model) == (900.0, 8.0)
         assert job.evaluation.batch_size == 64
@@ -258,7 +260,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"polcy": {}},
         (
             "polcy: is an unknown key (did you mean policy?); the keys here are custom_objects, eval_config, evaluation, gates, "
-            "limits, metrics, models, modules, policy, samples, trust, variants"
+            "limits, metrics, models, modules, policy, quantization, samples, trust, variants"
         ),
     ),
     (
@@ -330,13 +332,13 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("text for a mapping", {"models": ["a.keras"]}, "models[0]: 'a.keras' is not a mapping; write `key: value` lines under it"),
     (
         "unknown variant",
-        {"variants": ["float32", "int8"]},
-        "variants[1]: 'int8' is not one of float32, float16, dynamic_int8",
+        {"variants": ["float32", "ternary"]},
+        f"variants[1]: 'ternary' is not one of {ALL_VARIANTS}",
     ),
     (
         "misspelt variant",
         {"variants": ["flaot32"]},
-        "variants[0]: 'flaot32' is not one of float32, float16, dynamic_int8 (did you mean float32?)",
+        f"variants[0]: 'flaot32' is not one of {ALL_VARIANTS} (did you mean float32?)",
     ),
     ("repeated variant", {"variants": ["float32", "float32"]}, "variants[1]: 'float32' is there twice; keep one"),
     ("unknown trust", {"trust": ["pickle"]}, "trust[0]: 'pickle' is not one of lambda, file_ops"),
@@ -399,9 +401,14 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "gates.float16: this job does not make float16; add it to variants or remove its gates",
     ),
     (
-        "gates of no variant",
+        "gates of a variant that is not among the default ones",
         {"gates": {"int8": {"max_abs": 1}}},
-        "gates.int8: is not a variant; gates are for saved_model, float32, float16, dynamic_int8",
+        "gates.int8: this job does not make int8; add it to variants or remove its gates",
+    ),
+    (
+        "gates of no variant",
+        {"gates": {"ternary": {"max_abs": 1}}},
+        f"gates.ternary: is not a variant; gates are for saved_model, {ALL_VARIANTS}",
     ),
     (
         "gate on an unknown metric",
@@ -594,7 +601,7 @@ class TestSchema:
 
     def test_gates_offer_variants_and_metrics(self) -> None:
         gates = config.job_schema()["properties"]["gates"]
-        assert gates["propertyNames"]["enum"] == ["saved_model", "float32", "float16", "dynamic_int8"]
+        assert gates["propertyNames"]["enum"] == ["saved_model", *(variant.value for variant in Variant)]
         assert gates["additionalProperties"]["propertyNames"]["enum"] == ["max_abs", "argmax_agreement"]
 
     @pytest.mark.filterwarnings("error")

@@ -48,6 +48,7 @@ class Variant(str, enum.Enum):
 
 
 _VARIANTS = tuple(variant.value for variant in Variant)
+_DEFAULT_VARIANTS = ("float32", "float16", "dynamic_int8")
 
 
 class Trust(str, enum.Enum):
@@ -150,7 +151,7 @@ class Job(Record):
     """Name inside a checkpoint -> module:name, for names that `modules` does not offer by themselves."""
     trust: tuple[Trust, ...] = ()
     """Code from inside checkpoints that may run. Nothing by default."""
-    variants: tuple[Variant, ...] = (Variant.FLOAT32, Variant.FLOAT16, Variant.DYNAMIC_INT8)
+    variants: tuple[Variant, ...] = tuple(Variant(name) for name in _DEFAULT_VARIANTS)
     """TFLite variants to make of every model."""
     gates: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
     """Variant, or saved_model -> metric -> limit. Absent metrics keep their default limit; null switches a gate off."""
@@ -177,7 +178,7 @@ class Job(Record):
 
     @pydantic.model_validator(mode="after")
     def _keys_agree(self) -> Job:
-        problems = config_problems.disagreements(self.model_dump(mode="json"), variants=_VARIANTS)
+        problems = config_problems.disagreements(self.model_dump(mode="json"), variants=_VARIANTS, default=_DEFAULT_VARIANTS)
         if problems:
             raise config_problems.disagreement_error(problems)
         return self
@@ -190,7 +191,7 @@ def _parse(raw: Mapping[Any, Any], base_dir: str | None) -> tuple[Job | None, li
         return (None, problems) if problems else (job, [])
     except pydantic.ValidationError as error:
         problems = config_problems.sentences(error, job_schema())
-    return None, list(dict.fromkeys(problems + config_problems.disagreements(raw, variants=_VARIANTS)))
+    return None, list(dict.fromkeys(problems + config_problems.disagreements(raw, variants=_VARIANTS, default=_DEFAULT_VARIANTS)))
 
 
 def parse_job(mapping: Mapping[str, Any], *, base_dir: str | None, source: str = "job") -> Job:

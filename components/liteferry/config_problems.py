@@ -155,13 +155,13 @@ def metric_names() -> tuple[str, ...]:
     return tuple(METRICS)
 
 
-def disagreements(raw: Mapping[Any, Any], *, variants: Sequence[str]) -> list[str]:
+def disagreements(raw: Mapping[Any, Any], *, variants: Sequence[str], default: Sequence[str]) -> list[str]:
     """Problems between keys of a raw job of any shape: names that nothing has, gates of what is not made, and the like."""
     samples = list(_mapping(raw.get("samples")))
     problems: list[str] = []
     for index, model in enumerate(_items(raw.get("models"))):
         problems += _model_disagreements(_mapping(model), samples, f"models[{index}]") if isinstance(model, Mapping) else []
-    chosen = list(_items(raw["variants"])) if isinstance(raw.get("variants"), (list, tuple)) else list(variants)
+    chosen = list(_items(raw["variants"])) if isinstance(raw.get("variants"), (list, tuple)) else list(default)
     required = list(_items(_mapping(raw.get("policy")).get("require")))
     for key, names in (("variants", chosen), ("policy.require", required)):
         problems += [
