@@ -158,9 +158,11 @@ def test_what_nobody_foresaw_is_the_models_reason_and_not_the_end_of_the_run(tmp
     assert publish(unwritable)["reason"]["code"] == "INTERNAL"
 
 
-def test_names_that_are_no_text_are_published(tmp_path: Path) -> None:
+def test_a_name_that_is_no_text_is_shown_as_its_bytes_and_travels_on_any_runner(tmp_path: Path) -> None:
     plan = make_plan(tmp_path / "out", uri=os.fsdecode(b"/checkpoints/\xff.keras"))
-    assert publish(plan)["status"] == "blessed"
+    report = publish(plan)
+    assert (report["status"], report["checkpoint"]["uri"]) == ("blessed", r"/checkpoints/\udcff.keras")
+    assert json.dumps(report, ensure_ascii=False).encode()
     assert finished_report(plan) is not None
 
 

@@ -38,7 +38,7 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> None:
     staging = plan.staging_directory()
     _remove_unreported(staging, report)
     storage.write_bytes(storage.join(staging, REPORT), json.dumps(report, indent=2, allow_nan=False).encode())
-    storage.write_bytes(storage.join(staging, PAGE), render_model(report).encode(errors="backslashreplace"))
+    storage.write_bytes(storage.join(staging, PAGE), render_model(report).encode())
     storage.write_bytes(storage.join(staging, _marker(report)), b"")
     storage.publish_directory(staging, plan.model_directory())
     storage.remove_tree(reference.directory(plan))
@@ -75,7 +75,7 @@ def finished_report(plan: ModelPlan) -> dict[str, Any] | None:
         is_same = (
             report["schema_version"] == REPORT_SCHEMA_VERSION
             and report["model_id"] == plan.model_id
-            and report["checkpoint"]["uri"] == plan.uri
+            and report["checkpoint"]["uri"] == _text(plan.uri)
             and report["checkpoint"]["digest"] == plan.digest
             and report["recipe_digest"] == plan.recipe_digest
         )
@@ -100,7 +100,7 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
     as failed.
     """
     try:
-        report = build(plan, exported, evaluation)
+        report = _text(build(plan, exported, evaluation))
         publish(plan, report)
     except Exception as error:  # noqa: BLE001  # what nobody foresaw is one model's report, never the end of the run
         report = _publish_failure(plan, exported, reason_for(error, Stage.PUBLISH))
@@ -109,9 +109,18 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
     return for_fleet(report)
 
 
+def _text(value: Any) -> Any:
+    """A report whose text UTF-8 can hold: file names may bring bytes that it cannot, which neither runners nor tables take."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_text(key): _text(item) for key, item in value.items()}
+    return [_text(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _publish_failure(plan: ModelPlan, exported: ExportedModel, reason: Reason) -> dict[str, Any]:
     failed = dataclasses.replace(exported, saved_model=None, variants={}, samples_problem=None, reason=reason)
-    report = build(plan, failed, Evaluation(candidates={}, reason=reason))
+    report: dict[str, Any] = _text(build(plan, failed, Evaluation(candidates={}, reason=reason)))
     with contextlib.suppress(Exception):  # the report in the fleet's table is then the only one
         storage.remove_tree(plan.staging_directory())
         publish(plan, report)
