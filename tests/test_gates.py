@@ -151,11 +151,11 @@ class TestGates:
             pytest.param("saved_model", ["a", "b"], ["a", "c"], "mismatch_count", id="saved_model, text"),
             pytest.param("float16", [1.0, 2.0], [1.0, 2.1], "max_rel", id="float16"),
             pytest.param("float16", [[1.0, 1.001]] * 2, [[1.002, 1.001]] * 2, "argmax_agreement", id="float16, flipped class"),
-            pytest.param("dynamic_int8", [1.0, -2.0], [2.0, -1.0], "cosine", id="dynamic_int8"),
+            pytest.param("dynamic_int8", [1.0, -2.0], [2.0, -1.0], "sqnr_db", id="dynamic_int8"),
             pytest.param("int8", [1, 2, 3], [1, 2, 4], "exact_agreement", id="int8, integers"),
             pytest.param("int8", LOGITS, LOGITS[:, ::-1], "argmax_agreement", id="int8, classes reversed"),
-            pytest.param("int16x8", LOGITS, np.roll(LOGITS, 1, axis=0), "cosine", id="int16x8, rows shifted"),
-            pytest.param("dynamic_int4", LOGITS, -LOGITS, "cosine", id="dynamic_int4, sign lost"),
+            pytest.param("int16x8", LOGITS, np.roll(LOGITS, 1, axis=0), "sqnr_db", id="int16x8, rows shifted"),
+            pytest.param("dynamic_int4", LOGITS, -LOGITS, "sqnr_db", id="dynamic_int4, sign lost"),
             pytest.param("weight_only_int4", ["a"], ["b"], "exact_agreement", id="weight_only_int4, text"),
         ],
     )
@@ -202,7 +202,7 @@ class TestMetricsThatDoNotApply:
     def test_a_user_gate_applies_to_every_output_that_can_answer_it(self) -> None:
         flipped = [[[1.0, 2.0], [2.0, 1.0]]], [[[2.0, 1.0], [2.0, 1.0]]]
         stats = {"tags": stats_of(*flipped), "score": stats_of([1.0], [1.0])}
-        gates = resolve_gates("int8", {"int8": {"argmax_agreement": 0.9, "cosine": None}})
+        gates = resolve_gates("int8", {"int8": {"argmax_agreement": 0.9, "sqnr_db": None}})
         judged = judge(stats, gates=gates, expected_outputs=["tags", "score"])
         assert [(result.output, result.metric, result.observed) for result in judged.gates] == [("tags", "argmax_agreement", 0.5)]
         assert not judged.is_blessed

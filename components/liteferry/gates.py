@@ -40,8 +40,9 @@ _DISCRETE_METRICS = frozenset({"mismatch_count", "exact_agreement"})
 # Ratios with zero have no value, but equal outputs meet every limit on them.
 _MET_WHEN_EQUAL = frozenset({"sqnr_db", "cosine"})
 
-_INT8 = MappingProxyType({"cosine": 0.98, "argmax_agreement": 0.95, "exact_agreement": 0.95})
-_INT4 = MappingProxyType({"cosine": 0.95, "argmax_agreement": 0.90, "exact_agreement": 0.90})
+# 20 dB: the noise has a hundredth of the power of the answers. A cosine of 0.98 looks as strict and lets four times as much pass.
+_INT8 = MappingProxyType({"sqnr_db": 20.0, "argmax_agreement": 0.95, "exact_agreement": 0.95})
+_INT4 = MappingProxyType({"sqnr_db": 12.0, "argmax_agreement": 0.90, "exact_agreement": 0.90})
 DEFAULT_GATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         SAVED_MODEL: MappingProxyType({"max_rel": 1e-5, "mismatch_count": 0}),
@@ -50,7 +51,7 @@ DEFAULT_GATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "dynamic_int8": _INT8,
         "weight_only_int8": _INT8,
         "int8": _INT8,
-        "int16x8": MappingProxyType({"cosine": 0.99, "argmax_agreement": 0.97, "exact_agreement": 0.97}),
+        "int16x8": MappingProxyType({"sqnr_db": 25.0, "argmax_agreement": 0.97, "exact_agreement": 0.97}),
         "dynamic_int4": _INT4,
         "weight_only_int4": _INT4,
     }
