@@ -72,7 +72,7 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         "variants": variants,
         "recommended_variant": _recommend(variants) if verdicts[SAVED_MODEL].is_blessed else None,
         "required_variants": list(plan.require),
-        "warnings": list(exported.saved_model.warnings) + _rename_warnings(exported) if exported.saved_model else [],
+        "warnings": _warnings(exported, evaluation),
         "recipe_digest": plan.recipe_digest,
         "limits": {"seconds": plan.limits.seconds, "memory_bytes": plan.limits.memory_bytes},
         "environment": environment(),
@@ -257,6 +257,23 @@ def _worst(result: CandidateResult | None) -> list[dict[str, Any]]:
 def _recommend(variants: Mapping[str, Mapping[str, Any]]) -> str | None:
     blessed = [(facts["bytes"], name) for name, facts in variants.items() if facts["status"] == Status.BLESSED.value]
     return min(blessed)[1] if blessed else None
+
+
+def _warnings(exported: ExportedModel, evaluation: Evaluation) -> list[str]:
+    if exported.saved_model is None:
+        return []
+    return [*exported.saved_model.warnings, *_rename_warnings(exported), *_constant_warnings(evaluation)]
+
+
+def _constant_warnings(evaluation: Evaluation) -> list[str]:
+    """A reference that never varies agrees with a candidate that has collapsed."""
+    result = evaluation.candidates.get(SAVED_MODEL)
+    return [
+        f"output {name!r} of the checkpoint is one same value for every sample row: agreement on it proves little; "
+        "give samples that make it vary"
+        for name, stats in (result.stats.items() if result else ())
+        if stats.report()["constant_reference"]
+    ]
 
 
 def _rename_warnings(exported: ExportedModel) -> list[str]:
