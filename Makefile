@@ -57,6 +57,10 @@ demo: venv ## Train a small fleet on real digits and export it into demo_output/
 wild: venv ## Run on published checkpoints; WILD_CACHE=DIR keeps their files elsewhere than in .cache/wild
 	$(VENV_PYTHON) -m tests.wild --cache "$(WILD_CACHE)"
 
+.PHONY: bench
+bench: venv ## Time LiteFerry beside the script people write today; about an hour, writes docs/benchmarks.md
+	$(VENV_PYTHON) -m benchmarks --write
+
 # A dry run of pip resolves from the packages' metadata alone, so it takes seconds and installs nothing.
 define WRITE_LOCK
 import json, sys
