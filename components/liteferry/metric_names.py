@@ -54,7 +54,7 @@ DIRECTIONS: Mapping[str, str | None] = MappingProxyType(
 
 # Computed from predictions, or from columns that their config names.
 _NO_LABEL = """
-    BooleanFlipRates ExampleCount MeanPrediction ModelCosineSimilarity NDCG NegToNegFlipRate NegToPosFlipRate
+    BooleanFlipRates ExampleCount MeanPrediction ModelCosineSimilarity NegToNegFlipRate NegToPosFlipRate
     PosToNegFlipRate PosToPosFlipRate QueryStatistics SymmetricFlipRate SymmetricPredictionDifference WeightedExampleCount
 """
 NEEDS_NO_LABEL = frozenset(_NO_LABEL.split())

@@ -17,7 +17,7 @@ from liteferry import reference, sandbox, storage
 from liteferry.errors import Stage
 from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.export import reason_of
-from liteferry.metric_gates import REFERENCE, MetricsResult, ModelMetrics
+from liteferry.metric_gates import REFERENCE, MetricGate, MetricsResult, ModelMetrics
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
 from liteferry.sandbox import Flavor, Reporter
@@ -91,7 +91,9 @@ def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
     models = [REFERENCE, *task.artifacts]
     config, broken = tfma_config.complete(plan.metrics, models, reference.output_names(plan, shard_index=0))
     results = tfma_engine.evaluate(config, lambda: tfma_rows.extracts(plan, config, tuple(task.artifacts)))
+    nans = tfma_rows.find_nans(plan, tuple(task.artifacts))
     missing = [(metric.name, metric.problem) for metric in broken if metric.limits]
+    missing += tfma_gates.thresholds_on(config, nans)
     validation = tfma_files.validate(config, results, not_computable=missing)
     storage.remove_tree(_partial(plan))
     tfma_files.write(
@@ -104,12 +106,15 @@ def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
     )
     os.rename(_partial(plan), _directory(plan))
     for model in models:
-        gates = [] if model == REFERENCE else [*tfma_gates.gates_of(model, config, results, plan.metrics.limits)]
-        gates += [gate for metric in broken for gate in tfma_gates.unmet(metric.name, metric.limits) if model != REFERENCE]
+        gates: list[MetricGate] = []
+        if model != REFERENCE:
+            gates += tfma_gates.gates_of(model, config, results, plan.metrics.limits, nans[model])
+            gates += [gate for metric in broken for gate in tfma_gates.unmet(metric.name, metric.limits)]
         found = ModelMetrics(values=tuple(tfma_gates.values_of(model, results)), gates=tuple(gates))
         reporter.result({"models": {model: dataclasses.asdict(found)}})
     row_counts = {tfma_gates.slice_name(key): count for key, count in results.row_counts.items()}
     problems = [*(f"{metric.name}: {metric.problem}" for metric in broken), *results.problems]
+    problems += dict.fromkeys(sentence for outputs in nans.values() for sentence in outputs.values())
     reporter.result({"row_counts": row_counts, "problems": problems})
 
 

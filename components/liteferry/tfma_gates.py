@@ -72,11 +72,14 @@ def _finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def gates_of(model: str, eval_config: Any, results: Results, limits: Mapping[str, float]) -> Iterator[MetricGate]:
+def gates_of(
+    model: str, eval_config: Any, results: Results, limits: Mapping[str, float], spoiled: Mapping[str, str]
+) -> Iterator[MetricGate]:
     """Every threshold of the EvalConfig for one model, in every slice it is meant for.
 
     Args:
       limits: from `MetricsPlan`: what the user wrote for a threshold's number.
+      spoiled: outputs with NaN somewhere, "" for all: whatever number TFMA gives for them does not count.
     """
     from tensorflow_model_analysis.metrics import metric_specs
 
@@ -89,7 +92,8 @@ def gates_of(model: str, eval_config: Any, results: Results, limits: Mapping[str
             for slice_key in slices or [None]:
                 metrics = {} if slice_key is None else results.sliced[slice_key]
                 where = _spec_name(spec) if slice_key is None else slice_name(slice_key)
-                for kind, limit, observed in _checks(threshold, key, metrics, eval_config):
+                for kind, limit, value in _checks(threshold, key, metrics, eval_config):
+                    observed = None if is_spoiled(key, spoiled) else value
                     shown = limits.get(repr(limit), limit)
                     is_within = observed is not None and (observed >= limit if kind == MIN_VALUE else observed <= limit)
                     yield MetricGate(
@@ -101,6 +105,21 @@ def gates_of(model: str, eval_config: Any, results: Results, limits: Mapping[str
                         observed=observed,
                         is_within=is_within,
                     )
+
+
+def is_spoiled(key: Any, spoiled: Mapping[str, str]) -> bool:
+    """Whether a metric reads an output with NaN; one without an output's name reads the only one."""
+    return bool(spoiled) and (not key.output_name or "" in spoiled or key.output_name in spoiled)
+
+
+def thresholds_on(eval_config: Any, nans: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """(metric, why) for every threshold on what NaN has spoiled."""
+    from tensorflow_model_analysis.metrics import metric_specs
+
+    thresholds = metric_specs.metric_thresholds_from_metrics_specs(eval_config.metrics_specs, eval_config=eval_config)
+    baseline = eval_config.model_specs[0].name
+    keys = [key for key in thresholds if key.model_name != baseline and is_spoiled(key, nans[key.model_name])]
+    return [(key.name, "; ".join(nans[key.model_name].values())) for key in keys]
 
 
 def _is_meant(spec: Any, slice_key: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from liteferry import predictions
+from liteferry.metric_gates import REFERENCE
 from liteferry.plan import ModelPlan
 
 
@@ -27,6 +28,34 @@ def extracts(plan: ModelPlan, eval_config: Any, artifacts: Sequence[str]) -> Ite
                 constants.PREDICTIONS_KEY: {model: _answers(outputs, row) for model, outputs in batch.outputs.items()},
                 constants.SLICE_KEY_TYPES_KEY: slicer.slices_of(features),
             }
+
+
+def find_nans(plan: ModelPlan, artifacts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Model -> output -> a sentence, for every output whose task metrics cannot be trusted: TFMA leaves rows with NaN out of
+    some metrics without a word. NaN in a label, a weight or the reference's answer spoils every model; "" is all outputs.
+    """
+    assert plan.metrics is not None
+    counts: dict[tuple[str, str], int] = {}
+    for batch in predictions.read(plan, artifacts):
+        for role in (plan.metrics.labels, plan.metrics.example_weights):
+            for output, column in role.items():
+                _count_nans(counts, (f"column {column!r}", output), batch.columns[column])
+        for model, outputs in batch.outputs.items():
+            for output, array in outputs.items():
+                _count_nans(counts, (model, output), array)
+    found: dict[str, dict[str, str]] = {model: {} for model in (REFERENCE, *artifacts)}
+    for (source, output), count in counts.items():
+        where = f" of output {output!r}" if output and source in found else ""
+        sentence = f"{source}: {count:,} value{'s are' if count > 1 else ' is'} NaN{where}"
+        for model in [source] if source in artifacts else found:
+            found[model].setdefault(output, sentence)
+    return found
+
+
+def _count_nans(counts: dict[tuple[str, str], int], key: tuple[str, str], array: np.ndarray) -> None:
+    count = int(np.count_nonzero(np.isnan(array))) if array.dtype.kind == "f" else 0
+    if count:
+        counts[key] = counts.get(key, 0) + count
 
 
 def _cell(array: np.ndarray, row: int) -> np.ndarray:
