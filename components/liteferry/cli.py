@@ -111,12 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave_at_once(status: int) -> None:
-    from liteferry import sandbox
-
-    sandbox.close()
+    """Without waiting: Beam's worker threads would keep the process for as long as their bundle lasts. Nurseries and their children end
+    with this process; what they were at is not reported and is done again by the next run.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # Beam's worker threads would keep the process for as long as their bundle lasts
+    os._exit(status)
 
 
 def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequence[str]) -> None:

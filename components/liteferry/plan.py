@@ -65,7 +65,7 @@ class ModelPlan:
 
     def staging_directory(self) -> str:
         """Where this model is built. One per model: two runs never share an OUT (`storage.exclusive`)."""
-        return storage.join(self.out, ".staging", self.model_id)
+        return storage.join(self.out, ".staging", "models", self.model_id)
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def directory(plan: ModelPlan) -> str:
     """Where this model's reference answers are kept while it is worked on; beside staging, never published."""
-    return storage.join(plan.out, ".staging", f"{plan.model_id}.reference")
+    return storage.join(plan.out, ".staging", "reference", plan.model_id)
 
 
 def shard_directory(plan: ModelPlan, shard_index: int) -> str:

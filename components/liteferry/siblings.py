@@ -16,13 +16,14 @@ import os
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from liteferry.checkpoints.detect import CheckpointFacts, Kind, examine
-from liteferry.errors import ModelError
+from liteferry.checkpoints.config_scan import parse
+from liteferry.checkpoints.detect import CheckpointFacts, Kind
 
 if TYPE_CHECKING:
     from liteferry.plan import ModelPlan
@@ -35,6 +36,7 @@ _STATEFUL = ("Lookup", "TextVectorization", "Hashing", "IntegerLookup", "Lambda"
 
 
 _MOST_IN_A_CHUNK = 8
+_MAX_CONFIG_BYTES = 64 * 2**20
 
 
 def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPlan, ...]]:
@@ -63,15 +65,18 @@ def share_key(facts: CheckpointFacts, *, recipe_digest: str) -> str | None:
 
 
 def share_key_of(path: str, *, recipe_digest: str) -> str | None:
-    """`share_key` of a file; None when it cannot be read, which its own process will report.
+    """`share_key` of a .keras archive; None for anything else, and for what cannot be read, which its own process will report.
 
-    Only archives are read here: their configs are JSON. HDF5 is parsed by native code, which belongs into a sandbox.
+    This runs in the launcher: only the two JSON members are read. HDF5 is parsed by native code, which belongs into a sandbox.
     """
-    if not path.endswith(".keras"):
-        return None
     try:
-        return share_key(examine(path), recipe_digest=recipe_digest)
-    except (ModelError, OSError):
+        with zipfile.ZipFile(path) as archive:
+            if max(archive.getinfo(name).file_size for name in ("config.json", "metadata.json")) > _MAX_CONFIG_BYTES:
+                return None
+            config, metadata = parse(archive.read("config.json")), parse(archive.read("metadata.json"))
+        facts = CheckpointFacts(kind=Kind.KERAS, keras_version=metadata.get("keras_version"), config=config)
+        return share_key(facts, recipe_digest=recipe_digest)
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
 
 

@@ -98,6 +98,7 @@ class _Supervision:
         self._done = False
         self._stage = Stage.LOAD
         self._subject: str | None = None
+        self._subjects: set[str | None] = set()
         self._peak_bytes = 0
         self._status_bytes = b""
         self._pid: int | None = None
@@ -164,8 +165,9 @@ class _Supervision:
     def _take(self, message: dict[str, Any]) -> None:
         event = message["event"]
         if event == "stage":
-            if self._subject not in (None, message["subject"]):
-                self._subject_started = time.monotonic()
+            if message["subject"] not in self._subjects:
+                self._subject_started = time.monotonic() if self._subjects else self._started
+                self._subjects.add(message["subject"])
             self._stage, self._subject = Stage(message["stage"]), message["subject"]
         elif event == "result":
             self._results.append(message["result"])
