@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict
 
 from liteferry.config_types import FrozenDict, JsonObject, Number, Record, Text
-from liteferry.metric_names import DIRECTIONS, HIGHER_IS_BETTER, LOWER_IS_BETTER, NEEDS_NO_LABEL, nearest
+from liteferry.metric_names import COMPARES_MODELS, DIRECTIONS, HIGHER_IS_BETTER, LOWER_IS_BETTER, NEEDS_NO_LABEL, nearest
 
 LIMITS = ("max_drop", "min", "max")
 
@@ -79,11 +79,20 @@ def _metric_problems(metric: Mapping[Any, Any], path: str) -> list[str]:
             "correct it, or name the module that defines it under module"
         )
     is_known = isinstance(name, str) and (name in DIRECTIONS or module is not None)
-    if metric.get("max_drop") is not None and metric.get("direction") is None and is_known and _direction(metric) is None:
+    if (
+        metric.get("max_drop") is not None
+        and name not in COMPARES_MODELS
+        and metric.get("direction") is None
+        and is_known
+        and _direction(metric) is None
+    ):
         problems.append(
             f"{path}.max_drop: LiteFerry does not know which way {name} is better; "
             "add direction: higher_is_better or lower_is_better"
         )
+    for limit in ("max_drop", "min") if name in COMPARES_MODELS else ():
+        if metric.get(limit) is not None:
+            problems.append(f"{path}.{limit}: {name} compares an artifact with the checkpoint by itself; give it a max instead")
     low, high = metric.get("min"), metric.get("max")
     if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
         problems.append(f"{path}.min: {low!r} is above max, {high!r}; no value could meet both")
