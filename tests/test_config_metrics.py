@@ -130,6 +130,14 @@ def test_one_sentence_with_key_value_and_fix(changes: dict[str, Any], sentence: 
     assert problems_of(**changes) == (sentence,)
 
 
+@pytest.mark.parametrize(
+    "metric", [{"class_name": ["AUC"], "min": 1}, {"class_name": {}, "max_drop": 1}, {"class_name": None}, 3]
+)
+def test_any_shape_gets_sentences(metric: Any) -> None:
+    for changes in ({"metrics": [metric]}, {"metrics": metric}, {"models": [{"checkpoints": "a", "metrics": [metric]}]}):
+        assert all(problem.startswith(("metrics", "models[0].metrics")) for problem in problems_of(**changes))
+
+
 def test_what_tfmas_messages_do_not_take() -> None:
     (problem,) = problems_of(metrics=[{"class_name": "Precision", "binarize": {"top_k": [3]}}])
     assert problem.startswith("metrics[0].binarize: TFMA does not take this: ")
