@@ -416,7 +416,7 @@ def custom_loss_not_given(case: Case) -> None:
 # --- older dialects: hand-edited configs over files really written
 
 
-def _edit_h5_config(path: str, edit: Callable[[Any], Any], **attributes: str) -> None:
+def edit_h5_config(path: str, edit: Callable[[Any], Any], **attributes: str) -> None:
     import h5py
 
     with h5py.File(path, "r+") as file:
@@ -463,7 +463,7 @@ def keras_2_0_sequential(case: Case) -> None:
         without_input = [layer for layer in config["config"]["layers"] if layer["class_name"] != "InputLayer"]
         return {"class_name": "Sequential", "config": _each_layer(without_input, change)}
 
-    _edit_h5_config(case.path("old.h5"), edit, keras_version="2.0.5", backend="tensorflow")
+    edit_h5_config(case.path("old.h5"), edit, keras_version="2.0.5", backend="tensorflow")
     rows = {"conv_input": case.floats(5, 9, 3)}
     case.finish("old.h5", rows, numpy(model(rows["conv_input"], training=False)), ["y"], kind="h5_model")
 
@@ -481,7 +481,7 @@ def keras_2_3_time_major(case: Case) -> None:
         if class_name == "LSTM":
             inner.update(time_major=False, unroll=False, implementation=1)
 
-    _edit_h5_config(case.path("old.h5"), lambda config: _each_layer(config, change), keras_version="2.3.1")
+    edit_h5_config(case.path("old.h5"), lambda config: _each_layer(config, change), keras_version="2.3.1")
     rows = {"steps": case.floats(5, 6, 3)}
     case.finish("old.h5", rows, numpy(model(rows["steps"], training=False)), ["y"], kind="h5_model")
 
@@ -500,7 +500,7 @@ def lambda_named_activation(case: Case) -> None:
         if "leaky" in str(inner.get("activation")):
             inner["activation"] = "<lambda>"
 
-    _edit_h5_config(case.path("model.h5"), lambda config: _each_layer(config, change), keras_version="2.2.4")
+    edit_h5_config(case.path("model.h5"), lambda config: _each_layer(config, change), keras_version="2.2.4")
     rows = {"d_input": case.floats(5, 3)}
     spec = {"modules": [MODULE], "custom_objects": {"<lambda>": "loading_models:leaky"}}
     case.finish("model.h5", rows, numpy(model(rows["d_input"], training=False)), ["y"], kind="h5_model", **spec)

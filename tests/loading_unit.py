@@ -52,6 +52,9 @@ def export_case(folder: str, reporter: Any) -> None:
             "oracle": model.oracle,
             "warnings": list(model.warnings),
             "renamed": dict(traced.renamed),
+            "stripped": list(model.stripped),
+            "input_ranges": {name: [expected.low, expected.high] for name, expected in model.input_ranges.items()},
+            "training_layers": [layer["class_name"] for layer in model.training_layers],
             "deterministic": not tracing.differing_outputs(first, second),
         }
     )

@@ -5,6 +5,8 @@ answers.
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +52,72 @@ def test_the_saved_model_answers_as_the_library_that_wrote_the_checkpoint(fixtur
     answered = run("run_clean", folder, Flavor.CLEAN)
     assert max(answered["difference"].values()) <= 1e-6, answered["difference"]
     assert answered["signatures"] == case.get("signatures_kept", ["serving_default"])
+
+
+def loaded(fixtures: Path, name: str) -> dict[str, Any]:
+    """What the loader said of a fixture; exported again into the same place where the test above has not run."""
+    exported = fixtures / name / "exported.json"
+    if exported.exists():
+        result: dict[str, Any] = json.loads(exported.read_text())
+        return result
+    return run("export_case", fixtures / name, Flavor.KERAS)
+
+
+@pytest.mark.parametrize("library", ["keras2", "keras3"])
+def test_what_is_stripped_is_told(fixtures: Path, library: str) -> None:
+    result = loaded(fixtures, f"{library}_always_on_augmentation_stripped")
+    assert result["stripped"] == ["noisy (AlwaysNoisy)"]
+    assert any("noisy (AlwaysNoisy)" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize("library", ["keras2", "keras3"])
+def test_what_the_model_says_of_its_input_and_training_is_told(fixtures: Path, library: str) -> None:
+    result = loaded(fixtures, f"{library}_augmenting")
+    assert result["input_ranges"] == {"image": [0.0, 255.0]}
+    assert {"RandomRotation", "RandomFlip", "GaussianNoise", "Dropout", "Rescaling"} == set(result["training_layers"])
+
+
+@pytest.mark.parametrize(("library", "oracle"), [("keras2", "tf_keras 2."), ("keras3", "keras 3.")])
+def test_what_wrote_the_file_is_the_oracle(fixtures: Path, library: str, oracle: str) -> None:
+    assert loaded(fixtures, f"{library}_hard_sigmoid")["oracle"].startswith(oracle)
+
+
+def test_state_between_calls_is_told(fixtures: Path) -> None:
+    assert any("stateful" in warning for warning in loaded(fixtures, "keras2_stateful_rnn")["warnings"])
+
+
+@pytest.mark.parametrize("strip", [["Dense"], ["AlwaysNoisy", "Conv2D"]])
+def test_strip_never_removes_what_computes(fixtures: Path, tmp_path: Path, strip: list[str]) -> None:
+    folder = tmp_path / "case"
+    shutil.copytree(fixtures / "keras3_augmenting", folder, ignore=shutil.ignore_patterns("out"))
+    case = json.loads((folder / "case.json").read_text())
+    (folder / "case.json").write_text(json.dumps({**case, "strip": strip}))
+    outcome = sandbox.run("tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    assert outcome.error is not None
+    assert outcome.error["code"] == "LOAD_UNSUPPORTED"
+    assert strip[-1] in outcome.error["message"]
+
+
+def test_strip_never_removes_a_users_layer_that_has_weights(fixtures: Path, tmp_path: Path) -> None:
+    """The class is the user's, so only the weights in the file can tell: BatchNormalization under another name."""
+    folder = tmp_path / "case"
+    shutil.copytree(fixtures / "keras2_strip_sequential_h5", folder, ignore=shutil.ignore_patterns("out"))
+    case = json.loads((folder / "case.json").read_text())
+    fixtures_checkpoints.edit_h5_config(
+        str(folder / case["checkpoint"]),
+        lambda config: json.loads(
+            json.dumps(config).replace('"BatchNormalization"', '"TheirNorm"').replace("keras.layers", "theirs")
+        ),
+    )
+    (folder / "case.json").write_text(json.dumps({**case, "strip": ["AlwaysNoisy", "TheirNorm"]}))
+    outcome = sandbox.run("tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    assert outcome.error is not None
+    assert outcome.error["code"] == "LOAD_FAILED"
+    assert "TheirNorm" in outcome.error["message"] and str(folder) in outcome.error["message"]
+
+
+def test_the_docs_list_every_fixture_and_no_other() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "checkpoints.md").read_text()
+    rows = [line.split("|") for line in page.partition("## What is covered")[2].splitlines() if line.startswith("| ")]
+    listed = {name for row in rows[1:] for name in re.findall(r"`([a-z0-9_]+)`", row[3])}
+    assert listed == {re.sub(r"^keras[23]_", "", name) for name in FIXTURES}

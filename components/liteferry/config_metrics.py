@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict
 
 from liteferry.config_types import FrozenDict, JsonObject, Number, Record, Text
-from liteferry.metric_names import DIRECTIONS, HIGHER_IS_BETTER, LOWER_IS_BETTER, NEEDS_NO_LABEL, nearest
+from liteferry.metric_names import COMPARES_MODELS, DIRECTIONS, HIGHER_IS_BETTER, LOWER_IS_BETTER, NEEDS_NO_LABEL, nearest
 
 LIMITS = ("max_drop", "min", "max")
 
@@ -72,22 +72,30 @@ def disagreements(raw: Mapping[Any, Any]) -> list[str]:
 
 def _metric_problems(metric: Mapping[Any, Any], path: str) -> list[str]:
     problems = []
-    name, module = metric.get("class_name"), metric.get("module")
-    if isinstance(name, str) and name and module is None and name not in DIRECTIONS:
+    name, module = _class_name(metric), metric.get("module")
+    if name and module is None and name not in DIRECTIONS:
         problems.append(
             f"{path}.class_name: {name!r} is no metric of TFMA or tf_keras.metrics{nearest(name)}; "
             "correct it, or name the module that defines it under module"
         )
-    is_known = isinstance(name, str) and (name in DIRECTIONS or module is not None)
-    if metric.get("max_drop") is not None and metric.get("direction") is None and is_known and _direction(metric) is None:
+    is_known = (name in DIRECTIONS or (name and module is not None)) and name not in COMPARES_MODELS
+    if metric.get("max_drop") is not None and is_known and _direction(metric) is None:
         problems.append(
             f"{path}.max_drop: LiteFerry does not know which way {name} is better; "
             "add direction: higher_is_better or lower_is_better"
         )
+    for limit in ("max_drop", "min") if name in COMPARES_MODELS else ():
+        if metric.get(limit) is not None:
+            problems.append(f"{path}.{limit}: {name} compares an artifact with the checkpoint by itself; give it a max instead")
     low, high = metric.get("min"), metric.get("max")
     if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
         problems.append(f"{path}.min: {low!r} is above max, {high!r}; no value could meet both")
     return problems
+
+
+def _class_name(metric: Mapping[Any, Any]) -> str:
+    name = metric.get("class_name")
+    return name if isinstance(name, str) else ""
 
 
 def _direction(metric: Mapping[Any, Any]) -> str | None:
@@ -118,9 +126,9 @@ def _label_problems(raw: Mapping[Any, Any]) -> list[str]:
         if not isinstance(entry, Mapping) or entry.get("label") is not None or entry.get("labels"):
             continue
         for index, metric in _mappings(raw.get("metrics") if model.get("metrics") is None else model["metrics"]):
-            if any(metric.get(limit) is not None for limit in LIMITS) and metric.get("class_name") not in NEEDS_NO_LABEL:
+            if any(metric.get(limit) is not None for limit in LIMITS) and _class_name(metric) not in NEEDS_NO_LABEL:
                 problems.append(
-                    f"{path}[{index}]: {metric.get('class_name')} has a limit, and samples.{name} has no label to compute it "
+                    f"{path}[{index}]: {_class_name(metric)} has a limit, and samples.{name} has no label to compute it "
                     f"from; add label: COLUMN to samples.{name}, or remove the limit"
                 )
     return list(dict.fromkeys(problems))

@@ -217,11 +217,10 @@ def _threshold(spec: MetricSpec, limits: dict[str, float]) -> dict[str, Any]:
 
 def _change_threshold(spec: MetricSpec, limits: dict[str, float]) -> dict[str, Any]:
     """The limit of a metric that compares an artifact with the checkpoint by itself: to TFMA its value is a change."""
-    limit = spec.max if spec.max is not None else spec.max_drop
-    if limit is None:
+    if spec.max is None:
         return {}
-    worse = limit + abs(limit) * _RELATIVE_SLACK
-    limits[repr(worse)] = limit
+    worse = spec.max + abs(spec.max) * _RELATIVE_SLACK
+    limits[repr(worse)] = spec.max
     return {"change_threshold": {"absolute": worse, "direction": LOWER_IS_BETTER.upper()}}
 
 

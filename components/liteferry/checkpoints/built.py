@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -98,6 +99,6 @@ def _named_for_its_layout(path: str, facts: CheckpointFacts) -> str:
     stem = os.path.basename(path).removesuffix(".h5").removesuffix(".hdf5").removesuffix(".weights")
     if os.path.basename(path) == stem + ending:
         return path
-    link = os.path.abspath(stem + ending)
+    link = os.path.join(tempfile.mkdtemp(), stem + ending)  # a folder of its own: siblings in one process may share a name
     os.symlink(os.path.abspath(path), link)
     return link

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -169,8 +170,8 @@ def identity_layer(library: Any) -> type:
 
 
 def write_copy(path: str, facts: CheckpointFacts, config: dict[str, Any]) -> str:
-    """Copies the checkpoint into the working directory, which is the sandbox's scratch, with another config. Returns its path."""
-    target = os.path.abspath(f"for-inference-{os.path.basename(path)}")
+    """Copies the checkpoint into a temporary folder, in the sandbox's scratch, with another config. Returns its path."""
+    target = os.path.join(tempfile.mkdtemp(), os.path.basename(path))
     if facts.kind is Kind.KERAS:
         target = target if target.endswith(".keras") else f"{target}.keras"
         with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as archive:

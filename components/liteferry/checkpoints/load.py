@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry.checkpoints import config_rewrite, config_trust, graph_model, graph_scan, keras_model, user_code
+from liteferry.checkpoints import config_layers, config_rewrite, config_trust, graph_model, graph_scan, keras_model, user_code
 from liteferry.checkpoints.built import build_and_fill
 from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
@@ -44,8 +44,9 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
         config_trust.refuse(path, graph_scan.findings(saved_model), trust=spec.trust)
         return graph_model.load(place, saved_model)
     before_keras_3 = facts.written_before_keras_3()
-    if before_keras_3:
-        user_code.route_to_tf_keras(plain_keras=facts.kind is not Kind.H5_WEIGHTS)
+    if before_keras_3 or facts.kind is Kind.TF_CHECKPOINT:
+        # Where a builder makes the model, plain `keras` stays Keras 3 and the builder decides.
+        user_code.route_to_tf_keras(plain_keras=facts.kind not in _WITHOUT_ARCHITECTURE)
     offered = user_code.gather(spec.modules, spec.custom_objects)
     try:
         if facts.config is not None:
@@ -58,12 +59,25 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
         else:
             model = _load_whole(place, facts, spec, offered.objects, sample_columns=sample_columns)
     except ModelError as error:
-        if not offered.problems:
-            raise
-        hint = "; ".join(offered.problems)
-        raise ModelError(error.reason.code, error.reason.stage, f"{error.reason.message} (also: {hint})") from error
-    custom = _describe_custom(facts, offered.objects)
-    return dataclasses.replace(model, custom=custom, warnings=(*offered.problems, *model.warnings))
+        hint = f" (also: {'; '.join(offered.problems)})" if offered.problems else ""
+        message = error.reason.message.replace(place, path) + hint  # not where an archive was unpacked
+        raise ModelError(error.reason.code, error.reason.stage, message) from error
+    return dataclasses.replace(
+        model,
+        custom=_describe_custom(facts, offered.objects),
+        warnings=(*offered.problems, *model.warnings),
+        training_layers=tuple(config_layers.training_layers(facts.config)),
+        input_ranges=_input_ranges(facts, model),
+    )
+
+
+def _input_ranges(facts: CheckpointFacts, model: LoadedModel) -> dict[str, config_layers.InputRange]:
+    """Under the model's own input names; older configs do not name the input of a Sequential."""
+    ranges = config_layers.input_range(facts.config)
+    names = model.signature.input_names()
+    if len(names) == 1 and len(ranges) == 1:
+        return dict(zip(names, ranges.values(), strict=True))
+    return {name: expected for name, expected in ranges.items() if name in names}
 
 
 def _needs_builder(path: str) -> ModelError:
@@ -84,7 +98,13 @@ def _load_whole(
     refuse_untrusted(path, scan(rewritten.config), offered=[*offered, config_rewrite.IDENTITY], trust=spec.trust)
     place = config_rewrite.write_copy(path, facts, rewritten.config) if rewritten.is_changed else path
     # Safe mode refuses more than Lambda layers: once the findings above are trusted, it would be in the way.
-    model = _read(place, offered, before_keras_3=facts.written_before_keras_3(), safe_mode=not spec.trust)
+    try:
+        model = _read(place, offered, before_keras_3=facts.written_before_keras_3(), safe_mode=not spec.trust)
+    except ModelError as error:
+        message = error.reason.message.replace(place, path)
+        if rewritten.stripped:
+            message += f"; this is without {', '.join(rewritten.stripped)}, which `strip` left out: it may hold weights"
+        raise ModelError(error.reason.code, error.reason.stage, message) from error
     warnings = []
     if rewritten.stripped:
         config_rewrite.refuse_lost_weights(path, facts, model, rewritten.stripped)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from liteferry.checkpoints.config_layers import InputRange
 from liteferry.types import CustomObject, Signature, TensorSpec
 
 Tensors = Mapping[str, Any]
@@ -36,6 +37,8 @@ class LoadedModel:
       custom: classes and functions of the user's that were offered to the loader.
       warnings: sentences for the report.
       stripped: the layers that were left out, as "name (ClassName)".
+      training_layers: settings of augmentation and preprocessing layers, see `config_layers.training_layers`.
+      input_ranges: the values that inputs are expected to have, by input name, where the model says so.
       more_signatures: a SavedModel's own signatures besides the one that `call` is, TensorFlow ConcreteFunctions by name.
       keep: what must stay alive while `call` is used, and what a SavedModel must track when the variables alone are not enough.
     """
@@ -47,6 +50,8 @@ class LoadedModel:
     custom: tuple[CustomObject, ...] = ()
     warnings: tuple[str, ...] = ()
     stripped: tuple[str, ...] = ()
+    training_layers: tuple[Mapping[str, Any], ...] = ()
+    input_ranges: Mapping[str, InputRange] = dataclasses.field(default_factory=dict)
     more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def input_specs(self) -> tuple[TensorSpec, ...]:
