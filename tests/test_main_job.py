@@ -92,6 +92,19 @@ def test_the_recommended_variant_is_the_smallest_blessed_one(demo: Run) -> None:
     assert report["recommended_variant"] == smallest
 
 
+@pytest.mark.parametrize("name", ["lock", "progress", "models"])
+def test_a_models_name_cannot_reach_the_runs_own_files(demo: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.keras").write_bytes((demo.out / "fleet" / "checkpoints" / "mlp.keras").read_bytes())
+    samples = demo.out / "fleet" / "digits.parquet"
+    (tmp_path / "job.yaml").write_text(
+        f"models: [{{checkpoints: '*.keras', samples: d}}]\nvariants: [float32]\n"
+        f"samples: {{d: {{path: {samples}, inputs: {{image: image}}}}}}\n"
+    )
+    done = liteferry("run", "--config", tmp_path / "job.yaml", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out" / "models" / name / "BLESSED").exists()
+
+
 def test_nothing_temporary_is_left(demo: Run) -> None:
     assert [path.name for path in (demo.out / ".staging").iterdir()] == ["lock"]
     assert not list(demo.out.glob("models/**/*.tmp"))

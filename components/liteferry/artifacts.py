@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from liteferry import flatbuffer, lowering, reference, saved_model, siblings, storage, tracing, variants
+from liteferry.checkpoints.config_layers import range_warning
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError
 from liteferry.lowering import Lowered
@@ -45,8 +46,10 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
             with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well
                 trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))
     deterministic = None
+    input_warnings: tuple[str, ...] = ()
     if binding is not None:
         batch = next(reference.batches(plan, binding, shard_index=0))
+        input_warnings = _range_warnings(model, traced, batch.inputs)
         deterministic = tracing.is_deterministic(model, traced, _first(batch))
         saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
     return SavedModelFacts(
@@ -57,8 +60,19 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
         deterministic=deterministic,
         custom_objects=model.custom,
         renamed_inputs=dict(traced.renamed),
-        warnings=model.warnings,
+        warnings=(*model.warnings, *input_warnings),
     )
+
+
+def _range_warnings(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Rows that were preprocessed twice or not at all, as far as the first batch and the model's own layers tell."""
+    found = []
+    for name, expected in model.input_ranges.items():
+        value = inputs[traced.renamed.get(name, name)]
+        warning = range_warning(name, expected, low=float(value.min()), high=float(value.max()))
+        if warning:
+            found.append(warning)
+    return tuple(found)
 
 
 def _few_rows(plan: ModelPlan, binding: Any) -> dict[str, Any] | None:
@@ -83,6 +97,10 @@ def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
         "checkpoint": {"uri": plan.uri, "digest": plan.digest, "bytes": plan.size_bytes},
         "oracle": model.oracle,
         "custom_objects": [dataclasses.asdict(custom) for custom in model.custom],
+        "warnings": list(model.warnings),
+        "stripped": list(model.stripped),
+        "training_layers": [dict(layer) for layer in model.training_layers],
+        "input_ranges": {name: dataclasses.asdict(expected) for name, expected in model.input_ranges.items()},
         "liteferry": __version__,
     }
 

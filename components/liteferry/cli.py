@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave_at_once(status: int) -> None:
-    """Without waiting: Beam's worker threads would keep the process for as long as their bundle lasts. Nurseries and their children end
+    """Without waiting: Beam's threads would keep the process for as long as their bundle lasts. Nurseries and their children end
     with this process; what they were at is not reported and is done again by the next run.
     """
     sys.stdout.flush()

@@ -174,7 +174,7 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
 
 
 def _bring_weights(shared: Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
-    return siblings.load_weights(shared.model.keep, plan.uri, facts, shared.traced.function.graph.variables)
+    return siblings.load_weights(shared.model.keep, facts.path or plan.uri, facts, shared.traced.function.graph.variables)
 
 
 def _plain(record: Any) -> Any:
@@ -216,7 +216,7 @@ def _nondeterministic(model: LoadedModel) -> ModelError:
         Stage.EXPORT,
         "two inference runs on the same rows gave different answers: something in the model is random even "
         f"with training=False, an augmentation or a noise layer that ignores `training` most likely{named}. "
-        "Make it honour `training`, or remove it from the model",
+        "Make it honour `training`, or leave it out with `strip: [ClassName]` under its `models` entry",
     )
 
 
