@@ -80,3 +80,33 @@ def test_an_operator_litert_does_not_have_is_named(reports: dict[str, dict[str, 
     assert "MatrixInverse" in float32["reason"]["message"]
     assert report["status"] == "not_blessed"
     assert report["saved_model"]["status"] == "blessed", "the SavedModel is right all the same"
+
+
+CAPTURES = """
+import sys, numpy as np, tensorflow as tf
+from liteferry import checkpoints, runners, tflite, tracing
+
+class Basis(tf.Module):
+    '''Holds a plain tensor, as layers that compute a basis in Python do: captured, neither variable nor input.'''
+    def __init__(self):
+        self.basis = tf.constant(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
+        self.scale = tf.Variable(2.0)
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    def serve(self, x):
+        return {"beta": tf.matmul(x, self.basis) * self.scale, "alpha": tf.reduce_sum(x, axis=1, keepdims=True)}
+
+module = Basis()
+tf.saved_model.save(module, sys.argv[1], signatures={"serving_default": module.serve})
+loaded = checkpoints.load(sys.argv[1], checkpoints.examine(sys.argv[1]), checkpoints.LoadSpec(), sample_columns=())
+traced = tracing.trace(loaded)
+assert traced.signature.output_names() == ("alpha", "beta"), traced.signature.output_names()
+rows = {"x": np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)}
+expected, observed = traced.run(rows), runners.LiteRTRunner(tflite.convert(traced)).run(rows)
+for name in expected:
+    np.testing.assert_allclose(observed[name], expected[name], atol=1e-5, rtol=0, err_msg=name)
+"""
+
+
+def test_a_tensor_that_the_graph_captured_is_a_constant_not_an_input(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", CAPTURES, str(tmp_path / "basis")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -99,6 +99,13 @@ def count_weights(content: bytes) -> dict[str, int]:
 
 
 def _tensor_maps(schema: Any, subgraph: Any, indices: Sequence[int], names: Mapping[str, str], side: str) -> list[Any]:
+    if len(indices) != len(names):
+        raise ModelError(
+            ReasonCode.CONVERT_FAILED,
+            Stage.CONVERT,
+            f"the flatbuffer has {len(indices)} {side}s, the model {len(names)} ({', '.join(names)}); "
+            "one that has no name would be left unset by every caller",
+        )
     by_name: dict[str, list[int]] = collections.defaultdict(list)
     for index in indices:
         by_name[_text(subgraph.tensors[index].name)].append(int(index))

@@ -64,12 +64,14 @@ class FrozenGraph:
         from tensorflow.lite.python import lite
 
         graph, function = self._graph, self._traced.function
+        # The signature's placeholders alone: `function.inputs` also holds what it captured, and a captured constant that is
+        # called an input becomes one, filled with zeros by whoever runs the file.
+        inputs = _graph_inputs(self._traced)
 
         class Converter(lite.TFLiteFrozenGraphConverterV2):  # type: ignore[misc]
             """TensorFlow's converter, handed a graph that is frozen already."""
 
             def _freeze_concrete_function(self) -> tuple[Any, list[Any], list[Any], Any]:
-                inputs = [tensor for tensor in function.inputs if tensor.dtype != tf.resource]
                 return graph, inputs, function.outputs, function
 
         converter = Converter([function])

@@ -71,15 +71,16 @@ def _dims(shape: Any) -> tuple[int | None, ...]:
 
 
 def _by_name(function: Any) -> tuple[tuple[TensorSpec, ...], Any]:
+    # Sorted: a loaded signature's names come in an order that changes from process to process, and the report's must not.
     _, keywords = function.structured_input_signature
     specs = tuple(
         TensorSpec(name=name, shape=_dims(spec.shape), dtype=spec.dtype.name)
-        for name, spec in keywords.items()
+        for name, spec in sorted(keywords.items())
         if spec is not None
     )
 
     def call(tensors: Tensors) -> Tensors:
-        return dict(function(**tensors))
+        return dict(sorted(function(**tensors).items()))
 
     return specs, call
 
