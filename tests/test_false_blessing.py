@@ -14,6 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from liteferry.config import load_job
 from liteferry.evaluate import Evaluation, evaluate_isolated, merge, shard_tasks
 from liteferry.export import export_isolated
+from liteferry.metrics import with_metrics
 from liteferry.plan import ModelPlan, fingerprint, plan_models
 from liteferry.report.facts import build
 from liteferry.types import ExportedModel
@@ -30,7 +31,8 @@ def plans(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mode
 
 def judge(plan: ModelPlan, exported: ExportedModel) -> dict[str, object]:
     tasks = shard_tasks(plan, exported)
-    return build(plan, exported, merge([evaluate_isolated(task, referenced=True) for task in tasks]))
+    evaluation = merge([evaluate_isolated(task, referenced=True) for task in tasks])
+    return build(plan, exported, with_metrics(plan, exported, evaluation))
 
 
 def damage(path: Path, change: Damage) -> None:

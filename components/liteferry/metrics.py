@@ -44,6 +44,12 @@ def metrics_tasks(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluati
     return [MetricsTask(plan=plan, artifacts=answered)] if answered else []
 
 
+def with_metrics(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> Evaluation:
+    """The evaluation with its task metrics, computed now; as it is for a job without."""
+    results = [compute_isolated(task) for task in metrics_tasks(plan, exported, evaluation)]
+    return dataclasses.replace(evaluation, metrics=results[0]) if results else evaluation
+
+
 def _has_answered(result: CandidateResult | None) -> bool:
     return result is not None and result.reason is None
 

@@ -26,6 +26,7 @@ models:
   - checkpoints: "halves/*.keras"
     samples: halves
     metadata: {team: demo, dataset: scikit-learn digits, inputs: upper and lower half}
+    metrics: [{class_name: SparseCategoricalAccuracy, output_name: digit, max_drop: 0.02}]
   - checkpoints: "keras2/*"
     samples: digits
     metadata: {team: demo, written_by: tf_keras}
@@ -38,6 +39,7 @@ samples:
   digits: {path: digits.parquet, inputs: {image: image}, label: label, id: id}
   halves: {path: halves.npz, label: label}
 variants: [float32, float16, dynamic_int8]
+metrics: [{class_name: SparseCategoricalAccuracy, max_drop: 0.02}]
 limits: {seconds_per_model: 120, memory_gb_per_model: 4}
 """
 
