@@ -74,6 +74,10 @@ def gate(metric: str, limit: float, observed: float | None, is_within: bool, out
     return {"metric": metric, "output": output, "limit": limit, "observed": observed, "is_within": is_within}
 
 
+def metric(value: float, reference: float, limit: dict[str, float] | None, *, is_within: bool | None) -> Report:
+    return {"value": value, "reference": reference, "change": value - reference, "limit": limit, "is_within": is_within}
+
+
 def variant(
     name: str, size: int, max_abs: float, *, agreement: float = 1.0, cosine: float = 1.0, batch: Any = "dynamic"
 ) -> Report:
@@ -95,7 +99,11 @@ def variant(
             {"id": "digit-0911", "row": 911, "output": "probabilities", "max_abs": max_abs},
             {"id": "digit-1402", "output": "probabilities", "max_abs": max_abs * 0.93},
         ],
-        "metrics": {"SparseCategoricalAccuracy": {"reference": 0.9833, "candidate": 0.9827, "change": -0.0006}},
+        "metrics": {"accuracy": metric(0.9827, 0.9833, {"max_drop": 0.01}, is_within=True)},
+        "metric_slices": {
+            "label:3": {"accuracy": metric(0.96, 0.98, {"max_drop": 0.01}, is_within=False)},
+            "label:4": {"accuracy": metric(1.0, 1.0, {"max_drop": 0.01}, is_within=True)},
+        },
         "gates": [
             gate("max_abs", 1e-5 if name == "float32" else 0.05, max_abs, True),
             gate("argmax_agreement", 0.98, agreement, True),

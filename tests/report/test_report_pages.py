@@ -11,6 +11,7 @@ from liteferry.errors import ReasonCode, Stage
 from liteferry.gates import METRICS
 from liteferry.report import HINTS, fleet_facts, hint_for, render_index, render_model, tables
 from liteferry.report.formats import STAGE_WORDS
+from liteferry.report.metric_tables import metric_tables
 
 
 @pytest.mark.parametrize("code", list(ReasonCode))
@@ -94,7 +95,7 @@ def test_the_models_page_has_all_that_the_report_has(not_blessed, read_page):
         "1.2 GB",
         "required variants float32, float16, dynamic_int8, int8",
     ]
-    expected += ["SparseCategoricalAccuracy / change", "26 % of float32", "quantization", "98 kB (98,304 bytes)"]
+    expected += ["in brackets the change from the checkpoint", "26 % of float32", "quantization", "98 kB (98,304 bytes)"]
     assert [text for text in expected if text not in words] == []
 
 
@@ -146,3 +147,28 @@ def test_signatures_given_as_mappings_are_read_too(blessed, read_page):
     signature = {"inputs": {"image": {"shape": [None, 8], "dtype": "float32"}}, "outputs": {"y": "float32"}}
     report["saved_model"]["signatures"] = {"serving_default": signature}
     assert "image input (None, 8) float32" in read_page(render_model(report)).words()
+
+
+def test_task_metrics_stand_beside_the_checkpoints(blessed, read_page):
+    text = " ".join(read_page(render_model(blessed())).text.split())
+    assert "on all rows; in brackets the change from the checkpoint" in text
+    assert "0.9833 0.9827 (-6.0e-04)" in text
+
+
+def test_slices_that_missed_a_limit_stand_first(blessed):
+    report = blessed()
+    tables = metric_tables(report)["tables"]
+    assert [row["name"] for row in tables[1]["rows"]] == ["accuracy, label:3", "accuracy, label:4"]
+    assert tables[1]["rows"][0]["cells"][:2] == ["0.98", "0.96 (-0.02) ✗"]
+    many = {f"id:{number}": {"accuracy": {"value": 1.0, "reference": 1.0, "change": 0.0}} for number in range(100)}
+    for variant in report["variants"].values():
+        variant["metric_slices"] = many
+    found = metric_tables(report)
+    assert len(found["tables"][1]["rows"]) == 60
+    assert found["notes"] == ["40 more rows of slices stand in report.json."]
+
+
+def test_problems_of_metrics_are_told(blessed, read_page):
+    report = blessed()
+    report["metrics"] = {"problems": ["AUC: labels are text"]}
+    assert "AUC: labels are text" in read_page(render_model(report)).text

@@ -84,8 +84,9 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "for example: use a smaller one in the model, or ship float32."
         ),
         ReasonCode.METRIC_DROP: (
-            "The task metric fell by more than its `max_drop`. Ship a wider variant, calibrate with sample rows closer to "
-            "real use, or train with quantisation in mind."
+            "A task metric missed its limit, or has no value; the Gates table shows each limit with what was observed. Ship a "
+            "wider variant, calibrate with sample rows closer to real use, or train with quantisation in mind. For a metric "
+            "without a value look at its labels, its `output_name` and the problems under Task metrics."
         ),
         ReasonCode.CRASHED: (
             "Native code ended the process; no other model was harmed. Run this checkpoint alone with `liteferry run "

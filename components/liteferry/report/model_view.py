@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from liteferry.report import fields, formats, tables
 from liteferry.report.hints import hint_for
+from liteferry.report.metric_tables import metric_tables
 from liteferry.types import Status
 
 _SAVED_MODEL_FACTS = ("path", "bytes", "deterministic", "oracle")
@@ -32,7 +33,7 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "attempts": tables.attempts(report),
         "warnings": [fields.text(warning) for warning in fields.listing(report.get("warnings")) if warning is not None],
         "worst_examples": tables.worst_examples(report),
-        "metrics": tables.side_by_side(report, "metrics", formats.human_number),
+        "metrics": metric_tables(report),
         "latency": tables.side_by_side(report, "latency_ms", formats.human_number),
         "operators": tables.side_by_side(report, "ops", formats.human_number),
         "facts": _facts(report),
