@@ -74,7 +74,7 @@ def _write(lines: Sequence[str], rounds: int) -> None:
         "# Benchmarks",
         "",
         "Made by `make bench`; nothing here is from memory. Both sides start from the same checkpoints and make the same things:",
-        "a SavedModel, the variants float32, float16, dynamic_int8 and int8, and their comparison with the checkpoint on 512 rows.",
+        "a SavedModel, the variants float32, float16, dynamic_int8 and int8, their comparison with the checkpoint on 512 rows.",
         "The script is [benchmarks/tutorial.py](../benchmarks/tutorial.py): Keras's ExportArchive, `from_saved_model` once per",
         "variant, batched evaluation, one process. LiteFerry's time includes its start-up, the proof in clean processes and the",
         "reports.",

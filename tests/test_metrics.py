@@ -115,7 +115,10 @@ class TestValues:
         assert value(result, "float32", "accuracy (weighted)") == pytest.approx(expected, rel=1e-5)
 
     def test_ranking(self, tmp_path: Path) -> None:
-        columns: dict[str, np.ndarray] = {"query": np.arange(ROWS) // 10, "gain": GENERATOR.integers(0, 4, ROWS).astype(np.float32)}
+        columns: dict[str, np.ndarray] = {
+            "query": np.arange(ROWS) // 10,
+            "gain": GENERATOR.integers(0, 4, ROWS).astype(np.float32),
+        }
         metrics = [
             {"class_name": "NDCG", "config": {"gain_key": "gain", "top_k_list": [5]}, "query_key": "query", "max_drop": 0.01}
         ]
