@@ -105,6 +105,26 @@ def test_a_models_name_cannot_reach_the_runs_own_files(demo: Run, tmp_path: Path
     assert (tmp_path / "out" / "models" / name / "BLESSED").exists()
 
 
+def test_the_same_numbers_from_three_shards_as_from_one_file(demo: Run, tmp_path: Path) -> None:
+    """Three shards are three references in three processes, merged; whole batches each, so no row gets other neighbours."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(demo.out / "fleet" / "digits.parquet")
+    for number, (start, count) in enumerate([(0, 128), (128, 128), (256, 104)]):
+        pq.write_table(table.slice(start, count), tmp_path / f"part-{number}.parquet")
+    checkpoint = demo.out / "fleet" / "checkpoints" / "cnn_augmented.keras"
+    (tmp_path / "job.yaml").write_text(
+        f"models: [{{checkpoints: {checkpoint}, samples: d}}]\n"
+        "samples: {d: {path: 'part-*.parquet', inputs: {image: image}, id: id}}\n"
+    )
+    done = liteferry("run", "--config", tmp_path / "job.yaml", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    sharded, whole = Run(tmp_path / "out", done).report("cnn_augmented"), demo.report("cnn_augmented")
+    for variant in whole["variants"]:
+        for fact in ("parity", "worst_examples"):
+            assert sharded["variants"][variant][fact] == whole["variants"][variant][fact], (variant, fact)
+
+
 def test_nothing_temporary_is_left(demo: Run) -> None:
     assert [path.name for path in (demo.out / ".staging").iterdir()] == ["lock"]
     assert not list(demo.out.glob("models/**/*.tmp"))
