@@ -15,6 +15,7 @@ from liteferry.config import parse_job
 from liteferry.metric_gates import MetricsResult
 from liteferry.metrics import MetricsTask, compute_isolated
 from liteferry.plan import ModelPlan, plan_models
+from liteferry.samples import Batch
 
 Answers = Mapping[str, np.ndarray]
 
@@ -42,17 +43,19 @@ def answer(plan: ModelPlan, columns: Mapping[str, np.ndarray], outputs: Mapping[
     for index, shard in enumerate(plan.samples.sample_set.shards):
         folder = Path(reference.shard_directory(plan, index))
         folder.mkdir(parents=True)
+        kept = predictions.Keeper(plan, shard_index=index)
         (folder / "outputs.json").write_text(json.dumps(list(named["reference"])))
         for number, start in enumerate(range(shard.first_row, shard.first_row + shard.row_count, plan.batch_size)):
             rows = slice(start, min(start + plan.batch_size, shard.first_row + shard.row_count))
             arrays = {f"output_{place}": array[rows] for place, array in enumerate(named["reference"].values())}
             np.savez(folder / f"{number:08d}.npz", **arrays)  # type: ignore[arg-type]
-            kept = {name: columns[name][rows] for name in plan.metrics.readable_columns()}
-            predictions.keep_columns(plan, kept, number, shard_index=index)
-            for model, answers in named.items():
-                if model != "reference":
-                    cut = {name: array[rows] for name, array in answers.items()}
-                    predictions.keep_outputs(plan, model, cut, number, shard_index=index)
+            extras = {name: columns[name][rows] for name in plan.metrics.readable_columns()}
+            ids = tuple(str(row) for row in range(rows.start, rows.stop))
+            cut = {model: {name: array[rows] for name, array in answers.items()} for model, answers in named.items()}
+            kept.start(Batch(inputs={}, ids=ids, first_row=start, label=None, extras=extras), cut["reference"])
+            for model in named.keys() - {"reference"}:
+                kept.keep(model, cut[model])
+        kept.flush()
     os.makedirs(plan.staging_directory(), exist_ok=True)
     return MetricsTask(plan=plan, artifacts={model: f"tflite/{model}.tflite" for model in named if model != "reference"})
 

@@ -20,6 +20,7 @@ from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
 from liteferry import tfma_engine
+from liteferry.tfma_blocks import Block
 
 MODELS = ("reference", "float32", "int8")
 ROWS = 120
@@ -83,8 +84,27 @@ def by_beam(config: Any, examples: list[dict[str, Any]], folder: Path) -> tuple[
     return metrics, plots, tfma.load_validation_result(str(folder))
 
 
+def blocks(examples: list[dict[str, Any]], size: int = 50) -> Iterator[Block]:
+    """The examples as the engine takes them."""
+    for start in range(0, len(examples), size):
+        part = examples[start : start + size]
+        yield Block(
+            labels=_stacked([example[constants.LABELS_KEY] for example in part]),
+            weights=_stacked([example[constants.EXAMPLE_WEIGHTS_KEY] for example in part]),
+            features=_stacked([example[constants.FEATURES_KEY] for example in part]),
+            predictions=_stacked([example[constants.PREDICTIONS_KEY] for example in part]),
+            slices=[example[constants.SLICE_KEY_TYPES_KEY] for example in part],
+        )
+
+
+def _stacked(values: list[Any]) -> Any:
+    if isinstance(values[0], dict):
+        return {name: _stacked([value[name] for value in values]) for name in values[0]}
+    return np.stack(values)
+
+
 def by_engine(config: Any, examples: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    results = tfma_engine.evaluate(config, lambda: iter(examples))
+    results = tfma_engine.evaluate(config, lambda: blocks(examples))
     assert results.problems == ()
     metrics, plots = {}, {}
     for key, values in results.sliced.items():
@@ -192,7 +212,7 @@ def test_confidence_intervals_change_no_value_and_are_the_same_every_time() -> N
 def test_a_metric_that_fails_costs_itself_alone() -> None:
     """TFMA computes both in one Keras update; mean IoU of two classes cannot take ten."""
     text = 'metrics {class_name: "MeanIoU" config: "\\"num_classes\\": 2"} metrics {class_name: "SparseCategoricalAccuracy"}'
-    results = tfma_engine.evaluate(eval_config(f"metrics_specs {{{text}}}"), lambda: iter(rows("classes")))
+    results = tfma_engine.evaluate(eval_config(f"metrics_specs {{{text}}}"), lambda: blocks(rows("classes")))
     assert {key.name for key in results.sliced[()]} == {"sparse_categorical_accuracy"}
     assert [problem.partition(":")[0] for problem in results.problems] == [f"mean_io_u of {model}" for model in MODELS]
 
@@ -200,7 +220,7 @@ def test_a_metric_that_fails_costs_itself_alone() -> None:
 def test_one_models_broken_row_costs_that_model_alone() -> None:
     examples = rows("score")
     examples[7][constants.PREDICTIONS_KEY]["int8"] = np.array([np.nan], np.float32)
-    results = tfma_engine.evaluate(eval_config('metrics_specs {metrics {class_name: "AUC"}}'), lambda: iter(examples))
+    results = tfma_engine.evaluate(eval_config('metrics_specs {metrics {class_name: "AUC"}}'), lambda: blocks(examples))
     assert {key.model_name for key in results.sliced[()]} == {"reference", "float32"}
     assert all("int8" in problem for problem in results.problems) and results.problems
 
@@ -210,7 +230,7 @@ def test_rows_are_read_again_only_when_something_failed() -> None:
 
     def read() -> Iterator[Any]:
         passes.append(len(passes))
-        return iter(rows("score", count=20))
+        return blocks(rows("score", count=20))
 
     text = 'metrics_specs {metrics {class_name: "AUC"} metrics {class_name: "SparseCategoricalAccuracy"}}'
     tfma_engine.evaluate(eval_config(text), read)

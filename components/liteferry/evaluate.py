@@ -218,21 +218,21 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
         except ModelError as error:
             reasons[name] = error.reason
     stats: dict[str, dict[str, OutputStats]] = {name: {} for name in task.candidates}
+    kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
     binding = reference.bind(task.plan, _own_signature(task), task.renamed_inputs)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
-        if predictions.are_kept(task.plan):
-            predictions.keep_columns(task.plan, batch.extras, number, shard_index=task.shard_index)
+        kept.start(batch, expected)
         for name, runner in ready.items():
             if name in reasons:
                 continue
             try:
                 observed = runner.run(batch.inputs)
                 add_batch(stats[name], expected, observed, ids=batch.ids, first_row=batch.first_row)
-                if predictions.are_kept(task.plan):
-                    predictions.keep_outputs(task.plan, name, observed, number, shard_index=task.shard_index)
+                kept.keep(name, observed)
             except ModelError as error:
                 reasons[name] = error.reason
+    kept.flush()
     for name in task.candidates:
         plain = {output: value.to_json() for output, value in stats[name].items()}
         reason = dataclasses.asdict(reasons[name]) if name in reasons else None

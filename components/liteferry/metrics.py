@@ -96,7 +96,7 @@ def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
     _import_metrics(plan)
     models = [REFERENCE, *task.artifacts]
     config, broken = tfma_config.complete(plan.metrics, models, reference.output_names(plan, shard_index=0))
-    results = tfma_engine.evaluate(config, lambda: tfma_rows.extracts(plan, config, tuple(task.artifacts)))
+    results = tfma_engine.evaluate(config, lambda: tfma_rows.blocks(plan, config, tuple(task.artifacts)))
     nans = tfma_rows.find_nans(plan, tuple(task.artifacts))
     missing = [(metric.name, metric.problem) for metric in broken if metric.limits]
     missing += tfma_gates.thresholds_on(config, nans)

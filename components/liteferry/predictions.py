@@ -1,7 +1,7 @@
-"""What task metrics are computed from: labels and other columns of the rows, and what every artifact answered, batch by batch.
+"""What task metrics are computed from: labels and other columns of the rows, and what every artifact answered.
 
-Written beside the reference's answers by the process that runs the artifacts, read by the one that computes metrics, and removed
-with them. Each file holds one batch; text is stored as bytes of fixed width, which needs no pickle.
+Written beside the reference's answers by the process that runs the artifacts, read by the one that computes metrics, and
+removed with them. Text is stored as bytes of fixed width, which needs no pickle.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,12 +18,17 @@ from liteferry import reference
 from liteferry.metric_gates import REFERENCE
 from liteferry.plan import ModelPlan
 
-_ROWS = "rows"
+if TYPE_CHECKING:
+    from liteferry.samples import Batch
+
+_ROWS = "rows"  # beside the names of artifacts, none of which it is
+_FILE_ROWS = 4096
+_FILE_BYTES = 32 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """One batch. `columns`: column -> (rows, ...); `outputs`: model -> output -> (rows, ...)."""
+    """Consecutive rows. `columns`: column -> (rows, ...); `outputs`: model -> output -> (rows, ...)."""
 
     columns: dict[str, np.ndarray]
     outputs: dict[str, dict[str, np.ndarray]]
@@ -37,39 +43,73 @@ def are_kept(plan: ModelPlan) -> bool:
     return plan.metrics is not None and plan.metrics.problem is None
 
 
-def keep_columns(plan: ModelPlan, columns: Mapping[str, np.ndarray], number: int, *, shard_index: int) -> None:
-    """Keeps the columns of one batch."""
-    _write(_path(plan, _ROWS, number, shard_index), columns)
+class Keeper:
+    """Writes the columns and answers of one shard as its batches come, many batches to a file.
 
+    What an artifact that fails on the way has answered is of no use and may be missing at the end of it.
+    """
 
-def keep_outputs(plan: ModelPlan, model: str, outputs: Mapping[str, np.ndarray], number: int, *, shard_index: int) -> None:
-    """Keeps what one artifact answered to one batch."""
-    _write(_path(plan, f"of_{model}", number, shard_index), outputs)
+    def __init__(self, plan: ModelPlan, *, shard_index: int) -> None:
+        self._folder = reference.shard_directory(plan, shard_index)
+        self._is_needed = are_kept(plan)
+        self._waiting: dict[str, list[Mapping[str, np.ndarray]]] = {}
+        self._shapes: list[tuple[int, ...]] = []
+        self._rows = self._bytes = self._batches = self._number = 0
+
+    def start(self, batch: Batch, expected: Mapping[str, np.ndarray]) -> None:
+        """The next batch begins, to which the reference answered `expected`. Where files end depends on the rows alone."""
+        shapes = [array.shape[1:] for array in (*batch.inputs.values(), *batch.extras.values(), *expected.values())]
+        if self._rows >= _FILE_ROWS or self._bytes >= _FILE_BYTES or shapes != self._shapes:
+            self.flush()
+        self._shapes = shapes
+        self._rows += len(batch.ids)
+        self._bytes += sum(array.nbytes for array in (*batch.extras.values(), *expected.values()))
+        self._batches += 1
+        self.keep(_ROWS, batch.extras)
+
+    def keep(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """What an artifact answered to the batch that was started last."""
+        if self._is_needed:
+            self._waiting.setdefault(name, []).append(arrays)
+
+    def flush(self) -> None:
+        """Writes what waits. Call it once more after the last batch."""
+        if not self._batches:
+            return
+        for name, pieces in self._waiting.items():
+            if len(pieces) == self._batches:
+                joined = {key: np.concatenate([reference.storable(piece[key]) for piece in pieces]) for key in pieces[0]}
+                _write(os.path.join(self._folder, name, f"{self._number:08d}.npz"), joined, self._batches)
+        self._waiting.clear()
+        self._number += 1
+        self._rows = self._bytes = self._batches = 0
 
 
 def read(plan: ModelPlan, models: Sequence[str]) -> Iterator[Predictions]:
-    """All batches in the order of the rows: shard after shard. The reference's answers are always there."""
+    """All rows in order, shard after shard, file by file. The reference's answers are always there."""
     assert plan.samples.sample_set is not None
     for shard_index in range(len(plan.samples.sample_set.shards)):
+        folder, first_batch = reference.shard_directory(plan, shard_index), 0
         for number in itertools.count():
-            rows = _path(plan, _ROWS, number, shard_index)
-            if not os.path.exists(rows):
+            path = os.path.join(folder, _ROWS, f"{number:08d}.npz")
+            if not os.path.exists(path):
                 break
-            outputs = {REFERENCE: reference.read(plan, number, shard_index=shard_index)}
-            outputs |= {model: _read(_path(plan, f"of_{model}", number, shard_index)) for model in models}
-            yield Predictions(columns=_read(rows), outputs=outputs)
+            columns, batches = _read(path)
+            numbers = range(first_batch, first_batch + batches)
+            expected = [reference.read(plan, batch, shard_index=shard_index) for batch in numbers]
+            outputs = {REFERENCE: {name: np.concatenate([one[name] for one in expected]) for name in expected[0]}}
+            for model in models:
+                outputs[model], _ = _read(os.path.join(folder, model, f"{number:08d}.npz"))
+            yield Predictions(columns=columns, outputs=outputs)
+            first_batch += batches
 
 
-def _path(plan: ModelPlan, folder: str, number: int, shard_index: int) -> str:
-    return os.path.join(reference.shard_directory(plan, shard_index), folder, f"{number:08d}.npz")
-
-
-def _write(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+def _write(path: str, arrays: Mapping[str, np.ndarray], batches: int) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    stored = {f"array_{index}": reference.storable(value) for index, value in enumerate(arrays.values())}
-    np.savez(path, names=np.array(list(arrays), dtype=np.str_), **stored)  # type: ignore[arg-type]
+    stored = {f"array_{index}": value for index, value in enumerate(arrays.values())}
+    np.savez(path, names=np.array(list(arrays), dtype=np.str_), batches=np.array(batches), **stored)  # type: ignore[arg-type]
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def _read(path: str) -> tuple[dict[str, np.ndarray], int]:
     with np.load(path, allow_pickle=False) as arrays:
-        return {str(name): arrays[f"array_{index}"] for index, name in enumerate(arrays["names"])}
+        return {str(name): arrays[f"array_{index}"] for index, name in enumerate(arrays["names"])}, int(arrays["batches"])

@@ -1,8 +1,8 @@
 """TFMA's own metric computations over rows that are there already, without a Beam pipeline.
 
 TFMA's evaluator wires preprocessors, combiners and derived computations into a graph; building and running such a graph costs
-seconds for every model. Here the same preprocessors and combiners are called one row after the other, in the order of the
-rows, so the numbers depend neither on shards nor on workers. tests/test_tfma_engine.py holds the results against TFMA's
+seconds for every model. Here the same preprocessors and combiners are called directly, in the order of the rows, so the numbers
+depend neither on shards nor on workers. tests/test_tfma_engine.py holds the results against TFMA's
 evaluator. What TFMA keeps private is used by its private name: the dependency is pinned to one minor version.
 """
 
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.tfma_intervals import Resampling, Sliced, SliceKey
+from liteferry.tfma_blocks import Block, SliceKey, feeders
+from liteferry.tfma_intervals import Resampling, Sliced
 
 Extracts = Mapping[str, Any]
 _MESSAGE_CHARS = 300
@@ -32,23 +33,23 @@ class Results:
     problems: tuple[str, ...]
 
 
-def evaluate(eval_config: Any, rows: Callable[[], Iterator[Extracts]]) -> Results:
+def evaluate(eval_config: Any, blocks: Callable[[], Iterator[Block]]) -> Results:
     """Computes every metric of an EvalConfig for every model and slice.
 
     Computations are shared between metrics, as in TFMA. When one fails, all metrics are computed again, each on its own, so
     that a metric that cannot be computed costs only itself.
 
     Args:
-      rows: called for each pass over the rows; yields TFMA extracts with slice keys, one example each.
+      blocks: called for each pass over the rows; yields them in order.
     """
     by_query: dict[str, list[Any]] = {}
     for spec in eval_config.metrics_specs:
         by_query.setdefault(spec.query_key, []).append(spec)
-    results = _evaluate([_Group(eval_config, specs) for specs in by_query.values()], eval_config, rows)
+    results = _evaluate([_Group(eval_config, specs) for specs in by_query.values()], eval_config, blocks)
     alone = [_only(spec, index) for spec in eval_config.metrics_specs for index in range(len(spec.metrics))]
     if not results.problems or len(alone) == 1:
         return results
-    return _evaluate([_Group(eval_config, [spec]) for spec in alone], eval_config, rows)
+    return _evaluate([_Group(eval_config, [spec]) for spec in alone], eval_config, blocks)
 
 
 def _only(spec: Any, index: int) -> Any:
@@ -60,15 +61,16 @@ def _only(spec: Any, index: int) -> Any:
     return copy
 
 
-def _evaluate(groups: Sequence[_Group], eval_config: Any, rows: Callable[[], Iterator[Extracts]]) -> Results:
+def _evaluate(groups: Sequence[_Group], eval_config: Any, blocks: Callable[[], Iterator[Block]]) -> Results:
     from tensorflow_model_analysis import constants
 
     row_counts: dict[SliceKey, int] = {}
-    for extracts in rows():
-        for key in extracts[constants.SLICE_KEY_TYPES_KEY]:
-            row_counts[key] = row_counts.get(key, 0) + 1
+    for block in blocks():
+        for keys in block.slices:
+            for key in keys:
+                row_counts[key] = row_counts.get(key, 0) + 1
         for group in groups:
-            group.add(extracts)
+            group.add(block)
     sliced: Sliced = {key: {} for key in row_counts}
     for group in groups:
         for key, metrics in group.finish().items():
@@ -110,10 +112,10 @@ class _Group:
         self._derived = parts.derived_computations
         self._cross_slice = parts.cross_slice_computations
         self._after_intervals = parts.ci_derived_computations
-        self._preparations = _preparations(self._computations)
         self._failed: set[int] = set()
         without = self._attempt(named, metric_specs.metric_keys_to_skip_for_confidence_intervals, specs, eval_config)
-        self._resampling = Resampling.of(eval_config, [computation.combiner for computation in self._computations], without)
+        fed = list(feeders(self._computations, eval_config, is_query=bool(self._query_key)))
+        self._resampling = Resampling.of(eval_config, fed, without)
 
     def _attempt(self, subject: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """The result, or None when the call raises: then the problem is noted."""
@@ -125,6 +127,7 @@ class _Group:
             return None
 
     def _attempt_computation(self, index: int, call: Callable[..., Any], *arguments: Any) -> Any:
+        """The same for the computation at an index: once failed, it is never asked again."""
         if index in self._failed:
             return None
         before = len(self.problems)
@@ -133,28 +136,16 @@ class _Group:
             self._failed.add(index)
         return result
 
-    def add(self, extracts: Extracts) -> None:
-        """One example; with a query key it waits for the others of its query."""
+    def add(self, block: Block) -> None:
+        """Consecutive rows; with a query key each waits for the others of its query."""
         from tensorflow_model_analysis import constants
 
-        if self._query_key:
+        if not self._query_key:
+            self._resampling.add(block, [list(keys) for keys in block.slices], self._attempt_computation)
+            return
+        for row in range(len(block)):
+            extracts = block.extracts(row)
             self._queries.setdefault(_scalar(extracts[constants.FEATURES_KEY].get(self._query_key)), []).append(extracts)
-        else:
-            self._add(extracts)
-
-    def _add(self, extracts: Extracts) -> None:
-        inputs: list[Any] = [None] * len(self._computations)
-        for members, preprocessor in self._preparations:
-            if self._failed.issuperset(members):
-                continue
-            subject = _subject(self._computations[members[0]])
-            prepared = self._attempt(subject, _prepare, preprocessor, extracts)
-            if prepared is None:
-                self._failed.update(members)  # a computation that misses a row has no value
-                continue
-            for place, index in enumerate(members):
-                inputs[index] = _input_of(prepared, place)
-        self._resampling.add(_slice_keys(extracts), inputs, self._failed, self._attempt_computation)
 
     def finish(self) -> Sliced:
         """Slice -> every public metric, plot and attribution, differences from the baseline model included."""
@@ -164,9 +155,9 @@ class _Group:
         for query, examples in self._queries.items():
             merged = self._attempt(f"query {query!r}", util.merge_extracts, examples)
             if merged is not None:
-                self._add(merged)
+                self._resampling.add(_Example(merged), [_slice_keys(merged)], self._attempt_computation)
         self._queries.clear()
-        sliced = self._resampling.finish(self._failed, self._attempt_computation, self._complete)
+        sliced = self._resampling.finish(self._attempt_computation, self._complete)
         for metrics in sliced.values():
             self._derive(metrics, self._after_intervals)
         return {key: evaluator._remove_private_metrics(key, metrics)[1] for key, metrics in sliced.items()}
@@ -186,38 +177,15 @@ class _Group:
         return {key: {**metrics, **_differences(metrics, self._eval_config)} for key, metrics in sliced.items()}
 
 
-def _preparations(computations: Sequence[Any]) -> list[tuple[list[int], Any]]:
-    """(indices of computations, TFMA's preprocessor for them): one for all that take standard inputs, one for each other, so that
-    a preprocessor that raises costs only its own metric.
-    """
-    from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
-    from tensorflow_model_analysis.metrics import metric_types
+class _Example:
+    """A single example that is put together already: the rows of a query."""
 
-    standard: list[int] = []
-    others: list[int] = []
-    for index, computation in enumerate(computations):
-        is_standard = all(type(step) is metric_types.StandardMetricInputsPreprocessor for step in computation.preprocessors)
-        (standard if is_standard and len(computation.preprocessors) < 2 else others).append(index)
-    prepared = []
-    for members in [*([standard] if standard else []), *([index] for index in others)]:
-        preprocessor = evaluator._PreprocessorDoFn([computations[index] for index in members])
-        preprocessor.setup()
-        preprocessor.start_bundle()
-        prepared.append((members, preprocessor))
-    return prepared
+    def __init__(self, extracts: Extracts) -> None:
+        self._extracts = extracts
+        self.prepared: dict[tuple[int, int], Any] = {}
 
-
-def _prepare(preprocessor: Any, extracts: Extracts) -> Any:
-    (prepared,) = preprocessor.process(extracts)
-    return prepared
-
-
-def _input_of(prepared: Mapping[str, Any], place: int) -> Any:
-    """The examples for the computation at a place, as TFMA's combine function picks them."""
-    from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
-
-    own = prepared[evaluator._COMBINER_INPUTS_KEY][place]
-    return prepared[evaluator._DEFAULT_COMBINER_INPUT_KEY] if own is None else own
+    def extracts(self, _: int) -> Extracts:
+        return self._extracts
 
 
 def _slice_keys(extracts: Extracts) -> list[SliceKey]:

@@ -1,4 +1,4 @@
-"""Predictions on disk -> TFMA extracts, one example each, with the slices it belongs to."""
+"""Predictions on disk -> blocks of rows for TFMA's combiners, with the slices that each row belongs to."""
 
 from __future__ import annotations
 
@@ -10,24 +10,35 @@ import numpy as np
 from liteferry import predictions
 from liteferry.metric_gates import REFERENCE
 from liteferry.plan import ModelPlan
+from liteferry.tfma_blocks import Block
 
 
-def extracts(plan: ModelPlan, eval_config: Any, artifacts: Sequence[str]) -> Iterator[dict[str, Any]]:
+def blocks(plan: ModelPlan, eval_config: Any, artifacts: Sequence[str]) -> Iterator[Block]:
     """Every row of the samples, in order: labels, weights, the columns as features, predictions by model, slice keys."""
-    from tensorflow_model_analysis import constants
-
     assert plan.metrics is not None
     slicer = _Slicer(eval_config)
     for batch in predictions.read(plan, artifacts):
-        for row in range(len(batch)):
-            features = {name: _cell(array, row) for name, array in batch.columns.items()}
-            yield {
-                constants.LABELS_KEY: _by_output(plan.metrics.labels, features),
-                constants.EXAMPLE_WEIGHTS_KEY: _by_output(plan.metrics.example_weights, features),
-                constants.FEATURES_KEY: features,
-                constants.PREDICTIONS_KEY: {model: _answers(outputs, row) for model, outputs in batch.outputs.items()},
-                constants.SLICE_KEY_TYPES_KEY: slicer.slices_of(features),
-            }
+        yield Block(
+            labels=_by_output(plan.metrics.labels, batch.columns),
+            weights=_by_output(plan.metrics.example_weights, batch.columns),
+            features=batch.columns,
+            predictions={model: _bare(outputs) for model, outputs in batch.outputs.items()},
+            slices=[slicer.slices_of(batch.columns, row) for row in range(len(batch))],
+        )
+
+
+def _bare(outputs: Mapping[str, np.ndarray]) -> np.ndarray | Mapping[str, np.ndarray]:
+    """The bare array of a model with one output; by output for the others."""
+    return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+
+def _by_output(columns: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> Any:
+    """Output -> array; the bare array where one column serves every output, None where there is no column."""
+    if not columns:
+        return None
+    if len(columns) == 1 and "" in columns:
+        return arrays[columns[""]]
+    return {output: arrays[column] for output, column in columns.items()}
 
 
 def find_nans(plan: ModelPlan, artifacts: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -58,26 +69,6 @@ def _count_nans(counts: dict[tuple[str, str], int], key: tuple[str, str], array:
         counts[key] = counts.get(key, 0) + count
 
 
-def _cell(array: np.ndarray, row: int) -> np.ndarray:
-    """One row with at least one axis, as TFMA has them."""
-    return array[row : row + 1] if array.ndim == 1 else array[row]
-
-
-def _answers(outputs: Mapping[str, np.ndarray], row: int) -> Any:
-    """The bare answer of a model with one output; by output for the others."""
-    answers = {name: _cell(array, row) for name, array in outputs.items()}
-    return next(iter(answers.values())) if len(answers) == 1 else answers
-
-
-def _by_output(columns: Mapping[str, str], features: Mapping[str, np.ndarray]) -> Any:
-    """Output -> cell; the bare cell where one column serves every output, None where there is no column."""
-    if not columns:
-        return None
-    if len(columns) == 1 and "" in columns:
-        return features[columns[""]]
-    return {output: features[column] for output, column in columns.items()}
-
-
 class _Slicer:
     """TFMA's slices of a row; rows with the same values in the columns it looks at are looked up once."""
 
@@ -90,12 +81,13 @@ class _Slicer:
         self._columns = sorted({name for spec in specs for name in (*spec.feature_keys, *spec.feature_values)})
         self._known: dict[tuple[bytes, ...], np.ndarray] = {}
 
-    def slices_of(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+    def slices_of(self, columns: Mapping[str, np.ndarray], row: int) -> np.ndarray:
         from tensorflow_model_analysis.slicer import slicer_lib
 
-        values = tuple(features[name].tobytes() for name in self._columns)
+        features = {name: columns[name][row : row + 1].reshape(-1) for name in self._columns}
+        values = tuple(array.tobytes() for array in features.values())
         found = self._known.get(values)
         if found is None:
-            keys = slicer_lib.get_slices_for_features_dicts([], dict(features), self._specs)
+            keys = slicer_lib.get_slices_for_features_dicts([], features, self._specs)
             found = self._known[values] = slicer_lib.slice_keys_to_numpy_array(list(dict.fromkeys(keys)))
         return found
