@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from google.protobuf import text_format
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
-from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis.metrics import metric_specs, metric_types
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
 from liteferry import tfma_engine
-from liteferry.tfma_blocks import Block
+from liteferry.tfma_blocks import Block, RowWise, feeders
 
 MODELS = ("reference", "float32", "int8")
 ROWS = 120
@@ -235,3 +236,30 @@ def test_rows_are_read_again_only_when_something_failed() -> None:
     text = 'metrics_specs {metrics {class_name: "AUC"} metrics {class_name: "SparseCategoricalAccuracy"}}'
     tfma_engine.evaluate(eval_config(text), read)
     assert passes == [0]
+
+
+@pytest.mark.parametrize("case", ["classes", "weights", "score", "two outputs"])
+def test_blocks_give_the_same_bits_as_rows(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, text = CASES[case]
+    config, examples = eval_config(text), rows(kind, count=2_300)
+    by_blocks = tfma_engine.evaluate(config, lambda: blocks(examples, size=700))
+    monkeypatch.setattr(Block, "standard_arrays", lambda *_: None)  # what is not plain arrays goes row by row
+    by_rows = tfma_engine.evaluate(config, lambda: blocks(examples, size=700))
+    assert by_blocks.problems == by_rows.problems == ()
+    assert by_blocks.sliced.keys() == by_rows.sliced.keys()
+    for key, metrics in by_rows.sliced.items():
+        assert metrics.keys() == by_blocks.sliced[key].keys()
+        for name, expected in metrics.items():
+            np.testing.assert_array_equal(by_blocks.sliced[key][name], expected, err_msg=str(name))
+
+
+def test_most_metrics_go_in_blocks() -> None:
+    names = ("SparseCategoricalAccuracy", "AUC", "BinaryAccuracy", "MeanAbsoluteError", "MeanLabel", "ExampleCount")
+    config = eval_config("metrics_specs {" + "".join(f'metrics {{class_name: "{name}"}}' for name in names) + "}")
+    made = metric_specs.to_computations(list(config.metrics_specs), eval_config=config)
+    computations = evaluator._filter_and_separate_computations(made).non_derived_computations
+    kinds = collections.Counter(type(feeder).__name__ for feeder in feeders(computations, config, is_query=False))
+    assert kinds["KerasUpdates"] == len(MODELS)
+    assert kinds["Flattening"] == 4 * len(MODELS)
+    assert kinds["RowWise"] >= 1
+    assert {type(feeder) for feeder in feeders(computations, config, is_query=True)} == {RowWise}

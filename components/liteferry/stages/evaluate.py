@@ -10,6 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from liteferry import predictions, sandbox
 from liteferry.errors import Reason, Stage
 from liteferry.evaluate import (
     Evaluation,
@@ -45,6 +46,8 @@ class _Evaluate(PooledDoFn):
 
     def start(self, element: Family, pool: WorkPool) -> Sequence[Future]:
         """One call for the members that have one shard and their reference, one for each shard of each other member."""
+        if any(predictions.are_kept(plan) for plan, _ in element):
+            sandbox.warm_up(sandbox.Flavor.METRICS)  # its imports take seconds, and pass while the artifacts run
         together, apart = split_by_shards(element)
         size = -sum(plan.size_bytes or 0 for plan, _ in element)
         calls = [pool.submit(evaluate_siblings_isolated, together, priority=(_FIRST, size))] if together else []
