@@ -147,6 +147,12 @@ class TestValues:
         assert result.row_counts["country_X_label:fr_X_7"] == len(both)
         assert list(result.row_counts)[:3] == ["Overall", "country:de", "country:fr"]
 
+    def test_slices_of_any_bytes(self, tmp_path: Path) -> None:
+        columns = {"label": CLASSES, "country": np.where(COUNTRIES == b"de", b"\xff\xfe", COUNTRIES)}
+        samples = {"label": "label", "slices": [["country"]]}
+        _, result = compute(tmp_path, columns, CLASSIFIERS, metrics=[ACCURACY], samples=samples)
+        assert "country:\\xff\\xfe" in result.row_counts
+
     def test_analyze_raw_data_says_the_same(self, tmp_path: Path) -> None:
         """TFMA's own entry point for predictions in a data frame, for one model at a time."""
         columns = {"label": IS_ZERO, "country": COUNTRIES}

@@ -23,8 +23,6 @@ from liteferry.records import decode
 from liteferry.sandbox import Flavor, Reporter
 from liteferry.types import ExportedModel
 
-_LIBRARIES = ("tensorflow_model_analysis", "tf_keras", "keras", "tensorflow")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetricsTask:
@@ -125,12 +123,12 @@ def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
 
 
 def _import_metrics(plan: ModelPlan) -> None:
-    """The user's modules, where a metric names one: TFMA finds a metric's class in a module that can be imported."""
+    """The job's modules that a metric names: TFMA imports a metric's module by name, and finds what is imported already."""
     from liteferry.checkpoints import user_code
 
     assert plan.metrics is not None
     specs = json.loads(plan.metrics.eval_config)["metrics_specs"]
     named = {metric.get("module", "") for spec in specs for metric in spec["metrics"]}
-    if any(name.split(".")[0] not in ("", *_LIBRARIES) for name in named):
-        for module in plan.load.modules:
+    for module in plan.load.modules:
+        if module in named or os.path.basename(module).removesuffix(".py") in named:
             user_code.import_module(module)

@@ -88,6 +88,14 @@ class _Slicer:
         values = tuple(array.tobytes() for array in features.values())
         found = self._known.get(values)
         if found is None:
-            keys = slicer_lib.get_slices_for_features_dicts([], features, self._specs)
+            readable = {name: _readable(array) for name, array in features.items()}
+            keys = slicer_lib.get_slices_for_features_dicts([], readable, self._specs)
             found = self._known[values] = slicer_lib.slice_keys_to_numpy_array(list(dict.fromkeys(keys)))
         return found
+
+
+def _readable(values: np.ndarray) -> np.ndarray:
+    """Bytes that are no UTF-8 spelled out, since TFMA takes only text as the name of a slice."""
+    if values.dtype.kind != "S":
+        return values
+    return np.array([value.decode("utf-8", "backslashreplace").encode() for value in values.tolist()], dtype=np.bytes_)
