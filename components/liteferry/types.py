@@ -104,7 +104,7 @@ class SavedModelFacts:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VariantFacts:
     """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any
-    batch size.
+    batch size. `quantizer` is None for the float flatbuffer itself.
     """
 
     variant: str
@@ -115,6 +115,7 @@ class VariantFacts:
     ops: dict[str, int] | None = None
     weights: dict[str, int] | None = None
     contract: Contract | None = None
+    quantizer: str | None = None
     reason: Reason | None = None
 
 

@@ -207,6 +207,7 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "ops": facts.ops,
         "weights": facts.weights,
         "quantized_share": _quantized_share(facts.weights),
+        "quantizer": facts.quantizer,
         "contract": _contract(facts.contract),
         "attempts": [_attempt(attempt.lowering, attempt.error) for attempt in facts.attempts],
         "parity": _parity(result),
