@@ -106,9 +106,10 @@ class ClassStats:
         flipped = ~agreeing
         is_odd: npt.NDArray[np.bool_] | None = None
         if broken is not None:
-            is_odd = broken.reshape(-1, classes).any(axis=1) | np.isnan(left).any(axis=1)
-            agreeing[is_odd] = exact_sum.same(left[is_odd], right[is_odd]).all(axis=1)
-            flipped &= ~is_odd
+            odd = np.asarray(broken.reshape(-1, classes).any(axis=1) | np.isnan(left).any(axis=1))
+            agreeing[odd] = exact_sum.same(left[odd], right[odd]).all(axis=1)
+            flipped &= ~odd
+            is_odd = odd
         slots, shared = _count_top(left, right, is_odd, agreeing) if classes > TOP_K else (0, 0)
         stats = cls(
             positions=len(left),
