@@ -17,6 +17,7 @@ from pydantic import Field, Strict
 from liteferry import config_problems, config_text, metrics_config
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
 from liteferry.config_problems import SAVED_MODEL
+from liteferry.config_signatures import Signatures
 from liteferry.config_types import (
     CodeReference,
     FilePath,
@@ -99,6 +100,10 @@ class ModelSpec(Record):
     """Keyword arguments for `builder`; a parameter of it named `checkpoint` gets the checkpoint's path by itself."""
     strip: tuple[Text, ...] = ()
     """Class names of random layers to leave out of Sequential and Functional models, for those that ignore `training`."""
+    signatures: Signatures = Field(default_factory=FrozenDict)
+    """More signatures for the SavedModel by name: methods of the model, or functions around it."""
+    serve_examples: Annotated[bool, Strict()] = False
+    """true: one more signature, `serve_examples`, takes serialized tf.Examples named by the model's inputs."""
     metrics: tuple[MetricSpec, ...] | None = None
     """Task metrics of these checkpoints, in place of the job's. []: none."""
 
