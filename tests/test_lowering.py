@@ -30,9 +30,14 @@ class Inverse(keras.layers.Layer):
         import tensorflow as tf
         return tf.linalg.inv(inputs + tf.eye(4) * 8.0)
 
+gru = keras.Sequential([keras.Input((12, 4), name="short"), keras.layers.GRU(8), keras.layers.Dense(3, name="scores")])
+gru.save(f"{folder}/gru.keras")
+open_end = keras.Sequential([keras.Input((None, 4), name="short"), keras.layers.GRU(8), keras.layers.Dense(3, name="scores")])
+open_end.save(f"{folder}/open_end.keras")
 keras_2_lstm().save(f"{folder}/lstm_past_ten.h5")
 keras.Sequential([keras.Input((4, 4), name="matrix"), Inverse(name="inverse")]).save(f"{folder}/needs_flex.keras")
 np.savez(f"{folder}/steps.npz", steps=random.random((48, 40, 4), dtype=np.float32))
+np.savez(f"{folder}/short.npz", short=random.random((48, 12, 4), dtype=np.float32))
 np.savez(f"{folder}/matrices.npz", matrix=random.random((48, 4, 4), dtype=np.float32))
 open(f"{folder}/inverse_layer.py", "w").write('''
 import keras
@@ -48,9 +53,11 @@ JOB = """
 models:
   - {checkpoints: lstm_past_ten.h5, samples: steps}
   - {checkpoints: needs_flex.keras, samples: matrices}
+  - {checkpoints: gru.keras, samples: short}
+  - {checkpoints: open_end.keras, samples: short}
 modules: [inverse_layer.py]
-samples: {steps: {path: steps.npz}, matrices: {path: matrices.npz}}
-variants: [float32, dynamic_int8]
+samples: {steps: {path: steps.npz}, matrices: {path: matrices.npz}, short: {path: short.npz}}
+variants: [float32, dynamic_int8, int8, weight_only_int8]
 """
 
 
@@ -61,7 +68,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     (folder / "job.yaml").write_text(JOB)
     done = liteferry("run", "--config", folder / "job.yaml", "--output", folder / "out")
     found = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("out/models/*/report.json")}
-    assert len(found) == 2, done.stdout + done.stderr
+    assert len(found) == 4, done.stdout + done.stderr
     return found
 
 
@@ -80,6 +87,36 @@ def test_an_operator_litert_does_not_have_is_named(reports: dict[str, dict[str, 
     assert "MatrixInverse" in float32["reason"]["message"]
     assert report["status"] == "not_blessed"
     assert report["saved_model"]["status"] == "blessed", "the SavedModel is right all the same"
+
+
+@pytest.mark.parametrize("model_id", ["gru", "lstm_past_ten"])
+def test_what_the_quantizer_refuses_tensorflow_makes_and_the_report_says_so(reports: dict[str, Any], model_id: str) -> None:
+    """Calibrating a recurrent loop: the AI Edge quantizer raises, TensorFlow's calibrator can do it once the loop is unrolled."""
+    int8 = reports[model_id]["variants"]["int8"]
+    assert int8["path"] is not None, int8["reason"]
+    assert int8["quantizer"] == "TensorFlow's converter"
+    assert "WHILE" not in int8["ops"]
+    assert int8["quantized_share"] == 1, int8["weights"]
+    assert [(attempt["lowering"], attempt["status"]) for attempt in int8["attempts"]][-2:] == [
+        ("int8 by the AI Edge quantizer", "CONVERT_FAILED"),
+        ("int8 by TensorFlow's converter", "converted"),
+    ]
+    others = {name: variant["quantizer"] for name, variant in reports[model_id]["variants"].items() if name != "int8"}
+    assert others == {"float32": None, "dynamic_int8": "the AI Edge quantizer", "weight_only_int8": "the AI Edge quantizer"}
+
+
+def test_a_gru_in_int8_is_close_to_the_checkpoint(reports: dict[str, dict[str, Any]]) -> None:
+    int8 = reports["gru"]["variants"]["int8"]
+    assert int8["parity"]["scores"]["sqnr_db"] > 25, int8["parity"]
+
+
+def test_what_neither_can_do_names_both(reports: dict[str, dict[str, Any]]) -> None:
+    """A GRU over any number of steps cannot be unrolled, and TensorFlow's calibrator aborts on its loop."""
+    int8 = reports["open_end"]["variants"]["int8"]
+    assert (int8["status"], int8["reason"]["code"], int8["path"]) == ("failed", "CONVERT_FAILED", None)
+    assert "the AI Edge quantizer refused" in int8["reason"]["message"]
+    assert "TensorFlow's converter cannot calibrate loops" in int8["reason"]["message"]
+    assert reports["open_end"]["variants"]["float32"]["status"] == "blessed", reports["open_end"]["variants"]["float32"]["reason"]
 
 
 CAPTURES = """

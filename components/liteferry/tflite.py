@@ -39,8 +39,11 @@ class FrozenGraph:
                 node = self._constants[placeholder.op.name]
                 node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(variable.numpy()))
 
-    def convert(self, *, metadata: Mapping[str, Any] | None = None) -> bytes:
+    def convert(self, *, metadata: Mapping[str, Any] | None = None, quantization: str | None = None) -> bytes:
         """Converts with LiteRT's builtin operators only; `metadata` is embedded in the file.
+
+        Args:
+          quantization: "float16" or "dynamic_int8" lets TensorFlow quantise the weights on the way.
 
         Raises:
           ModelError: NEEDS_FLEX, CONVERT_UNSUPPORTED_OP (custom operators) or CONVERT_FAILED, with the operators named.
@@ -48,7 +51,7 @@ class FrozenGraph:
         from tensorflow.lite.python.convert_phase import ConverterError
 
         try:
-            content = self._converter().convert()
+            content = self._converter(quantization).convert()
         except ConverterError as error:
             raise _conversion_error(error) from error
         except Exception as error:
@@ -59,7 +62,7 @@ class FrozenGraph:
         outputs = {name: tensor.op.name for name, tensor in zip(traced.output_order, traced.function.outputs, strict=True)}
         return flatbuffer.add_signature(content, inputs=inputs, outputs=outputs, metadata=metadata)
 
-    def _converter(self) -> Any:
+    def _converter(self, quantization: str | None) -> Any:
         import tensorflow as tf
         from tensorflow.lite.python import lite
 
@@ -77,6 +80,9 @@ class FrozenGraph:
         converter = Converter([function])
         converter.experimental_lower_to_saved_model = False
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if quantization is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16] if quantization == "float16" else []
         return converter
 
 

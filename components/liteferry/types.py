@@ -105,7 +105,7 @@ class SavedModelFacts:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VariantFacts:
     """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any
-    batch size.
+    batch size. `quantizer` is None for the float flatbuffer itself.
     """
 
     variant: str
@@ -116,6 +116,7 @@ class VariantFacts:
     ops: dict[str, int] | None = None
     weights: dict[str, int] | None = None
     contract: Contract | None = None
+    quantizer: str | None = None
     reason: Reason | None = None
 
 
