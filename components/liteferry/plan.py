@@ -13,6 +13,7 @@ from liteferry import storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
 from liteferry.sandbox.client import Limits
 from liteferry.variants import QuantizationOptions
@@ -54,6 +55,7 @@ class ModelPlan:
     limits: Limits
     batch_size: int
     quantization: QuantizationOptions
+    lowering: LoweringOptions
     recipe_digest: str
     digest: str | None = None
     size_bytes: int | None = None
@@ -162,6 +164,7 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
         "metrics": metrics.eval_config if metrics else None,
         "evaluation": job.evaluation.model_dump(mode="json"),
         "quantization": job.quantization.model_dump(mode="json"),
+        "conversion": job.conversion.model_dump(mode="json"),
     }
     return f"sha256:{hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()}"
 
@@ -196,6 +199,7 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str,
         quantization=QuantizationOptions(
             integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
         ),
+        lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
         recipe_digest=recipe,
     )
 
