@@ -12,9 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from liteferry import predictions, reference, runners, sandbox
+from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
 from liteferry.metric_gates import MetricsResult
@@ -217,7 +216,7 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
             ready[name] = saved_models.runner(path) if name == SAVED_MODEL else runners.LiteRTRunner(path)
         except ModelError as error:
             reasons[name] = error.reason
-    stats: dict[str, dict[str, OutputStats]] = {name: {} for name in task.candidates}
+    comparisons = {name: Comparison() for name in task.candidates}
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
     binding = reference.bind(task.plan, _own_signature(task), task.renamed_inputs)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
@@ -228,13 +227,13 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
                 continue
             try:
                 observed = runner.run(batch.inputs)
-                add_batch(stats[name], expected, observed, ids=batch.ids, first_row=batch.first_row)
+                comparisons[name].add(expected, observed, ids=batch.ids, first_row=batch.first_row)
                 kept.keep(name, observed)
             except ModelError as error:
                 reasons[name] = error.reason
     kept.flush()
     for name in task.candidates:
-        plain = {output: value.to_json() for output, value in stats[name].items()}
+        plain = {output: stats.to_json() for output, stats in comparisons[name].finish().items()}
         reason = dataclasses.asdict(reasons[name]) if name in reasons else None
         seconds, started = time.monotonic() - started, time.monotonic()
         reporter.result({"model_id": task.plan.model_id, "candidate": name, "stats": plain, "reason": reason, "seconds": seconds})
@@ -245,27 +244,3 @@ def _own_signature(task: EvaluationTask) -> Signature:
     own = {given: name for name, given in task.renamed_inputs.items()}
     inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in task.signature.inputs)
     return dataclasses.replace(task.signature, inputs=inputs)
-
-
-def add_batch(
-    stats: dict[str, OutputStats],
-    expected: Mapping[str, np.ndarray],
-    observed: Mapping[str, np.ndarray],
-    *,
-    ids: tuple[str, ...],
-    first_row: int,
-) -> None:
-    """Adds one batch to a candidate's statistics. An output that one side lacks is left out here; the judge counts what is
-    missing.
-
-    Raises:
-      ModelError: PARITY_OUT_OF_TOLERANCE when shapes differ.
-    """
-    for name, wanted in expected.items():
-        if name not in observed:
-            continue
-        try:
-            batch = OutputStats.compare(reference=wanted, candidate=observed[name], ids=ids, first_row=first_row)
-        except ValueError as error:
-            raise ModelError(ReasonCode.PARITY_OUT_OF_TOLERANCE, Stage.EVALUATE, f"output {name!r}: {error}") from error
-        stats[name] = stats[name].merge(batch) if name in stats else batch

@@ -272,11 +272,15 @@ def _constant_warnings(evaluation: Evaluation) -> list[str]:
     """A reference that never varies agrees with a candidate that has collapsed."""
     result = evaluation.candidates.get(SAVED_MODEL)
     return [
-        f"output {name!r} of the checkpoint is one same value for every sample row: agreement on it proves little; "
+        f"output {name!r} of the checkpoint is the same for every sample row: agreement on it proves little; "
         "give samples that make it vary"
         for name, stats in (result.stats.items() if result else ())
-        if stats.report()["constant_reference"]
+        if _is_constant(stats.report())
     ]
+
+
+def _is_constant(report: Mapping[str, Any]) -> bool:
+    return bool(report["constant_reference"] or report["same_rows_reference"])
 
 
 def _rename_warnings(exported: ExportedModel) -> list[str]:
