@@ -259,8 +259,8 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "unknown key",
         {"polcy": {}},
         (
-            "polcy: is an unknown key (did you mean policy?); the keys here are custom_objects, eval_config, evaluation, gates, "
-            "limits, metrics, models, modules, policy, quantization, samples, trust, variants"
+            "polcy: is an unknown key (did you mean policy?); the keys here are conversion, custom_objects, eval_config, "
+            "evaluation, gates, limits, metrics, models, modules, policy, quantization, samples, trust, variants"
         ),
     ),
     (

@@ -124,6 +124,15 @@ class Limits(Record):
     """Gigabytes of memory for one model."""
 
 
+class Conversion(Record):
+    """How models are brought to LiteRT."""
+
+    fixed_batch: PositiveInt = 1
+    """Rows per invocation of files for which the batch cannot stay free."""
+    allow_select_tf_ops: Annotated[bool, Strict()] = False
+    """true: a model that needs TensorFlow's operators is converted with them. Nothing runs that here: it is never blessed."""
+
+
 class Quantization(Record):
     """How variants with quantised activations (int8, int16x8) are made."""
 
@@ -168,6 +177,8 @@ class Job(Record):
     """What a model needs to be blessed."""
     limits: Limits = Limits()
     """What one model may use before it is stopped and reported."""
+    conversion: Conversion = Conversion()
+    """How models are brought to LiteRT."""
     quantization: Quantization = Quantization()
     """How variants with quantised activations are made."""
     evaluation: Evaluation = Evaluation()

@@ -72,7 +72,7 @@ def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
     if exported.saved_model is not None:
         paths[SAVED_MODEL] = os.path.join(plan.staging_directory(), exported.saved_model.path)
     for name, variant in exported.variants.items():
-        if variant.path is not None:
+        if variant.path is not None and variant.reason is None:
             paths[name] = os.path.join(plan.staging_directory(), variant.path)
     return paths
 

@@ -13,6 +13,7 @@ from liteferry import storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
 from liteferry.sandbox.client import Limits
 from liteferry.signatures import SignatureSpec
@@ -57,6 +58,7 @@ class ModelPlan:
     limits: Limits
     batch_size: int
     quantization: QuantizationOptions
+    lowering: LoweringOptions
     recipe_digest: str
     export_recipe: str = ""
     signatures: tuple[SignatureSpec, ...] = ()
@@ -183,6 +185,7 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
         "metrics": metrics.eval_config if metrics else None,
         "evaluation": job.evaluation.model_dump(mode="json"),
         "quantization": job.quantization.model_dump(mode="json"),
+        "conversion": job.conversion.model_dump(mode="json"),
     }
     return _sha256(recipe)
 
@@ -258,6 +261,7 @@ def _plan(
         quantization=QuantizationOptions(
             integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
         ),
+        lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
         recipe_digest=recipe,
         export_recipe=export_recipe,
         signatures=_signatures(entry),

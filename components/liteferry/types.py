@@ -105,7 +105,7 @@ class SavedModelFacts:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VariantFacts:
     """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any
-    batch size. `quantizer` is None for the float flatbuffer itself.
+    batch size. `quantizer` is None for the float flatbuffer itself. A file that cannot be run here has a `path` and a `reason`.
     """
 
     variant: str

@@ -247,6 +247,8 @@ def _variant_status(facts: VariantFacts, verdict: Verdict, result: CandidateResu
         return Status.BLESSED
     if facts.path is None:
         return Status.FAILED
+    if facts.reason is not None:
+        return Status.UNVERIFIABLE
     cannot_run = result is not None and result.reason is not None and result.reason.code not in _PARITY_CODES
     return Status.UNVERIFIABLE if cannot_run else Status.NOT_BLESSED
 
