@@ -26,6 +26,7 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
     content, lowered = lowering.lower(
         trace.model,
         trace.traced,
+        options=plan.lowering,
         sibling=trace.lowered,
         metadata=_file_metadata(plan, trace.model),
         rows=None if binding is None else first_rows(next(reference.batches(plan, binding, shard_index=0))),
@@ -45,7 +46,7 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
         try:
             made = variants.make(name, content, rows=rows, options=plan.quantization)
             quantizer = None if name == variants.FLOAT32 else variants.QUANTIZER
-            yield _write(plan, name, made, lowered.batch, lowered.attempts, quantizer=quantizer)
+            yield _write(plan, name, made, lowered, lowered.attempts, quantizer=quantizer)
         except ModelError as error:
             yield VariantFacts(variant=name, attempts=lowered.attempts, reason=error.reason)
             if error.reason.code is ReasonCode.CONVERT_FAILED:
@@ -63,7 +64,7 @@ def _fall_back(
     yield VariantFacts(variant=name, attempts=(*before, Attempt(lowering=way, error=lost)), reason=_both(reason, lost))
     try:
         made = tf_quantizer.make(name, content, model=trace.model, lowered=lowered, rows=rows, options=plan.quantization)
-        yield _write(plan, name, made, lowered.batch, (*before, Attempt(lowering=way)), quantizer=tf_quantizer.NAME)
+        yield _write(plan, name, made, lowered, (*before, Attempt(lowering=way)), quantizer=tf_quantizer.NAME)
     except ModelError as error:
         attempts = (*before, Attempt(lowering=way, error=error.reason))
         yield VariantFacts(variant=name, attempts=attempts, reason=_both(reason, error.reason))
@@ -79,18 +80,33 @@ def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
 
 
 def _write(
-    plan: ModelPlan, name: str, content: bytes, batch: int | None, attempts: tuple[Attempt, ...], *, quantizer: str | None
+    plan: ModelPlan, name: str, content: bytes, lowered: Lowered, attempts: tuple[Attempt, ...], *, quantizer: str | None
 ) -> VariantFacts:
     relative = os.path.join("tflite", f"{name}.tflite")
     storage.write_bytes(os.path.join(plan.staging_directory(), relative), content)
+    ops = flatbuffer.count_operators(content)
     return VariantFacts(
         variant=name,
         attempts=attempts,
         path=relative,
         bytes=len(content),
-        batch=batch,
-        ops=flatbuffer.count_operators(content),
+        batch=lowered.batch,
+        ops=ops,
         weights=flatbuffer.count_weights(content),
         contract=flatbuffer.read_contract(content),
         quantizer=quantizer,
+        reason=_cannot_run_here(ops, lowered),
     )
+
+
+def _cannot_run_here(ops: dict[str, int], lowered: Lowered) -> Reason | None:
+    """The gate is shut by what is in the file, whatever way it came about."""
+    flex = sorted(name for name in ops if name.startswith("Flex"))
+    if not flex:
+        return None
+    needs = f" The model {lowered.flex.message}" if lowered.flex else ""
+    message = (
+        f"holds Select TF ops ({', '.join(flex)}), which run only where TensorFlow's Flex library is linked in and not "
+        f"here, so nothing is proven about it.{needs}"
+    )
+    return Reason(code=ReasonCode.NEEDS_FLEX, stage=Stage.CONVERT, message=message)

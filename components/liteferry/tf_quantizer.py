@@ -43,6 +43,8 @@ def make(
       ModelError: CONVERT_FAILED with TensorFlow's words, or where it has no such variant.
     """
     assert lowered.frozen is not None
+    if lowered.flex is not None:
+        raise _refusal("cannot help: nothing here runs Select TF ops")
     metadata = flatbuffer.read_metadata(float_content)
     if variant in _CONVERTED:
         return lowered.frozen.convert(metadata=metadata, quantization=variant)
