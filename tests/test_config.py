@@ -259,8 +259,8 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "unknown key",
         {"polcy": {}},
         (
-            "polcy: is an unknown key (did you mean policy?); the keys here are custom_objects, eval_config, evaluation, gates, "
-            "limits, metrics, models, modules, policy, quantization, samples, trust, variants"
+            "polcy: is an unknown key (did you mean policy?); the keys here are conversion, custom_objects, eval_config, "
+            "evaluation, gates, limits, metrics, models, modules, policy, quantization, samples, trust, variants"
         ),
     ),
     (
@@ -268,7 +268,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"models": [{"checkpoints": "a", "sample": "rows"}]},
         (
             "models[0].sample: is an unknown key (did you mean samples?); the keys here are builder, builder_args, checkpoints, "
-            "metadata, metrics, samples, strip"
+            "metadata, metrics, samples, serve_examples, signatures, strip"
         ),
     ),
     ("no models", {"models": []}, "models: is empty; give it a value"),

@@ -22,7 +22,7 @@ from liteferry.errors import JobError, ReasonCode, Stage
 from liteferry.report.fleet import COLUMNS
 from liteferry.report.hints import HINTS
 from liteferry.runner_config import flags_of
-from tests.support import Run, liteferry
+from tests.support import Run, facts_of, liteferry
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -397,12 +397,6 @@ def test_two_worker_processes_give_the_same_facts_as_one(demo: Run, tmp_path: pa
     assert other.model_ids() == demo.model_ids()
     for model_id in demo.model_ids():
         assert facts_of(other.report(model_id)) == facts_of(demo.report(model_id))
-
-
-def facts_of(report: dict[str, Any]) -> dict[str, Any]:
-    """A report without what docs/reports.md says is not the same in two runs."""
-    kept = {key: value for key, value in report.items() if key not in ("timings_s", "peak_memory_bytes")}
-    return kept | {"saved_model": kept["saved_model"] and {**kept["saved_model"], "bytes": None}}
 
 
 def test_the_launcher_started_by_path_is_liteferry_run() -> None:

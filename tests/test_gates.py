@@ -93,7 +93,12 @@ class TestBuiltInRules:
             pytest.param([1.0, NAN], [1.0, 2.0], ReasonCode.PARITY_NONFINITE, "1 in the reference", id="NaN in the reference"),
             pytest.param([1.0, INF], [1.0, -INF], ReasonCode.PARITY_NONFINITE, "not in the same way", id="infinities"),
             pytest.param([NAN, INF], [NAN, INF], ReasonCode.PARITY_NONFINITE, "nothing was compared", id="nothing finite"),
-            pytest.param([1.0, 2.0], [1.5, 1.5], ReasonCode.PARITY_OUT_OF_TOLERANCE, "collapsed", id="collapsed"),
+            pytest.param([1.0, 2.0], [1.5, 1.5], ReasonCode.PARITY_OUT_OF_TOLERANCE, "one same value", id="collapsed to a value"),
+            pytest.param([1.0, 2.0], [0.0, 0.0], ReasonCode.PARITY_OUT_OF_TOLERANCE, "answers zero", id="collapsed to zero"),
+            pytest.param(
+                [[1.0, 2.0], [2.0, 1.0]], [[1.5, 1.4]] * 2, ReasonCode.PARITY_OUT_OF_TOLERANCE, "one same row", id="to a row"
+            ),
+            pytest.param(["a", "b"], ["a", "a"], ReasonCode.PARITY_OUT_OF_TOLERANCE, "one same row", id="collapsed to a word"),
         ],
     )
     def test_refuse(self, reference: Any, candidate: Any, code: ReasonCode, words: str, no_gates: Gates) -> None:
@@ -166,8 +171,9 @@ class TestGates:
 
     @pytest.mark.parametrize("metric", sorted(METRICS))
     def test_every_metric_can_be_gated_and_can_fail(self, metric: str) -> None:
-        reference, candidate = [[1.0, 2.0], [2.0, 1.0]], [[-2.0, -1.0], [-1.0, -2.5]]
-        loose, strict = (1e9, 0.0) if METRICS[metric] == "max" else (-1e9, 1e9)
+        reference = [[0.4, 0.3, 0.15, 0.05, 0.05, 0.05], [0.05, 0.05, 0.05, 0.15, 0.3, 0.4]]
+        candidate = [[0.05, 0.3, 0.4, 0.05, 0.05, 0.15], [0.1] * 6]
+        loose, strict = (1e9, -1.0) if METRICS[metric] == "max" else (-1e9, 1e9)
         only: dict[str, Any] = dict.fromkeys(DEFAULT_GATES["float32"])
         assert verdict(reference, candidate, **{**only, metric: loose}).is_blessed
         assert metric in refusal(verdict(reference, candidate, **{**only, metric: strict}))[1]

@@ -17,6 +17,7 @@ from pydantic import Field, Strict
 from liteferry import config_problems, config_text, metrics_config
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
 from liteferry.config_problems import SAVED_MODEL
+from liteferry.config_signatures import Signatures
 from liteferry.config_types import (
     CodeReference,
     FilePath,
@@ -99,6 +100,10 @@ class ModelSpec(Record):
     """Keyword arguments for `builder`; a parameter of it named `checkpoint` gets the checkpoint's path by itself."""
     strip: tuple[Text, ...] = ()
     """Class names of random layers to leave out of Sequential and Functional models, for those that ignore `training`."""
+    signatures: Signatures = Field(default_factory=FrozenDict)
+    """More signatures for the SavedModel by name: methods of the model, or functions around it."""
+    serve_examples: Annotated[bool, Strict()] = False
+    """true: one more signature, `serve_examples`, takes serialized tf.Examples named by the model's inputs."""
     metrics: tuple[MetricSpec, ...] | None = None
     """Task metrics of these checkpoints, in place of the job's. []: none."""
 
@@ -117,6 +122,15 @@ class Limits(Record):
     """Wall-clock seconds for one model in one process: build, export and conversion, and again each shard's evaluation."""
     memory_gb_per_model: PositiveNumber = 8.0
     """Gigabytes of memory for one model."""
+
+
+class Conversion(Record):
+    """How models are brought to LiteRT."""
+
+    fixed_batch: PositiveInt = 1
+    """Rows per invocation of files for which the batch cannot stay free."""
+    allow_select_tf_ops: Annotated[bool, Strict()] = False
+    """true: a model that needs TensorFlow's operators is converted with them. Nothing runs that here: it is never blessed."""
 
 
 class Quantization(Record):
@@ -163,6 +177,8 @@ class Job(Record):
     """What a model needs to be blessed."""
     limits: Limits = Limits()
     """What one model may use before it is stopped and reported."""
+    conversion: Conversion = Conversion()
+    """How models are brought to LiteRT."""
     quantization: Quantization = Quantization()
     """How variants with quantised activations are made."""
     evaluation: Evaluation = Evaluation()

@@ -27,11 +27,24 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "rmse": "max",
         "max_rel": "max",
         "p50_abs": "max",
+        "p90_abs": "max",
         "p99_abs": "max",
+        "p999_abs": "max",
+        "max_rel_elementwise": "max",
+        "p50_rel": "max",
+        "p90_rel": "max",
+        "p99_rel": "max",
+        "p999_rel": "max",
         "mismatch_count": "max",
+        "nonfinite_reference": "max",
+        "nonfinite_candidate": "max",
+        "flip_count": "max",
+        "kl_mean": "max",
+        "kl_max": "max",
         "sqnr_db": "min",
         "cosine": "min",
         "argmax_agreement": "min",
+        "topk_agreement": "min",
         "exact_agreement": "min",
     }
 )
@@ -161,9 +174,13 @@ def _applies(metric: str, stats: OutputStats, *, is_default: bool) -> bool:
     """Whether the metric means something for such an output, whatever its numbers are."""
     if metric in _DISCRETE_METRICS:
         return not is_default or stats.kind is not Kind.FLOAT
-    if metric == "argmax_agreement":
+    if metric in ("argmax_agreement", "flip_count"):
         # By default only for (batch, classes): the last axis of an image or a sequence need not be classes.
-        return stats.argmax_positions > 0 and (not is_default or stats.rank == 2)
+        return stats.classes.positions > 0 and (not is_default or stats.rank == 2)
+    if metric == "topk_agreement":
+        return stats.classes.topk_slots > 0
+    if metric in ("kl_mean", "kl_max"):
+        return stats.classes.has_distributions
     return stats.kind is not Kind.TEXT if not is_default else stats.kind is Kind.FLOAT
 
 
@@ -224,9 +241,12 @@ def _nonfinite(stats: Mapping[str, OutputStats], reports: Mapping[str, Mapping[s
 
 def _collapsed(stats: Mapping[str, OutputStats], reports: Mapping[str, Mapping[str, Any]]) -> Reason | None:
     for name, report in reports.items():
-        if report["constant_candidate"] and not report["constant_reference"]:
+        is_one_value = report["constant_candidate"] and not report["constant_reference"]
+        is_one_row = report["same_rows_candidate"] and not report["same_rows_reference"]
+        if is_one_value or is_one_row:
+            what = "zero" if report["zero_candidate"] else "one same value" if is_one_value else "one same row of values"
             message = (
-                f"output {name!r} has collapsed: the candidate answers one same value for all {report['example_count']} "
+                f"output {name!r} has collapsed: the candidate answers {what} for all {report['example_count']} "
                 f"examples, the reference does not{_worst(stats[name])}; drop the variant, calibrate it with representative "
                 f"samples, or evaluate samples for which the reference's answers differ more"
             )

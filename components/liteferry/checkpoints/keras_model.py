@@ -146,6 +146,30 @@ def _inference_call(model: Any, library: Any) -> Callable[..., Any]:
     return lambda *args, **kwargs: model(*args, **kwargs, training=False)
 
 
+def in_inference(owner: Any, function: Callable[[], Any]) -> Any:
+    """What `function` returns when every layer of `owner`'s library that it calls computes inference, whatever the layers'
+    defaults are. Anything but a Keras model calls it as it is.
+    """
+    import keras
+    import tf_keras
+
+    if isinstance(owner, tf_keras.Model):
+        from tf_keras.src import backend
+
+        with backend.deprecated_internal_learning_phase_scope(0):
+            return function()
+    if not isinstance(owner, keras.Model):
+        return function()
+
+    class Around(keras.layers.Layer):  # type: ignore[misc]
+        """Keras 3 hands `training` down from the outermost layer of a call."""
+
+        def call(self, training: bool | None = None) -> Any:
+            return function()
+
+    return Around()(training=False)
+
+
 Packer = Callable[[list[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
