@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import reference, saved_model, siblings, storage, tracing
+from liteferry import reference, saved_model, siblings, signatures, storage, tracing
 from liteferry.checkpoints.config_layers import range_warning
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.lowering import Lowered
@@ -24,22 +24,37 @@ _FEW_ROWS = 8  # what is random, decided while tracing or lost in lowering shows
 
 @dataclasses.dataclass
 class Trace:
-    """What the first of several siblings leaves to the others."""
+    """What the first of several siblings leaves to the others. `more_signatures`: ConcreteFunctions besides serving_default."""
 
     model: LoadedModel
     traced: TracedModel
+    more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     template: SavedModelTemplate | None = None
     lowered: Lowered | None = None
 
 
+def add_signatures(plan: ModelPlan, trace: Trace) -> None:
+    """Traces what the job wants served besides serving_default."""
+    trace.more_signatures = signatures.add(
+        trace.model, trace.traced, plan.signatures, serve_examples=plan.serve_examples, scratch=os.path.abspath("signatures")
+    )
+
+
 def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) -> SavedModelFacts:
-    relative = os.path.join("saved_model", "1")
+    relative = os.path.join("saved_model", str(plan.version))
     directory = os.path.join(plan.staging_directory(), relative)
     model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace.model)
     if trace.template is not None:
         trace.template.write(directory, variables=traced.function.graph.variables, metadata=metadata)
     else:
-        saved_model.write(traced, directory, keep=model.keep, metadata=metadata, more_signatures=model.more_signatures)
+        saved_model.write(
+            traced,
+            directory,
+            keep=model.keep,
+            metadata=metadata,
+            more_signatures=trace.more_signatures,
+            resources=signatures.resources_of(trace.more_signatures) if plan.signatures else (),
+        )
         if keep_for_others:
             with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well
                 trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))
@@ -49,11 +64,13 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
         batch = next(reference.batches(plan, binding, shard_index=0))
         input_warnings = _range_warnings(model, traced, batch.inputs)
         deterministic = tracing.is_deterministic(model, traced, first_rows(batch))
+        signatures.check(trace.more_signatures, traced, first_rows(batch))
         saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
     return SavedModelFacts(
         path=relative,
         bytes=_lasting_bytes(directory),
         signature=traced.signature,
+        more_signatures={name: signatures.describe(function) for name, function in sorted(trace.more_signatures.items())},
         oracle=model.oracle,
         deterministic=deterministic,
         custom_objects=model.custom,

@@ -154,6 +154,8 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
     messages.stage(Stage.EXPORT)
     with clock.step("trace"):
         trace = shared or Trace(model, tracing.trace(model))
+        if shared is None:
+            artifacts.add_signatures(plan, trace)
     messages.facts(layers=conversion_errors.layer_classes(model.keep))
     binding, samples_problem = _bind(plan, model, trace.traced)
     with clock.step("save"):

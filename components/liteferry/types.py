@@ -105,7 +105,7 @@ class DivergingTensor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SavedModelFacts:
-    """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes."""
+    """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes; `signature`: serving_default's."""
 
     path: str
     bytes: int
@@ -115,6 +115,7 @@ class SavedModelFacts:
     custom_objects: tuple[CustomObject, ...]
     renamed_inputs: dict[str, str]
     warnings: tuple[str, ...]
+    more_signatures: dict[str, Signature] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

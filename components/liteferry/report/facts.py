@@ -76,6 +76,8 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         "passed_over": passed_over(variants, recommended),
         "required_variants": list(plan.require),
         "warnings": _warnings(exported, evaluation),
+        "version": plan.version,
+        "export_digest": plan.export_digest,
         "recipe_digest": plan.recipe_digest,
         "limits": {"seconds": plan.limits.seconds, "memory_bytes": plan.limits.memory_bytes},
         "environment": environment(),
@@ -188,13 +190,27 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         "bytes": saved.bytes,
         "status": (Status.BLESSED if verdict.is_blessed else Status.NOT_BLESSED).value,
         "reason": _reason(verdict.reason),
-        "signatures": {"serving_default": _tensors(saved.signature)},
+        "signatures": {
+            "serving_default": _tensors(saved.signature),
+            **{name: _tensors(signature) for name, signature in saved.more_signatures.items()},
+        },
+        "speed": _speed(result, evaluation),
         "oracle": saved.oracle,
         "deterministic": saved.deterministic,
         "fidelity": _parity(result),
         **facts_of(SAVED_MODEL, evaluation.metrics),
         "worst_examples": _worst(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
+    }
+
+
+def _speed(result: CandidateResult | None, evaluation: Evaluation) -> dict[str, float | None]:
+    """What reloading costs: the SavedModel beside the checkpoint's own traced function, on the same batches."""
+    checkpoint, reloaded = evaluation.checkpoint_rows_per_s, result.rows_per_s if result else None
+    return {
+        "checkpoint_rows_per_s": checkpoint,
+        "saved_model_rows_per_s": reloaded,
+        "ratio": reloaded / checkpoint if checkpoint and reloaded else None,
     }
 
 
