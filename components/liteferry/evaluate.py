@@ -228,7 +228,7 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
                 continue
             try:
                 observed = runner.run(batch.inputs)
-                add_batch(stats[name], expected, observed, ids=batch.ids, first_row=batch.first_row)
+                add_batch(stats[name], expected, observed, ids=batch.ids, first_row=batch.first_row, rows=batch.rows)
                 kept.keep(name, observed)
             except ModelError as error:
                 reasons[name] = error.reason
@@ -254,9 +254,10 @@ def add_batch(
     *,
     ids: tuple[str, ...],
     first_row: int,
+    rows: np.ndarray | None = None,
 ) -> None:
     """Adds one batch to a candidate's statistics. An output that one side lacks is left out here; the judge counts what is
-    missing.
+    missing. `rows`: numbers of the examples in the whole set, where they are not consecutive.
 
     Raises:
       ModelError: PARITY_OUT_OF_TOLERANCE when shapes differ.
@@ -268,4 +269,7 @@ def add_batch(
             batch = OutputStats.compare(reference=wanted, candidate=observed[name], ids=ids, first_row=first_row)
         except ValueError as error:
             raise ModelError(ReasonCode.PARITY_OUT_OF_TOLERANCE, Stage.EVALUATE, f"output {name!r}: {error}") from error
+        if rows is not None:
+            worst = [dataclasses.replace(example, row=int(rows[example.row - first_row])) for example in batch.worst]
+            batch = dataclasses.replace(batch, worst=tuple(worst))
         stats[name] = stats[name].merge(batch) if name in stats else batch
