@@ -20,8 +20,9 @@ from liteferry.cli import build_parser
 from liteferry.config import Variant, load_job
 from liteferry.errors import JobError, ReasonCode, Stage
 from liteferry.report.fleet import COLUMNS
+from liteferry.report.hints import HINTS
 from liteferry.runner_config import flags_of
-from tests.support import Run, liteferry
+from tests.support import Run, facts_of, liteferry
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -137,6 +138,13 @@ def test_every_make_target_shown_exists(where: str, words: list[str]) -> None:
 
 def test_shell_blocks_hold_no_other_commands() -> None:
     assert {words[0] for _, words in shell_commands()} <= {"liteferry", "make", "pip"}
+
+
+def test_hints_name_commands_that_there_are() -> None:
+    (action,) = (action for action in build_parser()._actions if action.dest == "command")
+    named = {(code, name) for code, hint in HINTS.items() for name in re.findall(r"`liteferry (\w+)", hint)}
+    assert named
+    assert {(code, name) for code, name in named if name not in (action.choices or ())} == set()
 
 
 def test_the_readme_lists_the_commands_that_there_are() -> None:
@@ -389,12 +397,6 @@ def test_two_worker_processes_give_the_same_facts_as_one(demo: Run, tmp_path: pa
     assert other.model_ids() == demo.model_ids()
     for model_id in demo.model_ids():
         assert facts_of(other.report(model_id)) == facts_of(demo.report(model_id))
-
-
-def facts_of(report: dict[str, Any]) -> dict[str, Any]:
-    """A report without what docs/reports.md says is not the same in two runs."""
-    kept = {key: value for key, value in report.items() if key not in ("timings_s", "peak_memory_bytes")}
-    return kept | {"saved_model": kept["saved_model"] and {**kept["saved_model"], "bytes": None}}
 
 
 def test_the_launcher_started_by_path_is_liteferry_run() -> None:

@@ -30,9 +30,18 @@ class Inverse(keras.layers.Layer):
         import tensorflow as tf
         return tf.linalg.inv(inputs + tf.eye(4) * 8.0)
 
+gru = keras.Sequential([keras.Input((12, 4), name="short"), keras.layers.GRU(8), keras.layers.Dense(3, name="scores")])
+gru.save(f"{folder}/gru.keras")
+gru.export(f"{folder}/exported_gru", verbose=False)
+memory = [tf_keras.layers.LSTM(8, name="memory"), tf_keras.layers.Dense(3, name="scores")]
+saved = tf_keras.Sequential([tf_keras.Input((12, 4), name="short"), *memory])
+saved.save(f"{folder}/saved_lstm")
+open_end = keras.Sequential([keras.Input((None, 4), name="short"), keras.layers.GRU(8), keras.layers.Dense(3, name="scores")])
+open_end.save(f"{folder}/open_end.keras")
 keras_2_lstm().save(f"{folder}/lstm_past_ten.h5")
 keras.Sequential([keras.Input((4, 4), name="matrix"), Inverse(name="inverse")]).save(f"{folder}/needs_flex.keras")
 np.savez(f"{folder}/steps.npz", steps=random.random((48, 40, 4), dtype=np.float32))
+np.savez(f"{folder}/short.npz", short=random.random((48, 12, 4), dtype=np.float32))
 np.savez(f"{folder}/matrices.npz", matrix=random.random((48, 4, 4), dtype=np.float32))
 open(f"{folder}/inverse_layer.py", "w").write('''
 import keras
@@ -48,20 +57,50 @@ JOB = """
 models:
   - {checkpoints: lstm_past_ten.h5, samples: steps}
   - {checkpoints: needs_flex.keras, samples: matrices}
+  - {checkpoints: gru.keras, samples: short}
+  - {checkpoints: open_end.keras, samples: short}
+  - {checkpoints: exported_gru, samples: short}
+  - {checkpoints: saved_lstm, samples: short}
 modules: [inverse_layer.py]
-samples: {steps: {path: steps.npz}, matrices: {path: matrices.npz}}
-variants: [float32, dynamic_int8]
+samples: {steps: {path: steps.npz}, matrices: {path: matrices.npz}, short: {path: short.npz}}
+variants: [float32, dynamic_int8, int8, weight_only_int8]
+"""
+
+
+ALLOWING_JOB = """
+models:
+  - {checkpoints: needs_flex.keras, samples: matrices}
+  - {checkpoints: gru.keras, samples: short}
+  - {checkpoints: saved_lstm, samples: short}
+modules: [inverse_layer.py]
+samples: {matrices: {path: matrices.npz}, short: {path: short.npz}}
+variants: [float32, float16, int8]
+conversion: {allow_select_tf_ops: true, fixed_batch: 4}
 """
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("ladder")
     subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def allowed(folder: Path) -> dict[str, dict[str, Any]]:
+    (folder / "allowing.yaml").write_text(ALLOWING_JOB)
+    done = liteferry("run", "--config", folder / "allowing.yaml", "--output", folder / "allowed")
+    found = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("allowed/models/*/report.json")}
+    assert len(found) == 3, done.stdout + done.stderr
+    return found
+
+
+@pytest.fixture(scope="module")
+def reports(folder: Path) -> dict[str, dict[str, Any]]:
     (folder / "job.yaml").write_text(JOB)
     done = liteferry("run", "--config", folder / "job.yaml", "--output", folder / "out")
     found = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("out/models/*/report.json")}
-    assert len(found) == 2, done.stdout + done.stderr
+    assert len(found) == 6, done.stdout + done.stderr
     return found
 
 
@@ -77,9 +116,74 @@ def test_an_operator_litert_does_not_have_is_named(reports: dict[str, dict[str, 
     report = reports["needs_flex"]
     float32 = report["variants"]["float32"]
     assert (float32["status"], float32["reason"]["code"]) == ("failed", "NEEDS_FLEX")
-    assert "MatrixInverse" in float32["reason"]["message"]
+    assert "tf.MatrixInverse in layer 'inverse' (Inverse)" in float32["reason"]["message"]
+    assert [attempt["status"] for attempt in float32["attempts"]] == ["NEEDS_FLEX", "NEEDS_FLEX"], "every rung is listed"
     assert report["status"] == "not_blessed"
     assert report["saved_model"]["status"] == "blessed", "the SavedModel is right all the same"
+
+
+@pytest.mark.parametrize("model_id", ["gru", "lstm_past_ten"])
+def test_what_the_quantizer_refuses_tensorflow_makes_and_the_report_says_so(reports: dict[str, Any], model_id: str) -> None:
+    """Calibrating a recurrent loop: the AI Edge quantizer raises, TensorFlow's calibrator can do it once the loop is unrolled."""
+    int8 = reports[model_id]["variants"]["int8"]
+    assert int8["path"] is not None, int8["reason"]
+    assert int8["quantizer"] == "TensorFlow's converter"
+    assert "WHILE" not in int8["ops"]
+    assert int8["quantized_share"] == 1, int8["weights"]
+    assert [(attempt["lowering"], attempt["status"]) for attempt in int8["attempts"]][-2:] == [
+        ("int8 by the AI Edge quantizer", "CONVERT_FAILED"),
+        ("int8 by TensorFlow's converter", "converted"),
+    ]
+    others = {name: variant["quantizer"] for name, variant in reports[model_id]["variants"].items() if name != "int8"}
+    assert others == {"float32": None, "dynamic_int8": "the AI Edge quantizer", "weight_only_int8": "the AI Edge quantizer"}
+
+
+def test_a_gru_in_int8_is_close_to_the_checkpoint(reports: dict[str, dict[str, Any]]) -> None:
+    int8 = reports["gru"]["variants"]["int8"]
+    assert int8["parity"]["scores"]["sqnr_db"] > 25, int8["parity"]
+
+
+def test_what_neither_can_do_names_both(reports: dict[str, dict[str, Any]]) -> None:
+    """A GRU over any number of steps cannot be unrolled, and TensorFlow's calibrator aborts on its loop."""
+    int8 = reports["open_end"]["variants"]["int8"]
+    assert (int8["status"], int8["reason"]["code"], int8["path"]) == ("failed", "CONVERT_FAILED", None)
+    assert "the AI Edge quantizer refused" in int8["reason"]["message"]
+    assert "TensorFlow's converter cannot calibrate loops" in int8["reason"]["message"]
+    assert reports["open_end"]["variants"]["float32"]["status"] == "blessed", reports["open_end"]["variants"]["float32"]["reason"]
+
+
+def test_select_tf_ops_if_the_job_allows_are_converted_and_never_blessed(
+    allowed: dict[str, dict[str, Any]], folder: Path
+) -> None:
+    report = allowed["needs_flex"]
+    for name in ("float32", "float16"):
+        variant = report["variants"][name]
+        assert (variant["status"], variant["reason"]["code"]) == ("unverifiable", "NEEDS_FLEX"), name
+        assert "tf.MatrixInverse in layer 'inverse' (Inverse)" in variant["reason"]["message"]
+        assert variant["ops"]["FlexMatrixInverse"] == 1
+        assert (folder / "allowed" / "models" / "needs_flex" / variant["path"]).stat().st_size == variant["bytes"]
+        assert [attempt["lowering"] for attempt in variant["attempts"]] == ["dynamic batch", "batch fixed at 4", "Select TF ops"]
+    assert report["variants"]["int8"]["status"] == "failed", "calibration would have to run it"
+    assert report["status"] == "not_blessed"
+    assert report["recommended_variant"] is None
+
+
+def test_the_job_says_at_what_the_batch_is_fixed(allowed: dict[str, dict[str, Any]]) -> None:
+    """48 rows are twelve groups of four, and the answers are the checkpoint's."""
+    for model_id in ("gru", "saved_lstm"):
+        float32 = allowed[model_id]["variants"]["float32"]
+        assert (float32["status"], float32["batch"]) == ("blessed", 4), float32["reason"]
+        assert float32["contract"]["inputs"][0]["shape"] == [4, 12, 4]
+
+
+@pytest.mark.parametrize("model_id", ["exported_gru", "saved_lstm"])
+def test_recurrent_layers_in_a_saved_model_convert_with_the_batch_fixed(reports: dict[str, Any], model_id: str) -> None:
+    """The graph was traced by others with a free batch, which stands in its tensor lists."""
+    float32 = reports[model_id]["variants"]["float32"]
+    assert (float32["status"], float32["batch"]) == ("blessed", 1), float32["reason"]
+    statuses = [(attempt["lowering"], attempt["status"]) for attempt in float32["attempts"]]
+    assert statuses == [("dynamic batch", "NEEDS_FLEX"), ("batch fixed at 1", "converted")]
+    assert float32["parity"]["scores" if model_id == "saved_lstm" else "output_0"]["max_rel"] < 1e-5
 
 
 CAPTURES = """

@@ -32,11 +32,31 @@ REPORT_KEYS = {
     "nonfinite_candidate",
     "nonfinite_mismatch",
     "p50_abs",
+    "p90_abs",
     "p99_abs",
+    "p999_abs",
+    "error_histogram",
+    "max_rel_elementwise",
+    "p50_rel",
+    "p90_rel",
+    "p99_rel",
+    "p999_rel",
+    "topk",
+    "topk_agreement",
+    "flip_count",
+    "flips",
+    "flip_pairs",
+    "kl_mean",
+    "kl_max",
+    "kl_infinite",
     "mismatch_count",
     "exact_agreement",
     "constant_reference",
     "constant_candidate",
+    "same_rows_reference",
+    "same_rows_candidate",
+    "zero_reference",
+    "zero_candidate",
     "max_abs_reference",
 }
 
@@ -91,7 +111,7 @@ class TestSameBits:
     def test_for_any_internal_block_size(self, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
         pair = noisy_pair((40, 9), "float32")
         whole = compare(*pair)
-        monkeypatch.setattr(parity, "_BLOCK_ELEMENTS", block)
+        monkeypatch.setattr(parity, "BLOCK_ELEMENTS", block)
         assert compare(*pair) == whole
 
     def test_for_any_memory_layout(self) -> None:
@@ -175,15 +195,18 @@ class TestReport:
 
     def test_nothing_seen_has_no_metric(self) -> None:
         values = OutputStats.empty().report()
-        assert {name for name, value in values.items() if value not in (0, False)} == {
+        assert {name for name, value in values.items() if value not in (0, False, [])} == {
             name for name, value in values.items() if value is None
         }
 
-    @pytest.mark.parametrize("percent", [50, 99])
-    def test_percentiles_are_an_upper_bound_within_one_percent(self, percent: int) -> None:
+    @pytest.mark.parametrize(("name", "per_mille"), [("p50", 500), ("p90", 900), ("p99", 990), ("p999", 999)])
+    def test_percentiles_are_an_upper_bound_within_one_percent(self, name: str, per_mille: int) -> None:
         errors = np.random.default_rng(1).lognormal(sigma=4, size=10_000)
-        exact = np.sort(errors)[math.ceil(len(errors) * percent / 100) - 1]
-        assert exact <= report(np.zeros(10_000), errors)[f"p{percent}_abs"] <= exact * 1.01
+        exact = np.sort(errors)[len(errors) * per_mille // 1000 - 1]
+        assert exact <= report(np.zeros(10_000), errors)[f"{name}_abs"] <= exact * 1.01
+        relative = report(np.ones(10_000), 1.0 + errors)[f"{name}_rel"]
+        assert exact * (1 - 1e-9) <= relative <= exact * 1.01
+        assert np.quantile(errors, per_mille / 1000, method="inverted_cdf") == exact
 
     def test_percentiles_count_equal_elements_and_never_exceed_the_maximum(self) -> None:
         measured = report(np.zeros(4), [0.0, 0.0, 0.0, 0.3])
@@ -191,6 +214,50 @@ class TestReport:
 
     def test_percentiles_over_more_than_32_binades(self) -> None:
         assert report(np.zeros(5), [1e-300, 1e-300, 1e-300, 0.0, 1.0])["p50_abs"] == pytest.approx(1e-300, rel=0.01)
+
+
+class TestRelativeError:
+    """Element by element: |difference| / |reference|."""
+
+    @pytest.mark.parametrize(
+        ("reference", "candidate", "expected"),
+        [
+            pytest.param([1e-9, 100.0], [2e-9, 100.0], 1.0, id="an element near zero decides"),
+            pytest.param([4.0, -8.0], [5.0, -10.0], 0.25, id="signs do not matter"),
+            pytest.param([0.0, 2.0], [0.0, 2.0], 0.0, id="0/0 is 0"),
+            pytest.param([0.0, 2.0], [1e-30, 2.0], None, id="x/0 has no value"),
+            pytest.param([NAN, 2.0], [NAN, 3.0], 0.5, id="what is not finite does not enter"),
+            pytest.param([5e-324, 1.0], [1.0, 1.0], None, id="beyond float64"),
+        ],
+    )
+    def test_largest(self, reference: list[float], candidate: list[float], expected: float | None) -> None:
+        assert report(reference, candidate)["max_rel_elementwise"] == expected
+
+    def test_of_integers(self) -> None:
+        assert report([10, -4], [11, -4], dtype="int32")["max_rel_elementwise"] == 0.1
+
+    def test_quantiles_below_an_infinite_one_have_values(self) -> None:
+        measured = report(np.r_[np.zeros(1), np.ones(99)], np.r_[1.0, np.full(99, 1.5)])
+        assert (measured["p50_rel"], measured["p90_rel"], measured["p999_rel"]) == (pytest.approx(0.5, rel=0.01),) * 2 + (None,)
+
+
+class TestErrorHistogram:
+    def test_counts_every_power_of_two_as_numpy_does(self) -> None:
+        errors = np.r_[np.zeros(7), np.random.default_rng(2).uniform(2.0**-9, 4.0, size=500)]
+        bins = report(np.zeros(507), errors)["error_histogram"]
+        assert bins[0] == {"from": 0.0, "to": 0.0, "count": 7}
+        edges = [bins[1]["from"], *(one["to"] for one in bins[1:])]
+        assert [one["count"] for one in bins[1:]] == np.histogram(errors[7:], bins=edges)[0].tolist()
+        assert all(math.log2(one["to"] / one["from"]) == 1 for one in bins[1:])
+
+    def test_lists_at_most_26_bins_and_loses_nothing(self) -> None:
+        errors = np.concatenate([[0.0], 2.0 ** np.arange(-1000.0, 1000.0)])
+        bins = report(np.zeros(2001), errors)["error_histogram"]
+        assert (len(bins), sum(one["count"] for one in bins)) == (26, 2001)
+        assert [bins[1]["from"], bins[1]["to"], bins[-1]["to"]] == [0.0, 2.0**976, 2.0**1000]
+
+    def test_a_difference_beyond_float64_has_no_upper_edge(self) -> None:
+        assert report([1.7e308], [-1.7e308])["error_histogram"] == [{"from": None, "to": None, "count": 1}]
 
 
 class TestNonFinite:
@@ -308,6 +375,43 @@ class TestConstant:
     def test_holds_over_batches(self) -> None:
         assert compare([[1.0]], [[1.0]]).merge(compare([[1.0]], [[2.0]])).report()["constant_reference"]
         assert not compare([[1.0]], [[1.0]]).merge(compare([[1.0]], [[2.0]])).report()["constant_candidate"]
+
+
+class TestSameRows:
+    """One same vector for every row is what a collapsed variant answers, whatever the vector."""
+
+    @pytest.mark.parametrize(
+        ("rows", "expected"),
+        [
+            pytest.param([[1.0, 2.0]] * 3, True, id="one vector"),
+            pytest.param([[1.0, 2.0], [1.0, 2.0], [1.0, 2.5]], False, id="the last differs"),
+            pytest.param([[1.0, 2.0], [1.0, 2.5], [1.0, 2.0]], False, id="one in the middle differs"),
+            pytest.param([[0.0, NAN], [-0.0, NAN]], True, id="zeros of either sign, NaN in one place"),
+            pytest.param([[1.0, 2.0]], False, id="one example says nothing"),
+            pytest.param(np.zeros((3, 0)), False, id="no elements"),
+            pytest.param([[1, 2], [1, 2]], True, id="integers"),
+            pytest.param([[2**53], [2**53 + 1]], False, id="neighbours beyond 2**53"),
+            pytest.param([["a", "b"], ["a", "b"]], True, id="text"),
+            pytest.param([["a", "b"], ["ab", ""]], False, id="text that joins alike"),
+        ],
+    )
+    def test_is_seen_over_any_batches(self, rows: Any, expected: bool) -> None:
+        rows = np.asarray(rows)
+        measured = report(rows, rows)
+        assert (measured["same_rows_reference"], measured["same_rows_candidate"]) == (expected, expected)
+        parts = [compare(rows[i : i + 1], rows[i : i + 1], first_row=i) for i in range(len(rows))]
+        for order in (parts, parts[::-1]):
+            assert functools.reduce(OutputStats.merge, order).report() == measured
+
+    def test_rows_of_different_shapes_are_different(self) -> None:
+        short, long = compare([[1.0]], [[1.0]]), compare([[1.0, 1.0]], [[1.0, 1.0]])
+        assert not short.merge(long).report()["same_rows_candidate"]
+
+    @pytest.mark.parametrize(
+        ("values", "expected"), [([0.0, -0.0], True), ([0.0, 1e-320], False), ([0, 0], True), ([NAN], False), ([0.0, NAN], True)]
+    )
+    def test_all_zeros_are_said(self, values: list, expected: bool) -> None:
+        assert report(values, values)["zero_candidate"] is expected
 
 
 class TestWorstExamples:

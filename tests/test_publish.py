@@ -19,7 +19,7 @@ from liteferry.errors import Reason, ReasonCode, Stage
 from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan, fingerprint, plan_models
-from liteferry.publish import finished_report, judge_and_publish
+from liteferry.publish import finished_report, judge_and_publish, numbered
 from liteferry.sandbox import Limits
 from liteferry.types import ExportedModel, SavedModelFacts, Signature, TensorSpec, VariantFacts
 
@@ -165,6 +165,58 @@ def test_a_name_that_is_no_text_is_shown_as_its_bytes_and_travels_on_any_runner(
     assert (report["status"], report["checkpoint"]["uri"]) == ("blessed", r"/checkpoints/\udcff.keras")
     assert json.dumps(report, ensure_ascii=False).encode()
     assert finished_report(plan) is not None
+
+
+# The number of a version
+
+
+def other_checkpoint(plan: ModelPlan) -> ModelPlan:
+    return dataclasses.replace(plan, digest="sha256:other")
+
+
+def other_export(plan: ModelPlan) -> ModelPlan:
+    return dataclasses.replace(plan, export_recipe="sha256:other")
+
+
+def other_gates(plan: ModelPlan) -> ModelPlan:
+    return dataclasses.replace(plan, recipe_digest="sha256:other")
+
+
+def unreadable(plan: ModelPlan) -> ModelPlan:
+    return dataclasses.replace(plan, digest=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "version"),
+    [(other_checkpoint, 2), (other_export, 2), (unreadable, 2), (other_gates, 1), (lambda plan: plan, 1)],
+    ids=["another checkpoint", "another export", "a checkpoint that cannot be read", "other gates", "no change"],
+)
+def test_the_version_grows_when_the_saved_model_may_be_another(
+    tmp_path: Path, change: Callable[[ModelPlan], ModelPlan], version: int
+) -> None:
+    plan = make_plan(tmp_path / "out")
+    assert numbered(plan).version == 1
+    publish(plan)
+    assert numbered(change(plan)).version == version
+
+
+def test_no_number_means_two_functions_whatever_happens_between(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    publish(plan)
+    second = numbered(other_checkpoint(plan))
+    publish(second, reason=ReasonCode.CRASHED)
+    assert numbered(plan).version == 2, "version 1 was published before"
+    assert numbered(second).version == 2, "version 2 never was"
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"version": "x"}', "[" * 100_000])
+def test_without_a_report_the_folders_are_counted(tmp_path: Path, content: str | None) -> None:
+    plan = make_plan(tmp_path / "out")
+    for name in ("3/saved_model.pb", "12/saved_model.pb", "notes/file"):
+        write(f"{plan.model_directory()}/saved_model/{name}")
+    if content is not None:
+        write(f"{plan.model_directory()}/report.json", content)
+    assert numbered(plan).version == 13
 
 
 # What need not be done again

@@ -13,7 +13,7 @@ import pytest
 
 from liteferry import siblings
 from liteferry.checkpoints import examine
-from tests.support import liteferry
+from tests.support import facts_of, liteferry
 
 WRITER = """
 import sys, os, numpy as np, keras
@@ -90,10 +90,6 @@ def shared(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
     return run(sweep, tmp_path_factory.mktemp("shared"), processes=1, shared="shared")
 
 
-def facts(report: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in report.items() if key not in ("timings_s", "peak_memory_bytes")}
-
-
 def test_one_that_aborts_costs_its_siblings_nothing(shared: dict[str, dict[str, Any]]) -> None:
     status = {name: (report["status"], (report["reason"] or {}).get("code")) for name, report in shared.items()}
     assert status.pop("sweep_3") == ("failed", "CRASHED")
@@ -108,7 +104,7 @@ def test_neither_workers_nor_sharing_change_a_fact(
     other = run(sweep, tmp_path / "out", processes=processes, shared=sharing)
     assert other.keys() == shared.keys()
     for name, report in shared.items():
-        assert facts(other[name]) == facts(report), name
+        assert facts_of(other[name]) == facts_of(report), name
 
 
 def test_sharing_really_happens(shared: dict[str, dict[str, Any]]) -> None:

@@ -1,23 +1,21 @@
-"""What one checkpoint becomes on disk: a SavedModel and the .tflite variants, with what is known of each as it is written."""
+"""What one checkpoint becomes on disk: its SavedModel, with what is known of it. `conversion` adds the variants."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from liteferry import flatbuffer, lowering, reference, saved_model, siblings, storage, tracing, variants
+from liteferry import reference, saved_model, siblings, signatures, storage, tracing
 from liteferry.checkpoints.config_layers import range_warning
 from liteferry.checkpoints.model import LoadedModel
-from liteferry.errors import ModelError
 from liteferry.lowering import Lowered
 from liteferry.plan import ModelPlan
 from liteferry.siblings import SavedModelTemplate
 from liteferry.tracing import TracedModel
-from liteferry.types import SavedModelFacts, VariantFacts
+from liteferry.types import SavedModelFacts
 from liteferry.version import __version__
 
 _WARMUP_ROWS = 4
@@ -26,22 +24,37 @@ _FEW_ROWS = 8  # what is random, decided while tracing or lost in lowering shows
 
 @dataclasses.dataclass
 class Trace:
-    """What the first of several siblings leaves to the others."""
+    """What the first of several siblings leaves to the others. `more_signatures`: ConcreteFunctions besides serving_default."""
 
     model: LoadedModel
     traced: TracedModel
+    more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     template: SavedModelTemplate | None = None
     lowered: Lowered | None = None
 
 
+def add_signatures(plan: ModelPlan, trace: Trace) -> None:
+    """Traces what the job wants served besides serving_default."""
+    trace.more_signatures = signatures.add(
+        trace.model, trace.traced, plan.signatures, serve_examples=plan.serve_examples, scratch=os.path.abspath("signatures")
+    )
+
+
 def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) -> SavedModelFacts:
-    relative = os.path.join("saved_model", "1")
+    relative = os.path.join("saved_model", str(plan.version))
     directory = os.path.join(plan.staging_directory(), relative)
     model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace.model)
     if trace.template is not None:
         trace.template.write(directory, variables=traced.function.graph.variables, metadata=metadata)
     else:
-        saved_model.write(traced, directory, keep=model.keep, metadata=metadata, more_signatures=model.more_signatures)
+        saved_model.write(
+            traced,
+            directory,
+            keep=model.keep,
+            metadata=metadata,
+            more_signatures=trace.more_signatures,
+            resources=signatures.resources_of(trace.more_signatures) if plan.signatures else (),
+        )
         if keep_for_others:
             with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well
                 trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))
@@ -50,12 +63,14 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
     if binding is not None:
         batch = next(reference.batches(plan, binding, shard_index=0))
         input_warnings = _range_warnings(model, traced, batch.inputs)
-        deterministic = tracing.is_deterministic(model, traced, _first(batch))
+        deterministic = tracing.is_deterministic(model, traced, first_rows(batch))
+        signatures.check(trace.more_signatures, traced, first_rows(batch))
         saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
     return SavedModelFacts(
         path=relative,
         bytes=_lasting_bytes(directory),
         signature=traced.signature,
+        more_signatures={name: signatures.describe(function) for name, function in sorted(trace.more_signatures.items())},
         oracle=model.oracle,
         deterministic=deterministic,
         custom_objects=model.custom,
@@ -75,11 +90,8 @@ def _range_warnings(model: LoadedModel, traced: TracedModel, inputs: Mapping[str
     return tuple(found)
 
 
-def _few_rows(plan: ModelPlan, binding: Any) -> dict[str, Any] | None:
-    return None if binding is None else _first(next(reference.batches(plan, binding, shard_index=0)))
-
-
-def _first(batch: Any) -> dict[str, Any]:
+def first_rows(batch: Any) -> dict[str, Any]:
+    """A few rows of a batch, by input name."""
     return {name: value[:_FEW_ROWS] for name, value in batch.inputs.items()}
 
 
@@ -103,49 +115,3 @@ def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
         "input_ranges": {name: dataclasses.asdict(expected) for name, expected in model.input_ranges.items()},
         "liteferry": __version__,
     }
-
-
-def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
-    """What a .tflite file says of itself, wherever it is copied to."""
-    return {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": model.oracle, "liteferry": __version__}
-
-
-def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[VariantFacts]:
-    content, lowered = lowering.lower(
-        trace.model,
-        trace.traced,
-        sibling=trace.lowered,
-        metadata=_file_metadata(plan, trace.model),
-        rows=_few_rows(plan, binding),
-    )
-    trace.lowered = lowered
-    if content is None:
-        for name in plan.variants:
-            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=lowered.attempts[-1].error)
-        return
-
-    @functools.cache
-    def rows() -> variants.Rows:
-        return reference.calibration_rows(plan, binding, batch=lowered.batch)
-
-    for name in plan.variants:
-        try:
-            made = variants.make(name, content, rows=rows, options=plan.quantization)
-            yield _write_variant(plan, name, made, lowered)
-        except ModelError as error:
-            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=error.reason)
-
-
-def _write_variant(plan: ModelPlan, name: str, content: bytes, lowered: Lowered) -> VariantFacts:
-    relative = os.path.join("tflite", f"{name}.tflite")
-    storage.write_bytes(os.path.join(plan.staging_directory(), relative), content)
-    return VariantFacts(
-        variant=name,
-        attempts=lowered.attempts,
-        path=relative,
-        bytes=len(content),
-        batch=lowered.batch,
-        ops=flatbuffer.count_operators(content),
-        weights=flatbuffer.count_weights(content),
-        contract=flatbuffer.read_contract(content),
-    )

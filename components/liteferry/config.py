@@ -9,14 +9,15 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
-from pydantic import Field, Strict
+from pydantic import AfterValidator, Field, PlainSerializer, Strict
 
 from liteferry import config_problems, config_text, metrics_config
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
 from liteferry.config_problems import SAVED_MODEL
+from liteferry.config_signatures import Signatures
 from liteferry.config_types import (
     CodeReference,
     FilePath,
@@ -121,8 +122,34 @@ class ModelSpec(Record):
     """Keyword arguments for `builder`; a parameter of it named `checkpoint` gets the checkpoint's path by itself."""
     strip: tuple[Text, ...] = ()
     """Class names of random layers to leave out of Sequential and Functional models, for those that ignore `training`."""
+    signatures: Signatures = Field(default_factory=FrozenDict)
+    """More signatures for the SavedModel by name: methods of the model, or functions around it."""
+    serve_examples: Annotated[bool, Strict()] = False
+    """true: one more signature, `serve_examples`, takes serialized tf.Examples named by the model's inputs."""
     metrics: tuple[MetricSpec, ...] | None = None
     """Task metrics of these checkpoints, in place of the job's. []: none."""
+
+
+class VariantGates(Record):
+    """Metric -> limit for every output of one variant, or of the SavedModel; null switches a gate off."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Number | None] = Field(init=False)
+
+    outputs: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
+    """Output -> metric -> limit, in place of the variant's for that output alone."""
+
+
+def _as_mapping(gates: Mapping[str, VariantGates]) -> FrozenDict:
+    """The records as the job file writes them: metrics beside `outputs`, which is there only if it holds anything."""
+    outputs = {variant: {"outputs": limits.outputs} if limits.outputs else {} for variant, limits in gates.items()}
+    return FrozenDict({variant: FrozenDict({**(gates[variant].model_extra or {}), **outputs[variant]}) for variant in gates})
+
+
+if TYPE_CHECKING:
+    GatesByVariant = Mapping[str, Mapping[str, Any]]  # what validation leaves; the records are how the job file is checked
+else:
+    GatesByVariant = Annotated[Mapping[Text, VariantGates], AfterValidator(_as_mapping), PlainSerializer(lambda gates: gates)]
 
 
 class Policy(Record):
@@ -139,6 +166,15 @@ class Limits(Record):
     """Wall-clock seconds for one model in one process: build, export and conversion, and again each shard's evaluation."""
     memory_gb_per_model: PositiveNumber = 8.0
     """Gigabytes of memory for one model."""
+
+
+class Conversion(Record):
+    """How models are brought to LiteRT."""
+
+    fixed_batch: PositiveInt = 1
+    """Rows per invocation of files for which the batch cannot stay free."""
+    allow_select_tf_ops: Annotated[bool, Strict()] = False
+    """true: a model that needs TensorFlow's operators is converted with them. Nothing runs that here: it is never blessed."""
 
 
 class Quantization(Record):
@@ -175,8 +211,9 @@ class Job(Record):
     """Code from inside checkpoints that may run. Nothing by default."""
     variants: tuple[Variant, ...] = tuple(Variant(name) for name in _DEFAULT_VARIANTS)
     """TFLite variants to make of every model."""
-    gates: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
-    """Variant, or saved_model -> metric -> limit. Absent metrics keep their default limit; null switches a gate off."""
+    gates: GatesByVariant = Field(default_factory=FrozenDict)
+    """Variant, or saved_model -> metric -> limit, or outputs -> output -> metric -> limit. Absent metrics keep their default
+    limit; null switches a gate off."""
     metrics: tuple[MetricSpec, ...] = ()
     """Task metrics, computed by TFMA on the labels for the checkpoint and every artifact."""
     eval_config: FilePath | None = None
@@ -185,6 +222,8 @@ class Job(Record):
     """What a model needs to be blessed."""
     limits: Limits = Limits()
     """What one model may use before it is stopped and reported."""
+    conversion: Conversion = Conversion()
+    """How models are brought to LiteRT."""
     quantization: Quantization = Quantization()
     """How variants with quantised activations are made."""
     evaluation: Evaluation = Evaluation()
@@ -277,5 +316,7 @@ def job_schema() -> dict[str, Any]:
     gates["propertyNames"] = {"enum": [SAVED_MODEL, *_VARIANTS]}
     metrics = config_problems.metric_names()
     if metrics:
-        gates["additionalProperties"]["propertyNames"] = {"enum": list(metrics)}
+        of_variant = schema["$defs"]["VariantGates"]
+        of_variant["propertyNames"] = {"enum": ["outputs", *metrics]}
+        of_variant["properties"]["outputs"]["additionalProperties"]["propertyNames"] = {"enum": list(metrics)}
     return schema

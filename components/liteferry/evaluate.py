@@ -12,12 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from liteferry import predictions, reference, runners, sandbox
+from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
 from liteferry.metric_gates import MetricsResult
+from liteferry.pace import Pace
 from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
@@ -30,10 +30,13 @@ _UNIT = "liteferry.evaluate:run_candidates"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CandidateResult:
-    """What is known of one candidate after all rows: statistics per output, or why it could not be run."""
+    """What is known of one candidate after all rows: statistics per output, or why it could not be run. `rows_per_s`: its speed
+    on the first shard.
+    """
 
     stats: Mapping[str, OutputStats]
     reason: Reason | None = None
+    rows_per_s: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,7 @@ class Evaluation:
     candidates: Mapping[str, CandidateResult]
     metrics: MetricsResult | None = None
     reason: Reason | None = None
+    checkpoint_rows_per_s: float | None = None
     seconds: float = 0.0
     peak_memory_bytes: int = 0
 
@@ -68,7 +72,7 @@ def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
     if exported.saved_model is not None:
         paths[SAVED_MODEL] = os.path.join(plan.staging_directory(), exported.saved_model.path)
     for name, variant in exported.variants.items():
-        if variant.path is not None:
+        if variant.path is not None and variant.reason is None:
             paths[name] = os.path.join(plan.staging_directory(), variant.path)
     return paths
 
@@ -118,7 +122,14 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
         results = _results(messages)
         if results.keys() == task.candidates.keys():
             seconds = sum(message["seconds"] for message in messages)
-            evaluations.append(Evaluation(candidates=results, seconds=seconds, peak_memory_bytes=outcome.peak_memory_bytes))
+            evaluations.append(
+                Evaluation(
+                    candidates=results,
+                    checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
+                    seconds=seconds,
+                    peak_memory_bytes=outcome.peak_memory_bytes,
+                )
+            )
         else:
             evaluations.append(evaluate_isolated(task, referenced=True))
     return evaluations
@@ -145,7 +156,12 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
         lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
         results[name] = _results(outcome.results).get(name) or CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
-    return Evaluation(candidates=results, seconds=seconds, peak_memory_bytes=peak)
+    return Evaluation(
+        candidates=results,
+        checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
+        seconds=seconds,
+        peak_memory_bytes=peak,
+    )
 
 
 def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
@@ -153,6 +169,7 @@ def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
         message["candidate"]: CandidateResult(
             stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
             reason=decode(Reason, message["reason"]) if message["reason"] else None,
+            rows_per_s=message.get("rows_per_s"),
         )
         for message in messages
     }
@@ -172,10 +189,11 @@ def merge(parts: list[Evaluation]) -> Evaluation:
             outputs = before.stats.keys() | result.stats.keys()
             empty = OutputStats.empty()
             stats = {output: before.stats.get(output, empty).merge(result.stats.get(output, empty)) for output in sorted(outputs)}
-            merged[name] = CandidateResult(stats=stats, reason=before.reason or result.reason)
+            merged[name] = dataclasses.replace(before, stats=stats, reason=before.reason or result.reason)
     return Evaluation(
         candidates=merged,
         reason=next((part.reason for part in parts if part.reason is not None), None),
+        checkpoint_rows_per_s=parts[0].checkpoint_rows_per_s if parts else None,
         seconds=sum(part.seconds for part in parts),
         peak_memory_bytes=max((part.peak_memory_bytes for part in parts), default=0),
     )
@@ -205,7 +223,7 @@ def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) 
 def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: runners.SavedModels | None = None) -> None:
     """In a sandbox without Keras and without the user's code: every candidate on every row of one shard, batch by batch.
 
-    Hands over {model_id, candidate, stats: {output: OutputStats}, reason, seconds} for each candidate, in the end.
+    Hands over {model_id, candidate, stats: {output: OutputStats}, reason, rows_per_s, seconds} for each candidate, in the end.
     """
     started = time.monotonic()
     saved_models = saved_models or runners.SavedModels()
@@ -217,7 +235,8 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
             ready[name] = saved_models.runner(path) if name == SAVED_MODEL else runners.LiteRTRunner(path)
         except ModelError as error:
             reasons[name] = error.reason
-    stats: dict[str, dict[str, OutputStats]] = {name: {} for name in task.candidates}
+    comparisons = {name: Comparison() for name in task.candidates}
+    paces = {name: Pace() for name in task.candidates}
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
     binding = reference.bind(task.plan, _own_signature(task), task.renamed_inputs)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
@@ -227,17 +246,26 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
             if name in reasons:
                 continue
             try:
-                observed = runner.run(batch.inputs)
-                add_batch(stats[name], expected, observed, ids=batch.ids, first_row=batch.first_row, rows=batch.rows)
+                observed = paces[name].run(runner.run, batch.inputs)
+                comparisons[name].add(expected, observed, ids=batch.ids, first_row=batch.first_row, rows=batch.rows)
                 kept.keep(name, observed)
             except ModelError as error:
                 reasons[name] = error.reason
     kept.flush()
     for name in task.candidates:
-        plain = {output: value.to_json() for output, value in stats[name].items()}
+        plain = {output: stats.to_json() for output, stats in comparisons[name].finish().items()}
         reason = dataclasses.asdict(reasons[name]) if name in reasons else None
         seconds, started = time.monotonic() - started, time.monotonic()
-        reporter.result({"model_id": task.plan.model_id, "candidate": name, "stats": plain, "reason": reason, "seconds": seconds})
+        reporter.result(
+            {
+                "model_id": task.plan.model_id,
+                "candidate": name,
+                "stats": plain,
+                "reason": reason,
+                "rows_per_s": paces[name].rows_per_s(),
+                "seconds": seconds,
+            }
+        )
 
 
 def _own_signature(task: EvaluationTask) -> Signature:
@@ -245,31 +273,3 @@ def _own_signature(task: EvaluationTask) -> Signature:
     own = {given: name for name, given in task.renamed_inputs.items()}
     inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in task.signature.inputs)
     return dataclasses.replace(task.signature, inputs=inputs)
-
-
-def add_batch(
-    stats: dict[str, OutputStats],
-    expected: Mapping[str, np.ndarray],
-    observed: Mapping[str, np.ndarray],
-    *,
-    ids: tuple[str, ...],
-    first_row: int,
-    rows: np.ndarray | None = None,
-) -> None:
-    """Adds one batch to a candidate's statistics. An output that one side lacks is left out here; the judge counts what is
-    missing. `rows`: numbers of the examples in the whole set, where they are not consecutive.
-
-    Raises:
-      ModelError: PARITY_OUT_OF_TOLERANCE when shapes differ.
-    """
-    for name, wanted in expected.items():
-        if name not in observed:
-            continue
-        try:
-            batch = OutputStats.compare(reference=wanted, candidate=observed[name], ids=ids, first_row=first_row)
-        except ValueError as error:
-            raise ModelError(ReasonCode.PARITY_OUT_OF_TOLERANCE, Stage.EVALUATE, f"output {name!r}: {error}") from error
-        if rows is not None:
-            worst = [dataclasses.replace(example, row=int(rows[example.row - first_row])) for example in batch.worst]
-            batch = dataclasses.replace(batch, worst=tuple(worst))
-        stats[name] = stats[name].merge(batch) if name in stats else batch

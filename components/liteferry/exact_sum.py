@@ -1,12 +1,11 @@
-"""Sums, extremes and percentiles that come out the same in any order: what parity statistics are made of.
+"""Sums and extremes that come out the same in any order: what parity statistics are made of.
 
-Floating-point addition is not associative, so a sum over shards usually changes in its last bits when the shards change. Three
+Floating-point addition is not associative, so a sum over shards usually changes in its last bits when the shards change. Two
 tools keep that from happening:
 
 - `ExactSum` adds float64 values without any rounding, so that adding and merging are associative and commutative.
 - `row_sums` reduces each row of a matrix in an order that depends on the row length alone, not on the rows around it, on the
   NumPy version or on the instruction set of the machine. It rounds, but always in the same way.
-- `DistanceHistogram` counts distances in fixed buckets, for percentiles.
 
 The functions around them begin or finish such sums with one rounding at most. What has no finite value is None.
 """
@@ -15,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,6 @@ _UNIT_EXPONENT = -1073 - _MANTISSA_BITS
 _LOW_BITS = 27
 # np.bincount adds its weights in float64. Half a mantissa has at most 27 bits, so 2**20 of them stay below 2**53: no rounding.
 _CHUNK_VALUES = 1 << 20
-# A bucket is the exponent and the top 7 mantissa bits of a float64, so its edges lie less than 1 % apart.
-_BUCKET_SHIFT = 52 - 7
-_INFINITE_BUCKET = 0x7FF << 7
-_BINCOUNT_BUCKETS = 32 << 7
 
 Extremes = tuple[int, int] | tuple[float, float]
 
@@ -187,21 +182,6 @@ def same(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.N
     return np.equal(left, right) | (np.isnan(left) & np.isnan(right))
 
 
-def count_winners(
-    left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], broken: npt.NDArray[np.bool_], *, classes: int
-) -> tuple[int, int]:
-    """How many groups of `classes` neighbours there are, and in how many both sides have their maximum at one place.
-
-    A group with a `broken` element disagrees, and so does one with NaN unless all of it is the same on both sides.
-    """
-    left, right = left.reshape(-1, classes), right.reshape(-1, classes)
-    winners = left.argmax(axis=1)
-    agreeing = (winners == right.argmax(axis=1)) & ~broken.reshape(-1, classes).any(axis=1)
-    has_nan = np.isnan(left[np.arange(len(left)), winners])  # NaN wins every argmax
-    agreeing[has_nan] = same(left[has_nan], right[has_nan]).all(axis=1)
-    return len(left), int(np.count_nonzero(agreeing))
-
-
 def integer_distances(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """|left - right| of int64 or uint64 arrays as float64, rounded once: no overflow, and never zero where the two differ."""
     if left.dtype != right.dtype:
@@ -210,55 +190,3 @@ def integer_distances(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.ND
     # Seen as uint64, the larger minus the smaller wraps to the true distance, which always fits.
     distances: npt.NDArray[np.uint64] = np.maximum(left, right).view(np.uint64) - np.minimum(left, right).view(np.uint64)
     return distances.astype(np.float64)
-
-
-@dataclasses.dataclass(frozen=True)
-class DistanceHistogram:
-    """Counts of distances (float64, not negative, not NaN) in logarithmic buckets, less than 1 % wide.
-
-    Not KLL or t-digest: those are smaller, but what they answer depends on the order of merges or on a random generator. Fixed
-    buckets are integers that add up, the same in any order. Some 128 buckets for every factor of two that occurs are enough.
-
-    Attributes:
-      counts: bucket -> count. Bucket 0 is zero (and what lies below 2**-1029).
-    """
-
-    counts: Mapping[int, int] = dataclasses.field(default_factory=dict)
-
-    @classmethod
-    def of(cls, distances: npt.NDArray[np.float64]) -> DistanceHistogram:
-        """Counts `distances`: any shape, C-contiguous."""
-        buckets = distances.reshape(-1).view(np.int64) >> _BUCKET_SHIFT
-        # np.bincount pays for the range. Below the 32 binades under the largest distance there is nothing but zeros, as a rule.
-        base = max(0, int(buckets.max(initial=0)) - _BINCOUNT_BUCKETS)
-        counts = np.bincount(np.maximum(buckets - base, 0), minlength=1)
-        counts[0] = 0  # all at `base` and below
-        high = np.flatnonzero(counts != 0)
-        low, low_counts = np.unique(buckets[buckets <= base], return_counts=True)
-        found = zip((low.tolist(), (high + base).tolist()), (low_counts.tolist(), counts[high].tolist()), strict=True)
-        return cls({bucket: count for some in found for bucket, count in zip(*some, strict=True)})
-
-    def __add__(self, other: DistanceHistogram) -> DistanceHistogram:
-        counts = dict(self.counts)
-        for bucket, count in other.counts.items():
-            counts[bucket] = counts.get(bucket, 0) + count
-        return DistanceHistogram(counts)
-
-    def percentile(self, percent: int) -> float | None:
-        """Upper edge of the bucket that holds the percentile: never too low, less than 1 % too high. None of nothing."""
-        needed = -(-sum(self.counts.values()) * percent // 100)  # in integers: 0.99 * n would round
-        for bucket in sorted(self.counts):
-            needed -= self.counts[bucket]
-            if needed <= 0:
-                edge = min(bucket + 1, _INFINITE_BUCKET) if bucket else 0
-                return float(np.int64(edge << _BUCKET_SHIFT).view(np.float64))
-        return None
-
-    def to_json(self) -> list[list[int]]:
-        """`[[bucket, count], ...]` in the order of buckets."""
-        return sorted([bucket, count] for bucket, count in self.counts.items())
-
-    @classmethod
-    def from_json(cls, encoded: Sequence[Sequence[int]]) -> DistanceHistogram:
-        """What `to_json` wrote."""
-        return cls(dict(encoded))  # type: ignore[arg-type]

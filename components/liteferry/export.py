@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liteferry import artifacts, checkpoints, reference, sandbox, siblings, storage, tracing
+from liteferry import artifacts, checkpoints, conversion, reference, sandbox, siblings, storage, tracing
 from liteferry.artifacts import Trace
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.checkpoints.model import LoadedModel
@@ -154,6 +154,8 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
     messages.stage(Stage.EXPORT)
     with clock.step("trace"):
         trace = shared or Trace(model, tracing.trace(model))
+        if shared is None:
+            artifacts.add_signatures(plan, trace)
     binding, samples_problem = _bind(plan, model, trace.traced)
     with clock.step("save"):
         saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)
@@ -167,7 +169,7 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
         messages.facts(referenced=True)
     messages.stage(Stage.CONVERT)
     with clock.step("convert"):
-        for variant in artifacts.make_variants(plan, trace, binding):
+        for variant in conversion.make_variants(plan, trace, binding):
             messages.variant(variant)
     messages.facts(timings_s=clock.seconds)
     return trace

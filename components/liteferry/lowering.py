@@ -11,11 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from liteferry import runners, tflite, tracing
+from liteferry import conversion_errors, runners, tflite, tracing
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.tracing import TracedModel
 from liteferry.types import Attempt
+
+SELECT_TF_OPS = "Select TF ops"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoweringOptions:
+    """`fixed_batch`: where it cannot stay free. `allow_select_tf_ops`: as the last way, a file that nothing here runs."""
+
+    fixed_batch: int = 1
+    allow_select_tf_ops: bool = False
+
 
 # Far from float noise, near enough for what goes wrong here: clipped cell states, state kept between calls, swapped tensors.
 _TOLERANCE = 1e-3
@@ -23,17 +34,22 @@ _TOLERANCE = 1e-3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lowered:
-    """The rung that holds: what to convert a sibling with, its batch, what was tried on the way. No `frozen`: none converts."""
+    """The rung that holds: what to convert a sibling with, its batch, what was tried on the way. No `frozen`: none converts.
+
+    `flex`: why the file needs Select TF ops; None when it does not.
+    """
 
     frozen: tflite.FrozenGraph | None
     batch: int | None
     attempts: tuple[Attempt, ...]
+    flex: Reason | None = None
 
 
 def lower(
     model: LoadedModel,
     traced: TracedModel,
     *,
+    options: LoweringOptions,
     sibling: Lowered | None,
     metadata: Mapping[str, Any],
     rows: Mapping[str, np.ndarray] | None,
@@ -41,22 +57,27 @@ def lower(
     """A float flatbuffer and how it came about; it is None when no rung converts, and then every attempt has its error.
 
     Args:
+      options: what the job says about the ladder.
       sibling: how an earlier sibling of the same trace was lowered; that way is taken at once, with the present weights.
       rows: a few sample rows, named as the trace's inputs; None when there are none: the first rung that converts is taken.
     """
     if sibling is not None and sibling.frozen is not None:
         try:
             sibling.frozen.refresh()
-            content = sibling.frozen.convert(metadata=metadata)
-            if _deviation(content, traced, rows) is None:
+            content = sibling.frozen.convert(metadata=metadata, select_tf_ops=sibling.flex is not None)
+            if sibling.flex is not None or _deviation(content, traced, rows) is None:
                 return content, sibling
         except ModelError:
             pass  # other weights, another fate: from the first rung on its own
     attempts: list[Attempt] = []
     fallback: tuple[bytes, tflite.FrozenGraph, int | None] | None = None
-    for name, batch in _rungs(traced):
+    layers = conversion_errors.layer_classes(model.keep)
+    for name, batch in _rungs(traced, options):
         try:
-            frozen = tflite.FrozenGraph(traced if batch is None else tracing.trace(model, batch=batch))
+            fixed = batch or _own_batch(traced)
+            frozen = tflite.FrozenGraph(
+                traced if batch is None else tracing.trace(model, batch=batch), batch=fixed, layers=layers
+            )
             content = frozen.convert(metadata=metadata)
         except ModelError as error:
             attempts.append(Attempt(lowering=name, error=error.reason))
@@ -64,12 +85,29 @@ def lower(
         deviation = _deviation(content, traced, rows)
         attempts.append(Attempt(lowering=name, error=deviation))
         if deviation is None:
-            return content, Lowered(frozen=frozen, batch=batch or _own_batch(traced), attempts=tuple(attempts))
-        fallback = fallback or (content, frozen, batch or _own_batch(traced))
+            return content, Lowered(frozen=frozen, batch=fixed, attempts=tuple(attempts))
+        fallback = fallback or (content, frozen, fixed)
     if fallback is None:
-        return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
+        return _with_select_tf_ops(traced, options, metadata, attempts)
     content, frozen, batch = fallback  # none computes the same: the evaluation will say so with numbers over all rows
     return content, Lowered(frozen=frozen, batch=batch, attempts=tuple(attempts))
+
+
+def _with_select_tf_ops(
+    traced: TracedModel, options: LoweringOptions, metadata: Mapping[str, Any], attempts: list[Attempt]
+) -> tuple[bytes | None, Lowered]:
+    """The last rung, where the job allows it and it is what the last one lacked."""
+    lacking = attempts[-1].error
+    if not options.allow_select_tf_ops or lacking is None or lacking.code is not ReasonCode.NEEDS_FLEX:
+        return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
+    frozen = tflite.FrozenGraph(traced)
+    try:
+        content = frozen.convert(metadata=metadata, select_tf_ops=True)
+    except ModelError as error:
+        attempts.append(Attempt(lowering=SELECT_TF_OPS, error=error.reason))
+        return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
+    attempts.append(Attempt(lowering=SELECT_TF_OPS))
+    return content, Lowered(frozen=frozen, batch=_own_batch(traced), attempts=tuple(attempts), flex=lacking)
 
 
 def _own_batch(traced: TracedModel) -> int | None:
@@ -78,7 +116,7 @@ def _own_batch(traced: TracedModel) -> int | None:
     return None if None in sizes or len(sizes) != 1 else sizes.pop()
 
 
-def _rungs(traced: TracedModel) -> list[tuple[str, int | None]]:
+def _rungs(traced: TracedModel, options: LoweringOptions) -> list[tuple[str, int | None]]:
     """What to try: a name for the report, and the batch to trace with, None for the trace that is there.
 
     There is no rung without LiteRT's fused recurrent operators, which clip the cell state at 10 and keep state between calls:
@@ -87,7 +125,7 @@ def _rungs(traced: TracedModel) -> list[tuple[str, int | None]]:
     own = _own_batch(traced)
     if own is not None:
         return [(f"the model's own batch of {own}", None)]
-    return [("dynamic batch", None), ("batch fixed at 1", 1)]
+    return [("dynamic batch", None), (f"batch fixed at {options.fixed_batch}", options.fixed_batch)]
 
 
 def _deviation(content: bytes, traced: TracedModel, rows: Mapping[str, np.ndarray] | None) -> Reason | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,18 +17,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from liteferry import exact_sum
-from liteferry.exact_sum import DistanceHistogram, ExactSum, Extremes, finite_or_none, share
+from liteferry import collapse, exact_sum
+from liteferry.class_stats import ClassStats
+from liteferry.exact_sum import ExactSum, Extremes, finite_or_none, share
+from liteferry.histograms import DistanceHistogram
 
 WORST_EXAMPLES = 5
 _ZERO = ExactSum()
 _NO_DISTANCES = DistanceHistogram()
+_NO_CLASSES = ClassStats()
 # Keeps the float64 temporaries of one step in the cache (8 arrays of 0.5 MB), whatever the batch.
-_BLOCK_ELEMENTS = 1 << 16
+BLOCK_ELEMENTS = 1 << 16
 _COUNTS: tuple[str, ...] = ("example_count", "element_count", "compared_count", "mismatch_count", "overflowing_rows")
-_COUNTS += ("nonfinite_reference", "nonfinite_candidate", "nonfinite_mismatch", "argmax_positions", "argmax_agreeing")
+_COUNTS += ("nonfinite_reference", "nonfinite_candidate", "nonfinite_mismatch")
 _SUMS = ("error_sum", "squared_error_sum", "squared_reference_sum", "squared_candidate_sum", "product_sum")
+_MAXIMA = ("max_abs", "max_rel_elementwise")
+_HISTOGRAMS = ("histogram", "relative_histogram")
 _SUM_METRICS = ("mean_abs", "rmse", "sqnr_db", "cosine")
+
+
+_QUANTILES = {"p50": 500, "p90": 900, "p99": 990, "p999": 999}
 
 
 class Kind(str, enum.Enum):
@@ -65,8 +74,6 @@ class OutputStats:
     nonfinite_reference: int = 0
     nonfinite_candidate: int = 0
     nonfinite_mismatch: int = 0
-    argmax_positions: int = 0
-    argmax_agreeing: int = 0
     overflowing_rows: int = 0  # rows whose sums leave float64; one makes every metric that needs a sum undefined
     error_sum: ExactSum = _ZERO
     squared_error_sum: ExactSum = _ZERO
@@ -76,7 +83,12 @@ class OutputStats:
     max_abs: float = 0.0
     reference_range: Extremes | None = None  # smallest and largest finite element, exact ints for integers
     candidate_range: Extremes | None = None
+    reference_row: str | None = None  # the only row that occurs, see `collapse`
+    candidate_row: str | None = None
+    max_rel_elementwise: float = 0.0  # infinite where the reference is zero and the candidate is not
     histogram: DistanceHistogram = _NO_DISTANCES
+    relative_histogram: DistanceHistogram = _NO_DISTANCES
+    classes: ClassStats = _NO_CLASSES
     worst: tuple[WorstExample, ...] = ()
 
     @classmethod
@@ -99,8 +111,8 @@ class OutputStats:
           ValueError: shapes, kinds of dtype or the number of ids differ.
         """
         reference, candidate = np.asarray(reference), np.asarray(candidate)
-        compare_block = _compare_text if _check_comparable(reference, candidate, ids) is Kind.TEXT else _compare_numbers
-        step = max(1, _BLOCK_ELEMENTS // max(1, math.prod(reference.shape[1:])))
+        compare_block = _compare_text if check_comparable(reference, candidate, ids) is Kind.TEXT else _compare_numbers
+        step = max(1, BLOCK_ELEMENTS // max(1, math.prod(reference.shape[1:])))
         stats = cls.empty()
         for start in range(0, max(1, len(reference)), step):
             rows = slice(start, start + step)
@@ -123,7 +135,12 @@ class OutputStats:
             max_abs=max(self.max_abs, other.max_abs),
             reference_range=exact_sum.merge_extremes(self.reference_range, other.reference_range),
             candidate_range=exact_sum.merge_extremes(self.candidate_range, other.candidate_range),
+            reference_row=collapse.merge(self.reference_row, other.reference_row),
+            candidate_row=collapse.merge(self.candidate_row, other.candidate_row),
+            max_rel_elementwise=max(self.max_rel_elementwise, other.max_rel_elementwise),
             histogram=self.histogram + other.histogram,
+            relative_histogram=self.relative_histogram + other.relative_histogram,
+            classes=self.classes + other.classes,
             worst=tuple(sorted((*self.worst, *other.worst), key=WorstExample.order)[:WORST_EXAMPLES]),
         )
 
@@ -134,10 +151,12 @@ class OutputStats:
             "rank": self.rank,
             **{name: getattr(self, name) for name in _COUNTS},
             **{name: getattr(self, name).to_json() for name in _SUMS},
-            "max_abs": self.max_abs.hex(),  # may be infinite, which JSON cannot say
+            **{name: getattr(self, name).hex() for name in _MAXIMA},  # may be infinite, which JSON cannot say
             "reference_range": self.reference_range and list(self.reference_range),
             "candidate_range": self.candidate_range and list(self.candidate_range),
-            "histogram": self.histogram.to_json(),
+            "reference_row": self.reference_row,
+            "candidate_row": self.candidate_row,
+            **{name: getattr(self, name).to_json() for name in (*_HISTOGRAMS, "classes")},
             "worst": [{**dataclasses.asdict(example), "max_abs": example.max_abs.hex()} for example in self.worst],
         }
 
@@ -147,8 +166,9 @@ class OutputStats:
         fields: dict[str, Any] = {name: ExactSum.from_json(item) if name in _SUMS else item for name, item in encoded.items()}
         fields |= {name: tuple(encoded[name]) for name in ("reference_range", "candidate_range") if encoded[name]}
         fields["kind"] = Kind(encoded["kind"]) if encoded["kind"] else None
-        fields["max_abs"] = float.fromhex(encoded["max_abs"])
-        fields["histogram"] = DistanceHistogram.from_json(encoded["histogram"])
+        fields |= {name: float.fromhex(encoded[name]) for name in _MAXIMA}
+        fields |= {name: DistanceHistogram.from_json(encoded[name]) for name in _HISTOGRAMS}
+        fields["classes"] = ClassStats.from_json(encoded["classes"])
         fields["worst"] = tuple(WorstExample(**{**row, "max_abs": float.fromhex(row["max_abs"])}) for row in encoded["worst"])
         return cls(**fields)
 
@@ -173,14 +193,23 @@ class OutputStats:
             "max_rel": exact_sum.relative(self.max_abs, max_abs_reference) if has_distance else None,
             "max_abs_reference": max_abs_reference,
             **(self._sum_metrics() if has_distance and not self.overflowing_rows else dict.fromkeys(_SUM_METRICS)),
-            "p50_abs": self._percentile(50),
-            "p99_abs": self._percentile(99),
-            "argmax_agreement": share(self.argmax_agreeing, self.argmax_positions),
+            **{f"{name}_abs": _quantile(self.histogram, rank, self.max_abs) for name, rank in _QUANTILES.items()},
+            "error_histogram": self.histogram.by_binade(),
+            "max_rel_elementwise": finite_or_none(self.max_rel_elementwise) if has_distance else None,
+            **{
+                f"{name}_rel": _quantile(self.relative_histogram, rank, self.max_rel_elementwise)
+                for name, rank in _QUANTILES.items()
+            },
+            **self.classes.report(),
             "nonfinite_reference": self.nonfinite_reference,
             "nonfinite_candidate": self.nonfinite_candidate,
             "nonfinite_mismatch": self.nonfinite_mismatch,
             "constant_reference": self._is_constant(self.reference_range),
             "constant_candidate": self._is_constant(self.candidate_range),
+            "zero_reference": self.reference_range == (0, 0),
+            "zero_candidate": self.candidate_range == (0, 0),
+            "same_rows_reference": self._has_same_rows(self.reference_row),
+            "same_rows_candidate": self._has_same_rows(self.candidate_row),
         }
 
     def _sum_metrics(self) -> dict[str, float | None]:
@@ -193,12 +222,16 @@ class OutputStats:
         )
         return dict(zip(_SUM_METRICS, values, strict=True))
 
-    def _percentile(self, percent: int) -> float | None:
-        edge = self.histogram.percentile(percent)
-        return None if edge is None else finite_or_none(min(edge, self.max_abs))
-
     def _is_constant(self, extremes: Extremes | None) -> bool:
         return self.example_count >= 2 and extremes is not None and extremes[0] == extremes[1]
+
+    def _has_same_rows(self, row: str | None) -> bool:
+        return self.example_count >= 2 and self.element_count > 0 and bool(row)
+
+
+def _quantile(histogram: DistanceHistogram, per_mille: int, largest: float) -> float | None:
+    edge = histogram.quantile(per_mille)
+    return None if edge is None else finite_or_none(min(edge, largest))
 
 
 def _kind_of(dtype: np.dtype[Any]) -> Kind | None:
@@ -209,7 +242,8 @@ def _kind_of(dtype: np.dtype[Any]) -> Kind | None:
     return Kind.TEXT if dtype.kind in "USOT" else None
 
 
-def _check_comparable(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str]) -> Kind:
+def check_comparable(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str]) -> Kind:
+    """What both sides hold. Raises ValueError if shapes, kinds of dtype or the number of ids differ."""
     if reference.shape != candidate.shape or reference.ndim == 0:
         raise ValueError(
             f"the reference has shape {reference.shape}, the candidate {candidate.shape}; they need one shape, examples first"
@@ -229,8 +263,13 @@ def _compare_text(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids:
     def as_bytes(element: object) -> object:  # TensorFlow hands out bytes where NumPy may hold str: the same text
         return element.encode() if isinstance(element, str) else element
 
-    pairs = zip(reference.reshape(-1).tolist(), candidate.reshape(-1).tolist(), strict=True)
-    unequal = np.array([as_bytes(left) != as_bytes(right) for left, right in pairs], dtype=bool).reshape(reference.shape)
+    width = math.prod(reference.shape[1:])
+    left_rows, right_rows = (
+        [[as_bytes(element) for element in row] for row in side.reshape(len(side), width).tolist()]
+        for side in (reference, candidate)
+    )
+    pairs = zip(itertools.chain(*left_rows), itertools.chain(*right_rows), strict=True)
+    unequal = np.array([left != right for left, right in pairs], dtype=bool).reshape(reference.shape)
     is_broken = np.asarray(unequal.any(axis=tuple(range(1, reference.ndim))))
     return OutputStats(
         kind=Kind.TEXT,
@@ -239,6 +278,8 @@ def _compare_text(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids:
         element_count=reference.size,
         compared_count=reference.size,
         mismatch_count=int(np.count_nonzero(unequal)),
+        reference_row=collapse.of_text(left_rows, reference.shape[1:]),
+        candidate_row=collapse.of_text(right_rows, candidate.shape[1:]),
         worst=_worst_rows(np.zeros(len(reference)), is_broken, ids, first_row),
     )
 
@@ -253,8 +294,8 @@ def _compare_numbers(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], i
     if excluded_count:
         broken = excluded & ~exact_sum.same(left, right)
     has_classes = kind is Kind.FLOAT and reference.dtype.kind != "c" and reference.ndim >= 2 and reference.shape[-1] >= 2
-    classes = reference.shape[-1] if has_classes else 0
-    argmax_positions, argmax_agreeing = exact_sum.count_winners(left, right, broken, classes=classes) if classes else (0, 0)
+    seen = broken if excluded_count else None
+    classes = ClassStats.of(left, right, seen, classes=reference.shape[-1]) if has_classes else _NO_CLASSES
     if excluded_count:  # counted; as zeros on both sides they add nothing to any sum
         left, right = np.where(excluded, 0.0, left), np.where(excluded, 0.0, right)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -262,6 +303,9 @@ def _compare_numbers(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], i
         distances = exact_sum.integer_distances(left_numbers, right_numbers) if is_integer else np.abs(left - right)
         terms = (distances.copy(), distances**2, left**2, right**2, left * right)
         sums = np.stack([exact_sum.row_sums(matrix) for matrix in terms])
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        ratios = distances / np.abs(left)
+    ratios[distances == 0] = 0.0
     is_summable = np.isfinite(sums).all(axis=0)
     nonfinite_mismatch = int(np.count_nonzero(broken))
     return OutputStats(
@@ -274,14 +318,17 @@ def _compare_numbers(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], i
         nonfinite_reference=left.size - int(np.count_nonzero(left_finite)),
         nonfinite_candidate=left.size - int(np.count_nonzero(right_finite)),
         nonfinite_mismatch=nonfinite_mismatch,
-        argmax_positions=argmax_positions,
-        argmax_agreeing=argmax_agreeing,
         overflowing_rows=int(np.count_nonzero(~is_summable)),
         **{name: ExactSum.of(row_values[is_summable]) for name, row_values in zip(_SUMS, sums, strict=True)},
         max_abs=float(distances.max(initial=0.0)),
         reference_range=exact_sum.extremes_of(left_numbers, left_finite),
         candidate_range=exact_sum.extremes_of(right_numbers, right_finite),
+        reference_row=collapse.of_numbers(left_numbers, reference.shape[1:]),
+        candidate_row=collapse.of_numbers(right_numbers, candidate.shape[1:]),
+        max_rel_elementwise=float(ratios.max(initial=0.0)),
         histogram=DistanceHistogram.of(distances[~excluded] if excluded_count else distances),
+        relative_histogram=DistanceHistogram.of(ratios[~excluded] if excluded_count else ratios),
+        classes=classes,
         worst=_worst_rows(distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, first_row),
     )
 

@@ -13,8 +13,11 @@ from liteferry import storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
 from liteferry.sandbox.client import Limits
+from liteferry.signatures import SignatureSpec
+from liteferry.types import TensorSpec
 from liteferry.variants import QuantizationOptions
 from liteferry.version import REPORT_SCHEMA_VERSION, __version__
 
@@ -39,7 +42,8 @@ class ModelPlan:
 
     `recipe_digest` covers what the job says about this model besides the checkpoint's bytes: a report with the same
     checkpoint digest and the same recipe digest is still right. Limits are left out: raising one does not make finished work
-    wrong.
+    wrong. `export_recipe` covers the part of it that decides what the SavedModel computes, and `version` is the number of its
+    folder: it grows when that or the checkpoint has changed since the last run, and then only.
     """
 
     model_id: str
@@ -50,15 +54,25 @@ class ModelPlan:
     samples: BoundSamples
     variants: tuple[str, ...]
     require: tuple[str, ...]
-    gates: Mapping[str, Mapping[str, float | None]]
+    gates: Mapping[str, Mapping[str, Any]]
     limits: Limits
     batch_size: int
     quantization: QuantizationOptions
+    lowering: LoweringOptions
     recipe_digest: str
+    export_recipe: str = ""
+    signatures: tuple[SignatureSpec, ...] = ()
+    serve_examples: bool = False
+    version: int = 1
     digest: str | None = None
     size_bytes: int | None = None
     share_key: str | None = None
     metrics: MetricsPlan | None = None
+
+    @property
+    def export_digest(self) -> str | None:
+        """Equal for two exports that compute the same; None for a checkpoint that cannot be read."""
+        return None if self.digest is None else _sha256([self.digest, self.export_recipe])
 
     def model_directory(self) -> str:
         return storage.join(self.out, "models", self.model_id)
@@ -78,7 +92,8 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
     samples = {name: _open(name, spec) for name, spec in job.samples.items()}
     metrics = [_entry_metrics(job, entry, samples.get(entry.samples or "", _NO_SAMPLES)) for entry in job.models]
     recipes = [_entry_recipe(job, index, samples, metrics[index]) for index in range(len(job.models))]
-    plans = [_plan(job, checkpoint, out, samples, recipes[checkpoint.entry]) for checkpoint in found]
+    exports = [_export_recipe(job, entry, samples) for entry in job.models]
+    plans = [_plan(job, at, out, samples, recipes[at.entry], exports[at.entry]) for at in found]
     return [dataclasses.replace(plan, metrics=metrics[at.entry]) for plan, at in zip(plans, found, strict=True)]
 
 
@@ -95,6 +110,13 @@ def refuse_missing_files(job: Job) -> None:
         f"modules[{index}]: {module} is not there; correct the path (in a job file it is relative to the file's folder)"
         for index, module in enumerate(job.modules)
         if module.endswith(".py") and not os.path.isfile(module)
+    ]
+    problems += [
+        f"models[{index}].signatures.{name}.assets.{asset}: {path} is not there; correct the path"
+        for index, entry in enumerate(job.models)
+        for name, signature in entry.signatures.items()
+        for asset, path in signature.assets.items()
+        if not os.path.isfile(path)
     ]
     problems += [
         f"samples.{name}.path: {spec.path!r} names no file; correct the path or the pattern"
@@ -151,6 +173,7 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
         "liteferry": __version__,
         "schema": REPORT_SCHEMA_VERSION,
         "entry": entry.model_dump(mode="json", exclude={"checkpoints", "metrics"}),
+        "assets": _asset_digests(entry),
         "modules": {module: _code_digest(module) for module in job.modules},
         "custom_objects": dict(job.custom_objects),
         "trust": [str(trust.value) for trust in job.trust],
@@ -162,8 +185,35 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
         "metrics": metrics.eval_config if metrics else None,
         "evaluation": job.evaluation.model_dump(mode="json"),
         "quantization": job.quantization.model_dump(mode="json"),
+        "conversion": job.conversion.model_dump(mode="json"),
     }
-    return f"sha256:{hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()}"
+    return _sha256(recipe)
+
+
+def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSamples]) -> str:
+    """Digest of what decides the SavedModel's graph and metadata, besides the checkpoint's bytes."""
+    bound = samples.get(entry.samples or "", _NO_SAMPLES)
+    keys = {"metadata", "builder", "builder_args", "strip", "signatures", "serve_examples"}
+    return _sha256(
+        {
+            "liteferry": __version__,
+            "entry": entry.model_dump(mode="json", include=keys),
+            "assets": _asset_digests(entry),
+            "modules": {module: _code_digest(module) for module in job.modules},
+            "custom_objects": dict(job.custom_objects),
+            "trust": [str(trust.value) for trust in job.trust],
+            "inputs": dict(bound.spec.inputs) if bound.spec else None,
+        }
+    )
+
+
+def _sha256(value: Any) -> str:
+    return f"sha256:{hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()}"
+
+
+def _asset_digests(entry: ModelSpec) -> dict[str, str]:
+    paths = {path for signature in entry.signatures.values() for path in signature.assets.values()}
+    return {path: storage.digest(path) for path in sorted(paths) if storage.exists(path)}
 
 
 def _code_digest(module: str) -> str | None:
@@ -171,7 +221,22 @@ def _code_digest(module: str) -> str | None:
     return storage.digest(module) if module.endswith(".py") and os.path.isfile(module) else None
 
 
-def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str, BoundSamples], recipe: str) -> ModelPlan:
+def _signatures(entry: ModelSpec) -> tuple[SignatureSpec, ...]:
+    return tuple(
+        SignatureSpec(
+            name=name,
+            method=signature.method,
+            function=signature.function,
+            inputs=tuple(TensorSpec(name=at, shape=spec.shape, dtype=spec.dtype) for at, spec in signature.inputs.items()),
+            assets=dict(signature.assets),
+        )
+        for name, signature in entry.signatures.items()
+    )
+
+
+def _plan(
+    job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str, BoundSamples], recipe: str, export_recipe: str
+) -> ModelPlan:
     entry = job.models[checkpoint.entry]
     variants = tuple(variant.value for variant in job.variants)
     return ModelPlan(
@@ -196,7 +261,11 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str,
         quantization=QuantizationOptions(
             integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
         ),
+        lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
         recipe_digest=recipe,
+        export_recipe=export_recipe,
+        signatures=_signatures(entry),
+        serve_examples=entry.serve_examples,
     )
 
 
@@ -210,7 +279,8 @@ def fingerprint(plan: ModelPlan) -> ModelPlan:
             plan,
             digest=storage.digest(plan.uri),
             size_bytes=storage.size_bytes(plan.uri),
-            share_key=share_key_of(plan.uri, recipe_digest=plan.recipe_digest),
+            # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
+            share_key=None if plan.signatures else share_key_of(plan.uri, recipe_digest=plan.recipe_digest),
         )
     except (StorageError, OSError):
         return plan

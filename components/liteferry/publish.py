@@ -63,12 +63,35 @@ def _remove_unreported(staging: str, report: Mapping[str, Any]) -> None:
             storage.remove_tree(storage.join(staging, path))
 
 
+def numbered(plan: ModelPlan) -> ModelPlan:
+    """The plan with the number of its SavedModel's folder: that of the last run in this OUT where nothing has changed, else the
+    next one. A server that watches the folder sees a new number for every new function, and the same one is never two.
+    """
+    report = _read_report(plan)
+    before = report.get("version")
+    if not isinstance(before, int) or before < 1:
+        names = storage.list_directory(storage.join(plan.model_directory(), "saved_model"))
+        return dataclasses.replace(plan, version=max((int(name) for name in names if name.isdecimal()), default=0) + 1)
+    is_same = plan.export_digest is not None and report.get("export_digest") == plan.export_digest
+    is_unused = report.get("saved_model") is None
+    return dataclasses.replace(plan, version=before if is_same or is_unused else before + 1)
+
+
+def _read_report(plan: ModelPlan) -> dict[str, Any]:
+    """The report at the final path, {} where there is none that can be read."""
+    try:
+        report = json.loads(storage.read_bytes(storage.join(plan.model_directory(), REPORT)))
+    except (StorageError, ValueError, RecursionError):
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
 def finished_report(plan: ModelPlan) -> dict[str, Any] | None:
     """The report that an earlier run left for exactly this checkpoint and recipe, or None when there is work to do."""
     directory = plan.model_directory()
     try:
         names = storage.list_directory(directory)
-        report: dict[str, Any] = json.loads(storage.read_bytes(storage.join(directory, REPORT)))
+        report = _read_report(plan)
         is_whole = {BLESSED, NOT_BLESSED}.intersection(names) == {_marker(report)} and all(
             storage.exists(storage.join(directory, path)) for path in _artifacts(report)
         )

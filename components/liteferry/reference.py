@@ -11,17 +11,21 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from liteferry import storage
+from liteferry.pace import Pace
 from liteferry.plan import ModelPlan
 from liteferry.types import Signature
 
 if TYPE_CHECKING:
     from liteferry.samples import Batch, Binding
     from liteferry.tracing import TracedModel
+
+
+_PACE = "rows_per_s.json"
 
 
 def directory(plan: ModelPlan) -> str:
@@ -93,10 +97,22 @@ def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index
     names = list(traced.signature.output_names())
     with open(os.path.join(folder, "outputs.json"), "w", encoding="utf-8") as file:
         json.dump(names, file)
+    pace = Pace()
     for number, batch in enumerate(batches(plan, binding, shard_index=shard_index)):
-        outputs = traced.run(batch.inputs)
+        outputs = pace.run(traced.run, batch.inputs)
         arrays = {f"output_{index}": storable(outputs[name]) for index, name in enumerate(names)}
         np.savez(_batch_path(folder, number), **arrays)  # type: ignore[arg-type]
+    with open(os.path.join(folder, _PACE), "w", encoding="utf-8") as file:
+        json.dump(pace.rows_per_s(), file)
+
+
+def rows_per_s(plan: ModelPlan, *, shard_index: int) -> float | None:
+    """How fast the checkpoint's own traced function took this shard's rows; None where that was not measured."""
+    try:
+        with open(os.path.join(shard_directory(plan, shard_index), _PACE), encoding="utf-8") as file:
+            return cast("float | None", json.load(file))
+    except (OSError, ValueError):
+        return None
 
 
 def _batch_path(folder: str, number: int) -> str:

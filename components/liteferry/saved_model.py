@@ -26,6 +26,7 @@ def write(
     keep: Any,
     metadata: Mapping[str, Any],
     more_signatures: Mapping[str, Any] | None = None,
+    resources: Iterable[Any] = (),
 ) -> None:
     """Writes a SavedModel that plain TensorFlow loads: no Keras, no user code, no optimizer.
 
@@ -35,6 +36,7 @@ def write(
       keep: what loaded the model; searched for tables and other resources the graph uses.
       metadata: JSON-friendly; becomes `assets/metadata.json`.
       more_signatures: ConcreteFunctions by name, written beside serving_default.
+      resources: tables that those use and that `keep` knows nothing of.
 
     Raises:
       ModelError: EXPORT_FAILED with TensorFlow's words.
@@ -48,7 +50,9 @@ def write(
             json.dump(metadata, file, indent=2, sort_keys=True)
         module = tf.Module()
         module.graph_variables = list(_variables(signatures))
-        module.resources = list(_resources(keep, signatures.values()))
+        owners = {id(owner): owner for owner in _resources(keep, signatures.values())}
+        owners.update({id(owner): owner for owner in resources})
+        module.resources = list(owners.values())
         module.metadata = tf.saved_model.Asset(metadata_path)
         try:
             tf.saved_model.save(module, directory, signatures=signatures)

@@ -7,6 +7,7 @@ in place with `os.replace`; a directory is renamed.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import glob as globbing
 import hashlib
@@ -190,12 +191,23 @@ def digest(uri: str) -> str:
     return f"sha256:{hasher.hexdigest()}"
 
 
-def publish_directory(source: str, target: str) -> None:
-    """Makes `target` be `source`, by renames. What is at `target` already is moved aside first and removed after; where the
-    second rename fails, it is put back.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
-    Between the two renames nothing is at `target`; never half of anything. A kill there leaves the new directory in staging,
-    and the work is done again by the next run.
+
+def _exchange(first: str, second: str) -> bool:
+    """Lets two names change places in one step (Linux's renameat2). False where that cannot be done, with nothing done."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)
+
+
+def publish_directory(source: str, target: str) -> None:
+    """Makes `target` be `source`. What is at `target` already changes places with it in one step and is removed after.
+
+    Where the file system cannot exchange two names (some network file systems), the old one is moved aside first and put back
+    if the second rename fails. Between the two renames nothing is at `target`; never half of anything.
 
     Raises:
       StorageError: then `target` is as it was.
@@ -205,6 +217,9 @@ def publish_directory(source: str, target: str) -> None:
     try:
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
         is_replacing = os.path.lexists(target)
+        if is_replacing and _exchange(source, target):
+            remove_tree(source)
+            return
         if is_replacing:
             os.rename(target, aside)
         try:

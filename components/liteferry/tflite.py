@@ -9,22 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import flatbuffer
-from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry import conversion_errors, flatbuffer
 from liteferry.tracing import TracedModel
 
 
 class FrozenGraph:
     """A traced function with constants in place of its variables."""
 
-    def __init__(self, traced: TracedModel) -> None:
+    def __init__(self, traced: TracedModel, *, batch: int | None = None, layers: Mapping[str, str] | None = None) -> None:
+        """`batch`: the size the trace's batch is fixed at. `layers`: layer name -> class, for the words of errors."""
         from tensorflow.python.framework import convert_to_constants
 
         self._traced = traced
+        self._layers = layers or {}
         captured = convert_to_constants._FunctionConverterDataInEager(
             func=traced.function, lower_control_flow=False, aggressive_inlining=False
         )
         self._graph, _ = convert_to_constants._replace_variables_by_constants(converter_data=captured)
+        if batch is not None:
+            _fix_lists(self._graph, batch)
         self._constants = {node.name: node for node in self._graph.node if node.op == "Const"}
 
     def refresh(self) -> None:
@@ -39,8 +42,15 @@ class FrozenGraph:
                 node = self._constants[placeholder.op.name]
                 node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(variable.numpy()))
 
-    def convert(self, *, metadata: Mapping[str, Any] | None = None) -> bytes:
-        """Converts with LiteRT's builtin operators only; `metadata` is embedded in the file.
+    def convert(
+        self, *, metadata: Mapping[str, Any] | None = None, quantization: str | None = None, select_tf_ops: bool = False
+    ) -> bytes:
+        """Converts with LiteRT's builtin operators.
+
+        Args:
+          metadata: embedded in the file.
+          quantization: "float16" or "dynamic_int8" lets TensorFlow quantise the weights on the way.
+          select_tf_ops: operators that LiteRT does not have stay TensorFlow's; such a file runs nowhere without its Flex library.
 
         Raises:
           ModelError: NEEDS_FLEX, CONVERT_UNSUPPORTED_OP (custom operators) or CONVERT_FAILED, with the operators named.
@@ -48,18 +58,17 @@ class FrozenGraph:
         from tensorflow.lite.python.convert_phase import ConverterError
 
         try:
-            content = self._converter().convert()
+            content = self._converter(quantization, select_tf_ops=select_tf_ops).convert()
         except ConverterError as error:
-            raise _conversion_error(error) from error
+            raise conversion_errors.conversion_error(error, self._layers) from error
         except Exception as error:
-            message = f"{type(error).__name__}: {_first_lines(str(error))}"
-            raise ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, message) from error
+            raise conversion_errors.other_error(error) from error
         traced = self._traced
         inputs = {spec.name: tensor.op.name for spec, tensor in zip(traced.signature.inputs, _graph_inputs(traced), strict=True)}
         outputs = {name: tensor.op.name for name, tensor in zip(traced.output_order, traced.function.outputs, strict=True)}
         return flatbuffer.add_signature(content, inputs=inputs, outputs=outputs, metadata=metadata)
 
-    def _converter(self) -> Any:
+    def _converter(self, quantization: str | None, *, select_tf_ops: bool) -> Any:
         import tensorflow as tf
         from tensorflow.lite.python import lite
 
@@ -77,6 +86,11 @@ class FrozenGraph:
         converter = Converter([function])
         converter.experimental_lower_to_saved_model = False
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if select_tf_ops:
+            converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
+        if quantization is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16] if quantization == "float16" else []
         return converter
 
 
@@ -85,37 +99,38 @@ def convert(traced: TracedModel) -> bytes:
     return FrozenGraph(traced).convert()
 
 
+_ELEMENT_SHAPE = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}  # operator -> which input it is
+
+
+def _fix_lists(graph: Any, batch: int) -> None:
+    """Puts the batch into the shapes of tensor lists, -1 in a graph that was traced with a free batch, as a SavedModel's is.
+
+    Constants may be shared with other operators, so each list gets its own.
+    """
+    import tensorflow as tf
+
+    constants = {node.name: node for node in graph.node if node.op == "Const"}
+    added = []
+    for node in graph.node:
+        position = _ELEMENT_SHAPE.get(node.op)
+        constant = None if position is None else constants.get(node.input[position])
+        if constant is None:
+            continue
+        shape = tf.make_ndarray(constant.attr["value"].tensor)
+        if shape.ndim != 1 or len(shape) == 0 or shape[0] != -1 or -1 in shape[1:]:
+            continue
+        shape = shape.copy()
+        shape[0] = batch
+        fixed = type(constant)()
+        fixed.CopyFrom(constant)
+        fixed.name = f"{node.name}/fixed_element_shape"
+        fixed.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(shape))
+        node.input[position] = fixed.name
+        added.append(fixed)
+    graph.node.extend(added)
+
+
 def _graph_inputs(traced: TracedModel) -> list[Any]:
     """The placeholders of the signature's inputs, in its order; each was given its signature name when it was traced."""
     by_name = {tensor.op.name: tensor for tensor in traced.function.inputs}
     return [by_name[spec.name] for spec in traced.signature.inputs]
-
-
-def _conversion_error(error: Any) -> ModelError:
-    from tensorflow.compiler.mlir.lite.metrics.converter_error_data_pb2 import ConverterErrorData
-
-    codes = {ConverterErrorData.ErrorCode.Name(found.error_code) for found in error.errors}
-    operators = sorted({found.operator.name for found in error.errors if found.operator.name} - {"tf.Const"})
-    named = f" ({', '.join(operators)})" if operators else ""
-    text = _first_lines(_essence(str(error)))
-    # Lists of tensors, which recurrent layers are made of, come without a code of their own.
-    if "ERROR_NEEDS_FLEX_OPS" in codes or any(name.startswith("tf.TensorList") for name in operators):
-        message = (
-            f"needs TensorFlow operators that LiteRT does not have{named}; a file that uses them cannot be verified here. {text}"
-        )
-        return ModelError(ReasonCode.NEEDS_FLEX, Stage.CONVERT, message)
-    if "ERROR_NEEDS_CUSTOM_OPS" in codes:
-        message = f"needs operators that neither LiteRT nor TensorFlow's runtime for it has{named}. {text}"
-        return ModelError(ReasonCode.CONVERT_UNSUPPORTED_OP, Stage.CONVERT, message)
-    return ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, f"the converter refused{named}: {text}")
-
-
-def _essence(text: str) -> str:
-    """The converter's errors without the Python source lines it prints around each."""
-    errors = [line.partition("error: ")[2].strip() for line in text.splitlines() if "error: " in line]
-    return "; ".join(dict.fromkeys(errors)) or text
-
-
-def _first_lines(text: str, *, limit: int = 1500) -> str:
-    text = text.strip()
-    return text if len(text) <= limit else f"{text[:limit]} … ({len(text):,} characters in all)"

@@ -40,10 +40,15 @@ class TracedModel:
         """One batch through the graph. Arrays named as `signature.inputs`, in its dtypes; returns arrays named as
         `signature.outputs`.
         """
-        import tensorflow as tf
+        return run_function(self.function, inputs)
 
-        outputs = self.function(**{name: tf.constant(value) for name, value in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
+
+def run_function(function: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A ConcreteFunction of named tensors on arrays of these names -> its outputs as arrays."""
+    import tensorflow as tf
+
+    outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
 def safe_names(names: Sequence[str]) -> dict[str, str]:
@@ -98,8 +103,8 @@ def trace(model: LoadedModel, *, batch: int | None = None) -> TracedModel:
     return TracedModel(
         function=function,
         signature=Signature(
-            inputs=tuple(_describe(name, spec) for name, spec in specs.items()),
-            outputs=tuple(_describe(name, spec) for name, spec in outputs.items()),
+            inputs=tuple(describe_tensor(name, spec) for name, spec in specs.items()),
+            outputs=tuple(describe_tensor(name, spec) for name, spec in outputs.items()),
         ),
         renamed={own: given for own, given in renamed.items() if own != given},
         output_order=tuple(sorted(outputs)),  # TensorFlow flattens a dict by its sorted keys
@@ -112,7 +117,7 @@ def _with_batch(shape: tuple[int | None, ...], batch: int | None) -> tuple[int |
     return (batch, *shape[1:])
 
 
-def _describe(name: str, spec: Any) -> TensorSpec:
+def describe_tensor(name: str, spec: Any) -> TensorSpec:
     shape = () if spec.shape.rank is None else tuple(spec.shape.as_list())
     return TensorSpec(name=name, shape=shape, dtype=spec.dtype.name)
 

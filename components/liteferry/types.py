@@ -89,7 +89,7 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SavedModelFacts:
-    """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes."""
+    """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes; `signature`: serving_default's."""
 
     path: str
     bytes: int
@@ -99,12 +99,13 @@ class SavedModelFacts:
     custom_objects: tuple[CustomObject, ...]
     renamed_inputs: dict[str, str]
     warnings: tuple[str, ...]
+    more_signatures: dict[str, Signature] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VariantFacts:
     """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any
-    batch size.
+    batch size. `quantizer` is None for the float flatbuffer itself. A file that cannot be run here has a `path` and a `reason`.
     """
 
     variant: str
@@ -115,6 +116,7 @@ class VariantFacts:
     ops: dict[str, int] | None = None
     weights: dict[str, int] | None = None
     contract: Contract | None = None
+    quantizer: str | None = None
     reason: Reason | None = None
 
 

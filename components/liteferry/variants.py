@@ -11,6 +11,7 @@ import numpy as np
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 FLOAT32 = "float32"
+QUANTIZER = "the AI Edge quantizer"
 _SIGNATURE = "serving_default"
 
 Rows = Sequence[Mapping[str, np.ndarray]]
@@ -83,7 +84,7 @@ def make(variant: str, float_content: bytes, *, rows: Callable[[], Rows], option
     except ModelError:
         raise
     except Exception as error:
-        message = f"{variant}: the AI Edge quantizer refused: {type(error).__name__}: {error}"
+        message = f"{variant}: {QUANTIZER} refused: {type(error).__name__}: {error}"
         raise ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, message) from error
 
 

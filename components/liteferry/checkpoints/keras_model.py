@@ -7,6 +7,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from liteferry.checkpoints.config_layers import Statistics
 from liteferry.checkpoints.model import LoadedModel, Tensors
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import CustomObject, Signature, TensorSpec
@@ -72,6 +75,16 @@ def _keeps_state(layer: Any) -> bool:
     return bool(getattr(layer, "stateful", False)) and (hasattr(layer, "reset_states") or hasattr(layer, "reset_state"))
 
 
+def normalization_statistics(model: Any) -> dict[str, Statistics]:
+    """Layer name -> (mean, variance) of the Normalization layers in a loaded model; none for what is no Keras model."""
+    found: dict[str, Statistics] = {}
+    for layer in model._flatten_layers() if is_keras_model(model) else ():
+        mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
+        if type(layer).__name__ == "Normalization" and mean is not None and variance is not None:
+            found[layer.name] = (np.asarray(mean).ravel().tolist(), np.asarray(variance).ravel().tolist())
+    return found
+
+
 def is_keras_model(value: Any) -> bool:
     """Whether a value is a model of one of the two libraries."""
     import keras
@@ -131,6 +144,30 @@ def _inference_call(model: Any, library: Any) -> Callable[..., Any]:
 
         return infer
     return lambda *args, **kwargs: model(*args, **kwargs, training=False)
+
+
+def in_inference(owner: Any, function: Callable[[], Any]) -> Any:
+    """What `function` returns when every layer of `owner`'s library that it calls computes inference, whatever the layers'
+    defaults are. Anything but a Keras model calls it as it is.
+    """
+    import keras
+    import tf_keras
+
+    if isinstance(owner, tf_keras.Model):
+        from tf_keras.src import backend
+
+        with backend.deprecated_internal_learning_phase_scope(0):
+            return function()
+    if not isinstance(owner, keras.Model):
+        return function()
+
+    class Around(keras.layers.Layer):  # type: ignore[misc]
+        """Keras 3 hands `training` down from the outermost layer of a call."""
+
+        def call(self, training: bool | None = None) -> Any:
+            return function()
+
+    return Around()(training=False)
 
 
 Packer = Callable[[list[Any]], tuple[tuple[Any, ...], dict[str, Any]]]

@@ -73,6 +73,8 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         "recommended_variant": _recommend(variants) if verdicts[SAVED_MODEL].is_blessed else None,
         "required_variants": list(plan.require),
         "warnings": _warnings(exported, evaluation),
+        "version": plan.version,
+        "export_digest": plan.export_digest,
         "recipe_digest": plan.recipe_digest,
         "limits": {"seconds": plan.limits.seconds, "memory_bytes": plan.limits.memory_bytes},
         "environment": environment(),
@@ -185,13 +187,27 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         "bytes": saved.bytes,
         "status": (Status.BLESSED if verdict.is_blessed else Status.NOT_BLESSED).value,
         "reason": _reason(verdict.reason),
-        "signatures": {"serving_default": _tensors(saved.signature)},
+        "signatures": {
+            "serving_default": _tensors(saved.signature),
+            **{name: _tensors(signature) for name, signature in saved.more_signatures.items()},
+        },
+        "speed": _speed(result, evaluation),
         "oracle": saved.oracle,
         "deterministic": saved.deterministic,
         "fidelity": _parity(result),
         **facts_of(SAVED_MODEL, evaluation.metrics),
         "worst_examples": _worst(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
+    }
+
+
+def _speed(result: CandidateResult | None, evaluation: Evaluation) -> dict[str, float | None]:
+    """What reloading costs: the SavedModel beside the checkpoint's own traced function, on the same batches."""
+    checkpoint, reloaded = evaluation.checkpoint_rows_per_s, result.rows_per_s if result else None
+    return {
+        "checkpoint_rows_per_s": checkpoint,
+        "saved_model_rows_per_s": reloaded,
+        "ratio": reloaded / checkpoint if checkpoint and reloaded else None,
     }
 
 
@@ -207,6 +223,7 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "ops": facts.ops,
         "weights": facts.weights,
         "quantized_share": _quantized_share(facts.weights),
+        "quantizer": facts.quantizer,
         "contract": _contract(facts.contract),
         "attempts": [_attempt(attempt.lowering, attempt.error) for attempt in facts.attempts],
         "parity": _parity(result),
@@ -230,6 +247,8 @@ def _variant_status(facts: VariantFacts, verdict: Verdict, result: CandidateResu
         return Status.BLESSED
     if facts.path is None:
         return Status.FAILED
+    if facts.reason is not None:
+        return Status.UNVERIFIABLE
     cannot_run = result is not None and result.reason is not None and result.reason.code not in _PARITY_CODES
     return Status.UNVERIFIABLE if cannot_run else Status.NOT_BLESSED
 
@@ -269,11 +288,15 @@ def _constant_warnings(evaluation: Evaluation) -> list[str]:
     """A reference that never varies agrees with a candidate that has collapsed."""
     result = evaluation.candidates.get(SAVED_MODEL)
     return [
-        f"output {name!r} of the checkpoint is one same value for every sample row: agreement on it proves little; "
+        f"output {name!r} of the checkpoint is the same for every sample row: agreement on it proves little; "
         "give samples that make it vary"
         for name, stats in (result.stats.items() if result else ())
-        if stats.report()["constant_reference"]
+        if _is_constant(stats.report())
     ]
+
+
+def _is_constant(report: Mapping[str, Any]) -> bool:
+    return bool(report["constant_reference"] or report["same_rows_reference"])
 
 
 def _rename_warnings(exported: ExportedModel) -> list[str]:

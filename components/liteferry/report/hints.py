@@ -60,7 +60,7 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
         ReasonCode.NEEDS_FLEX: (
             "The graph converts only with Select TensorFlow ops, and no Python runtime runs those, so nothing can be proven "
             "here. Replace the operators that the message names, or serve the SavedModel and leave the variant out of "
-            "`policy.require:`."
+            "`policy.require:`. `conversion: {allow_select_tf_ops: true}` converts it all the same, unproven."
         ),
         ReasonCode.SAMPLES_MISSING: (
             "Without sample rows nothing can be compared. Give the model's entry a `samples:` name that is defined in the job "

@@ -13,14 +13,26 @@ SAVED_MODEL = "SavedModel"
 # Statistic -> (what it says, how it is written). The order is that of the page.
 STATISTICS: Mapping[str, tuple[str, Callable[[object], str]]] = {
     "max_abs": ("largest difference", formats.human_number),
+    "p999_abs": ("99.9 % of differences are below", formats.human_number),
     "p99_abs": ("99 % of differences are below", formats.human_number),
+    "p90_abs": ("90 % of differences are below", formats.human_number),
     "p50_abs": ("half of differences are below", formats.human_number),
     "mean_abs": ("mean difference", formats.human_number),
     "rmse": ("root of mean square", formats.human_number),
-    "max_rel": ("largest relative difference", formats.human_number),
+    "max_rel": ("largest difference against the largest answer", formats.human_number),
+    "max_rel_elementwise": ("largest relative difference of one element", formats.human_number),
+    "p999_rel": ("99.9 % of relative differences are below", formats.human_number),
+    "p99_rel": ("99 % of relative differences are below", formats.human_number),
+    "p90_rel": ("90 % of relative differences are below", formats.human_number),
+    "p50_rel": ("half of relative differences are below", formats.human_number),
     "sqnr_db": ("signal to noise, dB", formats.human_number),
     "cosine": ("cosine similarity", formats.human_cosine),
     "argmax_agreement": ("same top class", formats.human_share),
+    "topk_agreement": ("same classes among the top five", formats.human_share),
+    "flip_count": ("rows with another top class", formats.human_number),
+    "kl_mean": ("mean divergence of probabilities, nats", formats.human_number),
+    "kl_max": ("largest divergence of probabilities, nats", formats.human_number),
+    "kl_infinite": ("rows with a probability lost to zero", formats.human_number),
     "exact_agreement": ("elements exactly equal", formats.human_share),
     "mismatch_count": ("elements not equal", formats.human_number),
     "nonfinite_mismatch": ("NaN or infinity on one side only", formats.human_number),
@@ -28,12 +40,18 @@ STATISTICS: Mapping[str, tuple[str, Callable[[object], str]]] = {
     "nonfinite_candidate": ("NaN or infinity in the artifact", formats.human_number),
     "constant_reference": ("checkpoint always answers the same", formats.plain),
     "constant_candidate": ("artifact always answers the same", formats.plain),
+    "same_rows_reference": ("checkpoint answers every row alike", formats.plain),
+    "same_rows_candidate": ("artifact answers every row alike", formats.plain),
+    "zero_reference": ("checkpoint answers only zeros", formats.plain),
+    "zero_candidate": ("artifact answers only zeros", formats.plain),
     "max_abs_reference": ("largest number in the checkpoint's answers", formats.human_number),
     "example_count": ("rows compared", formats.human_number),
     "element_count": ("elements compared", formats.human_number),
 }
 
-HIGHER_IS_BETTER = frozenset({"argmax_agreement", "exact_agreement", "cosine", "sqnr_db", "example_count", "element_count"})
+HIGHER_IS_BETTER = frozenset(
+    {"argmax_agreement", "topk_agreement", "exact_agreement", "cosine", "sqnr_db", "example_count", "element_count"}
+)
 LOWER_IS_BETTER = frozenset(STATISTICS) - HIGHER_IS_BETTER | {"max_drop"}
 
 

@@ -11,7 +11,7 @@ import apache_beam as beam
 from liteferry import progress
 from liteferry.config import Job
 from liteferry.plan import ModelPlan, fingerprint, plan_models
-from liteferry.publish import finished_report
+from liteferry.publish import finished_report, numbered
 from liteferry.report.facts import for_fleet
 
 TO_DO = "to_do"
@@ -48,7 +48,7 @@ class SplitFinished(beam.PTransform):
 def _look(plan: ModelPlan, force: bool) -> Iterator[Any]:
     report = None if force else finished_report(plan)
     if report is None:
-        yield plan
+        yield numbered(plan)
     else:
         progress.report_finished(plan.out, report, is_new=False)
         yield beam.pvalue.TaggedOutput(DONE, for_fleet(report))
