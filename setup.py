@@ -67,9 +67,12 @@ EXTRAS_REQUIRE = {
     # No airflow extra: Airflow pins hundreds of packages and starts LiteFerry with another interpreter. See docs/dependencies.md.
     "dev": [
         "build>=1.2",
+        "duckdb>=1.4",
         "hypothesis>=6.100",
+        "jsonschema>=4.23",
         "mypy>=2.4",
         "packaging>=24",
+        "playwright>=1.55,<2",
         "pytest>=9.0",
         "ruff>=0.17,<0.18",
         "setuptools>=77",
@@ -101,7 +104,7 @@ setup(
     python_requires=">=3.11,<3.14",
     package_dir={"": "components"},
     packages=find_packages("components"),
-    package_data={"liteferry": ["py.typed"], "liteferry.report": ["templates/*"]},
+    package_data={"liteferry": ["py.typed"], "liteferry.report": ["templates/*", "assets/*"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["liteferry = liteferry.cli:main"]},
