@@ -36,9 +36,17 @@ class Comparison:
         self._stats: dict[str, OutputStats] = {}
 
     def add(
-        self, expected: Arrays, observed: Arrays, *, ids: Sequence[str], first_row: int, columns: Arrays | None = None
+        self,
+        expected: Arrays,
+        observed: Arrays,
+        *,
+        ids: Sequence[str],
+        first_row: int,
+        rows: npt.NDArray[np.int64] | None = None,
+        columns: Arrays | None = None,
     ) -> None:
-        """Adds one batch: arrays (examples, ...) by output name, one id for each example, and the columns that cut slices.
+        """Adds one batch: arrays (examples, ...) by output name, one id for each example, and the columns that cut slices. `rows`:
+        ascending numbers of the examples in the whole set, where they do not count up from `first_row`.
 
         Raises:
           ModelError: PARITY_OUT_OF_TOLERANCE when shapes or kinds of dtype differ; the batch then counts nowhere.
@@ -50,10 +58,11 @@ class Comparison:
             except ValueError as error:
                 raise ModelError(ReasonCode.PARITY_OUT_OF_TOLERANCE, Stage.EVALUATE, f"output {name!r}: {error}") from error
         layout = [(name, side.shape[1:], side.dtype) for name, sides in both.items() for side in sides]
-        if layout != self._layout or (self._waiting and self._waiting[-1].end != first_row):
+        if layout != self._layout or (self._waiting and self._waiting[-1].rows[-1] >= first_row):
             self._compare_waiting()
         self._layout = layout
-        self._waiting.append(_Batch(both, tuple(ids), first_row, columns or {}))
+        numbers = np.arange(first_row, first_row + len(ids)) if rows is None else rows
+        self._waiting.append(_Batch(both, tuple(ids), numbers, columns or {}))
         self._rows += len(ids)
         self._elements += max((wanted.size for wanted, _ in both.values()), default=0)
         if self._rows >= _BLOCK_ROWS or self._elements >= BLOCK_ELEMENTS:
@@ -81,8 +90,11 @@ class Comparison:
         for columns in self._slices:
             values = [np.concatenate([batch.columns[name] for batch in waiting]) for name in columns]
             self._slices[columns] += _sliced(both, values, ids, so_far=self._slices[columns])
+        rows = np.concatenate([batch.rows for batch in waiting])
         for output, (reference, candidate) in both.items():
-            stats = OutputStats.compare(reference=reference, candidate=candidate, ids=ids, first_row=waiting[0].first_row)
+            stats = OutputStats.compare(reference=reference, candidate=candidate, ids=ids, first_row=0)
+            worst = tuple(dataclasses.replace(example, row=int(rows[example.row])) for example in stats.worst)
+            stats = dataclasses.replace(stats, worst=worst)
             self._stats[output] = self._stats[output].merge(stats) if output in self._stats else stats
 
 
@@ -109,8 +121,7 @@ class _Batch:
         self,
         outputs: Mapping[str, tuple[npt.NDArray[np.generic], ...]],
         ids: tuple[str, ...],
-        first_row: int,
+        rows: npt.NDArray[np.int64],
         columns: Arrays,
     ) -> None:
-        self.outputs, self.ids, self.first_row, self.columns = outputs, ids, first_row, columns
-        self.end = first_row + len(ids)
+        self.outputs, self.ids, self.rows, self.columns = outputs, ids, rows, columns

@@ -257,7 +257,12 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
             try:
                 observed = paces[name].run(runner.run, batch.inputs)
                 comparisons[name].add(
-                    expected, observed, ids=batch.ids, first_row=batch.first_row, columns=batch.extras if slices else None
+                    expected,
+                    observed,
+                    ids=batch.ids,
+                    first_row=batch.first_row,
+                    rows=batch.rows,
+                    columns=batch.extras if slices else None,
                 )
                 kept.keep(name, observed)
             except ModelError as error:
