@@ -80,6 +80,12 @@ def build_parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="print fleet.json instead")
     report = add("report", "build the pages of a run again from its JSON", "liteferry report out")
     report.add_argument("output", metavar="OUT")
+    verify = add("verify", "check a finished run again from its files alone", "liteferry verify out")
+    verify.add_argument("output", metavar="OUT")
+    verify.add_argument(
+        "--no_rows", action="store_true", help="only files and verdicts; nothing is run, TensorFlow is not needed"
+    )
+    verify.add_argument("--json", action="store_true", help="print what was found as JSON")
     add("schema", "print the JSON Schema of the job file, for editors", "liteferry schema > liteferry.schema.json")
     demo = add("demo", "train a small fleet on real digits and run the main job on it", "liteferry demo --output demo_output")
     demo.add_argument(
@@ -222,6 +228,15 @@ def _report(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry import launch, verify
+    from liteferry.workers import available_cores
+
+    launch.refuse_while_running(arguments.output)
+    found = verify.verify(os.path.abspath(arguments.output), processes=available_cores(), with_rows=not arguments.no_rows)
+    return verify.print_verification(found, as_json=arguments.json)
+
+
 def _schema(_: argparse.Namespace, __: list[str]) -> int:
     from liteferry.config import job_schema
 
@@ -235,4 +250,4 @@ def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
     return run_demo(arguments.output, with_broken=arguments.with_broken)
 
 
-_COMMANDS = {"run": _run, "check": _check, "show": _show, "report": _report, "schema": _schema, "demo": _demo}
+_COMMANDS = {"run": _run, "check": _check, "show": _show, "report": _report, "verify": _verify, "schema": _schema, "demo": _demo}
