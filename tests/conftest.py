@@ -1,10 +1,14 @@
 """What every test process needs before it imports anything heavy."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests import fixtures_hostile
 from tests.support import Run, liteferry
 
 # Set here, not in a fixture: TensorFlow and gRPC read these once, when they are imported, and sandbox processes inherit them.
@@ -17,6 +21,14 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # Beam's threads and for
 # No deadline: a machine with two cores is slow in bursts. In CI the same examples every time, so that red means a change did it.
 hypothesis.settings.register_profile("liteferry", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("liteferry")
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every hostile checkpoint of `fixtures_hostile`, in a folder of its name."""
+    out = tmp_path_factory.mktemp("hostile")
+    subprocess.run([sys.executable, fixtures_hostile.__file__, str(out)], check=True, capture_output=True)
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from liteferry.cli import build_parser
 from liteferry.config import Variant, load_job
 from liteferry.errors import JobError, ReasonCode, Stage
 from liteferry.report.fleet import COLUMNS
+from liteferry.report.hints import HINTS
 from liteferry.runner_config import flags_of
 from tests.support import Run, facts_of, liteferry
 
@@ -137,6 +138,13 @@ def test_every_make_target_shown_exists(where: str, words: list[str]) -> None:
 
 def test_shell_blocks_hold_no_other_commands() -> None:
     assert {words[0] for _, words in shell_commands()} <= {"liteferry", "make", "pip"}
+
+
+def test_hints_name_commands_that_there_are() -> None:
+    (action,) = (action for action in build_parser()._actions if action.dest == "command")
+    named = {(code, name) for code, hint in HINTS.items() for name in re.findall(r"`liteferry (\w+)", hint)}
+    assert named
+    assert {(code, name) for code, name in named if name not in (action.choices or ())} == set()
 
 
 def test_the_readme_lists_the_commands_that_there_are() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +55,6 @@ FOUND = {
     "graph_that_writes_while_it_is_loaded": "WriteFile",
     "saved_model_with_linked_variables": "is a link to /etc/hostname",
 }
-
-
-@pytest.fixture(scope="session")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("hostile")
-    subprocess.run([sys.executable, fixtures_hostile.__file__, str(out)], check=True, capture_output=True)
-    return out
 
 
 def load(folder: Path, **spec: Any) -> Outcome:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from liteferry.errors import JobError, LiteFerryError
+from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError
 from liteferry.version import __version__
 
 _EPILOG = """\
@@ -75,6 +75,13 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="no progress, only the summary")
     check = add("check", "validate a job and list what would run, without TensorFlow", "liteferry check --config job.yaml")
     _add_job_flags(check)
+    inspect = add(
+        "inspect", "static facts of a checkpoint, SavedModel or .tflite; runs none of its code", "liteferry inspect model.keras"
+    )
+    inspect.add_argument(
+        "artifact", metavar="ARTIFACT", help="file or directory; a TensorFlow checkpoint by its prefix or .index file"
+    )
+    inspect.add_argument("--json", action="store_true", help="print the facts as JSON")
     show = add("show", "summary table of a run", "liteferry show out")
     show.add_argument("output", metavar="OUT")
     show.add_argument("--json", action="store_true", help="print fleet.json instead")
@@ -209,6 +216,20 @@ def _check(arguments: argparse.Namespace, _: list[str]) -> int:
     return print_check(_job(arguments))
 
 
+def _inspect(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry.inspection.contained import inspect
+    from liteferry.inspection.text import as_text
+
+    try:
+        facts = inspect(arguments.artifact)
+    except (ModelError, StorageError) as error:
+        raise JobError(
+            [error.reason.message if isinstance(error, ModelError) else str(error)], source="liteferry inspect"
+        ) from error
+    print(json.dumps(facts, indent=1) if arguments.json else as_text(facts))
+    return 0
+
+
 def _show(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry import launch
 
@@ -250,4 +271,13 @@ def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
     return run_demo(arguments.output, with_broken=arguments.with_broken)
 
 
-_COMMANDS = {"run": _run, "check": _check, "show": _show, "report": _report, "verify": _verify, "schema": _schema, "demo": _demo}
+_COMMANDS = {
+    "run": _run,
+    "check": _check,
+    "inspect": _inspect,
+    "show": _show,
+    "report": _report,
+    "verify": _verify,
+    "schema": _schema,
+    "demo": _demo,
+}

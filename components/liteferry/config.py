@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
-from pydantic import Field, Strict
+from pydantic import AfterValidator, Field, PlainSerializer, Strict
 
 from liteferry import config_problems, config_text, metrics_config
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
@@ -108,6 +108,28 @@ class ModelSpec(Record):
     """Task metrics of these checkpoints, in place of the job's. []: none."""
 
 
+class VariantGates(Record):
+    """Metric -> limit for every output of one variant, or of the SavedModel; null switches a gate off."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Number | None] = Field(init=False)
+
+    outputs: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
+    """Output -> metric -> limit, in place of the variant's for that output alone."""
+
+
+def _as_mapping(gates: Mapping[str, VariantGates]) -> FrozenDict:
+    """The records as the job file writes them: metrics beside `outputs`, which is there only if it holds anything."""
+    outputs = {variant: {"outputs": limits.outputs} if limits.outputs else {} for variant, limits in gates.items()}
+    return FrozenDict({variant: FrozenDict({**(gates[variant].model_extra or {}), **outputs[variant]}) for variant in gates})
+
+
+if TYPE_CHECKING:
+    GatesByVariant = Mapping[str, Mapping[str, Any]]  # what validation leaves; the records are how the job file is checked
+else:
+    GatesByVariant = Annotated[Mapping[Text, VariantGates], AfterValidator(_as_mapping), PlainSerializer(lambda gates: gates)]
+
+
 class Policy(Record):
     """What a model needs to be blessed."""
 
@@ -167,8 +189,9 @@ class Job(Record):
     """Code from inside checkpoints that may run. Nothing by default."""
     variants: tuple[Variant, ...] = tuple(Variant(name) for name in _DEFAULT_VARIANTS)
     """TFLite variants to make of every model."""
-    gates: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
-    """Variant, or saved_model -> metric -> limit. Absent metrics keep their default limit; null switches a gate off."""
+    gates: GatesByVariant = Field(default_factory=FrozenDict)
+    """Variant, or saved_model -> metric -> limit, or outputs -> output -> metric -> limit. Absent metrics keep their default
+    limit; null switches a gate off."""
     metrics: tuple[MetricSpec, ...] = ()
     """Task metrics, computed by TFMA on the labels for the checkpoint and every artifact."""
     eval_config: FilePath | None = None
@@ -271,5 +294,7 @@ def job_schema() -> dict[str, Any]:
     gates["propertyNames"] = {"enum": [SAVED_MODEL, *_VARIANTS]}
     metrics = config_problems.metric_names()
     if metrics:
-        gates["additionalProperties"]["propertyNames"] = {"enum": list(metrics)}
+        of_variant = schema["$defs"]["VariantGates"]
+        of_variant["propertyNames"] = {"enum": ["outputs", *metrics]}
+        of_variant["properties"]["outputs"]["additionalProperties"]["propertyNames"] = {"enum": list(metrics)}
     return schema

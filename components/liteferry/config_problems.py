@@ -18,6 +18,7 @@ import pydantic_core
 from liteferry import config_metrics
 
 SAVED_MODEL = "saved_model"
+_OUTPUTS = "outputs"
 _DISAGREEMENT = "job_keys_disagree"
 
 _WANTED = {  # pydantic's error type -> what the key takes
@@ -195,9 +196,16 @@ def _gate_disagreements(target: str, metrics: Mapping[Any, Any], chosen: Sequenc
         problems.append(f"gates.{target}: is not a variant{nearest(target, targets)}; gates are for {_list(targets)}")
     elif target != SAVED_MODEL and target not in chosen:
         problems.append(f"gates.{target}: this job does not make {target}; add it to variants or remove its gates")
-    for metric in metrics if known else ():
-        if metric not in known:
-            problems.append(f"gates.{target}.{metric}: is not a metric{nearest(metric, known)}; known metrics: {_list(known)}")
+    outputs = _mapping(metrics.get(_OUTPUTS))
+    for path, named in (
+        (f"gates.{target}", [metric for metric in metrics if metric != _OUTPUTS]),
+        *((f"gates.{target}.{_OUTPUTS}.{output}", list(_mapping(limits))) for output, limits in outputs.items()),
+    ):
+        problems += [
+            f"{path}.{metric}: is not a metric{nearest(metric, known)}; known metrics: {_list(known)}"
+            for metric in (named if known else ())
+            if metric not in known
+        ]
     return problems
 
 

@@ -54,7 +54,7 @@ class ModelPlan:
     samples: BoundSamples
     variants: tuple[str, ...]
     require: tuple[str, ...]
-    gates: Mapping[str, Mapping[str, float | None]]
+    gates: Mapping[str, Mapping[str, Any]]
     limits: Limits
     batch_size: int
     quantization: QuantizationOptions

@@ -24,7 +24,7 @@ _MAX_MEMBERS = 100_000
 # Deflate reaches 1,032 to 1 on zeros and weights never come near it: what is large and expands a hundredfold was made to.
 _MAX_RATIO = 100
 _SMALL_BYTES = 2**28
-_MAX_BYTES = 64 * 2**30
+MAX_BYTES = 64 * 2**30
 _FILE_ENDINGS = (".keras", ".h5", ".hdf5", ".index")
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -57,14 +57,14 @@ def zip_members(archive: zipfile.ZipFile) -> list[Member]:
     return result
 
 
-def _tar_members(path: str, archive: tarfile.TarFile) -> list[Member]:
+def _tar_members(path: str, archive: tarfile.TarFile, most_bytes: int) -> list[Member]:
     result = []
     for entry in archive:
         is_plain = entry.isreg() or entry.isdir()
         result.append(Member(name=entry.name, bytes=entry.size, is_directory=entry.isdir(), is_plain=is_plain, handle=entry))
         refuse_members(path, result[-1:])
         # A compressed tar has to be read to be listed: what it announces must be refused before it is inflated.
-        refuse_sizes(path, sum(member.bytes for member in result), len(result))
+        refuse_sizes(path, sum(member.bytes for member in result), len(result), most_bytes=most_bytes)
     return result
 
 
@@ -78,13 +78,19 @@ def refuse_members(path: str, members: Sequence[Member]) -> None:
             raise unsafe(path, f"its member {member.name!r} is a link or a device, not a file")
 
 
-def refuse_sizes(path: str, claimed_bytes: int, count: int) -> None:
-    """Raises LOAD_UNSAFE for what a small archive cannot hold."""
+def refuse_sizes(path: str, claimed_bytes: int, count: int, *, most_bytes: int = MAX_BYTES) -> None:
+    """Raises LOAD_UNSAFE for what a small archive cannot hold, LOAD_UNSUPPORTED for more than `most_bytes`."""
     stored = os.path.getsize(path)
     if count > _MAX_MEMBERS:
         raise unsafe(path, f"it holds more than {_MAX_MEMBERS:,} members")
-    if claimed_bytes > _MAX_BYTES or (claimed_bytes > _SMALL_BYTES and claimed_bytes > _MAX_RATIO * stored):
+    if claimed_bytes > MAX_BYTES or (claimed_bytes > _SMALL_BYTES and claimed_bytes > _MAX_RATIO * stored):
         raise unsafe(path, f"its {stored:,} bytes claim to unpack to {claimed_bytes:,}")
+    if claimed_bytes > most_bytes:
+        raise ModelError(
+            ReasonCode.LOAD_UNSUPPORTED,
+            Stage.LOAD,
+            f"{path} unpacks to {claimed_bytes:,} bytes, and only {most_bytes:,} are unpacked to look at; unpack it yourself",
+        )
 
 
 def refuse_unsafe_archive(path: str, archive: zipfile.ZipFile) -> None:
@@ -133,19 +139,19 @@ def _refuse_pickled_arrays(path: str, archive: zipfile.ZipFile, member: Member) 
                 raise unsafe(path, f"the array {name!r} in its {member.name} claims {claimed:,} bytes")
 
 
-def unpack(path: str) -> str:
+def unpack(path: str, *, most_bytes: int = MAX_BYTES) -> str:
     """Unpacks a .zip or tar file into a temporary folder and returns the path of the one checkpoint in it.
 
     In a sandbox the folder lies in its scratch directory and goes with it; elsewhere it goes when the process ends.
 
     Raises:
       ModelError: LOAD_UNSAFE for members that reach outside or claim absurd sizes, LOAD_CORRUPT for a broken archive,
-        LOAD_UNSUPPORTED when it does not hold exactly one checkpoint.
+        LOAD_UNSUPPORTED when it does not hold exactly one checkpoint, or more than `most_bytes`.
     """
     folder = tempfile.TemporaryDirectory(prefix="liteferry-archive-")
     _UNPACKED.append(folder)
     try:
-        for member, stream in _contents(path):
+        for member, stream in _contents(path, most_bytes):
             target = os.path.join(folder.name, *posixpath.normpath(member.name).split("/"))
             os.makedirs(os.path.dirname(target), exist_ok=True)
             with open(target, "xb") as file:
@@ -164,11 +170,11 @@ def unpack(path: str) -> str:
 _UNPACKED: list[tempfile.TemporaryDirectory[str]] = []  # kept: each is removed when the process ends
 
 
-def _contents(path: str) -> Iterator[tuple[Member, IO[bytes]]]:
+def _contents(path: str, most_bytes: int) -> Iterator[tuple[Member, IO[bytes]]]:
     """The files of an archive with their bytes, after all of its names and sizes have been found to be in order."""
     if is_tar(path):
         with tarfile.open(path) as listing:
-            members = _tar_members(path, listing)
+            members = _tar_members(path, listing, most_bytes)
         with tarfile.open(path) as tar:
             for member in members:
                 stream = tar.extractfile(member.handle) if not member.is_directory else None
@@ -178,7 +184,7 @@ def _contents(path: str) -> Iterator[tuple[Member, IO[bytes]]]:
     with zipfile.ZipFile(path) as archive:
         members = zip_members(archive)
         refuse_members(path, members)
-        refuse_sizes(path, sum(member.bytes for member in members), len(members))
+        refuse_sizes(path, sum(member.bytes for member in members), len(members), most_bytes=most_bytes)
         for member in members:
             if not member.is_directory:
                 with archive.open(member.handle) as entry:

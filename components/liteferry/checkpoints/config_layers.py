@@ -6,8 +6,10 @@ Read off the config; builds nothing.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from liteferry.checkpoints.config_rewrite import STRIPPABLE
 from liteferry.checkpoints.config_scan import serialized_objects
@@ -48,6 +50,8 @@ _RANGE_KEEPING = STRIPPABLE | {
     "Reshape",
     "LiteFerryIdentity",
 }
+# Mean and variance of a Normalization layer, flat.
+Statistics: TypeAlias = tuple[list[float], list[float]]
 _LARGER = 4.0  # times the expected values, before rows are said to be of another scale
 _SMALLER = 8.0  # the same the other way: dark pictures are still pictures
 
@@ -72,21 +76,25 @@ def training_layers(config: Any) -> list[dict[str, Any]]:
     return sorted(found, key=lambda layer: (str(layer["name"]), layer["class_name"]))
 
 
-def input_range(config: Any) -> dict[str, InputRange]:
+def input_range(config: Any, statistics: Mapping[str, Statistics] = MappingProxyType({})) -> dict[str, InputRange]:
     """Input name -> the values it expects, for inputs that go through a Rescaling or Normalization before anything else does.
 
     A Rescaling to [0, 1] or [-1, 1] says what it was fed; a Normalization with its statistics in the config says mean and spread,
     four standard deviations to each side. Inputs that say nothing are left out.
+
+    Args:
+      config: an architecture.
+      statistics: those of adapted Normalization layers by the layer's name, which stand among the weights and not in the config.
     """
     found: dict[str, InputRange] = {}
     for name, layer in _first_scaling_layers(config):
-        expected = _expected(layer)
+        expected = _expected(layer, statistics)
         if expected is not None:
             found.setdefault(name, expected)
     return found
 
 
-def _expected(layer: Mapping[str, Any]) -> InputRange | None:
+def _expected(layer: Mapping[str, Any], statistics: Mapping[str, Statistics]) -> InputRange | None:
     inner = layer["config"]
     name, class_name = inner.get("name", "unnamed"), str(layer["class_name"]).split(">")[-1]
     if class_name == "Rescaling":
@@ -98,11 +106,15 @@ def _expected(layer: Mapping[str, Any]) -> InputRange | None:
         because = f"{name} (Rescaling by {scale:g}, offset {offset:g}) maps them to {low_out:g} .. 1"
         return InputRange(low=round(low, 6) + 0.0, high=round(high, 6), because=because)
     mean, variance = _numbers(inner.get("mean")), _numbers(inner.get("variance"))
+    if not mean and not variance:
+        mean, variance = statistics.get(str(name), ([], []))
     if not mean or not variance or len(mean) != len(variance) or inner.get("invert"):
         return None
     spreads = [max(value, 0.0) ** 0.5 for value in variance]
     low = min(middle - 4 * spread for middle, spread in zip(mean, spreads, strict=True))
     high = max(middle + 4 * spread for middle, spread in zip(mean, spreads, strict=True))
+    if not all(map(math.isfinite, (low, high))):
+        return None
     return InputRange(
         low=low, high=high, because=f"{name} (Normalization) was given mean {_short(mean)} and variance {_short(variance)}"
     )

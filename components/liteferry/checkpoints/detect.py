@@ -96,10 +96,10 @@ def _is_keras_archive(path: str) -> bool:
         return not path.lower().endswith(".zip")
 
 
-def examine(path: str) -> CheckpointFacts:
+def examine(path: str, *, most_bytes: int = archives.MAX_BYTES) -> CheckpointFacts:
     """Reads what the files say of themselves, and looks for what no loader should see.
 
-    Archives are unpacked into a temporary folder, which is in the sandbox's scratch where there is one.
+    Archives are unpacked into a temporary folder, which is in the sandbox's scratch where there is one; `most_bytes` bounds it.
 
     Raises:
       ModelError: LOAD_CORRUPT for a broken file, LOAD_UNSUPPORTED for something that is no checkpoint, LOAD_UNSAFE for files that
@@ -107,7 +107,7 @@ def examine(path: str) -> CheckpointFacts:
     """
     kind = detect(path)
     if kind is Kind.ARCHIVE:
-        return _examine_unpacked(path)
+        return _examine_unpacked(path, most_bytes)
     if kind is None:
         what = "neither a zip archive nor HDF5"
         if os.path.isdir(path):
@@ -128,8 +128,8 @@ def examine(path: str) -> CheckpointFacts:
     return CheckpointFacts(kind=kind, path=path)
 
 
-def _examine_unpacked(path: str) -> CheckpointFacts:
-    inner = archives.unpack(path)
+def _examine_unpacked(path: str, most_bytes: int) -> CheckpointFacts:
+    inner = archives.unpack(path, most_bytes=most_bytes)
     if detect(inner) is Kind.ARCHIVE:
         raise ModelError(
             ReasonCode.LOAD_UNSUPPORTED, Stage.LOAD, f"{path} holds another archive, {os.path.basename(inner)}; unpack it"

@@ -7,6 +7,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from liteferry.checkpoints.config_layers import Statistics
 from liteferry.checkpoints.model import LoadedModel, Tensors
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import CustomObject, Signature, TensorSpec
@@ -70,6 +73,16 @@ def _make_stateless(model: Any) -> tuple[str, ...]:
 def _keeps_state(layer: Any) -> bool:
     """Of RNN layers and their wrappers only: a model's and a preprocessing layer's `stateful` means something else."""
     return bool(getattr(layer, "stateful", False)) and (hasattr(layer, "reset_states") or hasattr(layer, "reset_state"))
+
+
+def normalization_statistics(model: Any) -> dict[str, Statistics]:
+    """Layer name -> (mean, variance) of the Normalization layers in a loaded model; none for what is no Keras model."""
+    found: dict[str, Statistics] = {}
+    for layer in model._flatten_layers() if is_keras_model(model) else ():
+        mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
+        if type(layer).__name__ == "Normalization" and mean is not None and variance is not None:
+            found[layer.name] = (np.asarray(mean).ravel().tolist(), np.asarray(variance).ravel().tolist())
+    return found
 
 
 def is_keras_model(value: Any) -> bool:

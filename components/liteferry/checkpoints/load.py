@@ -73,7 +73,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
 
 def _input_ranges(facts: CheckpointFacts, model: LoadedModel) -> dict[str, config_layers.InputRange]:
     """Under the model's own input names; older configs do not name the input of a Sequential."""
-    ranges = config_layers.input_range(facts.config)
+    ranges = config_layers.input_range(facts.config, keras_model.normalization_statistics(model.keep))
     names = model.signature.input_names()
     if len(names) == 1 and len(ranges) == 1:
         return dict(zip(names, ranges.values(), strict=True))
