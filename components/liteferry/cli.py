@@ -33,7 +33,7 @@ def _add_job_flags(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="instead of a job file: checkpoints; quote a pattern, or let the shell expand it",
     )
-    parser.add_argument("--samples", metavar="FILE", help="with --checkpoints: sample rows, .npz or .parquet")
+    parser.add_argument("--samples", metavar="FILE", help="with --checkpoints: sample rows: .parquet, .npz, .arrow or .tfrecord")
     parser.add_argument("--variants", metavar="A,B", help="with --checkpoints: variants to make, by default all")
     parser.add_argument(
         "--modules", action="append", metavar="FILE", help="with --checkpoints: code you trust, may be given again"

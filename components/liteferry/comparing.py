@@ -6,6 +6,7 @@ until there is a block's worth of them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,8 +31,17 @@ class Comparison:
         self._layout: object = None
         self._stats: dict[str, OutputStats] = {}
 
-    def add(self, expected: Arrays, observed: Arrays, *, ids: Sequence[str], first_row: int) -> None:
-        """Adds one batch: arrays (examples, ...) by output name, one id for each example.
+    def add(
+        self,
+        expected: Arrays,
+        observed: Arrays,
+        *,
+        ids: Sequence[str],
+        first_row: int,
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Adds one batch: arrays (examples, ...) by output name, one id for each example. `rows`: ascending numbers of the
+        examples in the whole set, where they do not count up from `first_row`.
 
         Raises:
           ModelError: PARITY_OUT_OF_TOLERANCE when shapes or kinds of dtype differ; the batch then counts nowhere.
@@ -43,10 +53,11 @@ class Comparison:
             except ValueError as error:
                 raise ModelError(ReasonCode.PARITY_OUT_OF_TOLERANCE, Stage.EVALUATE, f"output {name!r}: {error}") from error
         layout = [(name, side.shape[1:], side.dtype) for name, sides in both.items() for side in sides]
-        if layout != self._layout or (self._waiting and self._waiting[-1].end != first_row):
+        if layout != self._layout or (self._waiting and self._waiting[-1].rows[-1] >= first_row):
             self._compare_waiting()
         self._layout = layout
-        self._waiting.append(_Batch(both, tuple(ids), first_row))
+        numbers = np.arange(first_row, first_row + len(ids)) if rows is None else rows
+        self._waiting.append(_Batch(both, tuple(ids), numbers))
         self._rows += len(ids)
         self._elements += max((wanted.size for wanted, _ in both.values()), default=0)
         if self._rows >= _BLOCK_ROWS or self._elements >= BLOCK_ELEMENTS:
@@ -62,13 +73,17 @@ class Comparison:
         if not waiting:
             return
         ids = [name for batch in waiting for name in batch.ids]
+        rows = np.concatenate([batch.rows for batch in waiting])
         for output in waiting[0].outputs:
             reference, candidate = (np.concatenate([batch.outputs[output][side] for batch in waiting]) for side in (0, 1))
-            stats = OutputStats.compare(reference=reference, candidate=candidate, ids=ids, first_row=waiting[0].first_row)
+            stats = OutputStats.compare(reference=reference, candidate=candidate, ids=ids, first_row=0)
+            worst = tuple(dataclasses.replace(example, row=int(rows[example.row])) for example in stats.worst)
+            stats = dataclasses.replace(stats, worst=worst)
             self._stats[output] = self._stats[output].merge(stats) if output in self._stats else stats
 
 
 class _Batch:
-    def __init__(self, outputs: Mapping[str, tuple[npt.NDArray[np.generic], ...]], ids: tuple[str, ...], first_row: int) -> None:
-        self.outputs, self.ids, self.first_row = outputs, ids, first_row
-        self.end = first_row + len(ids)
+    def __init__(
+        self, outputs: Mapping[str, tuple[npt.NDArray[np.generic], ...]], ids: tuple[str, ...], rows: npt.NDArray[np.int64]
+    ) -> None:
+        self.outputs, self.ids, self.rows = outputs, ids, rows

@@ -22,7 +22,7 @@ from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
 from liteferry.sandbox import Flavor, Reporter
-from liteferry.types import ExportedModel, Signature
+from liteferry.types import DivergingTensor, ExportedModel, Signature
 
 SAVED_MODEL = "saved_model"
 _UNIT = "liteferry.evaluate:run_candidates"
@@ -42,11 +42,13 @@ class CandidateResult:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
-    there are none. `metrics`: task metrics, once they are computed.
+    there are none. `metrics`: task metrics, once they are computed. `diverging`: variant -> where it begins to differ, of those
+    that failed.
     """
 
     candidates: Mapping[str, CandidateResult]
     metrics: MetricsResult | None = None
+    diverging: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
     checkpoint_rows_per_s: float | None = None
     seconds: float = 0.0
@@ -238,7 +240,7 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
     comparisons = {name: Comparison() for name in task.candidates}
     paces = {name: Pace() for name in task.candidates}
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
-    binding = reference.bind(task.plan, _own_signature(task), task.renamed_inputs)
+    binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
         kept.start(batch, expected)
@@ -247,7 +249,7 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
                 continue
             try:
                 observed = paces[name].run(runner.run, batch.inputs)
-                comparisons[name].add(expected, observed, ids=batch.ids, first_row=batch.first_row)
+                comparisons[name].add(expected, observed, ids=batch.ids, first_row=batch.first_row, rows=batch.rows)
                 kept.keep(name, observed)
             except ModelError as error:
                 reasons[name] = error.reason
@@ -268,8 +270,8 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
         )
 
 
-def _own_signature(task: EvaluationTask) -> Signature:
-    """The signature under the model's own input names, which the job file uses."""
-    own = {given: name for name, given in task.renamed_inputs.items()}
-    inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in task.signature.inputs)
-    return dataclasses.replace(task.signature, inputs=inputs)
+def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Signature:
+    """An artifact's signature under the model's own input names, which the job file uses."""
+    own = {given: name for name, given in renamed_inputs.items()}
+    inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in signature.inputs)
+    return dataclasses.replace(signature, inputs=inputs)

@@ -14,6 +14,7 @@ from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.gates import Verdict, judge, resolve_gates
 from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
+from liteferry.report.recommend import passed_over, smallest_blessed
 from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
 from liteferry.version import REPORT_SCHEMA_VERSION, __version__
 
@@ -49,6 +50,7 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
     verdicts = {name: _verdict(name, plan, exported, evaluation) for name in (SAVED_MODEL, *plan.variants)}
     variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
     reason = _model_reason(plan, exported, verdicts)
+    recommended = smallest_blessed(variants) if verdicts[SAVED_MODEL].is_blessed else None
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
         "model_id": plan.model_id,
@@ -70,7 +72,8 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         "metrics": reference_facts(plan.metrics, evaluation.metrics),
         "saved_model": _saved_model(exported, verdicts[SAVED_MODEL], evaluation),
         "variants": variants,
-        "recommended_variant": _recommend(variants) if verdicts[SAVED_MODEL].is_blessed else None,
+        "recommended_variant": recommended,
+        "passed_over": passed_over(variants, recommended),
         "required_variants": list(plan.require),
         "warnings": _warnings(exported, evaluation),
         "version": plan.version,
@@ -229,6 +232,7 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "parity": _parity(result),
         **facts_of(name, evaluation.metrics),
         "worst_examples": _worst(result),
+        "diverging": [dataclasses.asdict(tensor) for tensor in evaluation.diverging.get(name, ())],
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
 
@@ -273,11 +277,6 @@ def _worst(result: CandidateResult | None) -> list[dict[str, Any]]:
     return [{"output": name, **example} for name, stats in result.stats.items() for example in stats.worst_examples()]
 
 
-def _recommend(variants: Mapping[str, Mapping[str, Any]]) -> str | None:
-    blessed = [(facts["bytes"], name) for name, facts in variants.items() if facts["status"] == Status.BLESSED.value]
-    return min(blessed)[1] if blessed else None
-
-
 def _warnings(exported: ExportedModel, evaluation: Evaluation) -> list[str]:
     if exported.saved_model is None:
         return []
@@ -307,7 +306,7 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
     ]
 
 
-_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "metric_slices")
+_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices")
 
 
 def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from liteferry.report import fields, formats, tables
 from liteferry.report.hints import hint_for
 from liteferry.report.metric_tables import metric_tables
+from liteferry.report.recommend import passed_over_in_words
 from liteferry.types import Status
 
 _SAVED_MODEL_FACTS = ("path", "bytes", "deterministic", "oracle")
@@ -26,6 +27,7 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "reason": None if verdict is Status.BLESSED else reason,
         "silent": verdict is not Status.BLESSED and reason is None,
         "artifacts": _artifacts(report),
+        "smaller": passed_over_in_words(report),
         "problems": _problems(report, reason),
         "parity": tables.parity(report),
         "gates": tables.gates(report),
@@ -33,6 +35,7 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "attempts": tables.attempts(report),
         "warnings": [fields.text(warning) for warning in fields.listing(report.get("warnings")) if warning is not None],
         "worst_examples": tables.worst_examples(report),
+        "diverging": tables.diverging(report),
         "metrics": metric_tables(report),
         "latency": tables.side_by_side(report, "latency_ms", formats.human_number),
         "operators": tables.side_by_side(report, "ops", formats.human_number),
