@@ -249,6 +249,7 @@ NAMES = {
     "metrics.slices": "<slice>",
     "metrics.slices.<slice>": "<metric>",
     "metrics.row_counts": "<slice>",
+    "files": "<path>",
     "environment": "<package>",
     "timings_s": "<step>",
 }

@@ -332,7 +332,7 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that
     table is written.
     """
-    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics")}
+    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics", "files")}
     if report.get("saved_model"):
         slim["saved_model"] = {
             key: value
