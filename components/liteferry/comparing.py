@@ -45,8 +45,8 @@ class Comparison:
         rows: npt.NDArray[np.int64] | None = None,
         columns: Arrays | None = None,
     ) -> None:
-        """Adds one batch: arrays (examples, ...) by output name, one id for each example, and the columns that cut slices. `rows`:
-        ascending numbers of the examples in the whole set, where they do not count up from `first_row`.
+        """Adds one batch: arrays (examples, ...) by output name, one id for each example, and the columns that cut slices.
+        `rows`: ascending numbers of the examples in the whole set, where they do not count up from `first_row`.
 
         Raises:
           ModelError: PARITY_OUT_OF_TOLERANCE when shapes or kinds of dtype differ; the batch then counts nowhere.
