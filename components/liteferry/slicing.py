@@ -30,11 +30,13 @@ Columns = tuple[str, ...]
 def columns_of_slices(spec: SamplesSpec | None, sample_set: SampleSet | None) -> tuple[tuple[Columns, ...], tuple[str, ...]]:
     """The lists of columns that cut parity slices, each in order of names, and a sentence for each that cannot."""
     usable: list[Columns] = []
-    problems = []
-    for listed in spec.slices if spec is not None and sample_set is not None else ():
+    problems: list[str] = []
+    if spec is None or sample_set is None:
+        return (), ()
+    for listed in spec.slices:
         columns = tuple(sorted(set(listed)))
-        missing = [name for name in columns if name not in sample_set.columns]  # type: ignore[union-attr]
-        wide = [name for name in columns if name not in missing and sample_set.columns[name].shape not in ((), (1,))]  # type: ignore[union-attr]
+        missing = [name for name in columns if name not in sample_set.columns]
+        wide = [name for name in columns if name not in missing and not _has_one_value(sample_set.columns[name].shape)]
         if missing or wide:
             why = (
                 f"the samples have no column {missing[0]!r}" if missing else f"column {wide[0]!r} has not one value for each row"
@@ -43,6 +45,10 @@ def columns_of_slices(spec: SamplesSpec | None, sample_set: SampleSet | None) ->
         elif columns and columns not in usable:
             usable.append(columns)
     return tuple(usable), tuple(problems)
+
+
+def _has_one_value(shape: tuple[int | None, ...]) -> bool:
+    return len(shape) == 0 or (len(shape) == 1 and shape[0] == 1)
 
 
 def slice_name(columns: Columns, key: Key) -> str:
@@ -121,8 +127,8 @@ def group_rows(values: Sequence[npt.NDArray[Any]]) -> list[tuple[Key, npt.NDArra
         of_column.append(found)
         codes = np.unique(codes * len(found) + inverse, return_inverse=True)[1]  # dense again, so it cannot overflow
     order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(codes[order]) != 0]) if len(order) else []
-    groups = np.split(order, starts[1:])
+    ends = np.flatnonzero(np.diff(codes[order])) + 1
+    groups = np.split(order, ends)
     return [(tuple(_value(_plain(column)[rows[0]]) for column in values), rows) for rows in groups if len(rows)]
 
 
