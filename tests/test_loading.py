@@ -33,7 +33,7 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(function: str, folder: Path, flavor: Flavor) -> dict[str, Any]:
-    outcome = sandbox.run(f"tests.loading_unit:{function}", str(folder), flavor=flavor, limits=LIMITS)
+    outcome = sandbox.run(f"tests.loading_unit:{function}", str(folder), flavor=flavor, limits=LIMITS, writable=[str(folder)])
     error = outcome.error or {}
     assert outcome.error is None, f"{error.get('code')}: {error.get('message')}\n{error.get('traceback', '')[-3000:]}"
     result: dict[str, Any] = outcome.results[0]
@@ -92,7 +92,9 @@ def test_strip_never_removes_what_computes(fixtures: Path, tmp_path: Path, strip
     shutil.copytree(fixtures / "keras3_augmenting", folder, ignore=shutil.ignore_patterns("out"))
     case = json.loads((folder / "case.json").read_text())
     (folder / "case.json").write_text(json.dumps({**case, "strip": strip}))
-    outcome = sandbox.run("tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = sandbox.run(
+        "tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
+    )
     assert outcome.error is not None
     assert outcome.error["code"] == "LOAD_UNSUPPORTED"
     assert strip[-1] in outcome.error["message"]
@@ -110,7 +112,9 @@ def test_strip_never_removes_a_users_layer_that_has_weights(fixtures: Path, tmp_
         ),
     )
     (folder / "case.json").write_text(json.dumps({**case, "strip": ["AlwaysNoisy", "TheirNorm"]}))
-    outcome = sandbox.run("tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = sandbox.run(
+        "tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
+    )
     assert outcome.error is not None
     assert outcome.error["code"] == "LOAD_FAILED"
     assert "TheirNorm" in outcome.error["message"] and str(folder) in outcome.error["message"]

@@ -55,10 +55,12 @@ _DEFAULT_VARIANTS = ("float32", "float16", "dynamic_int8")
 class Trust(str, enum.Enum):
     """What may run although it came with a checkpoint. `lambda`: serialized Python bytecode of Keras Lambda layers. `file_ops`:
     operations that read or write files, or run Python, in a SavedModel's graph or behind a layer of TensorFlow symbols.
+    `network`: your own modules and builders reach the network, to download a backbone's weights for example.
     """
 
     LAMBDA = "lambda"
     FILE_OPS = "file_ops"
+    NETWORK = "network"
 
 
 class Decoding(str, enum.Enum):

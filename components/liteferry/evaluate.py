@@ -118,7 +118,11 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
     if len(tasks) == 1:
         return [evaluate_isolated(tasks[0], referenced=True)]
     outcome = sandbox.run(
-        "liteferry.evaluate:run_candidates_in_turn", tuple(tasks), flavor=Flavor.CLEAN, limits=tasks[0].plan.limits
+        "liteferry.evaluate:run_candidates_in_turn",
+        tuple(tasks),
+        flavor=Flavor.CLEAN,
+        limits=tasks[0].plan.limits,
+        writable=[folder for task in tasks for folder in reference.work_directories(task.plan)],
     )
     evaluations = []
     for task in tasks:
@@ -147,16 +151,24 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
     """
     seconds, peak = 0.0, 0
     if not referenced:
-        outcome = sandbox.run("liteferry.evaluate:run_reference", task, flavor=Flavor.KERAS, limits=task.plan.limits)
+        outcome = sandbox.run(
+            "liteferry.evaluate:run_reference",
+            task,
+            flavor=Flavor.KERAS,
+            limits=task.plan.limits,
+            writable=reference.work_directories(task.plan),
+            network=task.plan.load.may_use_network,
+        )
         seconds, peak = outcome.seconds, outcome.peak_memory_bytes
         if outcome.error is not None:
             return Evaluation(candidates={}, reason=reason_of(outcome.error), seconds=seconds, peak_memory_bytes=peak)
-    outcome = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits)
+    writable = reference.work_directories(task.plan)
+    outcome = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
     results = _results(outcome.results)
     seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
     for name in task.candidates.keys() - results.keys():
         alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
-        outcome = sandbox.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits)
+        outcome = sandbox.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
         lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
         results[name] = _results(outcome.results).get(name) or CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)

@@ -43,7 +43,14 @@ def export_isolated(plans: Sequence[ModelPlan]) -> list[ExportedModel]:
         storage.remove_tree(plan.staging_directory())
         storage.remove_tree(reference.directory(plan))
         os.makedirs(plan.staging_directory())
-    outcome = sandbox.run("liteferry.export:export_models", tuple(plans), flavor=Flavor.KERAS, limits=plans[0].limits)
+    outcome = sandbox.run(
+        "liteferry.export:export_models",
+        tuple(plans),
+        flavor=Flavor.KERAS,
+        limits=plans[0].limits,
+        writable=[folder for plan in plans for folder in reference.work_directories(plan)],
+        network=plans[0].load.may_use_network,
+    )
     exported = []
     for plan in plans:
         results = [result for result in outcome.results if result["model_id"] == plan.model_id]

@@ -34,6 +34,11 @@ def directory(plan: ModelPlan) -> str:
     return storage.join(plan.out, ".staging", "reference", plan.model_id)
 
 
+def work_directories(plan: ModelPlan) -> tuple[str, ...]:
+    """Where processes that work on this model may write: its staging directory and its reference answers."""
+    return plan.staging_directory(), directory(plan)
+
+
 def shard_directory(plan: ModelPlan, shard_index: int) -> str:
     return os.path.join(directory(plan), f"{shard_index:05d}")
 

@@ -99,7 +99,9 @@ def _load_whole(
     place = config_rewrite.write_copy(path, facts, rewritten.config) if rewritten.is_changed else path
     # Safe mode refuses more than Lambda layers: once the findings above are trusted, it would be in the way.
     try:
-        model = _read(place, offered, before_keras_3=facts.written_before_keras_3(), safe_mode=not spec.trust)
+        model = _read(
+            place, offered, before_keras_3=facts.written_before_keras_3(), safe_mode=not {"lambda", "file_ops"} & set(spec.trust)
+        )
     except ModelError as error:
         message = error.reason.message.replace(place, path)
         if rewritten.stripped:

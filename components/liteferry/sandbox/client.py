@@ -12,7 +12,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteferry.errors import ReasonCode, Stage
@@ -55,7 +55,15 @@ class Outcome:
     peak_memory_bytes: int
 
 
-def run(function: str, argument: Any, *, flavor: Flavor, limits: Limits) -> Outcome:
+def run(
+    function: str,
+    argument: Any,
+    *,
+    flavor: Flavor,
+    limits: Limits,
+    writable: Sequence[str] = (),
+    network: bool = False,
+) -> Outcome:
     """Runs `function(argument, reporter)` in a process of its own and waits for its end. Never raises for what happens inside.
 
     Args:
@@ -63,10 +71,21 @@ def run(function: str, argument: Any, *, flavor: Flavor, limits: Limits) -> Outc
       argument: anything picklable; it travels to the child only.
       flavor: which nursery the child is born in.
       limits: wall clock and memory; passing either kills the child's whole process group.
+      writable: folders it may write below besides its own scratch folder; made if they are not there.
+      network: whether it may reach the network. Both are held by the kernel where it can; see `confine`.
     """
     scratch = tempfile.mkdtemp(prefix="liteferry-")
     try:
-        request = Request(function=function, argument=argument, scratch=scratch, log_path=os.path.join(scratch, ".log"))
+        for folder in writable:
+            os.makedirs(folder, exist_ok=True)
+        request = Request(
+            function=function,
+            argument=argument,
+            scratch=scratch,
+            log_path=os.path.join(scratch, ".log"),
+            writable=tuple(map(os.path.abspath, writable)),
+            network=network,
+        )
         request_path = os.path.join(scratch, ".request")
         with open(request_path, "wb") as file:
             pickle.dump(request, file)
