@@ -29,7 +29,7 @@ import pytest
 
 from liteferry import sandbox
 from liteferry.errors import ReasonCode, Stage
-from liteferry.sandbox import Flavor, Limits, Outcome, client, frames, nurseries
+from liteferry.sandbox import Flavor, Limits, Outcome, client, frames, nurseries, scratch
 from liteferry.workers import WorkPool
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -291,9 +291,10 @@ def test_of_many_units_at_once_each_gets_its_own_outcome() -> None:
         assert outcome.results == (() if number in planted else (number * number,))
 
 
-def test_fifty_units_leave_no_descriptor_no_zombie_and_no_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_fifty_units_leave_no_descriptor_no_zombie_and_no_file() -> None:
     assert_works()
+    scratch_root = pathlib.Path(scratch.new_folder()).parent
+    before_files = sorted(scratch_root.iterdir())
     nursery = psutil.Process(nurseries.nursery(Flavor.CLEAN).pid)
     before = os.listdir("/proc/self/fd"), nursery.num_fds()
     for number in range(50):
@@ -302,7 +303,27 @@ def test_fifty_units_leave_no_descriptor_no_zombie_and_no_file(tmp_path: pathlib
     assert nursery.num_fds() == before[1]
     assert nursery.children() == []
     assert [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(scratch_root.iterdir()) == before_files
+
+
+def test_scratch_folders_of_processes_that_were_killed_are_removed_by_the_next_one(tmp_path: pathlib.Path) -> None:
+    code = "import sys, time; from liteferry.sandbox import scratch; print(scratch.new_folder(), flush=True); time.sleep(1000)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    launch: Any = {"env": environment, "stdout": subprocess.PIPE, "text": True}
+    folders, processes = [], [subprocess.Popen([sys.executable, "-c", code], **launch) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        folders.append(pathlib.Path(process.stdout.readline().strip()).parent)
+    killed, killed_just_now, alive = processes
+    for process in (killed, killed_just_now):
+        process.kill()
+        process.wait()
+    for folder in (folders[0], folders[2]):
+        os.utime(folder, (0, 0))
+    subprocess.run([sys.executable, "-c", code.replace("time.sleep(1000)", "pass")], **launch, check=True)
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    alive.kill()
+    alive.wait()
 
 
 def test_descriptors_beyond_1024_are_as_good_as_any() -> None:

@@ -86,9 +86,13 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
     watcher, stop = Watcher(out), threading.Event()
     show = _bar(total) if sys.stderr.isatty() and not is_quiet else _lines(total, is_quiet=is_quiet)
     with show as on_line:
+        seen: set[str] = set()
 
         def look() -> None:
             for line in watcher.new_lines():
+                if line["model_id"] in seen:  # a runner may process a model twice
+                    continue
+                seen.add(line["model_id"])
                 counts["new" if line["is_new"] else "already_done"] += 1
                 on_line(line, sum(counts.values()))
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,8 @@ class ModelPlan:
     `recipe_digest` covers what the job says about this model besides the checkpoint's bytes: a report with the same
     checkpoint digest and the same recipe digest is still right. Limits are left out: raising one does not make finished work
     wrong. `export_recipe` covers the part of it that decides what the SavedModel computes, and `version` is the number of its
-    folder: it grows when that or the checkpoint has changed since the last run, and then only.
+    folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
+    folders.
     """
 
     model_id: str
@@ -64,6 +66,7 @@ class ModelPlan:
     signatures: tuple[SignatureSpec, ...] = ()
     serve_examples: bool = False
     version: int = 1
+    attempt: str = ""
     digest: str | None = None
     size_bytes: int | None = None
     share_key: str | None = None
@@ -78,8 +81,8 @@ class ModelPlan:
         return storage.join(self.out, "models", self.model_id)
 
     def staging_directory(self) -> str:
-        """Where this model is built. One per model: two runs never share an OUT (`storage.exclusive`)."""
-        return storage.join(self.out, ".staging", "models", self.model_id)
+        """Where this model is built. One for each attempt: a runner may process an element twice, also at the same time."""
+        return storage.join(self.out, ".staging", "models", self.model_id, self.attempt or "0")
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:
@@ -267,6 +270,12 @@ def _plan(
         signatures=_signatures(entry),
         serve_examples=entry.serve_examples,
     )
+
+
+def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
+    """The plans with work folders of their own, whoever else works on the same models."""
+    attempt = uuid.uuid4().hex
+    return tuple(dataclasses.replace(plan, attempt=attempt) for plan in plans)
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:

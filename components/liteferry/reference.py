@@ -31,7 +31,7 @@ _PACE = "rows_per_s.json"
 
 def directory(plan: ModelPlan) -> str:
     """Where this model's reference answers are kept while it is worked on; beside staging, never published."""
-    return storage.join(plan.out, ".staging", "reference", plan.model_id)
+    return storage.join(plan.out, ".staging", "reference", plan.model_id, plan.attempt or "0")
 
 
 def work_directories(plan: ModelPlan) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from liteferry.errors import Reason, Stage
 from liteferry.export import export_isolated
-from liteferry.plan import ModelPlan
+from liteferry.plan import ModelPlan, begin_attempt
 from liteferry.siblings import chunks
 from liteferry.stages.pooled import Future, PooledDoFn
 from liteferry.types import ExportedModel
@@ -35,6 +35,7 @@ class ExportModels(beam.PTransform):
             | "GroupSiblings" >> beam.GroupByKey()
             | "Chunk" >> beam.FlatMap(_chunked, self.processes)
             | "Spread" >> beam.Reshuffle()
+            | "Begin" >> beam.Map(begin_attempt)
             | "Export" >> beam.ParDo(_Export(self.processes))
         )
 
@@ -44,7 +45,8 @@ def _keyed(plan: ModelPlan, share: bool) -> tuple[str, ModelPlan]:
 
 
 def _chunked(group: tuple[str, Iterable[ModelPlan]], processes: int) -> Iterator[tuple[ModelPlan, ...]]:
-    yield from chunks(list(group[1]), processes=processes)
+    once = {plan.model_id: plan for plan in group[1]}  # a runner may deliver an element twice
+    yield from chunks(list(once.values()), processes=processes)
 
 
 class _Export(PooledDoFn):

@@ -21,6 +21,7 @@ class WriteFleet(beam.PTransform):
 
 
 def _write(reports: list[dict[str, Any]], out: str) -> dict[str, Any]:
-    facts = fleet_facts(reports)
+    once = {report["model_id"]: report for report in reports}  # a runner may deliver an element twice
+    facts = fleet_facts(once.values())
     write_fleet(out, facts)
     return facts
