@@ -82,6 +82,7 @@ def test_results_stand_without_costs_and_costs_never_stand_alone() -> None:
         "model_id": "m",
         "candidate": "float32",
         "stats": {},
+        "slices": [],
         "reason": None,
         "rows_per_s": None,
         "seconds": 0.0,
