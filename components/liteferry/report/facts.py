@@ -14,6 +14,7 @@ from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.gates import Verdict, judge, resolve_gates
 from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
+from liteferry.scatter import scatter_of
 from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
 from liteferry.version import REPORT_SCHEMA_VERSION, __version__
 
@@ -168,6 +169,7 @@ def _samples(plan: ModelPlan) -> dict[str, Any] | None:
     found = samples.sample_set
     return {
         "name": samples.name,
+        "path": found.path if found else samples.spec.path if samples.spec else None,
         "row_count": found.row_count if found else 0,
         "digest": found.digest if found else None,
     }
@@ -197,6 +199,7 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         "fidelity": _parity(result),
         **facts_of(SAVED_MODEL, evaluation.metrics),
         "worst_examples": _worst(result),
+        "scatter": _scatter(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
 
@@ -229,6 +232,7 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "parity": _parity(result),
         **facts_of(name, evaluation.metrics),
         "worst_examples": _worst(result),
+        "scatter": _scatter(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
 
@@ -265,6 +269,10 @@ def _contract(contract: Contract | None) -> dict[str, Any] | None:
 
 def _parity(result: CandidateResult | None) -> dict[str, Any]:
     return {} if result is None else {name: stats.report() for name, stats in result.stats.items()}
+
+
+def _scatter(result: CandidateResult | None) -> dict[str, Any]:
+    return {} if result is None else scatter_of({name: stats.scatter for name, stats in result.stats.items()})
 
 
 def _worst(result: CandidateResult | None) -> list[dict[str, Any]]:
@@ -307,7 +315,7 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
     ]
 
 
-_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "metric_slices")
+_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "metric_slices", "scatter")
 
 
 def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,7 +327,7 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
         slim["saved_model"] = {
             key: value
             for key, value in report["saved_model"].items()
-            if key not in ("signatures", "worst_examples", "metric_slices")
+            if key not in ("signatures", "worst_examples", "metric_slices", "scatter")
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}
