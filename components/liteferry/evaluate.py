@@ -22,7 +22,8 @@ from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
 from liteferry.sandbox import Flavor, Reporter
-from liteferry.types import ExportedModel, Signature
+from liteferry.slicing import Columns, Slices, columns_of_slices, merge_outputs
+from liteferry.types import DivergingTensor, ExportedModel, Signature
 
 SAVED_MODEL = "saved_model"
 _UNIT = "liteferry.evaluate:run_candidates"
@@ -30,11 +31,12 @@ _UNIT = "liteferry.evaluate:run_candidates"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CandidateResult:
-    """What is known of one candidate after all rows: statistics per output, or why it could not be run. `rows_per_s`: its speed
-    on the first shard.
+    """What is known of one candidate after all rows: statistics per output, or why it could not be run. `slices`: the same for
+    slices, by the columns that cut them. `rows_per_s`: its speed on the first shard.
     """
 
     stats: Mapping[str, OutputStats]
+    slices: Mapping[Columns, Slices] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
     rows_per_s: float | None = None
 
@@ -42,11 +44,13 @@ class CandidateResult:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
-    there are none. `metrics`: task metrics, once they are computed.
+    there are none. `metrics`: task metrics, once they are computed. `diverging`: variant -> where it begins to differ, of those
+    that failed.
     """
 
     candidates: Mapping[str, CandidateResult]
     metrics: MetricsResult | None = None
+    diverging: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
     checkpoint_rows_per_s: float | None = None
     seconds: float = 0.0
@@ -168,6 +172,7 @@ def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
     return {
         message["candidate"]: CandidateResult(
             stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
+            slices={tuple(columns): Slices.from_json(found) for columns, found in message["slices"]},
             reason=decode(Reason, message["reason"]) if message["reason"] else None,
             rows_per_s=message.get("rows_per_s"),
         )
@@ -186,10 +191,12 @@ def merge(parts: list[Evaluation]) -> Evaluation:
             if before is None:
                 merged[name] = result
                 continue
-            outputs = before.stats.keys() | result.stats.keys()
-            empty = OutputStats.empty()
-            stats = {output: before.stats.get(output, empty).merge(result.stats.get(output, empty)) for output in sorted(outputs)}
-            merged[name] = dataclasses.replace(before, stats=stats, reason=before.reason or result.reason)
+            merged[name] = dataclasses.replace(
+                before,
+                stats=merge_outputs(before.stats, result.stats),
+                slices={columns: found + result.slices.get(columns, Slices()) for columns, found in before.slices.items()},
+                reason=before.reason or result.reason,
+            )
     return Evaluation(
         candidates=merged,
         reason=next((part.reason for part in parts if part.reason is not None), None),
@@ -223,7 +230,8 @@ def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) 
 def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: runners.SavedModels | None = None) -> None:
     """In a sandbox without Keras and without the user's code: every candidate on every row of one shard, batch by batch.
 
-    Hands over {model_id, candidate, stats: {output: OutputStats}, reason, rows_per_s, seconds} for each candidate, in the end.
+    Hands over {model_id, candidate, stats: {output: OutputStats}, slices: [[columns, Slices]], reason, rows_per_s, seconds} for
+    each candidate, in the end.
     """
     started = time.monotonic()
     saved_models = saved_models or runners.SavedModels()
@@ -235,10 +243,11 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
             ready[name] = saved_models.runner(path) if name == SAVED_MODEL else runners.LiteRTRunner(path)
         except ModelError as error:
             reasons[name] = error.reason
-    comparisons = {name: Comparison() for name in task.candidates}
+    slices, _ = columns_of_slices(task.plan.samples.spec, task.plan.samples.sample_set)
+    comparisons = {name: Comparison(slices) for name in task.candidates}
     paces = {name: Pace() for name in task.candidates}
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
-    binding = reference.bind(task.plan, _own_signature(task), task.renamed_inputs)
+    binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
         kept.start(batch, expected)
@@ -247,7 +256,14 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
                 continue
             try:
                 observed = paces[name].run(runner.run, batch.inputs)
-                comparisons[name].add(expected, observed, ids=batch.ids, first_row=batch.first_row)
+                comparisons[name].add(
+                    expected,
+                    observed,
+                    ids=batch.ids,
+                    first_row=batch.first_row,
+                    rows=batch.rows,
+                    columns=batch.extras if slices else None,
+                )
                 kept.keep(name, observed)
             except ModelError as error:
                 reasons[name] = error.reason
@@ -261,6 +277,7 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
                 "model_id": task.plan.model_id,
                 "candidate": name,
                 "stats": plain,
+                "slices": [[columns, found.to_json()] for columns, found in comparisons[name].finish_slices().items()],
                 "reason": reason,
                 "rows_per_s": paces[name].rows_per_s(),
                 "seconds": seconds,
@@ -268,8 +285,8 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
         )
 
 
-def _own_signature(task: EvaluationTask) -> Signature:
-    """The signature under the model's own input names, which the job file uses."""
-    own = {given: name for name, given in task.renamed_inputs.items()}
-    inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in task.signature.inputs)
-    return dataclasses.replace(task.signature, inputs=inputs)
+def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Signature:
+    """An artifact's signature under the model's own input names, which the job file uses."""
+    own = {given: name for name, given in renamed_inputs.items()}
+    inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in signature.inputs)
+    return dataclasses.replace(signature, inputs=inputs)

@@ -184,6 +184,12 @@ def _is_going_on(out: str) -> bool:
         return True
 
 
+def refuse_while_running(out: str) -> None:
+    """Raises JobError while a run writes to `out`."""
+    if _is_going_on(out):
+        raise JobError([f"{out}: a run is going on here; verify it when it has ended"], source=out)
+
+
 def print_summary(facts: dict[str, Any]) -> None:
     """The fleet's table: coloured on a terminal, plain elsewhere."""
     from liteferry.report.summary import summary_table, summary_text

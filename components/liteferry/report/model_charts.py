@@ -26,15 +26,16 @@ def model_charts(report: fields.Report) -> list[dict[str, Any]]:
 
 
 def _histogram(rows: Sequence[Mapping[str, Any]], output: str) -> dict[str, Any] | None:
-    """Share of the output's elements in each bin, one series for each artifact; bins are those of all of them."""
+    """Share of the output's elements in each bin, one series for each artifact; bins are those of all of them.
+
+    Elements that are exact are counted apart, as `exact`: their share would dwarf the rest. An artifact that is exact altogether
+    has no series.
+    """
     series: dict[str, dict[tuple[float, float], int]] = {}
+    exact: dict[str, int] = {}
     for row in rows:
-        bins = fields.listing(fields.mapping(row["parity"].get(output)).get("error_histogram"))
-        counts: dict[tuple[float, float], int] = {}
-        for one in map(fields.mapping, bins):
-            edge, end, count = fields.number(one.get("from")), fields.number(one.get("to")), fields.integer(one.get("count"))
-            if edge is not None and count:
-                counts[edge, math.inf if end is None else end] = count
+        counts = _counts(fields.mapping(row["parity"].get(output)).get("error_histogram"))
+        exact[row["name"]] = counts.pop((0.0, 0.0), 0)
         if counts:
             series[row["name"]] = counts
     edges = sorted({edge for counts in series.values() for edge in counts})
@@ -46,18 +47,26 @@ def _histogram(rows: Sequence[Mapping[str, Any]], output: str) -> dict[str, Any]
             {
                 "name": formats.single_line(name, limit=120),
                 "counts": [counts.get(edge, 0) for edge in edges],
-                "total": sum(counts.values()),
+                "exact": exact[name],
             }
             for name, counts in series.items()
         ],
     }
 
 
+def _counts(bins: object) -> dict[tuple[float, float], int]:
+    """(from, to) -> count, of what a report has as `error_histogram`."""
+    counts = {}
+    for one in map(fields.mapping, fields.listing(bins)):
+        edge, end, count = fields.number(one.get("from")), fields.number(one.get("to")), fields.integer(one.get("count"))
+        if edge is not None and count:
+            counts[edge, math.inf if end is None else end] = count
+    return counts
+
+
 def _bin(edge: float, end: float) -> str:
-    """What stands below a bin: where it begins; `0` for exact elements, `< 1e-12` for all that is too small to be told apart."""
-    if edge == 0:
-        return "0" if end == 0 else f"< {formats.human_number(end)}"
-    return formats.human_number(edge)
+    """What stands below a bin: where it begins; `< 1e-12` for all that is too small to be told apart."""
+    return f"< {formats.human_number(end)}" if edge == 0 else formats.human_number(edge)
 
 
 def _scatter(rows: Sequence[Mapping[str, Any]], output: str) -> list[dict[str, Any]] | None:
@@ -66,7 +75,7 @@ def _scatter(rows: Sequence[Mapping[str, Any]], output: str) -> list[dict[str, A
         pairs = fields.mapping(fields.mapping(row["artifact"].get("scatter")).get(output))
         sides = [[fields.number(value) for value in fields.listing(pairs.get(side))] for side in ("reference", "candidate")]
         points = [[left, right] for left, right in zip(*sides, strict=False) if left is not None and right is not None]
-        if points:
+        if any(left != right for left, right in points):  # one that is exact would hide the others
             found.append({"name": formats.single_line(row["name"], limit=120), "points": points[:POINTS]})
     return found or None
 

@@ -11,6 +11,7 @@ from liteferry.report import fields, formats, tables
 from liteferry.report.hints import hint_for
 from liteferry.report.metric_tables import metric_tables
 from liteferry.report.model_charts import flips, model_charts, slices
+from liteferry.report.recommend import passed_over_in_words
 from liteferry.report.reproduce import commands
 from liteferry.report.snippets import snippets
 from liteferry.types import Status
@@ -29,6 +30,7 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "reason": None if verdict is Status.BLESSED else reason,
         "silent": verdict is not Status.BLESSED and reason is None,
         "artifacts": _artifacts(report),
+        "smaller": passed_over_in_words(report),
         "problems": _problems(report, reason),
         "parity": tables.parity(report),
         "commands": commands(report),
@@ -41,6 +43,7 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "attempts": tables.attempts(report),
         "warnings": [fields.text(warning) for warning in fields.listing(report.get("warnings")) if warning is not None],
         "worst_examples": tables.worst_examples(report),
+        "diverging": tables.diverging(report),
         "metrics": metric_tables(report),
         "latency": tables.side_by_side(report, "latency_ms", formats.human_number),
         "operators": tables.side_by_side(report, "ops", formats.human_number),

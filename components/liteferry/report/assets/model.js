@@ -14,8 +14,11 @@
       type: "line",
       data: {
         labels: found.labels,
-        datasets: found.series.map(({ name, counts, total }, index) =>
-          dataset(name, index, { data: counts.map((count) => (100 * count) / total), counts, borderWidth: 2, pointRadius: 2.5, cubicInterpolationMode: "monotone" })),
+        datasets: found.series.map(({ name, counts, exact }, index) => {
+          const total = counts.reduce((sum, count) => sum + count, exact);
+          const label = exact ? `${name} (${number((100 * exact) / total)} % exact)` : name;
+          return dataset(label, index, { data: counts.map((count) => (100 * count) / total), counts, total, borderWidth: 2, pointRadius: 2.5, cubicInterpolationMode: "monotone" });
+        }),
       },
       options: options({
         interaction: { mode: "index", intersect: false },
