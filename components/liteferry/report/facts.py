@@ -16,6 +16,7 @@ from liteferry.gates import Verdict, judge, resolve_gates
 from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
 from liteferry.report.recommend import passed_over, smallest_blessed
+from liteferry.scatter import scatter_of
 from liteferry.slicing import columns_of_slices
 from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
 from liteferry.version import REPORT_SCHEMA_VERSION, __version__
@@ -182,6 +183,7 @@ def _samples(plan: ModelPlan) -> dict[str, Any] | None:
     found = samples.sample_set
     return {
         "name": samples.name,
+        "path": found.path if found else samples.spec.path if samples.spec else None,
         "row_count": found.row_count if found else 0,
         "digest": found.digest if found else None,
     }
@@ -212,6 +214,7 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         **_slices(result),
         **facts_of(SAVED_MODEL, evaluation.metrics),
         "worst_examples": _worst(result),
+        "scatter": _scatter(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
 
@@ -247,6 +250,7 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "worst_examples": _worst(result),
         "latency_ms": dict(result.latency_ms) if result else {},
         "activation_bytes": result.activation_bytes if result else None,
+        "scatter": _scatter(result),
         "diverging": [dataclasses.asdict(tensor) for tensor in evaluation.diverging.get(name, ())],
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
@@ -284,6 +288,10 @@ def _contract(contract: Contract | None) -> dict[str, Any] | None:
 
 def _parity(result: CandidateResult | None) -> dict[str, Any]:
     return {} if result is None else {name: stats.report() for name, stats in result.stats.items()}
+
+
+def _scatter(result: CandidateResult | None) -> dict[str, Any]:
+    return {} if result is None else scatter_of({name: stats.scatter for name, stats in result.stats.items()})
 
 
 def _slices(result: CandidateResult | None) -> dict[str, Any]:
@@ -337,7 +345,7 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
     ]
 
 
-_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices")
+_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices", "scatter")
 
 
 def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -349,7 +357,7 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
         slim["saved_model"] = {
             key: value
             for key, value in report["saved_model"].items()
-            if key not in ("signatures", "worst_examples", "metric_slices", "slices")
+            if key not in ("signatures", "worst_examples", "metric_slices", "slices", "scatter")
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}
