@@ -193,6 +193,8 @@ class Evaluation(Record):
     """Rows per batch. Results do not depend on it; memory and speed do."""
     confidence_intervals: ConfidenceIntervals | None = None
     """Estimate an interval around every task metric: jackknife, or poisson_bootstrap."""
+    latency: Annotated[bool, Strict()] = True
+    """Time every variant on this machine, a fraction of a second each."""
 
 
 class Job(Record):

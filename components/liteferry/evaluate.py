@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry import predictions, reference, runners, sandbox
+from liteferry import latency, predictions, reference, runners, sandbox
 from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
@@ -32,13 +32,16 @@ _UNIT = "liteferry.evaluate:run_candidates"
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CandidateResult:
     """What is known of one candidate after all rows: statistics per output, or why it could not be run. `slices`: the same for
-    slices, by the columns that cut them. `rows_per_s`: its speed on the first shard.
+    slices, by the columns that cut them. `rows_per_s`: its speed on the first shard. `latency_ms`, `activation_bytes`: see
+    `latency.measure` and `latency.least_arena_bytes`.
     """
 
     stats: Mapping[str, OutputStats]
     slices: Mapping[Columns, Slices] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
     rows_per_s: float | None = None
+    latency_ms: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    activation_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +128,7 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
         messages = tuple(message for message in outcome.results if message["model_id"] == task.plan.model_id)
         results = _results(messages)
         if results.keys() == task.candidates.keys():
-            seconds = sum(message["seconds"] for message in messages)
+            seconds = sum(message.get("seconds", 0.0) for message in messages)
             evaluations.append(
                 Evaluation(
                     candidates=results,
@@ -169,14 +172,17 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
 
 
 def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
+    costs = {message["cost_of"]: message["cost"] for message in messages if "cost_of" in message}
     return {
         message["candidate"]: CandidateResult(
             stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
             slices={tuple(columns): Slices.from_json(found) for columns, found in message["slices"]},
             reason=decode(Reason, message["reason"]) if message["reason"] else None,
             rows_per_s=message.get("rows_per_s"),
+            **costs.get(message["candidate"], {}),
         )
         for message in messages
+        if "candidate" in message
     }
 
 
@@ -246,6 +252,7 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
     slices, _ = columns_of_slices(task.plan.samples.spec, task.plan.samples.sample_set)
     comparisons = {name: Comparison(slices) for name in task.candidates}
     paces = {name: Pace() for name in task.candidates}
+    first_inputs: dict[str, Any] = {}
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
     binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
@@ -267,6 +274,7 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
                 kept.keep(name, observed)
             except ModelError as error:
                 reasons[name] = error.reason
+        first_inputs = first_inputs or dict(batch.inputs)
     kept.flush()
     for name in task.candidates:
         plain = {output: stats.to_json() for output, stats in comparisons[name].finish().items()}
@@ -283,6 +291,15 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
                 "seconds": seconds,
             }
         )
+    if task.plan.latency and task.shard_index == 0 and first_inputs:
+        for name in [name for name in task.candidates if name != SAVED_MODEL and name not in reasons]:
+            with open(task.candidates[name], "rb") as file:
+                content = file.read()
+            cost = {
+                "latency_ms": latency.measure(content, first_inputs),
+                "activation_bytes": latency.least_arena_bytes(content),
+            }
+            reporter.result({"model_id": task.plan.model_id, "cost_of": name, "cost": cost})
 
 
 def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Signature:

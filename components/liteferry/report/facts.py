@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
@@ -33,14 +34,23 @@ _LIBRARIES = {
 
 @functools.cache
 def environment() -> dict[str, str | None]:
-    """Versions of what computed, without importing any of it."""
-    versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__}
+    """Versions of what computed, without importing any of it, and the processor it computed on."""
+    versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__, "cpu": _cpu()}
     for key, distribution in _LIBRARIES.items():
         try:
             versions[key] = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             versions[key] = None
     return versions
+
+
+def _cpu() -> str | None:
+    """The processor's name, as Linux tells it; elsewhere what the platform module knows."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None
 
 
 def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
@@ -238,6 +248,8 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         **_slices(result),
         **facts_of(name, evaluation.metrics),
         "worst_examples": _worst(result),
+        "latency_ms": dict(result.latency_ms) if result else {},
+        "activation_bytes": result.activation_bytes if result else None,
         "scatter": _scatter(result),
         "diverging": [dataclasses.asdict(tensor) for tensor in evaluation.diverging.get(name, ())],
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
