@@ -26,6 +26,7 @@ ENUMS = {
 # The page says of these, in the words beside their members, that they are null or absent at times.
 NULLABLE = {"ops", "weights", "limit", "interval"}
 OPTIONAL = {"interval"}
+MAY_BE_EMPTY = {"latency_ms"}
 
 
 def report_schema() -> Schema:
@@ -52,7 +53,7 @@ def _schema(node: dict[str, Any], path: str, kinds: dict[str, str]) -> Schema:
         schema["additionalProperties"] = free[0]
     elif named:
         schema["properties"] = named
-        schema["required"] = [name for name in named if name not in OPTIONAL]
+        schema["required"] = [name for name in named if name not in OPTIONAL and path.rpartition(".")[2] not in MAY_BE_EMPTY]
     return schema
 
 
@@ -74,9 +75,7 @@ def fleet_schema() -> Schema:
     kinds = {"string": "string", "int64": "integer", "float64": "number", "bool": "boolean"}
     columns = {name: {"type": [kinds[kind], "null"]} for name, kind in COLUMNS.items()}
     columns["model_id"] = {"type": "string"}
-    variant = {
-        name: columns[name] for name in ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count")
-    }
+    variant = {name: columns[name] for name in VARIANT_COLUMNS}
     variant |= {"status": report["variants"]["additionalProperties"]["properties"]["status"], "reason": report["reason"]}
     model = {
         "model_id": {"type": "string"},
