@@ -27,6 +27,7 @@ ENUMS = {
 NULLABLE = {"ops", "weights", "limit", "interval"}
 OPTIONAL = {"interval"}
 MAY_BE_EMPTY = {"latency_ms"}
+VARIANT_COLUMNS = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count", "latency_ms")
 
 
 def report_schema() -> Schema:
