@@ -38,9 +38,13 @@ INSTALL_REQUIRES = [
     "tensorflow-serving-api>=2.19.1,<2.22",
     # Files. h5py and pyarrow stay as wide as TensorFlow (h5py < 3.15) and TFX (pyarrow < 19) force them to be.
     "flatbuffers>=25.9.23",
+    "google-crc32c>=1.5",
     "h5py>=3.11",
     "numpy>=2.0",
+    "pillow>=10.3",
     "pyarrow>=17",
+    "tensorflow-metadata>=1.17",
+    "tfx-bsl>=1.17",
     # The job file, the pages, the terminal, the sandbox.
     "Jinja2>=3.1",
     "MarkupSafe>=2.1",

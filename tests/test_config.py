@@ -278,8 +278,8 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "required key",
         {"samples": {"rows": {}}},
         (
-            "samples.rows.path: is missing; add it. File, glob or URI of .npz or .parquet files. The files of a glob are shards "
-            "and share one schema."
+            "samples.rows.path: is missing; add it. File, glob or URI of .parquet, .npz, Arrow IPC or TFRecord files. The "
+            "files of a glob are shards and share one schema."
         ),
     ),
     (

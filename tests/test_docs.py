@@ -225,6 +225,12 @@ def test_every_variant_has_its_row() -> None:
 NAMES = {
     "variants": "<variant>",
     "variants.<variant>.parity": "<output>",
+    "variants.<variant>.slices": "<slice>",
+    "variants.<variant>.slices.<slice>.parity": "<output>",
+    "variants.<variant>.rows_not_in_slices": "<columns>",
+    "saved_model.slices": "<slice>",
+    "saved_model.slices.<slice>.parity": "<output>",
+    "saved_model.rows_not_in_slices": "<columns>",
     "variants.<variant>.ops": "<operator>",
     "variants.<variant>.weights": "<dtype>",
     "variants.<variant>.metrics": "<metric>",
@@ -243,6 +249,7 @@ NAMES = {
     "metrics.slices": "<slice>",
     "metrics.slices.<slice>": "<metric>",
     "metrics.row_counts": "<slice>",
+    "files": "<path>",
     "environment": "<package>",
     "timings_s": "<step>",
 }
@@ -296,7 +303,7 @@ def is_leaf(path: str, paths: Any) -> bool:
 
 METRICS_JOB = """\
 models: [{{checkpoints: "{fleet}/checkpoints/cnn.keras"}}]
-samples: {{rows: {{path: "{fleet}/digits.parquet", inputs: {{image: image}}, label: label, id: id, slices: [[label]]}}}}
+samples: {{rows: {{path: "{fleet}/digits.parquet", inputs: {{image: image}}, label: label, id: id, slices: [[label], [id]]}}}}
 variants: [dynamic_int8]
 metrics: [{{class_name: SparseCategoricalAccuracy, max_drop: 0.5}}]
 evaluation: {{confidence_intervals: jackknife}}

@@ -24,7 +24,8 @@ def print_check(job: Job) -> int:
         try:
             samples = open_samples(spec)
             columns = ", ".join(f"{column} {facts.dtype}{list(facts.shape)}" for column, facts in samples.columns.items())
-            print(f"samples {name}: {samples.row_count:,} rows in {len(samples.shards)} shard(s); {columns}")
+            rows = f"{samples.row_count:,}" + (f" of {samples.rows_in_files:,}" if samples.rows_in_files else "")
+            print(f"samples {name}: {rows} rows in {len(samples.shards)} shard(s); {columns}")
         except SamplesError as error:
             problems.append(f"samples.{name}: {error.reason.message}")
     if problems:

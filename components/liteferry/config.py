@@ -61,11 +61,17 @@ class Trust(str, enum.Enum):
     FILE_OPS = "file_ops"
 
 
+class Decoding(str, enum.Enum):
+    """What encoded bytes of sample columns are turned into before an input gets them."""
+
+    IMAGE = "image"
+
+
 class SamplesSpec(Record):
     """Sample rows, and which column feeds which model input."""
 
     path: Location
-    """File, glob or URI of .npz or .parquet files. The files of a glob are shards and share one schema."""
+    """File, glob or URI of .parquet, .npz, Arrow IPC or TFRecord files. The files of a glob are shards and share one schema."""
     inputs: FrozenMapping[Text] = Field(default_factory=FrozenDict)
     """Model input -> column. May be left out when names agree, or for one input and one column besides label and id."""
     label: Text | None = None
@@ -78,6 +84,22 @@ class SamplesSpec(Record):
     """Columns whose values cut the rows into slices, for example [[label], [country, label]]. All rows together always count."""
     id: Text | None = None
     """Column that names rows in reports; without it a row's number over all files is its name."""
+    schema_file: FilePath | None = None
+    """TensorFlow Metadata schema (.pbtxt) that says what TFRecord files hold. Without it, their first rows do."""
+    decode: Decoding | None = None
+    """`image`: columns of encoded images (PNG, JPEG) that feed inputs of numbers are decoded."""
+    size: tuple[PositiveInt, PositiveInt] | None = None
+    """[height, width] that decoded images are resized to. Without it they must fit as they are."""
+    scale: Number | None = None
+    """Decoded values, 0 to 255, are multiplied by it."""
+    offset: Number | None = None
+    """Added to decoded values after `scale`."""
+    take: PositiveInt | None = None
+    """At most so many rows, chosen at random by `seed`; the same for every model."""
+    fraction: Annotated[float, Strict(), Field(gt=0, le=1)] | None = None
+    """This share of the rows, chosen at random by `seed`, in place of `take`."""
+    seed: Annotated[int, Strict(), Field(ge=0, lt=2**32)] = 0
+    """Which rows `take` and `fraction` choose."""
 
     def role_columns(self) -> tuple[str, ...]:
         """Columns that are labels, weights or row names, and so no input's unless `inputs` says so."""
@@ -173,6 +195,8 @@ class Evaluation(Record):
     """Rows per batch. Results do not depend on it; memory and speed do."""
     confidence_intervals: ConfidenceIntervals | None = None
     """Estimate an interval around every task metric: jackknife, or poisson_bootstrap."""
+    latency: Annotated[bool, Strict()] = True
+    """Time every variant on this machine, a fraction of a second each."""
 
 
 class Job(Record):

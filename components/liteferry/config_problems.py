@@ -64,6 +64,9 @@ def _sentence(item: Any, schema: Mapping[str, Any]) -> str:
         return f"{path}: {shown} is not one of {', '.join(known)}{nearest(value, known)}"
     if kind in _WANTED or kind == "int_from_float":
         return f"{path}: {_wrong_type(value, _WANTED.get(kind, 'a whole number'), place, schema)}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        limit = f"below {context['ge']:g}" if "ge" in context else f"above {context['le']:g}"
+        return f"{path}: {shown} is {limit}; {_fix('a number', place, schema)}"
     if kind == "greater_than":
         return f"{path}: {shown} is not above {context['gt']:g}; {_fix('a number', place, schema)}"
     if kind == "finite_number":
@@ -162,6 +165,8 @@ def disagreements(raw: Mapping[Any, Any], *, variants: Sequence[str], default: S
     problems: list[str] = []
     for index, model in enumerate(_items(raw.get("models"))):
         problems += _model_disagreements(_mapping(model), samples, f"models[{index}]") if isinstance(model, Mapping) else []
+    for name, entry in _mapping(raw.get("samples")).items():
+        problems += _samples_disagreements(_mapping(entry), f"samples.{name}")
     chosen = list(_items(raw["variants"])) if isinstance(raw.get("variants"), (list, tuple)) else list(default)
     required = list(_items(_mapping(raw.get("policy")).get("require")))
     named = list(_mapping(raw.get("recipes")))
@@ -191,6 +196,16 @@ def _model_disagreements(model: Mapping[Any, Any], samples: list[Any], path: str
         problems.append(f"{path}.samples: {name!r} is not under samples{hint}, which has {_list(samples) or 'no entry'}")
     if model.get("builder_args") and model.get("builder") is None:
         problems.append(f"{path}.builder_args: there is no builder to take them; add builder: module:callable or remove them")
+    return problems
+
+
+def _samples_disagreements(entry: Mapping[Any, Any], path: str) -> list[str]:
+    problems = []
+    if entry.get("take") is not None and entry.get("fraction") is not None:
+        problems.append(f"{path}.fraction: there is take as well, and either says how many rows; remove one of them")
+    for key in ("size", "scale", "offset"):
+        if entry.get(key) is not None and entry.get("decode") is None:
+            problems.append(f"{path}.{key}: is for decoded images; add decode: image or remove it")
     return problems
 
 

@@ -61,6 +61,7 @@ class ModelPlan:
     quantization: QuantizationOptions
     lowering: LoweringOptions
     recipe_digest: str
+    latency: bool = False
     export_recipe: str = ""
     signatures: tuple[SignatureSpec, ...] = ()
     serve_examples: bool = False
@@ -266,6 +267,7 @@ def _plan(
         gates={name: dict(gates) for name, gates in job.gates.items()},
         limits=Limits(seconds=job.limits.seconds_per_model, memory_bytes=int(job.limits.memory_gb_per_model * 10**9)),
         batch_size=job.evaluation.batch_size,
+        latency=job.evaluation.latency,
         quantization=QuantizationOptions(
             integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
         ),
