@@ -37,7 +37,7 @@ def main(folder: str, published: str) -> None:
     assert keras.backend.backend() == "tensorflow"
     model = traced = frozen = None
     for path in sorted(glob.glob(os.path.join(folder, "*.keras"))):
-        if model is None:
+        if model is None or frozen is None:
             model = load(path, examine(path), LoadSpec(), sample_columns=())
             traced = tracing.trace(model)
             frozen = FrozenGraph(traced)
