@@ -74,7 +74,7 @@ def fleet_schema() -> Schema:
     text: Schema = {"type": ["string", "null"]}
     report = report_schema()["properties"]
     kinds = {"string": "string", "int64": "integer", "float64": "number", "bool": "boolean"}
-    columns = {name: {"type": [kinds[kind], "null"]} for name, kind in COLUMNS.items()}
+    columns: dict[str, Schema] = {name: {"type": [kinds[kind], "null"]} for name, kind in COLUMNS.items()}
     columns["model_id"] = {"type": "string"}
     variant = {name: columns[name] for name in VARIANT_COLUMNS}
     variant |= {"status": report["variants"]["additionalProperties"]["properties"]["status"], "reason": report["reason"]}
