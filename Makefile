@@ -38,11 +38,15 @@ test: venv ## Check, then run every test; PYTEST_ARGS="-m 'not slow'" or a path 
 	@$(MAKE) check
 	$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
+.PHONY: browser
+browser: venv ## Open the pages of a real run in Chromium, which must be there (Debian: apt-get install chromium)
+	LITEFERRY_BROWSER=required $(VENV_PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
+
 .PHONY: check
 check: venv ## Formatter, linter and type checker; changes nothing
 	$(VENV_PYTHON) -m ruff format --check --output-format concise .
 	$(VENV_PYTHON) -m ruff check .
-	$(VENV_PYTHON) -m mypy components setup.py tests $(wildcard pipelines benchmarks)
+	$(VENV_PYTHON) -m mypy components setup.py tests $(wildcard pipelines benchmarks tools)
 
 .PHONY: format
 format: venv ## Let the formatter and the linter fix what they can

@@ -38,9 +38,13 @@ INSTALL_REQUIRES = [
     "tensorflow-serving-api>=2.19.1,<2.22",
     # Files. h5py and pyarrow stay as wide as TensorFlow (h5py < 3.15) and TFX (pyarrow < 19) force them to be.
     "flatbuffers>=25.9.23",
+    "google-crc32c>=1.5",
     "h5py>=3.11",
     "numpy>=2.0",
+    "pillow>=10.3",
     "pyarrow>=17",
+    "tensorflow-metadata>=1.17",
+    "tfx-bsl>=1.17",
     # The job file, the pages, the terminal, the sandbox.
     "Jinja2>=3.1",
     "MarkupSafe>=2.1",
@@ -63,9 +67,12 @@ EXTRAS_REQUIRE = {
     # No airflow extra: Airflow pins hundreds of packages and starts LiteFerry with another interpreter. See docs/dependencies.md.
     "dev": [
         "build>=1.2",
+        "duckdb>=1.4",
         "hypothesis>=6.100",
+        "jsonschema>=4.23",
         "mypy>=2.4",
         "packaging>=24",
+        "playwright>=1.55,<2",
         "pytest>=9.0",
         "ruff>=0.17,<0.18",
         "setuptools>=77",
@@ -97,7 +104,7 @@ setup(
     python_requires=">=3.11,<3.14",
     package_dir={"": "components"},
     packages=find_packages("components"),
-    package_data={"liteferry": ["py.typed"], "liteferry.report": ["templates/*"]},
+    package_data={"liteferry": ["py.typed"], "liteferry.report": ["templates/*", "assets/*"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["liteferry = liteferry.cli:main"]},

@@ -29,11 +29,11 @@ class Run:
         return {path.name for path in (self.out / "models").iterdir()}
 
 
-_MEASURED = ("timings_s", "peak_memory_bytes", "speed", "latency_ms")
+_MEASURED = ("timings_s", "peak_memory_bytes", "speed", "latency_ms", "files")
 
 
 def facts_of(report: Any) -> Any:
-    """A report without what docs/reports.md says is not the same in two runs: times, speeds and memory, wherever they stand."""
+    """A report without what docs/reports.md says is not the same in two runs, wherever it stands: times, memory, digests."""
     if isinstance(report, dict):
         return {key: facts_of(value) for key, value in report.items() if key not in _MEASURED}
     return [facts_of(item) for item in report] if isinstance(report, list) else report

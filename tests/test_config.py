@@ -260,7 +260,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"polcy": {}},
         (
             "polcy: is an unknown key (did you mean policy?); the keys here are conversion, custom_objects, eval_config, "
-            "evaluation, gates, limits, metrics, models, modules, policy, quantization, samples, trust, variants"
+            "evaluation, gates, limits, metrics, models, modules, policy, quantization, recipes, samples, trust, variants"
         ),
     ),
     (
@@ -278,8 +278,8 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "required key",
         {"samples": {"rows": {}}},
         (
-            "samples.rows.path: is missing; add it. File, glob or URI of .npz or .parquet files. The files of a glob are shards "
-            "and share one schema."
+            "samples.rows.path: is missing; add it. File, glob or URI of .parquet, .npz, Arrow IPC or TFRecord files. The "
+            "files of a glob are shards and share one schema."
         ),
     ),
     (
@@ -414,6 +414,21 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "gate on an unknown metric",
         {"gates": {"saved_model": {"maxabs": 1}}},
         "gates.saved_model.maxabs: is not a metric (did you mean max_abs?); known metrics: max_abs, argmax_agreement",
+    ),
+    (
+        "gates of an output of unknown metrics",
+        {"gates": {"float32": {"outputs": {"logits": {"maxabs": 1}}}}},
+        "gates.float32.outputs.logits.maxabs: is not a metric (did you mean max_abs?); known metrics: max_abs, argmax_agreement",
+    ),
+    (
+        "gates of an output that are no numbers",
+        {"gates": {"float32": {"outputs": {"logits": {"max_abs": "low"}}}}},
+        "gates.float32.outputs.logits.max_abs: 'low' is not a number; write a plain number such as 0.01, without quotes or units",
+    ),
+    (
+        "gates of an output that are no mapping",
+        {"gates": {"float32": {"outputs": {"logits": 0.1}}}},
+        "gates.float32.outputs.logits: 0.1 is not a mapping; write `key: value` lines under it",
     ),
     (
         "key that is a number",
@@ -592,7 +607,8 @@ class TestSchema:
     def test_every_key_has_a_description_and_unknown_ones_are_refused(self) -> None:
         schema = config.job_schema()
         for name, record in records(schema):
-            assert record["additionalProperties"] is False, name
+            names_are_listed = "enum" in record.get("propertyNames", {})  # gates: the metrics there are
+            assert record["additionalProperties"] is False or names_are_listed, name
             described = {
                 key: {**schema["$defs"].get(value.get("$ref", "")[8:], {}), **value}
                 for key, value in record["properties"].items()
@@ -601,8 +617,12 @@ class TestSchema:
 
     def test_gates_offer_variants_and_metrics(self) -> None:
         gates = config.job_schema()["properties"]["gates"]
-        assert gates["propertyNames"]["enum"] == ["saved_model", *(variant.value for variant in Variant)]
-        assert gates["additionalProperties"]["propertyNames"]["enum"] == ["max_abs", "argmax_agreement"]
+        assert gates["propertyNames"]["anyOf"][0]["enum"] == ["saved_model", *(variant.value for variant in Variant)]
+        of_variant = config.job_schema()["$defs"]["VariantGates"]
+        assert gates["additionalProperties"]["$ref"].endswith("/VariantGates")
+        assert of_variant["propertyNames"]["enum"] == ["outputs", "max_abs", "argmax_agreement"]
+        of_output = of_variant["properties"]["outputs"]["additionalProperties"]
+        assert of_output["propertyNames"]["enum"] == ["max_abs", "argmax_agreement"]
 
     @pytest.mark.filterwarnings("error")
     def test_it_is_json(self) -> None:

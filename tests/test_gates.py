@@ -7,7 +7,7 @@ import math
 import pathlib
 import pickle
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -216,6 +216,58 @@ class TestMetricsThatDoNotApply:
     def test_a_metric_without_a_value_is_not_met(self) -> None:
         judged = verdict([0.0, 0.0], [1.0, 2.0])  # relative to nothing
         assert "max_rel is not defined" in refusal(judged)[1]
+
+
+class TestGatesOfOutputs:
+    """`gates.<variant>.outputs.<output>`: limits of one output alone."""
+
+    STATS: ClassVar = {"logits": stats_of(LOGITS[:2], LOGITS[:2] + 0.01), "score": stats_of([1.0, 2.0], [1.0, 2.5])}
+
+    def judged(self, **gates: Any) -> Verdict:
+        resolved = resolve_gates("int8", {"int8": {"sqnr_db": None, **gates}})
+        return judge(self.STATS, gates=resolved, expected_outputs=["logits", "score"])
+
+    @pytest.mark.parametrize(
+        ("gates", "is_blessed"),
+        [
+            pytest.param({"outputs": {"score": {"max_abs": 0.5}}}, True, id="within"),
+            pytest.param({"outputs": {"score": {"max_abs": 0.49}}}, False, id="not within"),
+            pytest.param({"outputs": {"logits": {"max_abs": 0.49}}}, True, id="of the other output"),
+            pytest.param({"max_abs": 0.1, "outputs": {"score": {"max_abs": 0.5}}}, True, id="before the variant's, looser"),
+            pytest.param({"max_abs": 0.5, "outputs": {"score": {"max_abs": 0.1}}}, False, id="before the variant's, stricter"),
+            pytest.param({"max_abs": 0.1, "outputs": {"score": {"max_abs": None}}}, True, id="null removes it for one"),
+            pytest.param({"outputs": {"logits": {"argmax_agreement": None}}}, True, id="null removes a default for one"),
+            pytest.param({"outputs": {"score": {"argmax_agreement": 0.1}}}, False, id="a metric that the output has not"),
+            pytest.param({"argmax_agreement": 0.1}, True, id="of the variant: the output without classes steps aside"),
+            pytest.param({"outputs": {"score": {"kl_max": 9.0}}}, False, id="not computed for this output"),
+            pytest.param({"outputs": {"scores": {"max_abs": 9.0}}}, False, id="an output that is not there"),
+            pytest.param({"outputs": {"scores": {"max_abs": None}}}, True, id="no gate on an output that is not there"),
+        ],
+    )
+    def test_count_before_the_variants(self, gates: dict[str, Any], is_blessed: bool) -> None:
+        judged = self.judged(**gates)
+        assert judged.is_blessed is is_blessed
+        assert judged.is_blessed or refusal(judged)[0] is ReasonCode.PARITY_OUT_OF_TOLERANCE
+
+    def test_messages_name_the_key(self) -> None:
+        message = refusal(self.judged(outputs={"score": {"max_abs": 0.1}}))[1]
+        assert "raise gates.int8.outputs.score.max_abs in the job file" in message
+        message = refusal(self.judged(outputs={"scores": {"max_abs": 0.1}}))[1]
+        assert "is gated by gates.int8.outputs.scores.max_abs, and the model has no such output" in message
+        assert "'logits', 'score'" in message
+
+    def test_errors_name_the_key(self) -> None:
+        with pytest.raises(ValueError, match=re.escape("gates.int8.outputs.y.max_bas: no such metric to gate on (known: ")):
+            resolve_gates("int8", {"int8": {"outputs": {"y": {"max_bas": 1.0}}}})
+
+    def test_results_say_where_the_limit_came_from(self) -> None:
+        judged = self.judged(cosine=0.1, outputs={"score": {"max_abs": 0.5}})
+        assert {(gate.output, gate.metric): gate.source for gate in judged.gates} == {
+            ("logits", "argmax_agreement"): "default",
+            ("logits", "cosine"): "job",
+            ("score", "cosine"): "job",
+            ("score", "max_abs"): "job",
+        }
 
 
 class TestMessages:

@@ -115,7 +115,7 @@ def test_the_same_numbers_from_three_shards_as_from_one_file(demo: Run, tmp_path
     checkpoint = demo.out / "fleet" / "checkpoints" / "cnn_augmented.keras"
     (tmp_path / "job.yaml").write_text(
         f"models: [{{checkpoints: {checkpoint}, samples: d}}]\n"
-        "samples: {d: {path: 'part-*.parquet', inputs: {image: image}, id: id}}\n"
+        "samples: {d: {path: 'part-*.parquet', inputs: {image: image}, id: id, slices: [[label], [id]]}}\n"
     )
     done = liteferry("run", "--config", tmp_path / "job.yaml", "--output", tmp_path / "out")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -123,6 +123,15 @@ def test_the_same_numbers_from_three_shards_as_from_one_file(demo: Run, tmp_path
     for variant in whole["variants"]:
         for fact in ("parity", "worst_examples"):
             assert sharded["variants"][variant][fact] == whole["variants"][variant][fact], (variant, fact)
+        labels, counts = np.unique(table.column("label").to_numpy(), return_counts=True)
+        slices = sharded["variants"][variant]["slices"]
+        found = {name: facts["row_count"] for name, facts in slices.items() if name.startswith("label:")}
+        assert found == {f"label:{label}": count for label, count in zip(labels.tolist(), counts.tolist(), strict=True)}
+        for output, statistics in whole["variants"][variant]["parity"].items():
+            errors = [slices[name]["parity"][output] for name in found]
+            assert max(one["max_abs"] for one in errors) == statistics["max_abs"]
+            assert sum(one["flip_count"] for one in errors) == statistics["flip_count"]
+        assert (len(slices) - len(found), sharded["variants"][variant]["rows_not_in_slices"]) == (100, {"id": 260})
 
 
 def test_nothing_temporary_is_left(demo: Run) -> None:

@@ -244,8 +244,14 @@ class TestUnusableFiles:
     @pytest.mark.parametrize(
         ("path", "message"),
         [
-            ("none.npz", "{}/none.npz: no such file; give a .parquet or .npz file, or a glob of them"),
-            ("*.parquet", "{}/*.parquet: no such file; give a .parquet or .npz file, or a glob of them"),
+            (
+                "none.npz",
+                "{}/none.npz: no such file; give a .parquet, .npz, .arrow, .feather or .tfrecord file, or a glob of them",
+            ),
+            (
+                "*.parquet",
+                "{}/*.parquet: no such file; give a .parquet, .npz, .arrow, .feather or .tfrecord file, or a glob of them",
+            ),
             ("", "{}/: is a folder; name the files in it, as in {}/*.parquet"),
         ],
     )
@@ -309,7 +315,7 @@ class TestUnusableFiles:
     def test_unknown_format(self, tmp_path: Path) -> None:
         (tmp_path / "x.csv").write_text("a,b")
         message = failure(MISMATCH, open_samples, SamplesSpec(path=str(tmp_path / "x.csv")))
-        assert message == f"{tmp_path}/x.csv: .csv is not a sample format; use .parquet or .npz"
+        assert message == f"{tmp_path}/x.csv: .csv is not a sample format; use .parquet, .npz, .arrow, .feather or .tfrecord"
 
     @pytest.mark.parametrize(
         ("second", "message"),

@@ -24,7 +24,8 @@ def print_check(job: Job) -> int:
         try:
             samples = open_samples(spec)
             columns = ", ".join(f"{column} {facts.dtype}{list(facts.shape)}" for column, facts in samples.columns.items())
-            print(f"samples {name}: {samples.row_count:,} rows in {len(samples.shards)} shard(s); {columns}")
+            rows = f"{samples.row_count:,}" + (f" of {samples.rows_in_files:,}" if samples.rows_in_files else "")
+            print(f"samples {name}: {rows} rows in {len(samples.shards)} shard(s); {columns}")
         except SamplesError as error:
             problems.append(f"samples.{name}: {error.reason.message}")
     if problems:
@@ -32,8 +33,8 @@ def print_check(job: Job) -> int:
     width = max(len(checkpoint.model_id) for checkpoint in found)
     for checkpoint in found:
         print(f"  {checkpoint.model_id:<{width}}  {_kind(checkpoint.uri):<18}  {checkpoint.uri}")
-    variants = ", ".join(variant.value for variant in job.variants)
-    print(f"{len(found)} checkpoint(s) x {len(job.variants)} variant(s): {variants}")
+    variants = [*(variant.value for variant in job.variants), *job.recipes]
+    print(f"{len(found)} checkpoint(s) x {len(variants)} variant(s): {', '.join(variants)}")
     return 0
 
 

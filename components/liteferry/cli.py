@@ -33,7 +33,7 @@ def _add_job_flags(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="instead of a job file: checkpoints; quote a pattern, or let the shell expand it",
     )
-    parser.add_argument("--samples", metavar="FILE", help="with --checkpoints: sample rows, .npz or .parquet")
+    parser.add_argument("--samples", metavar="FILE", help="with --checkpoints: sample rows: .parquet, .npz, .arrow or .tfrecord")
     parser.add_argument("--variants", metavar="A,B", help="with --checkpoints: variants to make, by default all")
     parser.add_argument(
         "--modules", action="append", metavar="FILE", help="with --checkpoints: code you trust, may be given again"
@@ -87,6 +87,12 @@ def build_parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="print fleet.json instead")
     report = add("report", "build the pages of a run again from its JSON", "liteferry report out")
     report.add_argument("output", metavar="OUT")
+    verify = add("verify", "check a finished run again from its files alone", "liteferry verify out")
+    verify.add_argument("output", metavar="OUT")
+    verify.add_argument(
+        "--no_rows", action="store_true", help="only files and verdicts; nothing is run, TensorFlow is not needed"
+    )
+    verify.add_argument("--json", action="store_true", help="print what was found as JSON")
     add("schema", "print the JSON Schema of the job file, for editors", "liteferry schema > liteferry.schema.json")
     demo = add("demo", "train a small fleet on real digits and run the main job on it", "liteferry demo --output demo_output")
     demo.add_argument(
@@ -243,6 +249,15 @@ def _report(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry import launch, verify
+    from liteferry.workers import available_cores
+
+    launch.refuse_while_running(arguments.output)
+    found = verify.verify(os.path.abspath(arguments.output), processes=available_cores(), with_rows=not arguments.no_rows)
+    return verify.print_verification(found, as_json=arguments.json)
+
+
 def _schema(_: argparse.Namespace, __: list[str]) -> int:
     from liteferry.config import job_schema
 
@@ -262,6 +277,7 @@ _COMMANDS = {
     "inspect": _inspect,
     "show": _show,
     "report": _report,
+    "verify": _verify,
     "schema": _schema,
     "demo": _demo,
 }

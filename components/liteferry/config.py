@@ -9,12 +9,12 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
-from pydantic import Field, Strict
+from pydantic import AfterValidator, Field, PlainSerializer, Strict
 
-from liteferry import config_problems, config_text, metrics_config
+from liteferry import config_problems, config_text, metrics_config, recipes
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
 from liteferry.config_problems import SAVED_MODEL
 from liteferry.config_signatures import Signatures
@@ -61,11 +61,17 @@ class Trust(str, enum.Enum):
     FILE_OPS = "file_ops"
 
 
+class Decoding(str, enum.Enum):
+    """What encoded bytes of sample columns are turned into before an input gets them."""
+
+    IMAGE = "image"
+
+
 class SamplesSpec(Record):
     """Sample rows, and which column feeds which model input."""
 
     path: Location
-    """File, glob or URI of .npz or .parquet files. The files of a glob are shards and share one schema."""
+    """File, glob or URI of .parquet, .npz, Arrow IPC or TFRecord files. The files of a glob are shards and share one schema."""
     inputs: FrozenMapping[Text] = Field(default_factory=FrozenDict)
     """Model input -> column. May be left out when names agree, or for one input and one column besides label and id."""
     label: Text | None = None
@@ -78,6 +84,22 @@ class SamplesSpec(Record):
     """Columns whose values cut the rows into slices, for example [[label], [country, label]]. All rows together always count."""
     id: Text | None = None
     """Column that names rows in reports; without it a row's number over all files is its name."""
+    schema_file: FilePath | None = None
+    """TensorFlow Metadata schema (.pbtxt) that says what TFRecord files hold. Without it, their first rows do."""
+    decode: Decoding | None = None
+    """`image`: columns of encoded images (PNG, JPEG) that feed inputs of numbers are decoded."""
+    size: tuple[PositiveInt, PositiveInt] | None = None
+    """[height, width] that decoded images are resized to. Without it they must fit as they are."""
+    scale: Number | None = None
+    """Decoded values, 0 to 255, are multiplied by it."""
+    offset: Number | None = None
+    """Added to decoded values after `scale`."""
+    take: PositiveInt | None = None
+    """At most so many rows, chosen at random by `seed`; the same for every model."""
+    fraction: Annotated[float, Strict(), Field(gt=0, le=1)] | None = None
+    """This share of the rows, chosen at random by `seed`, in place of `take`."""
+    seed: Annotated[int, Strict(), Field(ge=0, lt=2**32)] = 0
+    """Which rows `take` and `fraction` choose."""
 
     def role_columns(self) -> tuple[str, ...]:
         """Columns that are labels, weights or row names, and so no input's unless `inputs` says so."""
@@ -108,11 +130,35 @@ class ModelSpec(Record):
     """Task metrics of these checkpoints, in place of the job's. []: none."""
 
 
+class VariantGates(Record):
+    """Metric -> limit for every output of one variant, or of the SavedModel; null switches a gate off."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Number | None] = Field(init=False)
+
+    outputs: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
+    """Output -> metric -> limit, in place of the variant's for that output alone."""
+
+
+def _as_mapping(gates: Mapping[str, VariantGates]) -> FrozenDict:
+    """The records as the job file writes them: metrics beside `outputs`, which is there only if it holds anything."""
+    outputs = {variant: {"outputs": limits.outputs} if limits.outputs else {} for variant, limits in gates.items()}
+    return FrozenDict({variant: FrozenDict({**(gates[variant].model_extra or {}), **outputs[variant]}) for variant in gates})
+
+
+if TYPE_CHECKING:
+    GatesByVariant = Mapping[str, Mapping[str, Any]]  # what validation leaves; the records are how the job file is checked
+else:
+    GatesByVariant = Annotated[Mapping[Text, VariantGates], AfterValidator(_as_mapping), PlainSerializer(lambda gates: gates)]
+
+
 class Policy(Record):
     """What a model needs to be blessed."""
 
-    require: tuple[Variant, ...] | None = None
-    """Variants that must all be blessed before the model is; a part of `variants`. null: every variant of the job."""
+    require: tuple[Text, ...] | None = None
+    """Variants that must all be blessed before the model is; a part of `variants` and `recipes`. null: every variant of the
+    job.
+    """
 
 
 class Limits(Record):
@@ -149,6 +195,8 @@ class Evaluation(Record):
     """Rows per batch. Results do not depend on it; memory and speed do."""
     confidence_intervals: ConfidenceIntervals | None = None
     """Estimate an interval around every task metric: jackknife, or poisson_bootstrap."""
+    latency: Annotated[bool, Strict()] = True
+    """Time every variant on this machine, a fraction of a second each."""
 
 
 class Job(Record):
@@ -167,8 +215,11 @@ class Job(Record):
     """Code from inside checkpoints that may run. Nothing by default."""
     variants: tuple[Variant, ...] = tuple(Variant(name) for name in _DEFAULT_VARIANTS)
     """TFLite variants to make of every model."""
-    gates: FrozenMapping[FrozenMapping[Number | None]] = Field(default_factory=FrozenDict)
-    """Variant, or saved_model -> metric -> limit. Absent metrics keep their default limit; null switches a gate off."""
+    recipes: FrozenMapping[FilePath] = Field(default_factory=FrozenDict)
+    """Name of one more variant -> recipe of the AI Edge quantizer that makes it, a .json file."""
+    gates: GatesByVariant = Field(default_factory=FrozenDict)
+    """Variant, or saved_model -> metric -> limit, or outputs -> output -> metric -> limit. Absent metrics keep their default
+    limit; null switches a gate off."""
     metrics: tuple[MetricSpec, ...] = ()
     """Task metrics, computed by TFMA on the labels for the checkpoint and every artifact."""
     eval_config: FilePath | None = None
@@ -203,7 +254,7 @@ class Job(Record):
 def _parse(raw: Mapping[Any, Any], base_dir: str | None) -> tuple[Job | None, list[str]]:
     try:
         job = Job.model_validate(raw, context={"base_dir": base_dir})
-        problems = metrics_config.problems_of(job)
+        problems = metrics_config.problems_of(job) + recipes.problems_of(job)
         return (None, problems) if problems else (job, [])
     except pydantic.ValidationError as error:
         problems = config_problems.sentences(error, job_schema())
@@ -268,8 +319,10 @@ def job_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "LiteFerry job file"
     gates = schema["properties"]["gates"]
-    gates["propertyNames"] = {"enum": [SAVED_MODEL, *_VARIANTS]}
+    gates["propertyNames"] = {"anyOf": [{"enum": [SAVED_MODEL, *_VARIANTS]}, {"type": "string"}]}  # else the name of a recipe
     metrics = config_problems.metric_names()
     if metrics:
-        gates["additionalProperties"]["propertyNames"] = {"enum": list(metrics)}
+        of_variant = schema["$defs"]["VariantGates"]
+        of_variant["propertyNames"] = {"enum": ["outputs", *metrics]}
+        of_variant["properties"]["outputs"]["additionalProperties"]["propertyNames"] = {"enum": list(metrics)}
     return schema

@@ -15,9 +15,10 @@ from typing import Any
 import pydantic
 import pydantic_core
 
-from liteferry import config_metrics
+from liteferry import config_metrics, recipes
 
 SAVED_MODEL = "saved_model"
+_OUTPUTS = "outputs"
 _DISAGREEMENT = "job_keys_disagree"
 
 _WANTED = {  # pydantic's error type -> what the key takes
@@ -63,6 +64,9 @@ def _sentence(item: Any, schema: Mapping[str, Any]) -> str:
         return f"{path}: {shown} is not one of {', '.join(known)}{nearest(value, known)}"
     if kind in _WANTED or kind == "int_from_float":
         return f"{path}: {_wrong_type(value, _WANTED.get(kind, 'a whole number'), place, schema)}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        limit = f"below {context['ge']:g}" if "ge" in context else f"above {context['le']:g}"
+        return f"{path}: {shown} is {limit}; {_fix('a number', place, schema)}"
     if kind == "greater_than":
         return f"{path}: {shown} is not above {context['gt']:g}; {_fix('a number', place, schema)}"
     if kind == "finite_number":
@@ -161,13 +165,20 @@ def disagreements(raw: Mapping[Any, Any], *, variants: Sequence[str], default: S
     problems: list[str] = []
     for index, model in enumerate(_items(raw.get("models"))):
         problems += _model_disagreements(_mapping(model), samples, f"models[{index}]") if isinstance(model, Mapping) else []
+    for name, entry in _mapping(raw.get("samples")).items():
+        problems += _samples_disagreements(_mapping(entry), f"samples.{name}")
     chosen = list(_items(raw["variants"])) if isinstance(raw.get("variants"), (list, tuple)) else list(default)
     required = list(_items(_mapping(raw.get("policy")).get("require")))
+    named = list(_mapping(raw.get("recipes")))
+    problems += recipes.name_problems(named, variants=variants)
+    chosen, variants = [*chosen, *named], [*variants, *(str(name) for name in named)]
     for key, names in (("variants", chosen), ("policy.require", required)):
         problems += [
             f"{key}[{index}]: {name!r} is there twice; keep one" for index, name in enumerate(names) if name in names[:index]
         ]
     for index, name in enumerate(required):
+        if isinstance(name, str) and name and name not in variants:
+            problems.append(f"policy.require[{index}]: {name!r} is not one of {_list(variants)}{nearest(name, variants)}")
         if name in variants and name not in chosen:
             problems.append(f"policy.require[{index}]: {name!r} is not made by this job; add it to variants or remove it here")
     for target, metrics in _mapping(raw.get("gates")).items():
@@ -188,6 +199,16 @@ def _model_disagreements(model: Mapping[Any, Any], samples: list[Any], path: str
     return problems
 
 
+def _samples_disagreements(entry: Mapping[Any, Any], path: str) -> list[str]:
+    problems = []
+    if entry.get("take") is not None and entry.get("fraction") is not None:
+        problems.append(f"{path}.fraction: there is take as well, and either says how many rows; remove one of them")
+    for key in ("size", "scale", "offset"):
+        if entry.get(key) is not None and entry.get("decode") is None:
+            problems.append(f"{path}.{key}: is for decoded images; add decode: image or remove it")
+    return problems
+
+
 def _gate_disagreements(target: str, metrics: Mapping[Any, Any], chosen: Sequence[Any], variants: Sequence[str]) -> list[str]:
     targets, known = [SAVED_MODEL, *variants], metric_names()
     problems = []
@@ -195,9 +216,16 @@ def _gate_disagreements(target: str, metrics: Mapping[Any, Any], chosen: Sequenc
         problems.append(f"gates.{target}: is not a variant{nearest(target, targets)}; gates are for {_list(targets)}")
     elif target != SAVED_MODEL and target not in chosen:
         problems.append(f"gates.{target}: this job does not make {target}; add it to variants or remove its gates")
-    for metric in metrics if known else ():
-        if metric not in known:
-            problems.append(f"gates.{target}.{metric}: is not a metric{nearest(metric, known)}; known metrics: {_list(known)}")
+    outputs = _mapping(metrics.get(_OUTPUTS))
+    for path, named in (
+        (f"gates.{target}", [metric for metric in metrics if metric != _OUTPUTS]),
+        *((f"gates.{target}.{_OUTPUTS}.{output}", list(_mapping(limits))) for output, limits in outputs.items()),
+    ):
+        problems += [
+            f"{path}.{metric}: is not a metric{nearest(metric, known)}; known metrics: {_list(known)}"
+            for metric in (named if known else ())
+            if metric not in known
+        ]
     return problems
 
 

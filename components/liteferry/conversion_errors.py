@@ -72,7 +72,12 @@ def _nodes(location: Any) -> Iterator[str]:
     """Names of graph nodes, whole paths first, without the calls that a loaded SavedModel is wrapped in."""
     names = [call.name.partition("@")[0].removesuffix(":") for call in location.call if call.name]
     for name in sorted(names, key=lambda name: -name.count("/")):
-        yield re.sub(r"^(?:(?:Stateful)?PartitionedCall(?:_\d+)?/)+", "", name)
+        yield own_name(name)
+
+
+def own_name(node: str) -> str:
+    """A node's name without the calls that a loaded SavedModel is wrapped in."""
+    return re.sub(r"^(?:(?:Stateful)?PartitionedCall(?:_\d+)?/)+", "", node)
 
 
 def _in_words(operators: Mapping[str, list[str]]) -> str:

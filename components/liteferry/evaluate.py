@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry import predictions, reference, runners, sandbox
+from liteferry import latency, predictions, reference, runners, sandbox
 from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
@@ -22,7 +22,8 @@ from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
 from liteferry.sandbox import Flavor, Reporter
-from liteferry.types import ExportedModel, Signature
+from liteferry.slicing import Columns, Slices, columns_of_slices, merge_outputs
+from liteferry.types import DivergingTensor, ExportedModel, Signature
 
 SAVED_MODEL = "saved_model"
 _UNIT = "liteferry.evaluate:run_candidates"
@@ -30,23 +31,29 @@ _UNIT = "liteferry.evaluate:run_candidates"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CandidateResult:
-    """What is known of one candidate after all rows: statistics per output, or why it could not be run. `rows_per_s`: its speed
-    on the first shard.
+    """What is known of one candidate after all rows: statistics per output, or why it could not be run. `slices`: the same for
+    slices, by the columns that cut them. `rows_per_s`: its speed on the first shard. `latency_ms`, `activation_bytes`: see
+    `latency.measure` and `latency.least_arena_bytes`.
     """
 
     stats: Mapping[str, OutputStats]
+    slices: Mapping[Columns, Slices] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
     rows_per_s: float | None = None
+    latency_ms: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    activation_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
-    there are none. `metrics`: task metrics, once they are computed.
+    there are none. `metrics`: task metrics, once they are computed. `diverging`: variant -> where it begins to differ, of those
+    that failed.
     """
 
     candidates: Mapping[str, CandidateResult]
     metrics: MetricsResult | None = None
+    diverging: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
     checkpoint_rows_per_s: float | None = None
     seconds: float = 0.0
@@ -121,7 +128,7 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
         messages = tuple(message for message in outcome.results if message["model_id"] == task.plan.model_id)
         results = _results(messages)
         if results.keys() == task.candidates.keys():
-            seconds = sum(message["seconds"] for message in messages)
+            seconds = sum(message.get("seconds", 0.0) for message in messages)
             evaluations.append(
                 Evaluation(
                     candidates=results,
@@ -165,13 +172,17 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
 
 
 def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
+    costs = {message["cost_of"]: message["cost"] for message in messages if "cost_of" in message}
     return {
         message["candidate"]: CandidateResult(
             stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
+            slices={tuple(columns): Slices.from_json(found) for columns, found in message["slices"]},
             reason=decode(Reason, message["reason"]) if message["reason"] else None,
             rows_per_s=message.get("rows_per_s"),
+            **costs.get(message["candidate"], {}),
         )
         for message in messages
+        if "candidate" in message
     }
 
 
@@ -186,10 +197,12 @@ def merge(parts: list[Evaluation]) -> Evaluation:
             if before is None:
                 merged[name] = result
                 continue
-            outputs = before.stats.keys() | result.stats.keys()
-            empty = OutputStats.empty()
-            stats = {output: before.stats.get(output, empty).merge(result.stats.get(output, empty)) for output in sorted(outputs)}
-            merged[name] = dataclasses.replace(before, stats=stats, reason=before.reason or result.reason)
+            merged[name] = dataclasses.replace(
+                before,
+                stats=merge_outputs(before.stats, result.stats),
+                slices={columns: found + result.slices.get(columns, Slices()) for columns, found in before.slices.items()},
+                reason=before.reason or result.reason,
+            )
     return Evaluation(
         candidates=merged,
         reason=next((part.reason for part in parts if part.reason is not None), None),
@@ -223,7 +236,8 @@ def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) 
 def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: runners.SavedModels | None = None) -> None:
     """In a sandbox without Keras and without the user's code: every candidate on every row of one shard, batch by batch.
 
-    Hands over {model_id, candidate, stats: {output: OutputStats}, reason, rows_per_s, seconds} for each candidate, in the end.
+    Hands over {model_id, candidate, stats: {output: OutputStats}, slices: [[columns, Slices]], reason, rows_per_s, seconds} for
+    each candidate, in the end.
     """
     started = time.monotonic()
     saved_models = saved_models or runners.SavedModels()
@@ -235,10 +249,12 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
             ready[name] = saved_models.runner(path) if name == SAVED_MODEL else runners.LiteRTRunner(path)
         except ModelError as error:
             reasons[name] = error.reason
-    comparisons = {name: Comparison() for name in task.candidates}
+    slices, _ = columns_of_slices(task.plan.samples.spec, task.plan.samples.sample_set)
+    comparisons = {name: Comparison(slices) for name in task.candidates}
     paces = {name: Pace() for name in task.candidates}
+    first_inputs: dict[str, Any] = {}
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
-    binding = reference.bind(task.plan, _own_signature(task), task.renamed_inputs)
+    binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
         kept.start(batch, expected)
@@ -247,10 +263,18 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
                 continue
             try:
                 observed = paces[name].run(runner.run, batch.inputs)
-                comparisons[name].add(expected, observed, ids=batch.ids, first_row=batch.first_row)
+                comparisons[name].add(
+                    expected,
+                    observed,
+                    ids=batch.ids,
+                    first_row=batch.first_row,
+                    rows=batch.rows,
+                    columns=batch.extras if slices else None,
+                )
                 kept.keep(name, observed)
             except ModelError as error:
                 reasons[name] = error.reason
+        first_inputs = first_inputs or dict(batch.inputs)
     kept.flush()
     for name in task.candidates:
         plain = {output: stats.to_json() for output, stats in comparisons[name].finish().items()}
@@ -261,15 +285,25 @@ def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: ru
                 "model_id": task.plan.model_id,
                 "candidate": name,
                 "stats": plain,
+                "slices": [[columns, found.to_json()] for columns, found in comparisons[name].finish_slices().items()],
                 "reason": reason,
                 "rows_per_s": paces[name].rows_per_s(),
                 "seconds": seconds,
             }
         )
+    if task.plan.latency and task.shard_index == 0 and first_inputs:
+        for name in [name for name in task.candidates if name != SAVED_MODEL and name not in reasons]:
+            with open(task.candidates[name], "rb") as file:
+                content = file.read()
+            cost = {
+                "latency_ms": latency.measure(content, first_inputs),
+                "activation_bytes": latency.least_arena_bytes(content),
+            }
+            reporter.result({"model_id": task.plan.model_id, "cost_of": name, "cost": cost})
 
 
-def _own_signature(task: EvaluationTask) -> Signature:
-    """The signature under the model's own input names, which the job file uses."""
-    own = {given: name for name, given in task.renamed_inputs.items()}
-    inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in task.signature.inputs)
-    return dataclasses.replace(task.signature, inputs=inputs)
+def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Signature:
+    """An artifact's signature under the model's own input names, which the job file uses."""
+    own = {given: name for name, given in renamed_inputs.items()}
+    inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in signature.inputs)
+    return dataclasses.replace(signature, inputs=inputs)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liteferry import artifacts, checkpoints, conversion, reference, sandbox, siblings, storage, tracing
+from liteferry import artifacts, checkpoints, conversion, conversion_errors, reference, sandbox, siblings, storage, tracing
 from liteferry.artifacts import Trace
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.checkpoints.model import LoadedModel
@@ -156,6 +156,7 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
         trace = shared or Trace(model, tracing.trace(model))
         if shared is None:
             artifacts.add_signatures(plan, trace)
+    messages.facts(layers=conversion_errors.layer_classes(model.keep))
     binding, samples_problem = _bind(plan, model, trace.traced)
     with clock.step("save"):
         saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -186,19 +187,56 @@ _DTYPES = {
 }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InnerTensorEntry:
+    """What an operator of the main subgraph gives. `position` is the operator's place in order of execution; `constants` are
+    the names of its constant inputs, weights most often.
+    """
+
+    index: int
+    name: str
+    operator: str
+    position: int
+    constants: tuple[str, ...]
+
+
+def read_inner_tensors(content: bytes) -> list[InnerTensorEntry]:
+    """The outputs of the main subgraph's operators, in order of execution."""
+    schema = _schema()
+    model = schema.Model.GetRootAs(content, 0)
+    codes, subgraph = _operator_names(schema, model), model.Subgraphs(0)
+    found = []
+    for position in range(subgraph.OperatorsLength()):
+        operator = subgraph.Operators(position)
+        inputs = [subgraph.Tensors(int(operator.Inputs(j))) for j in range(operator.InputsLength()) if operator.Inputs(j) >= 0]
+        constants = tuple(_text(tensor.Name()) for tensor in inputs if model.Buffers(tensor.Buffer()).DataLength())
+        for j in range(operator.OutputsLength()):
+            index = int(operator.Outputs(j))
+            name = _text(subgraph.Tensors(index).Name())
+            code = codes[operator.OpcodeIndex()]
+            found.append(InnerTensorEntry(index=index, name=name, operator=code, position=position, constants=constants))
+    return found
+
+
 def count_operators(content: bytes) -> dict[str, int]:
     """How often each operator occurs in all subgraphs; custom ones by their own code."""
     schema = _schema()
     model = schema.Model.GetRootAs(content, 0)
-    codes = []
-    for i in range(model.OperatorCodesLength()):
-        code = model.OperatorCodes(i)
-        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        name = _enum_name(schema.BuiltinOperator, builtin)
-        codes.append(_text(code.CustomCode()) if name == "CUSTOM" and code.CustomCode() else name)
+    codes = _operator_names(schema, model)
     counts: collections.Counter[str] = collections.Counter()
     for i in range(model.SubgraphsLength()):
         subgraph = model.Subgraphs(i)
         for j in range(subgraph.OperatorsLength()):
             counts[codes[subgraph.Operators(j).OpcodeIndex()]] += 1
     return dict(sorted(counts.items()))
+
+
+def _operator_names(schema: Any, model: Any) -> list[str]:
+    """By operator code; custom operators by their own code."""
+    codes = []
+    for i in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(i)
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        name = _enum_name(schema.BuiltinOperator, builtin)
+        codes.append(_text(code.CustomCode()) if name == "CUSTOM" and code.CustomCode() else name)
+    return codes

@@ -1,103 +1,40 @@
 """The gates that decide whether a variant may ship. Closed by default: what was not compared is not blessed.
 
-A gate is a limit on one metric of `OutputStats.report`, on every output it applies to. Defaults stand in `DEFAULT_GATES`; the job
-file overrides or removes them per variant. Four built-in rules cannot be removed: something was compared, every expected
-output is there, both sides are finite in the same places, and the candidate has not collapsed to a constant. docs/gates.md
-explains all of them.
+A gate is a limit (`gate_limits`) on one metric of `OutputStats.report`, on every output it applies to. Four built-in rules cannot
+be removed: something was compared, every expected output is there, both sides are finite in the same places, and the candidate
+has not collapsed to a constant. docs/gates.md explains all of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.gate_limits import DEFAULT_GATES, JOB, METRICS, SAVED_MODEL, Gates, Limit, resolve_gates
 from liteferry.parity import Kind, OutputStats
 
-SAVED_MODEL = "saved_model"
+__all__ = ["DEFAULT_GATES", "METRICS", "SAVED_MODEL", "GateResult", "Gates", "Verdict", "judge", "resolve_gates"]
 
-# "max": an error, within when observed <= limit. "min": an agreement, within when observed >= limit.
-METRICS: Mapping[str, str] = MappingProxyType(
-    {
-        "max_abs": "max",
-        "mean_abs": "max",
-        "rmse": "max",
-        "max_rel": "max",
-        "p50_abs": "max",
-        "p90_abs": "max",
-        "p99_abs": "max",
-        "p999_abs": "max",
-        "max_rel_elementwise": "max",
-        "p50_rel": "max",
-        "p90_rel": "max",
-        "p99_rel": "max",
-        "p999_rel": "max",
-        "mismatch_count": "max",
-        "nonfinite_reference": "max",
-        "nonfinite_candidate": "max",
-        "flip_count": "max",
-        "kl_mean": "max",
-        "kl_max": "max",
-        "sqnr_db": "min",
-        "cosine": "min",
-        "argmax_agreement": "min",
-        "topk_agreement": "min",
-        "exact_agreement": "min",
-    }
-)
 # Default gates on these two are for integers and text, all other default gates for floating point.
 _DISCRETE_METRICS = frozenset({"mismatch_count", "exact_agreement"})
 # Ratios with zero have no value, but equal outputs meet every limit on them.
 _MET_WHEN_EQUAL = frozenset({"sqnr_db", "cosine"})
 
-# 20 dB: the noise has a hundredth of the power of the answers. A cosine of 0.98 looks as strict and lets four times as much pass.
-_INT8 = MappingProxyType({"sqnr_db": 20.0, "argmax_agreement": 0.95, "exact_agreement": 0.95})
-_INT4 = MappingProxyType({"sqnr_db": 12.0, "argmax_agreement": 0.90, "exact_agreement": 0.90})
-DEFAULT_GATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
-    {
-        SAVED_MODEL: MappingProxyType({"max_rel": 1e-5, "mismatch_count": 0}),
-        "float32": MappingProxyType({"max_rel": 1e-4, "mismatch_count": 0}),
-        "float16": MappingProxyType({"max_rel": 1e-2, "argmax_agreement": 0.99, "exact_agreement": 0.99}),
-        "dynamic_int8": _INT8,
-        "weight_only_int8": _INT8,
-        "int8": _INT8,
-        "int16x8": MappingProxyType({"sqnr_db": 25.0, "argmax_agreement": 0.97, "exact_agreement": 0.97}),
-        "dynamic_int4": _INT4,
-        "weight_only_int4": _INT4,
-    }
-)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Gates(Mapping[str, float]):
-    """The gates of one variant, metric -> limit. Remembers which ones the user wrote: only default gates may step aside."""
-
-    variant: str
-    defaults: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    from_user: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-    def __getitem__(self, metric: str) -> float:
-        return self.from_user[metric] if metric in self.from_user else self.defaults[metric]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted({*self.defaults, *self.from_user}))
-
-    def __len__(self) -> int:
-        return len({*self.defaults, *self.from_user})
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """One gate on one output. `observed` is None where the metric has no value."""
+    """One gate on one output. `observed` is None where the metric has no value. `source`: `default`, `noise` (a default that
+    measured noise has raised) or `job`.
+    """
 
     output: str
     metric: str
     limit: float
     observed: float | None
     is_within: bool
+    source: str = JOB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,28 +44,6 @@ class Verdict:
     gates: tuple[GateResult, ...]
     is_blessed: bool
     reason: Reason | None
-
-
-def resolve_gates(variant: str, user_gates: Mapping[str, Mapping[str, float | None]]) -> Gates:
-    """The default gates of `variant` with the user's over them; None as the user's limit removes a default.
-
-    Raises:
-      ValueError: an unknown variant or metric, or a limit that is not a finite number. The message names its job file key.
-    """
-    if variant not in DEFAULT_GATES:
-        raise ValueError(f"gates.{variant}: no such variant (known: {', '.join(sorted(DEFAULT_GATES))})")
-    wanted = user_gates.get(variant, {})
-    for metric, limit in wanted.items():
-        if metric not in METRICS:
-            raise ValueError(f"gates.{variant}.{metric}: no such metric to gate on (known: {', '.join(sorted(METRICS))})")
-        is_number = isinstance(limit, int | float) and not isinstance(limit, bool) and math.isfinite(limit)
-        if limit is not None and not is_number:
-            raise ValueError(f"gates.{variant}.{metric}: {limit!r} is not a limit; write a finite number, or null for no gate")
-    return Gates(
-        variant=variant,
-        defaults={metric: limit for metric, limit in DEFAULT_GATES[variant].items() if metric not in wanted},
-        from_user={metric: float(limit) for metric, limit in wanted.items() if limit is not None},
-    )
 
 
 def judge(stats: Mapping[str, OutputStats], *, gates: Mapping[str, float], expected_outputs: Sequence[str]) -> Verdict:
@@ -157,17 +72,36 @@ def judge(stats: Mapping[str, OutputStats], *, gates: Mapping[str, float], expec
 def _apply_gates(
     stats: Mapping[str, OutputStats], reports: Mapping[str, Mapping[str, Any]], gates: Gates
 ) -> tuple[GateResult, ...]:
+    """In the order of outputs, those that only the job file knows last; by metric within each."""
     results = []
-    for metric, limit in gates.items():
-        is_default = metric in gates.defaults
-        applies = {name: _applies(metric, stats[name], is_default=is_default) for name in stats}
-        # A gate that the user asked for and that no output can answer must not pass in silence: it fails on all of them.
-        is_unanswerable = not is_default and not any(applies.values())
-        for name, report in reports.items():
-            if applies[name] or is_unanswerable:
-                is_within = _is_within(metric, limit, report, is_equal=_is_equal(stats[name]))
-                results.append(GateResult(output=name, metric=metric, limit=limit, observed=report[metric], is_within=is_within))
-    return tuple(sorted(results, key=lambda result: list(reports).index(result.output)))
+    limits = {name: gates.limits_of(name) for name in (*stats, *(name for name in gates.of_outputs if name not in stats))}
+    for name, of_output in limits.items():
+        for metric, limit in of_output.items():
+            if name in stats and (
+                _applies(metric, stats[name], is_default=limit.source != JOB) or _is_owed(metric, limit, limits, stats)
+            ):
+                observed = reports[name][metric]
+                is_within = _is_within(metric, limit.limit, observed, is_equal=_is_equal(stats[name]))
+            elif limit.is_of_output:
+                observed, is_within = None, False  # an output that is not there, and that the user counts on
+            else:
+                continue
+            results.append(
+                GateResult(
+                    output=name, metric=metric, limit=limit.limit, observed=observed, is_within=is_within, source=limit.source
+                )
+            )
+    return tuple(results)
+
+
+def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]], stats: Mapping[str, OutputStats]) -> bool:
+    """Whether a gate must be answered although the metric means nothing here. Where the user asked for one that no output can
+    answer, it must not pass in silence: it fails on all of them.
+    """
+    if limit.source != JOB or limit.is_of_output:
+        return limit.is_of_output
+    asked = [name for name in stats if metric in limits[name] and limits[name][metric].source == JOB]
+    return not any(_applies(metric, stats[name], is_default=False) for name in asked)
 
 
 def _applies(metric: str, stats: OutputStats, *, is_default: bool) -> bool:
@@ -184,8 +118,7 @@ def _applies(metric: str, stats: OutputStats, *, is_default: bool) -> bool:
     return stats.kind is not Kind.TEXT if not is_default else stats.kind is Kind.FLOAT
 
 
-def _is_within(metric: str, limit: float, report: Mapping[str, Any], *, is_equal: bool) -> bool:
-    observed = report[metric]
+def _is_within(metric: str, limit: float, observed: float | None, *, is_equal: bool) -> bool:
     if observed is None:
         return is_equal and metric in _MET_WHEN_EQUAL
     return bool(observed <= limit if METRICS[metric] == "max" else observed >= limit)
@@ -259,22 +192,26 @@ def _out_of_tolerance(stats: Mapping[str, OutputStats], results: Sequence[GateRe
     if not failed:
         return None
     first = failed[0]
+    key = gates.limits_of(first.output)[first.metric].key
     is_error = METRICS[first.metric] == "max"
-    if first.observed is None:
-        fix = f"remove gates.{gates.variant}.{first.metric} from the job file, or gate on a metric that this output has"
+    if first.output not in stats:
+        compared = f"is gated by {key}, and the model has no such output (outputs: {_quoted(sorted(stats))})"
+        fix = "correct the name, or remove the gate"
+    elif first.observed is None:
+        fix = f"remove {key} from the job file, or gate on a metric that this output has"
         compared = f"is not defined for this output, so the limit {first.limit:g} is not met"
     else:
         way_out = "look at how the model was exported" if gates.variant == SAVED_MODEL else "drop the variant"
-        fix = f"{'raise' if is_error else 'lower'} gates.{gates.variant}.{first.metric} in the job file or {way_out}"
+        fix = f"{'raise' if is_error else 'lower'} {key} in the job file or {way_out}"
         compared = f"= {first.observed:.6g}, the limit is {'at most' if is_error else 'at least'} {first.limit:g}"
     others = len(failed) - 1
     more = f"; {others} more {'gate is' if others == 1 else 'gates are'} not met" if others else ""
-    message = f"output {first.output!r}: {first.metric} {compared}{_worst(stats[first.output])}{more}; {fix}"
+    message = f"output {first.output!r}: {first.metric} {compared}{_worst(stats.get(first.output))}{more}; {fix}"
     return _judged(ReasonCode.PARITY_OUT_OF_TOLERANCE, message)
 
 
-def _worst(stats: OutputStats) -> str:
-    worst = stats.worst_examples()
+def _worst(stats: OutputStats | None) -> str:
+    worst = stats.worst_examples() if stats else ()
     return f" (worst example: id {worst[0]['id']!r}, row {worst[0]['row']})" if worst else ""
 
 

@@ -35,11 +35,13 @@ def run_job(
       JobError, StorageError: before anything was run.
     """
     from liteferry import sandbox
+    from liteferry.report.assets import write_assets
 
     out = os.path.abspath(storage.require_local(out))
     total = count_checkpoints(job)
     with storage.exclusive(storage.join(out, ".staging", "lock")):
         _clear_leftovers(out)
+        write_assets(out)  # the first report may be opened long before the last
         if not any("multi_processing" in flag for flag in beam_flags):  # there the workers have nurseries of their own
             sandbox.warm_up()
         with _progress(out, total, is_quiet=is_quiet) as counts:
@@ -180,6 +182,12 @@ def _is_going_on(out: str) -> bool:
             return False
     except StorageError:
         return True
+
+
+def refuse_while_running(out: str) -> None:
+    """Raises JobError while a run writes to `out`."""
+    if _is_going_on(out):
+        raise JobError([f"{out}: a run is going on here; verify it when it has ended"], source=out)
 
 
 def print_summary(facts: dict[str, Any]) -> None:

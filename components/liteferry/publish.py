@@ -8,18 +8,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import progress, reference, storage
+from liteferry import manifest, progress, reference, storage
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError, reason_for
 from liteferry.evaluate import Evaluation
+from liteferry.manifest import BLESSED, NOT_BLESSED, PAGE, REPORT
 from liteferry.plan import ModelPlan
 from liteferry.report.facts import build, for_fleet
 from liteferry.types import ExportedModel, Status
 from liteferry.version import REPORT_SCHEMA_VERSION
-
-REPORT = "report.json"
-PAGE = "report.html"
-BLESSED = "BLESSED"
-NOT_BLESSED = "NOT_BLESSED"
 
 # These say something of the machine at that hour, not of the model: the same command tries again.
 _TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.INTERNAL.value}
@@ -28,7 +24,8 @@ _LIMITED = {ReasonCode.TIMEOUT.value: "seconds", ReasonCode.OUT_OF_MEMORY.value:
 
 
 def publish(plan: ModelPlan, report: Mapping[str, Any]) -> None:
-    """Writes the report and its page into the staging directory, the marker last, and puts the directory in place.
+    """Writes the report, with the digest of every file it vouches for, and its page into the staging directory, the marker last,
+    and puts the directory in place.
 
     Raises:
       StorageError: when the output cannot be written.
@@ -37,6 +34,7 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> None:
 
     staging = plan.staging_directory()
     _remove_unreported(staging, report)
+    report = {**report, "files": manifest.of(staging)}
     storage.write_bytes(storage.join(staging, REPORT), json.dumps(report, indent=2, allow_nan=False).encode())
     storage.write_bytes(storage.join(staging, PAGE), render_model(report).encode())
     storage.write_bytes(storage.join(staging, _marker(report)), b"")

@@ -8,7 +8,7 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import JobError, StorageError
-from liteferry.publish import PAGE, REPORT
+from liteferry.manifest import PAGE, REPORT
 
 
 def read_reports(out: str) -> list[dict[str, Any]]:

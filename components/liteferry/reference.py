@@ -8,6 +8,7 @@ is bounded by a batch, and either may crash alone.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from liteferry import storage
+from liteferry import slicing, storage
 from liteferry.pace import Pace
 from liteferry.plan import ModelPlan
 from liteferry.types import Signature
@@ -62,7 +63,9 @@ def bind(plan: ModelPlan, signature: Signature, renamed: Mapping[str, str]) -> B
         dataclasses.replace(entry, input=dataclasses.replace(entry.input, name=renamed.get(entry.input.name, entry.input.name)))
         for entry in binding.inputs
     )
-    return dataclasses.replace(binding, inputs=bound, extras=plan.metrics.readable_columns() if plan.metrics else ())
+    slices, _ = slicing.columns_of_slices(plan.samples.spec, plan.samples.sample_set)
+    metrics = plan.metrics.readable_columns() if plan.metrics else ()
+    return dataclasses.replace(binding, inputs=bound, extras=tuple(dict.fromkeys([*metrics, *itertools.chain(*slices)])))
 
 
 def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[Batch]:

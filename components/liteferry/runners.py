@@ -5,7 +5,7 @@ the model.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,10 @@ class LiteRTRunner:
     calls it twice would not either, so a file whose second answer depends on its first must show up here.
     """
 
-    def __init__(self, source: str | bytes) -> None:
-        """`source`: a path, or the file's content."""
+    def __init__(self, source: str | bytes, *, keep_inner_tensors: bool = False, threads: int = 1) -> None:
+        """`source`: a path, or the file's content. `keep_inner_tensors`: plain kernels, and `inner_tensor` may be asked after
+        a run. `threads`: more than one only where time is measured.
+        """
         from ai_edge_litert import interpreter
 
         content = source if isinstance(source, bytes) else _read(source)
@@ -91,11 +93,15 @@ class LiteRTRunner:
         self._inputs = {tensor.name: tensor for tensor in contract.inputs}
         self._outputs = {tensor.name: tensor for tensor in contract.outputs}
         try:
-            self._interpreter = interpreter.Interpreter(model_content=content, num_threads=1)
+            plain = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            kept = (
+                {"experimental_preserve_all_tensors": True, "experimental_op_resolver_type": plain} if keep_inner_tensors else {}
+            )
+            self._interpreter = interpreter.Interpreter(model_content=content, num_threads=threads, **kept)
         except (RuntimeError, ValueError) as error:
             raise _cannot_run(error) from error
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._fixed_batch = _fixed_batch(contract.inputs)
+        self.fixed_batch = _fixed_batch(contract.inputs)
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Arrays named and typed as the signature's inputs -> arrays named as its outputs; first axis rows.
@@ -112,11 +118,28 @@ class LiteRTRunner:
                 f"the file's inputs are {', '.join(sorted(self._inputs))}; the model's are {', '.join(sorted(inputs))}",
             )
         try:
-            if self._fixed_batch is None:
+            if self.fixed_batch is None:
                 return self._invoke(inputs)
-            return self._invoke_in_groups(inputs, self._fixed_batch)
+            return self._invoke_in_groups(inputs, self.fixed_batch)
         except (RuntimeError, ValueError) as error:
             raise _cannot_run(error) from error
+
+    def inner_tensor(self, index: int) -> np.ndarray | None:
+        """What a tensor held after the last run, integers of a quantised one as floats; None for text and for what holds
+        nothing.
+        """
+        details = self._interpreter._get_tensor_details(index, 0)
+        try:
+            value = self._interpreter.get_tensor(index)
+        except ValueError:
+            return None  # loops free what they hand over
+        if value.dtype.kind not in "fiu":
+            return None
+        scales = details["quantization_parameters"]["scales"]
+        if len(scales) != 1 or value.dtype.kind == "f":
+            return np.asarray(value)
+        zero_point = details["quantization_parameters"]["zero_points"][0]
+        return np.asarray((value.astype(np.float32) - zero_point) * np.float32(scales[0]))
 
     def _invoke_in_groups(self, inputs: Arrays, group: int) -> dict[str, np.ndarray]:
         rows = len(next(iter(inputs.values())))
@@ -131,7 +154,26 @@ class LiteRTRunner:
             parts.append({name: value[:size] for name, value in self._invoke(piece).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    def prepare(self, inputs: Arrays) -> Callable[[], None]:
+        """The bare invocation with these inputs set, to be timed. A file with a fixed batch takes just as many rows.
+
+        Raises:
+          ModelError: CONVERT_FAILED when LiteRT does not take them.
+        """
+        try:
+            self._set(inputs)
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        invoke: Callable[[], None] = self._interpreter.invoke
+        return invoke
+
     def _invoke(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        self._set(inputs)
+        self._interpreter.invoke()
+        outputs = {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
+        return {name: _as_model_gives_it(value, self._outputs[name]) for name, value in outputs.items()}
+
+    def _set(self, inputs: Arrays) -> None:
         shapes = {name: value.shape for name, value in inputs.items()}
         if shapes != self._shapes:
             for name, value in inputs.items():
@@ -140,9 +182,6 @@ class LiteRTRunner:
             self._shapes = shapes
         for name, value in inputs.items():
             self._interpreter.set_tensor(self._inputs[name].tensor_index, _as_file_takes_it(value, self._inputs[name]))
-        self._interpreter.invoke()
-        outputs = {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
-        return {name: _as_model_gives_it(value, self._outputs[name]) for name, value in outputs.items()}
 
 
 def _read(path: str) -> bytes:

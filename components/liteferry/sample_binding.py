@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from liteferry import sample_images
 from liteferry.errors import ReasonCode, SamplesError
+from liteferry.sample_images import ImageDecoding
 from liteferry.sample_readers import ColumnSpec
 from liteferry.types import Signature, TensorSpec
 
@@ -18,32 +21,40 @@ if TYPE_CHECKING:
     from liteferry.samples import SampleSet
 
 _NUMBER_KINDS = "biufc"
+_UNKNOWN = ColumnSpec(dtype="unknown", shape=())
 _COLUMNS_TOLD = 30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BoundInput:
-    """One model input and the column that feeds it. `is_scalar`: one value per row, fed as (batch, 1)."""
+    """One model input and the column that feeds it. `is_scalar`: one value per row, fed as (batch, 1). `row_shape`: that of the
+    input, for a column of flat lists. `image`: the column holds encoded images.
+    """
 
     input: TensorSpec
     column: str
     is_scalar: bool = False
+    row_shape: tuple[int, ...] | None = None
+    image: ImageDecoding | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Binding:
-    """A model's inputs in the signature's order, the columns of labels and row names, if any, and columns to read besides."""
+    """A model's inputs in the signature's order, the columns of labels and row names, if any, and columns to read besides.
+    `specs`: what each column of the set holds.
+    """
 
     samples_name: str
     inputs: tuple[BoundInput, ...]
     label: str | None = None
     id: str | None = None
     extras: tuple[str, ...] = ()
+    specs: Mapping[str, ColumnSpec] = dataclasses.field(default_factory=dict)
 
-    def columns(self) -> tuple[str, ...]:
+    def columns(self) -> dict[str, ColumnSpec]:
         """Every column to read, each once."""
         names = [*(bound.column for bound in self.inputs), self.label, self.id, *self.extras]
-        return tuple(dict.fromkeys(name for name in names if name is not None))
+        return {name: self.specs.get(name, _UNKNOWN) for name in names if name is not None}
 
 
 def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samples_name: str) -> Binding:
@@ -61,16 +72,56 @@ def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samp
         if column is None:
             problems.append(_no_column(tensor, columns, spec, key))
             continue
-        is_scalar = columns[column].shape == () and tensor.shape[1:] == (1,)
-        if not is_scalar:
-            problems += _shape_problems(tensor, column, columns[column], key)
-        problems += _dtype_problems(tensor, column, columns[column], key)
-        bound.append(BoundInput(input=tensor, column=column, is_scalar=is_scalar))
+        entry, found = _bind_one(tensor, column, columns[column], spec, key)
+        problems += found
+        bound.append(entry)
     if problems:
         numbered = problems if len(problems) == 1 else [f"({number}) {text}" for number, text in enumerate(problems, 1)]
         message = f"{sample_set.path}: {'; '.join(numbered)}. Columns: {_columns_text(columns)}"
         raise SamplesError(ReasonCode.SAMPLES_MISMATCH, message)
-    return Binding(samples_name=samples_name, inputs=tuple(bound), label=spec.label, id=spec.id)
+    return Binding(samples_name=samples_name, inputs=tuple(bound), label=spec.label, id=spec.id, specs=columns)
+
+
+def _bind_one(tensor: TensorSpec, column: str, found: ColumnSpec, spec: SamplesSpec, key: str) -> tuple[BoundInput, list[str]]:
+    """One input and its column, and what does not fit."""
+    if spec.decode is not None and found.dtype == "string" and tensor.dtype != "string":
+        image, problems = _image_of(tensor, column, found, spec, key)
+        if image is None:
+            return BoundInput(input=tensor, column=column), problems
+        decoded = ColumnSpec(dtype=image.dtype(), shape=image.row_shape())
+        problems = _shape_problems(tensor, column, decoded, key) + _dtype_problems(tensor, column, decoded, key)
+        return BoundInput(input=tensor, column=column, image=image), problems
+    is_scalar = found.shape == () and tensor.shape[1:] == (1,)
+    row_shape = _flat_shape(tensor, found)
+    problems = [] if is_scalar or row_shape is not None else _shape_problems(tensor, column, found, key)
+    problems += _dtype_problems(tensor, column, found, key)
+    return BoundInput(input=tensor, column=column, is_scalar=is_scalar, row_shape=row_shape), problems
+
+
+def _flat_shape(tensor: TensorSpec, column: ColumnSpec) -> tuple[int, ...] | None:
+    """The input's own shape for flat lists of as many values, which say nothing of their shape themselves."""
+    shape = tuple(size for size in tensor.shape[1:] if size is not None)
+    is_known = len(tensor.shape) > 2 and len(shape) == len(tensor.shape) - 1
+    if not (column.is_flat and is_known and len(column.shape) <= 1):
+        return None
+    length = column.shape[0] if column.shape else 1
+    return shape if length in (None, math.prod(shape)) else None
+
+
+def _image_of(
+    tensor: TensorSpec, column: str, found: ColumnSpec, spec: SamplesSpec, key: str
+) -> tuple[ImageDecoding | None, list[str]]:
+    """How a column of encoded images is decoded for an input; channels are the input's, 3 where it takes any."""
+    rank = len(tensor.shape)
+    channels = 1 if rank == 3 else (tensor.shape[3] or 3) if rank == 4 else 0
+    if found.shape != () or not sample_images.can_decode(channels):
+        both = f"input {tensor.name!r} takes {_input_text(tensor)}, column {column!r} holds {_column_text(found)}"
+        takes = "images are decoded from one value a row for inputs (batch, height, width, channels) with 1, 3 or 4 channels"
+        return None, [f"{both}; {takes}; map another column under {key}.inputs or remove {key}.decode"]
+    return (
+        ImageDecoding(channels=channels, has_channel_axis=rank == 4, size=spec.size, scale=spec.scale, offset=spec.offset),
+        [],
+    )
 
 
 def _column_for(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signature: Signature) -> str | None:
@@ -136,6 +187,8 @@ def _dtype_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str)
         return []
     both = f"input {tensor.name!r} takes {_input_text(tensor)}, column {column!r} holds {_column_text(spec)}"
     fix = f"store it as {tensor.dtype}, or map another column under {key}.inputs"
+    if spec.dtype == "string":
+        fix += f", or say {key}.decode: image if it holds encoded images"
     return [f"{both}, and {spec.dtype} is never turned into {tensor.dtype}; {fix}"]
 
 
@@ -157,16 +210,20 @@ def _can_cast(have: str, want: str) -> bool:
     return widens or (source.kind in "iu" and target.kind in "iuf") or (source.kind == target.kind and source.kind in "fc")
 
 
-def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, first_row: int, path: str) -> np.ndarray:
-    """`rows`, (rows, ...), as its input takes them. SamplesError names the column and row of what does not fit."""
+def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, numbers: np.ndarray, path: str) -> np.ndarray:
+    """`rows`, (rows, ...), as its input takes them; `numbers`, (rows,), are theirs in the whole set. SamplesError names the
+    column and row of what does not fit.
+    """
     tensor = bound.input
     where = f"{path}: column {bound.column!r}, row"
     if bound.is_scalar:
         rows = rows.reshape(-1, 1)
+    if bound.row_shape is not None and rows[:1].size == math.prod(bound.row_shape):
+        rows = rows.reshape(-1, *bound.row_shape)
     if not _fits(rows.shape[1:], tensor.shape[1:]):
         raise SamplesError(
             ReasonCode.SAMPLES_MISMATCH,
-            f"{where} {first_row}: has shape {rows.shape[1:]}, input {tensor.name!r} takes {_input_text(tensor)}; "
+            f"{where} {numbers[0]}: has shape {rows.shape[1:]}, input {tensor.name!r} takes {_input_text(tensor)}; "
             f"drop the row, or map another column under samples.{samples_name}.inputs",
         )
     if tensor.dtype == "string":
@@ -181,7 +238,7 @@ def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, first_r
         place = tuple(lost[0])
         raise SamplesError(
             ReasonCode.SAMPLES_MISMATCH,
-            f"{where} {first_row + place[0]}: {rows[place]} does not fit into {tensor.dtype}, which input {tensor.name!r} takes; "
+            f"{where} {numbers[place[0]]}: {rows[place]} does not fit into {tensor.dtype}, which input {tensor.name!r} takes; "
             f"correct or drop the row, or map another column under samples.{samples_name}.inputs",
         )
     return cast

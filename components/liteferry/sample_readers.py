@@ -12,25 +12,32 @@ import functools
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from liteferry.errors import ReasonCode, SamplesError
 
+FORMATS = ".parquet, .npz, .arrow, .feather or .tfrecord"
+_IPC_SUFFIXES = (".arrow", ".arrows", ".ipc", ".feather")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColumnSpec:
-    """`dtype`: NumPy name, "string" for text and bytes, Arrow's name for others. `shape` of one row, None where ragged."""
+    """`dtype`: NumPy name, "string" for text and bytes, Arrow's name for others. `shape` of one row, None where ragged.
+
+    `is_flat`: the format knows lists only and not what shape they stand for, so that of the input they feed holds.
+    """
 
     dtype: str
     shape: tuple[int | None, ...]
+    is_flat: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """Columns of one file and the sizes of the row ranges it can be cut at (Parquet row groups; npz has one)."""
+    """Columns of one file and the sizes of the row ranges it can be cut at (row groups, record batches; npz has one)."""
 
     columns: dict[str, ColumnSpec]
     range_sizes: tuple[int, ...]
@@ -52,16 +59,36 @@ class Rows:
         values = self.values[self._offsets[start] : self._offsets[stop]]
         return values.reshape(stop - start, *self.shapes[start])
 
+    def pick(self, places: np.ndarray) -> Rows:
+        """The rows at these places, in this order."""
+        offsets = self._offsets
+        if len(self.shapes) and (self.shapes == self.shapes[0]).all():
+            return Rows(self.values.reshape(len(self.shapes), -1)[places].reshape(-1), self.shapes[places])
+        values = [self.values[offsets[place] : offsets[place + 1]] for place in places.tolist()]
+        return Rows(np.concatenate(values) if values else self.values[:0], self.shapes[places])
 
-def describe_file(path: str) -> FileFacts:
-    """Columns and row ranges of one sample file, from its headers alone."""
+    @staticmethod
+    def join(parts: Sequence[Rows]) -> Rows:
+        """The rows of all parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return Rows(np.concatenate([part.values for part in parts]), np.concatenate([part.shapes for part in parts]))
+
+
+def describe_file(path: str, *, schema_file: str | None = None) -> FileFacts:
+    """Columns and row ranges of one sample file, from its headers; a TFRecord file has none and is walked through.
+
+    `schema_file`: a TensorFlow Metadata schema, for TFRecord files only.
+    """
     describe, _ = _format(path)
     with _readable(path):
+        if is_tfrecord(path):
+            return describe(path, schema_file=schema_file)
         return describe(path)
 
 
 def read_rows(
-    path: str, columns: Sequence[str], *, start: int, count: int, first_row: int, block_rows: int
+    path: str, columns: Mapping[str, ColumnSpec], *, start: int, count: int, first_row: int, block_rows: int
 ) -> Iterator[dict[str, Rows]]:
     """Rows [start, start + count) of a file in blocks of `block_rows` rows (the last may have fewer), all of one length.
 
@@ -80,7 +107,20 @@ def _format(path: str) -> tuple[Callable[..., FileFacts], Callable[..., Iterator
         from liteferry import sample_parquet
 
         return sample_parquet.describe_parquet, sample_parquet.read_parquet
-    raise mismatch(f"{path}: {suffix or 'no suffix'} is not a sample format; use .parquet or .npz")
+    if suffix in _IPC_SUFFIXES:
+        from liteferry import sample_ipc
+
+        return sample_ipc.describe_ipc, sample_ipc.read_ipc
+    if is_tfrecord(path):
+        from liteferry import sample_tfrecord
+
+        return sample_tfrecord.describe_tfrecord, sample_tfrecord.read_tfrecord
+    raise mismatch(f"{path}: {suffix or 'no suffix'} is not a sample format; use {FORMATS}")
+
+
+def is_tfrecord(path: str) -> bool:
+    """By its name, whatever comes after: rows.tfrecord, rows.tfrecord.gz, data_tfrecord-00000-of-00002.gz."""
+    return ".tfrec" in os.path.basename(path).lower() or "_tfrecord" in os.path.basename(path).lower()
 
 
 def mismatch(message: str) -> SamplesError:
@@ -96,8 +136,8 @@ def _readable(path: str) -> Iterator[None]:
         raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: is no longer there; put it back and start again") from error
     except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        suffix = os.path.splitext(path)[1]
-        raise mismatch(f"{path}: cannot be read as {suffix}: {why}; write the file again") from error
+        kind = ".tfrecord" if is_tfrecord(path) else os.path.splitext(path)[1]
+        raise mismatch(f"{path}: cannot be read as {kind}: {why}; write the file again") from error
 
 
 def changed(path: str, what: str) -> SamplesError:
@@ -138,7 +178,7 @@ def _read_npy_header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, 
 
 
 def _read_npz(
-    path: str, columns: Sequence[str], start: int, count: int, first_row: int, block_rows: int
+    path: str, columns: Mapping[str, ColumnSpec], start: int, count: int, first_row: int, block_rows: int
 ) -> Iterator[dict[str, Rows]]:
     """Memory: the columns read, since a zip member cannot be entered in the middle."""
     with np.load(path, allow_pickle=False) as archive:

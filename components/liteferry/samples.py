@@ -5,8 +5,9 @@
     for shard in sample_set.shards:
         for batch in read_batches(shard, binding, batch_size=64): ...
 
-Nothing is repaired: no nulls filled, no shapes changed, no lossy casts. The one liberty: a scalar column may feed an input of
-shape (batch, 1). All records are frozen and picklable; files are local (`file://` is accepted).
+Nothing is repaired: no nulls filled, no shapes changed, no lossy casts. Two liberties: a scalar column may feed an input of shape
+(batch, 1), and flat lists of tf.Examples, which have no other, take the input's shape. All records are frozen and picklable;
+files are local (`file://` is accepted).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ import numpy as np
 from liteferry import storage
 from liteferry.errors import ReasonCode, SamplesError, StorageError
 from liteferry.sample_binding import Binding, BoundInput, bind, cast_rows
-from liteferry.sample_readers import ColumnSpec, Rows, describe_file, read_rows
+from liteferry.sample_images import decode_images
+from liteferry.sample_readers import FORMATS, ColumnSpec, Rows, describe_file, is_tfrecord, mismatch, read_rows
+from liteferry.sample_take import Selection, rows_to_take, select
 
 if TYPE_CHECKING:
     from liteferry.config import SamplesSpec
@@ -31,32 +34,47 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Binding", "BoundInput", "ColumnSpec", "SampleSet", "Shard", "bind", "open_samples", "read_batches"]
 
 ROWS_PER_SHARD = 65_536
+_ROWS_PER_TAKEN_SHARD = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Consecutive rows of one file. `first_row` counts over all files of the set, `row_in_file` over this file alone."""
+    """Consecutive rows of one file, or those of them that are chosen. `first_row` counts over all files of the set, `row_in_file`
+    over this file alone; `row_count` rows from there on are looked at. `more`: what is read with it, where `take` leaves few.
+    """
 
     path: str
     first_row: int
     row_count: int
     row_in_file: int = 0
+    selection: Selection | None = None
+    more: tuple[Shard, ...] = ()
+
+    def taken(self) -> int:
+        """How many rows come out of it."""
+        own = self.row_count
+        if self.selection is not None:
+            own = int(np.count_nonzero(self.selection.chosen(self.first_row, self.row_count)))
+        return own + sum(part.taken() for part in self.more)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleSet:
-    """What the files of one `samples` entry hold. `digest`: sha256:<hex> over the names and the bytes of the files."""
+    """What the files of one `samples` entry hold. `digest`: sha256:<hex> over the names and the bytes of the files. `row_count`:
+    rows that are run; `rows_in_files`: rows that there are, where the job takes some of them.
+    """
 
     path: str
     shards: tuple[Shard, ...]
     columns: Mapping[str, ColumnSpec]
     row_count: int
     digest: str
+    rows_in_files: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """Rows [first_row, first_row + len(ids)) of a set.
+    """Rows [first_row, first_row + len(ids)) of a set, or those that `rows` lists where the job takes some of them.
 
     `inputs`: input name -> C-contiguous array (rows, ...) in the signature's dtype, possibly read-only; strings are object
     arrays of bytes, as TensorFlow takes them. `label`, `extras`: (rows, ...) in the columns' own dtypes.
@@ -67,6 +85,7 @@ class Batch:
     first_row: int
     label: np.ndarray | None
     extras: dict[str, np.ndarray]
+    rows: np.ndarray | None = None
 
 
 def open_samples(spec: SamplesSpec) -> SampleSet:
@@ -79,10 +98,11 @@ def open_samples(spec: SamplesSpec) -> SampleSet:
     shards: list[Shard] = []
     columns: dict[str, ColumnSpec] = {}
     row_count = 0
+    if spec.schema_file is not None and not any(map(is_tfrecord, paths)):
+        raise mismatch(f"{spec.path}: schema_file is for TFRecord files, and none of these is one; remove the key")
     for path in paths:
-        facts = describe_file(path)
-        columns = columns or facts.columns
-        _check_same_columns(facts.columns, columns, path=path, first_path=paths[0])
+        facts = describe_file(path, schema_file=spec.schema_file)
+        columns = _same_columns(columns or facts.columns, facts.columns, path=path, first_path=paths[0])
         row_in_file = 0
         for size in _shard_sizes(facts.range_sizes):
             shards.append(Shard(path=path, first_row=row_count, row_count=size, row_in_file=row_in_file))
@@ -90,7 +110,31 @@ def open_samples(spec: SamplesSpec) -> SampleSet:
             row_in_file += size
     if not row_count:
         raise SamplesError(ReasonCode.SAMPLES_EMPTY, f"{spec.path}: has no rows in {len(paths)} file(s); nothing could be proven")
-    return SampleSet(path=spec.path, shards=tuple(shards), columns=columns, row_count=row_count, digest=_digest(paths))
+    selection = select(row_count, rows_to_take(row_count, take=spec.take, fraction=spec.fraction), seed=spec.seed)
+    chosen = shards if selection is None else _shards_of(selection, shards)
+    return SampleSet(
+        path=spec.path,
+        shards=tuple(chosen),
+        columns=columns,
+        row_count=row_count if selection is None else sum(shard.taken() for shard in chosen),
+        rows_in_files=None if selection is None else row_count,
+        digest=_digest(paths if spec.schema_file is None else [*paths, spec.schema_file]),
+    )
+
+
+def _shards_of(selection: Selection, shards: Sequence[Shard]) -> list[Shard]:
+    """The shards that anything is taken of; neighbours of which little is taken become one, since each is a process or two."""
+    groups: list[list[Shard]] = []
+    rows = 0
+    for shard in (dataclasses.replace(shard, selection=selection) for shard in shards):
+        taken = shard.taken()
+        if groups and rows + taken <= _ROWS_PER_TAKEN_SHARD:
+            groups[-1] += [shard] if taken else []
+            rows += taken
+        elif taken:
+            groups.append([shard])
+            rows = taken
+    return [dataclasses.replace(first, more=tuple(more)) for first, *more in groups]
 
 
 def read_batches(shard: Shard, binding: Binding, batch_size: int) -> Iterator[Batch]:
@@ -102,6 +146,13 @@ def read_batches(shard: Shard, binding: Binding, batch_size: int) -> Iterator[Ba
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    for part in (shard, *shard.more):
+        for numbers, block in _blocks(part, binding, batch_size):
+            yield from _cut(block, numbers, binding, path=part.path, is_some=part.selection is not None)
+
+
+def _blocks(shard: Shard, binding: Binding, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, Rows]]]:
+    """(rows,) numbers of the rows in the whole set, and their columns; `batch_size` rows of which the chosen ones are left."""
     blocks = read_rows(
         shard.path,
         binding.columns(),
@@ -111,11 +162,63 @@ def read_batches(shard: Shard, binding: Binding, batch_size: int) -> Iterator[Ba
         block_rows=batch_size,
     )
     first_row = shard.first_row
+    waiting: list[tuple[np.ndarray, dict[str, Rows]]] = []
     for block in blocks:
-        stop = 0
-        for start, stop in _runs_of_one_shape(list(block.values())):
-            yield _batch(block, start, stop, binding, first_row=first_row + start, path=shard.path)
-        first_row += stop
+        size = len(next(iter(block.values())).shapes)
+        numbers = np.arange(first_row, first_row + size)
+        first_row += size
+        if shard.selection is None:
+            yield numbers, block
+            continue
+        chosen = np.flatnonzero(shard.selection.chosen(int(numbers[0]), size))
+        if len(chosen):
+            waiting.append((numbers[chosen], {name: rows.pick(chosen) for name, rows in block.items()}))
+        if sum(len(numbers) for numbers, _ in waiting) >= batch_size:
+            numbers, block = _joined(waiting)
+            yield numbers[:batch_size], {name: rows.pick(np.arange(batch_size)) for name, rows in block.items()}
+            rest = np.arange(batch_size, len(numbers))
+            waiting = [(numbers[rest], {name: rows.pick(rest) for name, rows in block.items()})] if len(rest) else []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: Sequence[tuple[np.ndarray, dict[str, Rows]]]) -> tuple[np.ndarray, dict[str, Rows]]:
+    numbers = np.concatenate([numbers for numbers, _ in parts])
+    return numbers, {name: Rows.join([block[name] for _, block in parts]) for name in parts[0][1]}
+
+
+def _cut(block: dict[str, Rows], numbers: np.ndarray, binding: Binding, *, path: str, is_some: bool) -> Iterator[Batch]:
+    """Batches of one block: one, unless rows differ in shape."""
+    fed = {bound.input.name: block[bound.column] for bound in binding.inputs}
+    for bound in binding.inputs:
+        if bound.image is not None:
+            where = f"{path}: column {bound.column!r}"
+            fed[bound.input.name] = decode_images(fed[bound.input.name], bound.image, where=where, numbers=numbers.tolist())
+    for start, stop in _runs_of_one_shape([*fed.values(), *block.values()]):
+        inputs = {
+            bound.input.name: cast_rows(
+                fed[bound.input.name].take(start, stop),
+                bound,
+                samples_name=binding.samples_name,
+                numbers=numbers[start:stop],
+                path=path,
+            )
+            for bound in binding.inputs
+        }
+        yield Batch(
+            inputs=inputs,
+            ids=_ids(block, binding, numbers, start, stop),
+            first_row=int(numbers[start]),
+            label=None if binding.label is None else np.ascontiguousarray(block[binding.label].take(start, stop)),
+            extras={name: np.ascontiguousarray(block[name].take(start, stop)) for name in binding.extras},
+            rows=numbers[start:stop] if is_some else None,
+        )
+
+
+def _ids(block: Mapping[str, Rows], binding: Binding, numbers: np.ndarray, start: int, stop: int) -> tuple[str, ...]:
+    if binding.id is None:
+        return tuple(map(str, numbers[start:stop].tolist()))
+    return tuple(_text(name) for name in block[binding.id].take(start, stop).tolist())
 
 
 def _files(path: str) -> list[str]:
@@ -125,7 +228,7 @@ def _files(path: str) -> list[str]:
     except StorageError as error:
         raise SamplesError(ReasonCode.SAMPLES_MISSING, str(error)) from error
     if not paths:
-        raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: no such file; give a .parquet or .npz file, or a glob of them")
+        raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: no such file; give a {FORMATS} file, or a glob of them")
     for folder in filter(os.path.isdir, paths):
         raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{folder}: is a folder; name the files in it, as in {folder}/*.parquet")
     return paths
@@ -142,16 +245,23 @@ def _shard_sizes(range_sizes: Sequence[int]) -> list[int]:
     return sizes
 
 
-def _check_same_columns(
-    columns: Mapping[str, ColumnSpec], expected: Mapping[str, ColumnSpec], *, path: str, first_path: str
-) -> None:
+def _same_columns(
+    expected: Mapping[str, ColumnSpec], columns: Mapping[str, ColumnSpec], *, path: str, first_path: str
+) -> dict[str, ColumnSpec]:
+    """The columns that all files have; lists that say nothing of their shape may have another length in another file."""
+    same = {}
     for name in [*expected, *columns]:
-        here, there = _column_text(columns.get(name)), _column_text(expected.get(name))
-        if here != there:
+        there, here = expected.get(name), columns.get(name)
+        if there and here and there.is_flat and here.is_flat and there.dtype == here.dtype and there.shape != here.shape:
+            here = there = dataclasses.replace(here, shape=(None,))
+        if _column_text(here) != _column_text(there) or there is None:
             raise SamplesError(
                 ReasonCode.SAMPLES_MISMATCH,
-                f"{path}: column {name!r} is {here} here and {there} in {first_path}; files of one set need the same columns",
+                f"{path}: column {name!r} is {_column_text(here)} here and {_column_text(there)} in {first_path}; files of one "
+                "set need the same columns",
             )
+        same[name] = there
+    return same
 
 
 def _column_text(column: ColumnSpec | None) -> str:
@@ -172,20 +282,6 @@ def _runs_of_one_shape(columns: Sequence[Rows]) -> Iterator[tuple[int, int]]:
     cuts = np.flatnonzero((shapes[1:] != shapes[:-1]).any(axis=1)) + 1
     bounds = [0, *cuts.tolist(), len(shapes)]
     yield from itertools.pairwise(bounds)
-
-
-def _batch(block: Mapping[str, Rows], start: int, stop: int, binding: Binding, *, first_row: int, path: str) -> Batch:
-    inputs = {}
-    for bound in binding.inputs:
-        rows = block[bound.column].take(start, stop)
-        inputs[bound.input.name] = cast_rows(rows, bound, samples_name=binding.samples_name, first_row=first_row, path=path)
-    label = None if binding.label is None else np.ascontiguousarray(block[binding.label].take(start, stop))
-    if binding.id is None:
-        ids = tuple(str(row) for row in range(first_row, first_row + stop - start))
-    else:
-        ids = tuple(_text(name) for name in block[binding.id].take(start, stop).tolist())
-    extras = {name: np.ascontiguousarray(block[name].take(start, stop)) for name in binding.extras}
-    return Batch(inputs=inputs, ids=ids, first_row=first_row, label=label, extras=extras)
 
 
 def _text(name: object) -> str:

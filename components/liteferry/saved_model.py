@@ -98,6 +98,26 @@ def _owners(keep: Any) -> Iterator[Any]:
             yield value
 
 
+def read_warmup_requests(directory: str) -> list[dict[str, np.ndarray]]:
+    """The rows that a SavedModel of LiteFerry's carries: one dict of arrays for each, with a first axis of one row.
+
+    Raises:
+      ModelError: EXPORT_FAILED when it carries none.
+    """
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = os.path.join(directory, "assets.extra", _WARMUP_FILE)
+    try:
+        records = [record.numpy() for record in tf.data.TFRecordDataset([path])]
+        logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
+    except Exception as error:
+        raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EVALUATE, f"{path}: no warm-up rows can be read: {error}") from error
+    if not logs:
+        raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EVALUATE, f"{path}: holds no warm-up rows")
+    return [{name: tf.make_ndarray(tensor) for name, tensor in log.predict_log.request.inputs.items()} for log in logs]
+
+
 def write_warmup_requests(directory: str, inputs: Mapping[str, np.ndarray]) -> None:
     """Writes real sample rows as `assets.extra/tf_serving_warmup_requests`, a TFRecord of PredictionLog; one request per row.
 

@@ -88,6 +88,22 @@ class Attempt:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DivergingTensor:
+    """An inner tensor of a variant that is far from the model's. `layers`: whose work it is, several where they were fused.
+
+    `position` counts operators in order of execution. `relative` is the largest difference over the largest expected value; both
+    numbers are None where NaN or infinity stands on one side only.
+    """
+
+    tensor: str
+    layers: tuple[str, ...]
+    operator: str
+    position: int
+    max_abs: float | None
+    relative: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SavedModelFacts:
     """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes; `signature`: serving_default's."""
 
@@ -125,7 +141,8 @@ class ExportedModel:
     """What came of loading, exporting and converting one checkpoint. `reason` is set when that ended early; what was written
     before stands.
 
-    `referenced` says whether the checkpoint's own outputs for the only sample shard are already on disk.
+    `layers`: layer name -> class of a Keras model. `referenced` says whether the checkpoint's own outputs for the only sample
+    shard are already on disk.
     """
 
     kind: str | None = None
@@ -135,6 +152,7 @@ class ExportedModel:
     variants: dict[str, VariantFacts] = dataclasses.field(default_factory=dict)
     samples_problem: Reason | None = None
     referenced: bool = False
+    layers: dict[str, str] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
     timings_s: dict[str, float] = dataclasses.field(default_factory=dict)
     peak_memory_bytes: int = 0

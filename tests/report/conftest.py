@@ -21,6 +21,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.text = ""
         self.style = ""
+        self.script = ""
         self._open: list[str] = []
         self.feed(html)
         self.close()
@@ -40,6 +41,8 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self._open and self._open[-1] == "style":
             self.style += data
+        elif self._open and self._open[-1] == "script":
+            self.script += data
         else:
             self.text += data
 

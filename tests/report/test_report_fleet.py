@@ -14,6 +14,7 @@ import pytest
 
 from liteferry import storage
 from liteferry.report import COLUMNS, fleet_facts, fleet_rows, fleet_table, write_fleet
+from liteferry.report.assets import asset_names
 
 
 def test_a_model_has_one_row_per_variant_down_the_ladder(blessed):
@@ -150,7 +151,9 @@ def test_the_index_is_written_last(tmp_path, monkeypatch, reports):
     written = []
     monkeypatch.setattr(storage, "write_bytes", lambda uri, content: written.append(uri.rsplit("/", 1)[1]))
     write_fleet(str(tmp_path), fleet_facts(reports))
-    assert written == ["fleet.json", "fleet.parquet", "index.html"]
+    assert written[:2] == ["fleet.json", "fleet.parquet"]
+    assert written[-1] == "index.html", "whoever opens it must find its scripts"
+    assert set(written[2:-1]) == set(asset_names().values())
 
 
 def test_names_that_utf8_cannot_hold_reach_every_file(tmp_path, failed):

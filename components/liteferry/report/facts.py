@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
@@ -14,6 +15,9 @@ from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.gates import Verdict, judge, resolve_gates
 from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
+from liteferry.report.recommend import passed_over, smallest_blessed
+from liteferry.scatter import scatter_of
+from liteferry.slicing import columns_of_slices
 from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
 from liteferry.version import REPORT_SCHEMA_VERSION, __version__
 
@@ -30,14 +34,23 @@ _LIBRARIES = {
 
 @functools.cache
 def environment() -> dict[str, str | None]:
-    """Versions of what computed, without importing any of it."""
-    versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__}
+    """Versions of what computed, without importing any of it, and the processor it computed on."""
+    versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__, "cpu": _cpu()}
     for key, distribution in _LIBRARIES.items():
         try:
             versions[key] = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             versions[key] = None
     return versions
+
+
+def _cpu() -> str | None:
+    """The processor's name, as Linux tells it; elsewhere what the platform module knows."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None
 
 
 def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
@@ -49,6 +62,7 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
     verdicts = {name: _verdict(name, plan, exported, evaluation) for name in (SAVED_MODEL, *plan.variants)}
     variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
     reason = _model_reason(plan, exported, verdicts)
+    recommended = smallest_blessed(variants) if verdicts[SAVED_MODEL].is_blessed else None
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
         "model_id": plan.model_id,
@@ -70,9 +84,10 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         "metrics": reference_facts(plan.metrics, evaluation.metrics),
         "saved_model": _saved_model(exported, verdicts[SAVED_MODEL], evaluation),
         "variants": variants,
-        "recommended_variant": _recommend(variants) if verdicts[SAVED_MODEL].is_blessed else None,
+        "recommended_variant": recommended,
+        "passed_over": passed_over(variants, recommended),
         "required_variants": list(plan.require),
-        "warnings": _warnings(exported, evaluation),
+        "warnings": _warnings(plan, exported, evaluation),
         "version": plan.version,
         "export_digest": plan.export_digest,
         "recipe_digest": plan.recipe_digest,
@@ -118,7 +133,9 @@ def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Ev
     if short is not None:
         return Verdict(gates=(), is_blessed=False, reason=short)
     verdict = judge(
-        result.stats, gates=resolve_gates(name, plan.gates), expected_outputs=exported.saved_model.signature.output_names()
+        result.stats,
+        gates=resolve_gates(name, plan.gates, like=plan.gates_like(name)),
+        expected_outputs=exported.saved_model.signature.output_names(),
     )
     if name == SAVED_MODEL and verdict.reason is not None and verdict.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE:
         mismatch = dataclasses.replace(verdict.reason, code=ReasonCode.EXPORT_MISMATCH)
@@ -168,6 +185,7 @@ def _samples(plan: ModelPlan) -> dict[str, Any] | None:
     found = samples.sample_set
     return {
         "name": samples.name,
+        "path": found.path if found else samples.spec.path if samples.spec else None,
         "row_count": found.row_count if found else 0,
         "digest": found.digest if found else None,
     }
@@ -195,8 +213,10 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         "oracle": saved.oracle,
         "deterministic": saved.deterministic,
         "fidelity": _parity(result),
+        **_slices(result),
         **facts_of(SAVED_MODEL, evaluation.metrics),
         "worst_examples": _worst(result),
+        "scatter": _scatter(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
 
@@ -227,8 +247,13 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "contract": _contract(facts.contract),
         "attempts": [_attempt(attempt.lowering, attempt.error) for attempt in facts.attempts],
         "parity": _parity(result),
+        **_slices(result),
         **facts_of(name, evaluation.metrics),
         "worst_examples": _worst(result),
+        "latency_ms": dict(result.latency_ms) if result else {},
+        "activation_bytes": result.activation_bytes if result else None,
+        "scatter": _scatter(result),
+        "diverging": [dataclasses.asdict(tensor) for tensor in evaluation.diverging.get(name, ())],
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
 
@@ -267,21 +292,36 @@ def _parity(result: CandidateResult | None) -> dict[str, Any]:
     return {} if result is None else {name: stats.report() for name, stats in result.stats.items()}
 
 
+def _scatter(result: CandidateResult | None) -> dict[str, Any]:
+    return {} if result is None else scatter_of({name: stats.scatter for name, stats in result.stats.items()})
+
+
+def _slices(result: CandidateResult | None) -> dict[str, Any]:
+    """The statistics of every slice that is kept, and how many rows lie in slices that are not, by the columns that cut them."""
+    slices = result.slices if result is not None else {}
+    return {
+        "slices": {name: facts for columns, found in slices.items() for name, facts in found.report(columns).items()},
+        "rows_not_in_slices": {
+            ", ".join(columns): found.rows_not_listed() for columns, found in slices.items() if not found.is_complete
+        },
+    }
+
+
 def _worst(result: CandidateResult | None) -> list[dict[str, Any]]:
     if result is None:
         return []
     return [{"output": name, **example} for name, stats in result.stats.items() for example in stats.worst_examples()]
 
 
-def _recommend(variants: Mapping[str, Mapping[str, Any]]) -> str | None:
-    blessed = [(facts["bytes"], name) for name, facts in variants.items() if facts["status"] == Status.BLESSED.value]
-    return min(blessed)[1] if blessed else None
-
-
-def _warnings(exported: ExportedModel, evaluation: Evaluation) -> list[str]:
+def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[str]:
     if exported.saved_model is None:
         return []
-    return [*exported.saved_model.warnings, *_rename_warnings(exported), *_constant_warnings(evaluation)]
+    return [
+        *exported.saved_model.warnings,
+        *_rename_warnings(exported),
+        *_constant_warnings(evaluation),
+        *columns_of_slices(plan.samples.spec, plan.samples.sample_set)[1],
+    ]
 
 
 def _constant_warnings(evaluation: Evaluation) -> list[str]:
@@ -307,19 +347,19 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
     ]
 
 
-_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "metric_slices")
+_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices", "scatter")
 
 
 def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that
     table is written.
     """
-    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics")}
+    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics", "files")}
     if report.get("saved_model"):
         slim["saved_model"] = {
             key: value
             for key, value in report["saved_model"].items()
-            if key not in ("signatures", "worst_examples", "metric_slices")
+            if key not in ("signatures", "worst_examples", "metric_slices", "slices", "scatter")
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}

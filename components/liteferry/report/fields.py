@@ -120,3 +120,21 @@ def seconds(report: Report) -> float | None:
         return total
     known = [parsed for value in timings.values() if (parsed := number(value)) is not None]
     return math.fsum(known) if known else None
+
+
+def latency_ms(value: object) -> float | None:
+    """The median of one row's latency in milliseconds, wherever a report keeps it; the first number where no key says p50."""
+    found = number(value)
+    if found is not None:
+        return found
+    leaves = [(path, parsed) for path, item in _leaves(value) if (parsed := number(item)) is not None]
+    medians = [parsed for path, parsed in leaves if "p50" in path or "median" in path]
+    return next(iter([*medians, *(parsed for _, parsed in leaves)]), None)
+
+
+def _leaves(value: object, prefix: str = "") -> Iterable[tuple[str, object]]:
+    for name, item in mapping(value).items():
+        if isinstance(item, Mapping):
+            yield from _leaves(item, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", item

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
 from liteferry.report import fields
+from liteferry.report.assets import write_assets
 from liteferry.report.pages import render_index
 from liteferry.types import Status
 
@@ -49,6 +50,7 @@ COLUMNS: Mapping[str, str] = {
     "min_argmax_agreement": "float64",
     "nonfinite_mismatch": "int64",
     "example_count": "int64",
+    "latency_ms": "float64",
     "required": "bool",
     "recommended": "bool",
     "samples": "string",
@@ -126,6 +128,7 @@ def _variant_columns(variant: Mapping[str, Any], *, model_id: str) -> dict[str, 
         "min_argmax_agreement": fields.worst(fields.over_outputs(parity, "argmax_agreement"), lower_is_worse=True),
         "nonfinite_mismatch": sum(known_mismatches) if known_mismatches else None,
         "example_count": min((count for count in counts if count is not None), default=None),
+        "latency_ms": fields.latency_ms(variant.get("latency_ms")),
     }
 
 
@@ -166,7 +169,7 @@ def _order(entry: Mapping[str, Any]) -> tuple[str, str]:
 
 def _model_summary(report: fields.Report, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = rows[0]
-    short = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count")
+    short = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count", "latency_ms")
     return {
         "model_id": first["model_id"],
         "checkpoint_uri": first["checkpoint_uri"],
@@ -236,7 +239,7 @@ def _flag(value: object) -> bool | None:
 
 
 def write_fleet(out: str, facts: Mapping[str, Any]) -> None:
-    """Write fleet.json, fleet.parquet and, last, index.html into the folder `out`; each is replaced whole."""
+    """Write fleet.json, fleet.parquet, what pages share and, last, index.html into the folder `out`; each is replaced whole."""
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -245,6 +248,7 @@ def write_fleet(out: str, facts: Mapping[str, Any]) -> None:
     pyarrow.parquet.write_table(fleet_table(facts["rows"]), sink)
     storage.write_bytes(storage.join(out, "fleet.json"), _strict_json(facts, indent=1).encode() + b"\n")
     storage.write_bytes(storage.join(out, "fleet.parquet"), sink.getvalue().to_pybytes())
+    write_assets(out)
     storage.write_bytes(storage.join(out, "index.html"), page)
 
 

@@ -8,12 +8,18 @@ from urllib.parse import quote
 
 from liteferry.report import fields, formats
 from liteferry.report.hints import hint_for
+from liteferry.report.index_charts import changes, index_charts
 from liteferry.report.model_view import badge, pairs, variant_anchor
+from liteferry.report.table_data import table_data
 from liteferry.types import Status
 
 MESSAGES_PER_REASON = 25
 MODELS_PER_MESSAGE = 50
 MESSAGE_CHARACTERS = 400
+MESSAGES_SHOWN_AT_ONCE = 3
+CHANGES_PER_KIND = 200
+# Label and position of the table's columns that a reader on a phone can sort by.
+SORTABLE = (("model", 0), ("verdict", 3), ("size", 5), ("worst error", 6), ("latency", 8))
 UNSTATED_HINT = "No reason was recorded. Look at the log of the run, or run again with `--force`."
 
 Facts = Mapping[str, Any]
@@ -23,14 +29,21 @@ def index_view(facts: Facts) -> dict[str, Any]:
     """Totals and a verdict in a sentence, then what did not ship grouped by reason, then every model."""
     models = facts["models"]
     variants = fields.ordered_variants(name for model in models for name in model["variants"])
+    charts = index_charts(facts)
     return {
         "verdict": verdict(facts["totals"]),
         "tone": _tone(facts["totals"]),
         "totals": facts["totals"],
         "by_variant": _by_variant(facts["totals"]),
         "shortfalls": shortfalls(models),
-        "variants": variants,
-        "models": [_model_row(model, variants) for model in models],
+        "models": [_model_row(model) for model in models],
+        "changes": [_linked(change) for change in changes(facts)],
+        "sortable": SORTABLE,
+        "charts": charts,
+        "has_charts": any(charts.values()),
+        "errors_in_words": _errors_in_words(charts["errors"]),
+        "reasons_in_words": _reasons_in_words(charts["reasons"]),
+        "data": {"table": table_data(facts), "charts": charts, "variants": [formats.single_line(name) for name in variants]},
         "run": pairs(facts.get("run")),
     }
 
@@ -101,6 +114,8 @@ def _group(code: str, messages: Mapping[tuple[str, str], list[dict[str, Any]]]) 
         "hint": UNSTATED_HINT if code == "UNSTATED" else hint_for(code),
         "messages": shown,
         "more": max(0, len(messages) - MESSAGES_PER_REASON),
+        "told": formats.counted(len(messages), "message"),
+        "is_short": len(messages) <= MESSAGES_SHOWN_AT_ONCE,
     }
 
 
@@ -114,34 +129,31 @@ def model_href(model_id: str) -> str:
     return f"models/{quote(model_id, safe='')}/report.html"
 
 
-def _model_row(model: Facts, variants: Sequence[str]) -> dict[str, Any]:
-    saved_model = model["saved_model"]
+def _model_row(model: Facts) -> dict[str, Any]:
     return {
         "id": model["model_id"] or "(no id)",
         "href": model_href(model["model_id"]),
-        "uri": model["checkpoint_uri"],
         "badge": badge(model["status"]),
         "code": (model["reason"] or {}).get("code"),
-        "warnings": formats.counted(len(model["warnings"]), "warning") if model["warnings"] else None,
-        "saved_model": saved_model and _numbers(saved_model["max_abs"], saved_model["bytes"]),
-        "cells": [_variant_cell(model, name) for name in variants],
     }
 
 
-def _variant_cell(model: Facts, name: str) -> dict[str, Any]:
-    variant = model["variants"].get(name)
-    if variant is None:
-        return {"name": name, "badge": None}
-    return {
-        "name": name,
-        "badge": badge(variant["status"]),
-        "href": f"{model_href(model['model_id'])}#{variant_anchor(name)}",
-        "numbers": _numbers(variant["worst_max_abs"], variant["bytes"]),
-        "recommended": name == model["recommended_variant"],
-    }
+def _linked(change: dict[str, Any]) -> dict[str, Any]:
+    shown = change["items"][:CHANGES_PER_KIND]
+    items = [item | {"href": model_href(item["model_id"]) if item["model_id"] else None} for item in shown]
+    return change | {"items": items, "more": change["count"] - len(items)}
 
 
-def _numbers(max_abs: object, size: object) -> str:
-    """`1.2e-07 · 21 kB`, leaving out what is not known."""
-    known = [formats.human_number(max_abs) if fields.number(max_abs) is not None else "", formats.human_bytes(size)]
-    return " · ".join(part for part in known if part not in ("", formats.ABSENT))
+def _errors_in_words(errors: Mapping[str, Any] | None) -> str:
+    """What the chart shows, for who does not see it."""
+    if errors is None:
+        return ""
+    told = [f"{label}: {sum(one['counts'][place] for one in errors['series'])}" for place, label in enumerate(errors["labels"])]
+    return "Bar chart of variants by the decade of their largest difference. " + ", ".join(told)
+
+
+def _reasons_in_words(reasons: Mapping[str, Any] | None) -> str:
+    if reasons is None:
+        return ""
+    told = [f"{label}: {count}" for label, count in zip(reasons["labels"], reasons["counts"], strict=True)]
+    return "Bar chart of models by reason. " + ", ".join(told)

@@ -1,6 +1,7 @@
-"""The HTML pages: one file each, no script, nothing fetched, everything from a report escaped.
+"""The HTML pages: everything from a report escaped, nothing fetched but the scripts in OUT/assets.
 
-A Content-Security-Policy in the page allows its own style block, by hash, and `data:` images; the browser refuses the rest.
+A Content-Security-Policy in the page allows its own style block, by hash, scripts that lie beside it, and `data:` images; the
+browser refuses the rest, inline scripts too. What scripts need stands in the page as a JSON block.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from liteferry.report import fields, formats
+from liteferry.report.assets import asset_path
 from liteferry.report.index_view import index_view
 from liteferry.report.model_view import model_view
+from liteferry.report.table_data import json_block
 
 if TYPE_CHECKING:
     import jinja2
@@ -49,6 +52,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["code_spans"] = _code_spans
+    environment.filters["asset"] = asset_path
+    environment.filters["json_block"] = lambda value: Markup(json_block(value))
     css = environment.get_template("style.css.j2").render()
     environment.globals["css"] = Markup(css)
     environment.globals["css_hash"] = "sha256-" + base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from liteferry.report import fields, formats, tables
 from liteferry.report.formats import single_line
 from liteferry.report.index_view import verdict
+from liteferry.report.recommend import passed_over_in_words
 from liteferry.types import Status
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def one_line(report: fields.Report) -> str:
     if recommended:
         size = fields.mapping(fields.mapping(report.get("variants")).get(recommended)).get("bytes")
         parts.append(f"recommended {single_line(recommended)} ({formats.human_bytes(size)})")
+        smaller = passed_over_in_words(report)
+        parts += [f"not {'; '.join(smaller)}"] if smaller else []
     return "  ".join(parts)
 
 

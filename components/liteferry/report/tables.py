@@ -191,6 +191,22 @@ def worst_examples(report: fields.Report) -> list[dict[str, str]]:
     ]
 
 
+def diverging(report: fields.Report) -> list[dict[str, str]]:
+    """Where variants that failed begin to differ, per artifact in order of execution."""
+    return [
+        {
+            "artifact": name,
+            "layers": ", ".join(map(formats.plain, fields.listing(tensor.get("layers")))) or formats.ABSENT,
+            "operator": formats.plain(tensor.get("operator")),
+            "tensor": formats.plain(tensor.get("tensor")),
+            "max_abs": formats.human_number(tensor.get("max_abs")),
+            "relative": formats.human_number(tensor.get("relative")),
+        }
+        for name, variant in _variants(report)
+        for tensor in map(fields.mapping, fields.listing(variant.get("diverging")))
+    ]
+
+
 def _row_name(example: Mapping[str, Any]) -> str:
     """The row's id, with its place in the samples where the id does not say it: `digit-0911 (row 911)`."""
     name, place = formats.plain(example.get("id")), fields.integer(example.get("row"))

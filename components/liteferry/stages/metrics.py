@@ -1,5 +1,5 @@
-"""(ModelPlan, ExportedModel, Evaluation) -> the same with task metrics in the Evaluation, each model in a sandbox; jobs without
-metrics pass through.
+"""(ModelPlan, ExportedModel, Evaluation) -> the same with task metrics in the Evaluation, and with where the variants that
+failed begin to differ; each model in a sandbox, and most pass through.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import apache_beam as beam
 
 from liteferry.errors import Reason, Stage
 from liteferry.evaluate import Evaluation
+from liteferry.localise import localise_isolated, tasks_of
 from liteferry.metric_gates import MetricsResult
 from liteferry.metrics import compute_isolated, metrics_tasks
 from liteferry.plan import ModelPlan
@@ -39,11 +40,14 @@ class _Metrics(PooledDoFn):
 
     def start(self, element: Evaluated, pool: WorkPool) -> Sequence[Future]:
         priority = (_FIRST, -(element[0].size_bytes or 0))
-        return [pool.submit(compute_isolated, task, priority=priority) for task in metrics_tasks(*element)]
+        calls = [pool.submit(compute_isolated, task, priority=priority) for task in metrics_tasks(*element)]
+        return calls + [pool.submit(localise_isolated, task, priority=priority) for task in tasks_of(*element)]
 
     def finish(self, element: Evaluated, results: list[Any]) -> list[Evaluated]:
         plan, exported, evaluation = element
-        return [(plan, exported, dataclasses.replace(evaluation, metrics=results[0] if results else None))]
+        metrics = results[0] if metrics_tasks(*element) else None
+        diverging = results[-1] if tasks_of(*element) else {}
+        return [(plan, exported, dataclasses.replace(evaluation, metrics=metrics, diverging=diverging))]
 
     def recover(self, element: Evaluated, reason: Reason) -> list[Evaluated]:
         plan, exported, evaluation = element

@@ -1,0 +1,41 @@
+"""The files of a published model with their sizes and digests: written into its report, held against the disk by `verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from liteferry import storage
+
+REPORT = "report.json"
+PAGE = "report.html"
+BLESSED = "BLESSED"
+NOT_BLESSED = "NOT_BLESSED"
+# Made from the report or beside it, so they cannot stand in it.
+_UNLISTED = frozenset({REPORT, PAGE, BLESSED, NOT_BLESSED})
+
+
+def of(directory: str) -> dict[str, dict[str, Any]]:
+    """Relative path -> {sha256, bytes} of every artifact below a model's folder. Raises StorageError."""
+    return {
+        name: {
+            "sha256": storage.digest(storage.join(directory, name)),
+            "bytes": storage.size_bytes(storage.join(directory, name)),
+        }
+        for name in storage.files_under(directory)
+        if name not in _UNLISTED
+    }
+
+
+def problems(directory: str, files: Mapping[str, Any]) -> list[str]:
+    """What of a model's folder is not as its report says, a sentence for each file."""
+    found = of(directory)
+    sentences = [f"{name} is gone" for name in files if name not in found]
+    sentences += [f"{name} is not in report.json: nothing vouches for it" for name in found if name not in files]
+    for name in found.keys() & files.keys():
+        expected = files[name] if isinstance(files[name], Mapping) else {}
+        if found[name]["bytes"] != expected.get("bytes"):
+            sentences.append(f"{name} has {found[name]['bytes']:,} bytes, the report says {expected.get('bytes')}")
+        elif found[name]["sha256"] != expected.get("sha256"):
+            sentences.append(f"{name} has other bytes than those that were judged (sha256)")
+    return sorted(sentences)

@@ -1,0 +1,259 @@
+"""`liteferry verify`: a finished run again from its files alone, believing nothing that the run says of itself.
+
+For each model: the report is there and the marker is the one it calls for; every file has the digest it was judged with;
+"blessed" follows from the gates, and each gate from the statistics; and what is blessed is run again on the sample rows that
+the SavedModel carries.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from liteferry import manifest, sandbox, storage
+from liteferry.errors import JobError, StorageError
+from liteferry.gates import METRICS
+from liteferry.report import fields
+from liteferry.sandbox import Flavor, Limits, Reporter
+from liteferry.types import Status
+from liteferry.version import REPORT_SCHEMA_VERSION
+
+_LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
+SAVED_MODEL = "saved_model"
+# A few rows run in another batch than the judged ones: kernels round differently, and what is quantised may take the next step.
+_ROUNDING = {"float32": 1e-5, "float16": 1e-3}
+_QUANTIZED_ROUNDING = 2e-2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was looked at, and every problem as (model_id or None for the run itself, sentence)."""
+
+    model_count: int
+    blessed_count: int
+    artifact_count: int
+    problems: tuple[tuple[str | None, str], ...]
+
+
+def verify(out: str, *, processes: int, with_rows: bool = True) -> Verification:
+    """Looks at every model under `out`.
+
+    Args:
+      processes: sandboxes at once.
+      with_rows: whether to run what is blessed; without, only files and verdicts are checked, without TensorFlow.
+
+    Raises:
+      JobError: no run here.
+    """
+    models = storage.join(out, "models")
+    model_ids = storage.list_directory(models)
+    if not model_ids:
+        raise JobError([f"{models}: no model was published here; run `liteferry run ... --output {out}` first"], source=out)
+    problems: list[tuple[str | None, str]] = [(None, sentence) for sentence in _fleet_problems(out, set(model_ids))]
+    sound: dict[str, dict[str, Any]] = {}
+    blessed = 0
+    for model_id in model_ids:
+        directory = storage.join(models, model_id)
+        found = list(_model_problems(directory, model_id))
+        problems += [(model_id, sentence) for sentence in found]
+        report = _report(directory)
+        if report.get("status") == Status.BLESSED.value:
+            blessed += 1
+        if not found:
+            sound[model_id] = report
+    artifact_count = 0
+    if with_rows:
+        with concurrent.futures.ThreadPoolExecutor(processes) as pool:
+            answers = pool.map(lambda item: _run_again(storage.join(models, item[0]), item[1]), sound.items())
+            for model_id, (count, sentences) in zip(sound, answers, strict=True):
+                artifact_count += count
+                problems += [(model_id, sentence) for sentence in sentences]
+        sandbox.close()
+    return Verification(
+        model_count=len(model_ids), blessed_count=blessed, artifact_count=artifact_count, problems=tuple(problems)
+    )
+
+
+def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
+    try:
+        models = json.loads(storage.read_bytes(storage.join(out, "fleet.json")))["models"]
+        status = {model["model_id"]: model["status"] for model in models}
+    except (StorageError, ValueError, KeyError, TypeError, RecursionError) as error:
+        yield f"fleet.json cannot be read ({error}); run the job again to finish it"
+        return
+    for model_id in sorted(status.keys() - model_ids):
+        yield f"fleet.json names {model_id}, which has no folder under models/"
+    for model_id in sorted(status.keys() & model_ids):
+        own = _report(storage.join(out, "models", model_id)).get("status")
+        if own != status[model_id]:
+            yield f"fleet.json says {status[model_id]} of {model_id}, its own report says {own}"
+    for name in storage.files_under(out):
+        if name.endswith((".tmp", ".replaced")) or (name.startswith(f".staging{os.sep}") and os.path.basename(name) != "lock"):
+            yield f"{name} was left behind; the next run removes it"
+
+
+def _report(directory: str) -> dict[str, Any]:
+    try:
+        report = json.loads(storage.read_bytes(storage.join(directory, manifest.REPORT)))
+    except (StorageError, ValueError, RecursionError):
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _model_problems(directory: str, model_id: str) -> Iterator[str]:
+    report = _report(directory)
+    if not report:
+        yield "report.json is not there or is no report"
+        return
+    if report.get("schema_version") != REPORT_SCHEMA_VERSION:
+        yield f"report.json has schema_version {report.get('schema_version')}, this LiteFerry knows {REPORT_SCHEMA_VERSION}"
+        return
+    if report.get("model_id") != model_id:
+        yield f"report.json is about {report.get('model_id')!r}"
+    is_blessed = report.get("status") == Status.BLESSED.value
+    markers = {name for name in storage.list_directory(directory) if name in (manifest.BLESSED, manifest.NOT_BLESSED)}
+    if markers != {manifest.BLESSED if is_blessed else manifest.NOT_BLESSED}:
+        yield f"the marker is {', '.join(sorted(markers)) or 'missing'}, the report says {report.get('status')}"
+    try:
+        yield from manifest.problems(directory, fields.mapping(report.get("files")))
+    except StorageError as error:
+        yield str(error)
+    yield from _verdict_problems(report, is_blessed=is_blessed)
+
+
+def _verdict_problems(report: fields.Report, *, is_blessed: bool) -> Iterator[str]:
+    parts = _artifacts(report)
+    for name, part in parts.items():
+        if part.get("status") == Status.BLESSED.value:
+            yield from (f"{name} is blessed, but {sentence}" for sentence in _unproven(name, part, report))
+    if is_blessed:
+        for name in [SAVED_MODEL, *fields.listing(report.get("required_variants"))]:
+            if parts.get(name, {}).get("status") != Status.BLESSED.value:
+                yield f"the model is blessed, but {name} is not"
+    recommended = report.get("recommended_variant")
+    if recommended is not None and parts.get(recommended, {}).get("status") != Status.BLESSED.value:
+        yield f"{recommended} is recommended, but not blessed"
+
+
+def _artifacts(report: fields.Report) -> dict[str, dict[str, Any]]:
+    variants = {name: fields.mapping(facts) for name, facts in fields.mapping(report.get("variants")).items()}
+    return {SAVED_MODEL: fields.mapping(report.get("saved_model")), **variants}
+
+
+def _parity(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    return fields.mapping(part.get("fidelity" if name == SAVED_MODEL else "parity"))
+
+
+def _unproven(name: str, part: Mapping[str, Any], report: fields.Report) -> Iterator[str]:
+    """Why the report's own numbers do not make a blessing."""
+    signatures = fields.mapping(fields.mapping(report.get("saved_model")).get("signatures"))
+    outputs = fields.listing(fields.mapping(signatures.get("serving_default")).get("outputs"))
+    rows = fields.mapping(report.get("samples")).get("row_count")
+    parity = _parity(name, part)
+    for output in [fields.mapping(spec).get("name") for spec in outputs] or [None]:
+        stats = fields.mapping(parity.get(str(output)))
+        if not rows or stats.get("example_count") != rows:
+            yield f"output {output!r} was compared on {stats.get('example_count', 0)} of {rows} rows"
+        if stats.get("nonfinite_mismatch") != 0:
+            yield f"output {output!r} has {stats.get('nonfinite_mismatch')} values that are NaN or infinite on one side only"
+    for entry in fields.listing(part.get("gates")):
+        gate = fields.mapping(entry)
+        metric, limit, observed = str(gate.get("metric")), fields.number(gate.get("limit")), fields.number(gate.get("observed"))
+        stats = fields.mapping(parity.get(str(gate.get("output"))))
+        if metric in stats and fields.number(stats[metric]) != observed:
+            yield f"its gate on {metric} saw {observed}, its statistics say {stats[metric]}"
+        if not _is_met(metric, limit, observed, stats):
+            yield f"its gate on {metric} is not met: {observed} against {limit}"
+
+
+def _is_met(metric: str, limit: float | None, observed: float | None, stats: Mapping[str, Any]) -> bool:
+    if observed is None:
+        return stats.get("mismatch_count") == 0  # ratios with zero have no value where both sides are equal
+    if limit is None or metric not in METRICS:
+        return limit is not None  # a task metric: its own limits were judged with it
+    return observed <= limit if METRICS[metric] == "max" else observed >= limit
+
+
+def _run_again(directory: str, report: fields.Report) -> tuple[int, list[str]]:
+    """How many artifacts were run, and what is wrong with their answers."""
+    paths = {
+        name: os.path.join(directory, str(part["path"]))
+        for name, part in _artifacts(report).items()
+        if part.get("status") == Status.BLESSED.value and part.get("path")
+    }
+    if SAVED_MODEL not in paths:
+        return 0, []
+    outcome = sandbox.run("liteferry.verify:run_rows", paths, flavor=Flavor.CLEAN, limits=_LIMITS)
+    if outcome.error is not None:
+        return len(paths), [f"its blessed artifacts do not run again: {outcome.error['message']}"]
+    parts = _artifacts(report)
+    sentences = []
+    for answer in outcome.results:
+        name, output = answer["candidate"], answer["output"]
+        told = fields.number(fields.mapping(_parity(name, parts[name]).get(output)).get("max_abs"))
+        told_saved = fields.number(fields.mapping(_parity(SAVED_MODEL, parts[SAVED_MODEL]).get(output)).get("max_abs"))
+        slack = _ROUNDING.get(name, _QUANTIZED_ROUNDING) * answer["largest"]
+        allowed = (told or 0.0) + (told_saved or 0.0) + slack
+        if answer["shape_differs"] or not answer["max_abs"] <= allowed:
+            sentences.append(
+                f"{name}, output {output!r}: {answer['max_abs']:.3g} off the SavedModel on the rows that it carries; "
+                f"the report allows {allowed:.3g}"
+            )
+    return len(paths), sentences
+
+
+def run_rows(paths: Mapping[str, str], reporter: Reporter) -> None:
+    """In a sandbox: the SavedModel's warm-up rows through it and every blessed variant, one row at a time.
+
+    Hands over {candidate, output, max_abs, largest, shape_differs} for each variant and output.
+    """
+    from liteferry import runners, saved_model
+
+    rows = saved_model.read_warmup_requests(paths[SAVED_MODEL])
+    reference = runners.SavedModelRunner(paths[SAVED_MODEL])
+    expected = [reference.run(row) for row in rows]
+    for name, path in paths.items():
+        if name == SAVED_MODEL:
+            continue
+        runner = runners.LiteRTRunner(path)
+        found = [runner.run(row) for row in rows]
+        for output in expected[0]:
+            pairs = [(one[output], other.get(output)) for one, other in zip(expected, found, strict=True)]
+            reporter.result({"candidate": name, "output": output, **_difference(pairs)})
+
+
+def _difference(pairs: list[tuple[np.ndarray, np.ndarray | None]]) -> dict[str, Any]:
+    """max_abs infinite where one side is not finite or, for text, differs at all."""
+    max_abs = largest = 0.0
+    for one, other in pairs:
+        if other is None or one.shape != other.shape:
+            return {"max_abs": float("inf"), "largest": largest, "shape_differs": True}
+        if one.dtype.kind not in "fiub":
+            max_abs = max(max_abs, 0.0 if np.array_equal(one, other) else float("inf"))
+            continue
+        left, right = one.astype(np.float64), other.astype(np.float64)
+        same = (left == right) | (np.isnan(left) & np.isnan(right))
+        with np.errstate(invalid="ignore"):
+            distance = np.where(same, 0.0, np.abs(left - right))
+        max_abs = max(max_abs, float(np.max(np.nan_to_num(distance, nan=np.inf), initial=0.0)))
+        largest = max(largest, float(np.max(np.abs(left), where=np.isfinite(left), initial=0.0)))
+    return {"max_abs": max_abs, "largest": largest, "shape_differs": False}
+
+
+def print_verification(found: Verification, *, as_json: bool) -> int:
+    """Prints what was found. Returns the exit status: 0 when there is no problem."""
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found), indent=1))
+    else:
+        for model_id, sentence in found.problems:
+            print(f"{model_id or 'run'}: {sentence}")
+        verdict = "no problem" if not found.problems else f"{len(found.problems)} problem(s)"
+        counts = f"{found.model_count} models, {found.blessed_count} blessed, {found.artifact_count} blessed artifacts run again"
+        print(f"{counts}: {verdict}")
+    return 1 if found.problems else 0

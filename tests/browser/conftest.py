@@ -1,0 +1,139 @@
+"""A real browser on the pages of real runs. Chromium comes from the system (Debian: `apt-get install chromium`).
+
+Without one these tests are skipped, and say so; with LITEFERRY_BROWSER=required, as in CI and `make browser`, they fail instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import Run, liteferry
+
+VENDOR = pathlib.Path(__file__).parent / "vendor"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+SCRIPT = "</script><script>alert(2)</script>"
+
+
+class Watched:
+    """A page of the browser with what it logged, asked for and popped up since it was made."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", self._refuse)
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def _refuse(self, dialog: Any) -> None:
+        self.errors.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def open(self, path: pathlib.Path) -> Any:
+        """Opens a page from disk and waits until its scripts are done."""
+        return self.visit(path.as_uri())
+
+    def visit(self, address: str) -> Any:
+        self.page.goto(address)
+        self.wait()
+        return self.page
+
+    def wait(self) -> None:
+        if self.page.locator("script[src]").count():
+            self.page.locator("html[data-ready=all]").wait_for(state="attached")
+
+    def outside(self, folder: str) -> list[str]:
+        """Requests for anything that does not lie below this address."""
+        return [url for url in self.requests if not url.startswith((folder, "data:"))]
+
+
+def chromium() -> str | None:
+    return os.environ.get("LITEFERRY_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    path = chromium()
+    if path is None:
+        message = "NO BROWSER: the pages were NOT tested. Install Debian's package `chromium`, or name one in LITEFERRY_CHROMIUM"
+        if os.environ.get("LITEFERRY_BROWSER") == "required":
+            pytest.fail(message)
+        pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox does not start for root, which CI is; the pages are ours.
+        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Watched]]:
+    """Makes watched pages; keywords are Playwright's: viewport, color_scheme, java_script_enabled."""
+    contexts = []
+
+    def make(**options: Any) -> Watched:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        return Watched(context.new_page())
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def served(demo: Run) -> Iterator[str]:
+    """The address of the demo's folder on a web server, as a bucket would serve it."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(demo.out)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A real run over a file whose name is HTML, with metadata that holds a script."""
+    folder = tmp_path_factory.mktemp("hostile")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / f"{HOSTILE}.keras").write_text(f"no checkpoint {SCRIPT}")
+    samples = "import sys, numpy; numpy.savez(sys.argv[1], image=numpy.zeros((2, 4), 'float32'))"
+    subprocess.run([sys.executable, "-c", samples, str(folder / "rows.npz")], check=True, timeout=60)
+    (folder / "job.yaml").write_text(
+        "models:\n"
+        '  - checkpoints: "checkpoints/*.keras"\n'
+        "    samples: rows\n"
+        f'    metadata: {{note: "{SCRIPT}", "{HOSTILE}": "javascript:alert(3)"}}\n'
+        'samples: {rows: {path: "rows.npz"}}\n'
+    )
+    out = folder / "out"
+    return Run(out, liteferry("run", "--config", folder / "job.yaml", "--output", out, "--quiet"))
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core, the accessibility checker, as a script to run inside a page."""
+    return (VENDOR / "axe.min.js").read_text(encoding="utf-8")
