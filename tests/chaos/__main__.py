@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from tests.chaos import driver, fleet, invariants
+from tests.chaos import fleet, invariants
 from tests.chaos.fleet import Fleet
 from tests.support import facts_of
 
@@ -191,7 +191,7 @@ def disk_full(case: Case) -> None:
     """The output on a disk too small for it; then what was written is moved to one that is not."""
     with _mounted(case.out, "size=400k") as is_mounted:
         if not is_mounted:
-            raise Skipped("this user may not mount a tmpfs")
+            raise NotTriedError("this user may not mount a tmpfs")
         case.run()
         case.faults += 1
         kept = case.out.parent / "kept"
@@ -202,12 +202,12 @@ def disk_full(case: Case) -> None:
 def unwritable(case: Case) -> None:
     with _mounted(case.out, "size=1m,ro") as is_mounted:
         if not is_mounted:
-            raise Skipped("this user may not mount a tmpfs")
+            raise NotTriedError("this user may not mount a tmpfs")
         assert case.run() in (1, 2), "a run that can write nothing ended well"
         case.faults += 1
 
 
-class Skipped(Exception):
+class NotTriedError(Exception):
     """A fault that cannot be made on this machine."""
 
 
@@ -281,7 +281,7 @@ def _run_case(
         do(case)
         case.finish()
         sentences = invariants.broken(of, case.out, undisturbed={} if "worst" in name else undisturbed)
-    except Skipped as why:
+    except NotTriedError as why:
         print(f"skipped: {name}: {why}", flush=True)
         return {"name": name, "kills": 0, "faults": 0, "broken": [], "skipped": str(why), "seconds": 0}
     except AssertionError as error:

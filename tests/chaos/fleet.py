@@ -133,7 +133,8 @@ def StartsThreads():
         threading.Thread(target=time.sleep, args=(10_000,)).start()
 
 
-BAD = [value.__name__ for value in list(globals().values()) if isinstance(value, type) and issubclass(value, Bad) and value is not Bad]
+made = [value for value in globals().values() if isinstance(value, type) and issubclass(value, Bad)]
+BAD = [value.__name__ for value in made if value is not Bad]
 '''
 
 _JOB = """
