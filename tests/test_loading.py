@@ -82,6 +82,35 @@ def test_what_wrote_the_file_is_the_oracle(fixtures: Path, library: str, oracle:
     assert loaded(fixtures, f"{library}_hard_sigmoid")["oracle"].startswith(oracle)
 
 
+def test_what_the_other_keras_computes_is_told(fixtures: Path) -> None:
+    """The file does not say that Keras 3 wrote it, and tf_keras cannot load it; all of it computes the same in both."""
+    result = loaded(fixtures, "h5_without_a_version")
+    assert result["oracle"].startswith("keras 3.")
+    (warning,) = result["warnings"]
+    assert warning.startswith("Keras 3 computes this model, since tf_keras cannot load it")
+
+
+def test_what_may_compute_something_else_is_never_left_to_the_other_keras(fixtures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "case"
+    shutil.copytree(fixtures / "h5_without_a_version", folder, ignore=shutil.ignore_patterns("out"))
+
+    def edit(config: Any) -> Any:
+        return json.loads(json.dumps(config).replace('"relu"', '"hard_sigmoid"'))
+
+    fixtures_checkpoints.edit_h5_config(str(folder / "model.h5"), edit)
+    outcome = sandbox.run("tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    assert outcome.error is not None
+    assert outcome.error["code"] == "LOAD_FAILED"
+    assert "Keras 3 was not tried instead, since it may compute the activation hard_sigmoid" in outcome.error["message"]
+
+
+@pytest.mark.parametrize("library", ["keras2", "keras3"])
+def test_the_statistics_of_an_adapted_normalization_are_an_expected_range(fixtures: Path, library: str) -> None:
+    """They stand among the weights: about 20, give or take four times 7."""
+    low, high = loaded(fixtures, f"{library}_normalization")["input_ranges"]["x"]
+    assert -30 < low < 0 < 40 < high < 80
+
+
 def test_state_between_calls_is_told(fixtures: Path) -> None:
     assert any("stateful" in warning for warning in loaded(fixtures, "keras2_stateful_rnn")["warnings"])
 

@@ -97,6 +97,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--no_rows", action="store_true", help="only files and verdicts; nothing is run, TensorFlow is not needed"
     )
     verify.add_argument("--json", action="store_true", help="print what was found as JSON")
+    completion = add(
+        "completion",
+        "print the completion script of a shell",
+        "liteferry completion bash > ~/.local/share/bash-completion/completions/liteferry",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     add("schema", "print the JSON Schema of the job file, for editors", "liteferry schema > liteferry.schema.json")
     demo = add("demo", "train a small fleet on real digits and run the main job on it", "liteferry demo --output demo_output")
     demo.add_argument(
@@ -273,6 +279,13 @@ def _schema(_: argparse.Namespace, __: list[str]) -> int:
     return 0
 
 
+def _completion(arguments: argparse.Namespace, _: list[str]) -> int:
+    import shtab
+
+    print(shtab.complete(build_parser(), arguments.shell))
+    return 0
+
+
 def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry.demo import run_demo
 
@@ -288,5 +301,6 @@ _COMMANDS = {
     "report": _report,
     "verify": _verify,
     "schema": _schema,
+    "completion": _completion,
     "demo": _demo,
 }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pydantic
 from pydantic import AfterValidator, Field, PlainSerializer, Strict
 
-from liteferry import config_problems, config_text, metrics_config
+from liteferry import config_problems, config_text, metrics_config, recipes
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
 from liteferry.config_problems import SAVED_MODEL
 from liteferry.config_signatures import Signatures
@@ -155,8 +155,10 @@ else:
 class Policy(Record):
     """What a model needs to be blessed."""
 
-    require: tuple[Variant, ...] | None = None
-    """Variants that must all be blessed before the model is; a part of `variants`. null: every variant of the job."""
+    require: tuple[Text, ...] | None = None
+    """Variants that must all be blessed before the model is; a part of `variants` and `recipes`. null: every variant of the
+    job.
+    """
 
 
 class Limits(Record):
@@ -213,6 +215,8 @@ class Job(Record):
     """Code from inside checkpoints that may run. Nothing by default."""
     variants: tuple[Variant, ...] = tuple(Variant(name) for name in _DEFAULT_VARIANTS)
     """TFLite variants to make of every model."""
+    recipes: FrozenMapping[FilePath] = Field(default_factory=FrozenDict)
+    """Name of one more variant -> recipe of the AI Edge quantizer that makes it, a .json file."""
     gates: GatesByVariant = Field(default_factory=FrozenDict)
     """Variant, or saved_model -> metric -> limit, or outputs -> output -> metric -> limit. Absent metrics keep their default
     limit; null switches a gate off."""
@@ -250,7 +254,7 @@ class Job(Record):
 def _parse(raw: Mapping[Any, Any], base_dir: str | None) -> tuple[Job | None, list[str]]:
     try:
         job = Job.model_validate(raw, context={"base_dir": base_dir})
-        problems = metrics_config.problems_of(job)
+        problems = metrics_config.problems_of(job) + recipes.problems_of(job)
         return (None, problems) if problems else (job, [])
     except pydantic.ValidationError as error:
         problems = config_problems.sentences(error, job_schema())
@@ -315,7 +319,7 @@ def job_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "LiteFerry job file"
     gates = schema["properties"]["gates"]
-    gates["propertyNames"] = {"enum": [SAVED_MODEL, *_VARIANTS]}
+    gates["propertyNames"] = {"anyOf": [{"enum": [SAVED_MODEL, *_VARIANTS]}, {"type": "string"}]}  # else the name of a recipe
     metrics = config_problems.metric_names()
     if metrics:
         of_variant = schema["$defs"]["VariantGates"]

@@ -15,6 +15,7 @@ from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
 from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
+from liteferry.recipes import read as read_recipes
 from liteferry.sandbox.client import Limits
 from liteferry.signatures import SignatureSpec
 from liteferry.types import TensorSpec
@@ -69,11 +70,16 @@ class ModelPlan:
     size_bytes: int | None = None
     share_key: str | None = None
     metrics: MetricsPlan | None = None
+    recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def export_digest(self) -> str | None:
         """Equal for two exports that compute the same; None for a checkpoint that cannot be read."""
         return None if self.digest is None else _sha256([self.digest, self.export_recipe])
+
+    def gates_like(self, variant: str) -> str:
+        """The variant whose default gates count: its own, and those of int8 for a user's recipe, whatever it does."""
+        return "int8" if variant in self.recipes else variant
 
     def model_directory(self) -> str:
         return storage.join(self.out, "models", self.model_id)
@@ -181,6 +187,7 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
         "samples": bound.spec.model_dump(mode="json", exclude={"path"}) if bound.spec else None,
         "samples_digest": bound.sample_set.digest if bound.sample_set else (bound.problem.message if bound.problem else None),
         "variants": [variant.value for variant in job.variants],
+        "recipes": read_recipes(job),
         "gates": {name: dict(gates) for name, gates in job.gates.items()},
         "policy": job.policy.model_dump(mode="json"),
         "metrics": metrics.eval_config if metrics else None,
@@ -239,7 +246,8 @@ def _plan(
     job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str, BoundSamples], recipe: str, export_recipe: str
 ) -> ModelPlan:
     entry = job.models[checkpoint.entry]
-    variants = tuple(variant.value for variant in job.variants)
+    recipes = read_recipes(job)
+    variants = (*(variant.value for variant in job.variants), *recipes)
     return ModelPlan(
         model_id=checkpoint.model_id,
         uri=checkpoint.uri,
@@ -255,7 +263,7 @@ def _plan(
         metadata=dict(entry.metadata),
         samples=samples.get(entry.samples or "", _NO_SAMPLES),
         variants=variants,
-        require=variants if job.policy.require is None else tuple(variant.value for variant in job.policy.require),
+        require=variants if job.policy.require is None else tuple(job.policy.require),
         gates={name: dict(gates) for name, gates in job.gates.items()},
         limits=Limits(seconds=job.limits.seconds_per_model, memory_bytes=int(job.limits.memory_gb_per_model * 10**9)),
         batch_size=job.evaluation.batch_size,
@@ -265,6 +273,7 @@ def _plan(
         ),
         lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
         recipe_digest=recipe,
+        recipes=recipes,
         export_recipe=export_recipe,
         signatures=_signatures(entry),
         serve_examples=entry.serve_examples,

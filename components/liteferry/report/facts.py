@@ -133,7 +133,9 @@ def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Ev
     if short is not None:
         return Verdict(gates=(), is_blessed=False, reason=short)
     verdict = judge(
-        result.stats, gates=resolve_gates(name, plan.gates), expected_outputs=exported.saved_model.signature.output_names()
+        result.stats,
+        gates=resolve_gates(name, plan.gates, like=plan.gates_like(name)),
+        expected_outputs=exported.saved_model.signature.output_names(),
     )
     if name == SAVED_MODEL and verdict.reason is not None and verdict.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE:
         mismatch = dataclasses.replace(verdict.reason, code=ReasonCode.EXPORT_MISMATCH)
