@@ -107,7 +107,7 @@ def test_as_many_reports_as_checkpoints() -> None:
 def test_only_takes_packages_and_entries() -> None:
     assert [entry.name for entry in jobs.select(ONLY.split(","))] == ["emotion_model", "Acceptor", "Donor"]
     assert sum(entry.count for entry in jobs.select([])) == 51
-    with pytest.raises(ValueError, match="fre: not one of SEFR-CUT, astrorapid"):
+    with pytest.raises(ValueError, match="fre: not one of SEFR-CUT, SEFR-CUT/model_weight"):
         jobs.select(["fre"])
 
 
