@@ -158,8 +158,40 @@ def test_weights_that_did_not_arrive_are_noticed(sweep: Path) -> None:
         file.visititems(lambda _, item: arrays.append(np.asarray(item)) if isinstance(item, h5py.Dataset) else None)
     right = [Variable(array) for array in arrays]
     wrong = [*right[:-1], Variable(arrays[-1] + 1)]
-    assert siblings.load_weights(LoaderThatDoesNothing(), path, examine(path), right) is True
-    assert siblings.load_weights(LoaderThatDoesNothing(), path, examine(path), wrong) is False
+    assert siblings.Weights().load(LoaderThatDoesNothing(), path, examine(path), right) is True
+    assert siblings.Weights().load(LoaderThatDoesNothing(), path, examine(path), wrong) is False
+
+
+DIRECT = """
+import sys, numpy as np, keras
+from liteferry import checkpoints, siblings
+folder, random = sys.argv[1], np.random.default_rng(0)
+layers = [keras.Input((4,), name="x"), keras.layers.Dense(4, name="one"), keras.layers.Dense(4, name="two")]
+model = keras.Sequential(layers)
+wanted = []
+for number in range(4):
+    for variable in model.variables:                       # the first sibling's biases are equal: zeros, which say nothing
+        variable.assign(random.normal(size=variable.shape) * (number > 0 or len(variable.shape) > 1))
+    model.save(f"{folder}/{number}.keras")
+    wanted.append([variable.numpy() for variable in model.variables])
+inner, calls = model.load_weights, []
+model.load_weights = lambda path: (calls.append(path), inner(path))
+weights, variables = siblings.Weights(), [variable.value for variable in model.variables]
+for number in (0, 1, 2, 3):
+    path = f"{folder}/{number}.keras"
+    assert weights.load(model, path, checkpoints.examine(path), variables), number
+    for variable, value in zip(variables, wanted[number], strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, err_msg=str(number))
+assert len(calls) == 2, f"Keras was asked for {calls}: twice is what it takes to tell the biases apart"
+other = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(4, name="one")])
+other.save(f"{folder}/other.keras")
+assert not weights.load(model, f"{folder}/other.keras", checkpoints.examine(f"{folder}/other.keras"), variables)
+"""
+
+
+def test_arrays_are_read_directly_once_their_places_are_known_beyond_doubt(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", DIRECT, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_command_says_the_same(sweep: Path, tmp_path: Path) -> None:

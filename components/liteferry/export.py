@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liteferry import artifacts, checkpoints, conversion, conversion_errors, reference, sandbox, siblings, storage, tracing
+from liteferry import artifacts, checkpoints, conversion, conversion_errors, reference, sandbox, storage, tracing
 from liteferry.artifacts import Trace
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.checkpoints.model import LoadedModel
@@ -184,7 +184,7 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
 
 
 def _bring_weights(shared: Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
-    return siblings.load_weights(shared.model.keep, facts.path or plan.uri, facts, shared.traced.function.graph.variables)
+    return shared.weights.load(shared.model.keep, facts.path or plan.uri, facts, shared.traced.function.graph.variables)
 
 
 def _plain(record: Any) -> Any:

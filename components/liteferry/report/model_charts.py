@@ -42,7 +42,7 @@ def _histogram(rows: Sequence[Mapping[str, Any]], output: str) -> dict[str, Any]
     if not edges:
         return None
     return {
-        "labels": [_bin(*edge) for edge in edges],
+        "labels": [formats.human_number(edge) for edge, _ in edges],
         "series": [
             {
                 "name": formats.single_line(name, limit=120),
@@ -55,18 +55,18 @@ def _histogram(rows: Sequence[Mapping[str, Any]], output: str) -> dict[str, Any]
 
 
 def _counts(bins: object) -> dict[tuple[float, float], int]:
-    """(from, to) -> count, of what a report has as `error_histogram`."""
-    counts = {}
+    """(from, to) -> count, of what a report has as `error_histogram`.
+
+    Its last but smallest bin is "everything below"; where that ends differs from artifact to artifact, so it is drawn as the
+    factor of two next to its end.
+    """
+    counts: dict[tuple[float, float], int] = {}
     for one in map(fields.mapping, fields.listing(bins)):
         edge, end, count = fields.number(one.get("from")), fields.number(one.get("to")), fields.integer(one.get("count"))
         if edge is not None and count:
-            counts[edge, math.inf if end is None else end] = count
+            last = math.inf if end is None else end
+            counts[last / 2 if edge == 0 else edge, last] = count
     return counts
-
-
-def _bin(edge: float, end: float) -> str:
-    """What stands below a bin: where it begins; `< 1e-12` for all that is too small to be told apart."""
-    return f"< {formats.human_number(end)}" if edge == 0 else formats.human_number(edge)
 
 
 def _scatter(rows: Sequence[Mapping[str, Any]], output: str) -> list[dict[str, Any]] | None:
