@@ -20,7 +20,7 @@ from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
-from liteferry.sandbox import Flavor, Outcome, Reporter
+from liteferry.sandbox import Flavor, Outcome, Reporter, memory
 from liteferry.sandbox.child import describe_error
 from liteferry.tracing import TracedModel
 from liteferry.types import ExportedModel, TensorSpec, VariantFacts
@@ -66,14 +66,14 @@ def reason_of(error: Mapping[str, Any] | None) -> Reason | None:
 def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Outcome) -> ExportedModel:
     facts: dict[str, Any] = {}
     made: dict[str, VariantFacts] = {}
-    reason = reason_of(outcome.error)
+    reason, own_peak = reason_of(outcome.error), None
     for result in results:
         facts.update(result.get("facts", {}))
         if "variant" in result:
             variant = decode(VariantFacts, result["variant"])
             made[variant.variant] = variant
         if "ended" in result:
-            reason = reason_of(result["ended"])
+            reason, own_peak = reason_of(result["ended"]), result["peak_memory_bytes"]
     exported = decode(ExportedModel, facts)
     if exported.saved_model is not None and reason is not None and reason.stage is Stage.CONVERT:
         # The conversion died, the SavedModel stands: the variants that were not made carry the reason.
@@ -84,7 +84,7 @@ def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Ou
         exported,
         variants={name: made[name] for name in plan.variants if name in made},
         reason=reason,
-        peak_memory_bytes=outcome.peak_memory_bytes,
+        peak_memory_bytes=own_peak or outcome.peak_memory_bytes,
     )
 
 
@@ -109,13 +109,16 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
     """
     shared: Trace | None = None
     for plan in plans:
+        if len(plans) > 1:
+            memory.restart_peak()
         try:
             shared = _export_model(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
             error = None
         except Exception as raised:  # noqa: BLE001  # anything the model's code raises is this model's reason, its siblings go on
             shared = None
             error = describe_error(raised, reporter.current_stage)
-        reporter.result({"model_id": plan.model_id, "ended": error})
+        own_peak = memory.peak_bytes() if len(plans) > 1 else None  # of one alone the supervisor knows more: its descendants count
+        reporter.result({"model_id": plan.model_id, "ended": error, "peak_memory_bytes": own_peak})
 
 
 class _Messages:
