@@ -117,7 +117,9 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
         except Exception as raised:  # noqa: BLE001  # anything the model's code raises is this model's reason, its siblings go on
             shared = None
             error = describe_error(raised, reporter.current_stage)
-        own_peak = memory.peak_bytes() if len(plans) > 1 else None  # of one alone the supervisor knows more: its descendants count
+        own_peak = (
+            memory.peak_bytes() if len(plans) > 1 else None
+        )  # of one alone the supervisor knows more: its descendants count
         reporter.result({"model_id": plan.model_id, "ended": error, "peak_memory_bytes": own_peak})
 
 

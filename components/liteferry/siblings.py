@@ -69,8 +69,8 @@ def share_key(facts: CheckpointFacts, *, recipe_digest: str) -> str | None:
 
 
 def share_key_of(path: str, *, recipe_digest: str) -> str | None:
-    """`share_key` of a .keras archive or of an HDF5 file with its architecture; None for anything else, and for what cannot be read,
-    which its own process will report.
+    """`share_key` of a .keras archive or of an HDF5 file with its architecture; None for anything else, and for what cannot be
+    read, which its own process will report.
 
     This runs outside any sandbox: of an archive only the two JSON members are read. HDF5 is parsed by native code, in a sandbox.
     """
@@ -93,7 +93,9 @@ def _starts_as_hdf5(path: str) -> bool:
 
 
 def _share_key_isolated(path: str, recipe_digest: str) -> str | None:
-    outcome = sandbox.run("liteferry.siblings:tell_share_key", (path, recipe_digest), flavor=sandbox.Flavor.KERAS, limits=_LOOK_LIMITS)
+    outcome = sandbox.run(
+        "liteferry.siblings:tell_share_key", (path, recipe_digest), flavor=sandbox.Flavor.KERAS, limits=_LOOK_LIMITS
+    )
     key = outcome.results[0]["share_key"] if outcome.results else None
     return str(key) if key else None
 

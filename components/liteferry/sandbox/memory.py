@@ -30,7 +30,9 @@ def resident_bytes(pid: int) -> int:
 
 
 def restart_peak() -> None:
-    """`peak_bytes` counts from here, for a process that works on one model after the other. Does nothing where the kernel cannot."""
+    """`peak_bytes` counts from here, for a process that works on one model after the other. Does nothing where the kernel
+    cannot.
+    """
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")  # proc(5): resets the peak resident set size to the current one
 
