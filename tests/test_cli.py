@@ -12,9 +12,11 @@ import subprocess
 import sys
 import time
 
+import h5py
 import pytest
 
 from liteferry.cli import build_parser
+from liteferry.progress import Watcher
 from tests.support import liteferry
 
 COMMANDS: dict[str, argparse.ArgumentParser] = next(
@@ -66,10 +68,11 @@ def test_bash_completes_commands_and_flags(tmp_path):
 
 
 def test_ctrl_c_ends_a_run_within_five_seconds_and_says_how_to_go_on(tmp_path):
-    """The models load a module that never returns, so nothing but the signal ends this run."""
-    (tmp_path / "endless.py").write_text("import time\ntime.sleep(600)\n")
-    (tmp_path / "one.keras").write_bytes(b"no checkpoint")
-    (tmp_path / "job.yaml").write_text('models: [{checkpoints: "*.keras", builder: "endless:build"}]\nmodules: [endless.py]\n')
+    """The builder never returns, so nothing but the signal ends this run."""
+    (tmp_path / "endless.py").write_text("import time\ndef build():\n    time.sleep(600)\n")
+    with h5py.File(tmp_path / "one.weights.h5", "w") as file:
+        file["layers/dense/vars/0"] = [[1.0]]
+    (tmp_path / "job.yaml").write_text('models: [{checkpoints: "*.h5", builder: "endless:build"}]\nmodules: [endless.py]\n')
     command = [
         sys.executable,
         "-m",
@@ -82,10 +85,12 @@ def test_ctrl_c_ends_a_run_within_five_seconds_and_says_how_to_go_on(tmp_path):
     ]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "out" / ".staging" / "lock").exists() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        time.sleep(2)
+        watcher, deadline = Watcher(str(tmp_path / "out")), time.monotonic() + 60
+        while not watcher.running and run.poll() is None and time.monotonic() < deadline:
+            list(watcher.new_lines())
+            time.sleep(0.1)
+        assert "one" in watcher.running
+        time.sleep(1)
         os.killpg(run.pid, signal.SIGINT)  # a terminal sends it to the whole group
         started = time.monotonic()
         _, said = run.communicate(timeout=30)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from liteferry import compare_flags
 from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError
 from liteferry.version import __version__
 
@@ -82,6 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
         "artifact", metavar="ARTIFACT", help="file or directory; a TensorFlow checkpoint by its prefix or .index file"
     )
     inspect.add_argument("--json", action="store_true", help="print the facts as JSON")
+    compare = add("compare", "parity of any two artifacts on the same rows, printed as a table", "")
+    compare.epilog = compare_flags.EPILOG
+    compare_flags.add_flags(compare)
     show = add("show", "summary table of a run", "liteferry show out")
     show.add_argument("output", metavar="OUT")
     show.add_argument("--json", action="store_true", help="print fleet.json instead")
@@ -236,6 +240,10 @@ def _inspect(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _compare(arguments: argparse.Namespace, _: list[str]) -> int:
+    return compare_flags.run_compare(arguments)
+
+
 def _show(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry import launch
 
@@ -287,6 +295,7 @@ def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
 _COMMANDS = {
     "run": _run,
     "check": _check,
+    "compare": _compare,
     "inspect": _inspect,
     "show": _show,
     "report": _report,

@@ -8,6 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from liteferry import progress
 from liteferry.errors import Reason, Stage
 from liteferry.export import export_isolated
 from liteferry.plan import ModelPlan
@@ -47,12 +48,17 @@ def _chunked(group: tuple[str, Iterable[ModelPlan]], processes: int) -> Iterator
     yield from chunks(list(group[1]), processes=processes)
 
 
+def _export(plans: tuple[ModelPlan, ...]) -> Any:
+    progress.report_doing(plans, Stage.EXPORT)
+    return export_isolated(plans)
+
+
 class _Export(PooledDoFn):
     stage = Stage.EXPORT
 
     def start(self, element: tuple[ModelPlan, ...], pool: WorkPool) -> Sequence[Future]:
         big_first = -sum(plan.size_bytes or 0 for plan in element)
-        return [pool.submit(export_isolated, element, priority=(_AFTER_WHAT_IS_HALF_DONE, big_first))]
+        return [pool.submit(_export, element, priority=(_AFTER_WHAT_IS_HALF_DONE, big_first))]
 
     def finish(self, element: tuple[ModelPlan, ...], results: list[Any]) -> list[Family]:
         return [list(zip(element, results[0], strict=True))]
