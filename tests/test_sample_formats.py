@@ -24,7 +24,9 @@ from PIL import Image
 
 from liteferry import reference
 from liteferry.config import Decoding, SamplesSpec
+from liteferry.sample_binding import columns_as_inputs
 from liteferry.samples import Batch, bind, open_samples, read_batches
+from liteferry.types import TensorSpec
 from tests.test_samples import CUBES, EMPTY, MISMATCH, MISSING, failure, nested, read_all, read_column, signature, write_parquet
 
 Features = Mapping[str, Sequence[Any]]
@@ -375,6 +377,11 @@ class TestImages:
         assert "images are decoded from one value a row for inputs (batch, height, width, channels)" in both
         shape = failure(MISMATCH, self.read, tmp_path, [encoded(PIXELS[0])], signature(x=((6, 8, 3), "float32")), size=(5, 8))
         assert "takes (batch, 6, 8, 3) float32, column 'x' holds (batch, 5, 8, 3) uint8" in shape
+
+    def test_a_model_without_a_signature_gets_images_of_the_size(self, tmp_path: Path) -> None:
+        path = write_parquet(tmp_path / "x.parquet", x=pa.array([encoded(PIXELS[0])]), y=[1], w=[2.0])
+        spec = SamplesSpec(path=str(path), decode=Decoding.IMAGE, size=(6, 8), labels={"scores": "y"}, example_weight="w")
+        assert columns_as_inputs(open_samples(spec), spec) == (TensorSpec(name="x", shape=(None, 6, 8, 3), dtype="float32"),)
 
     def test_without_decode_the_way_out_is_named(self, tmp_path: Path) -> None:
         path = write_parquet(tmp_path / "x.parquet", x=pa.array([encoded(PIXELS[0])]))

@@ -20,6 +20,7 @@ from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
+from liteferry.sample_binding import columns_as_inputs
 from liteferry.sandbox import Flavor, Outcome, Reporter
 from liteferry.sandbox.child import describe_error
 from liteferry.tracing import TracedModel
@@ -185,21 +186,11 @@ def _plain(record: Any) -> Any:
 
 
 def sample_columns(plan: ModelPlan) -> tuple[TensorSpec, ...]:
-    """The sample columns as inputs: those the job maps, under the input's name, else all but label and id."""
+    """The sample columns as inputs, for models that do not say what theirs are; none without samples."""
     samples = plan.samples
     if samples.sample_set is None or samples.spec is None:
         return ()
-    columns = samples.sample_set.columns
-    others = {samples.spec.label, samples.spec.id}
-    mapping = dict(samples.spec.inputs) or {name: name for name in columns if name not in others}
-    narrowed = {"float64": "float32"}  # NumPy's default, nobody's input
-    return tuple(
-        TensorSpec(
-            name=name, shape=(None, *columns[column].shape), dtype=narrowed.get(columns[column].dtype, columns[column].dtype)
-        )
-        for name, column in mapping.items()
-        if column in columns
-    )
+    return columns_as_inputs(samples.sample_set, samples.spec)
 
 
 def _bind(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> tuple[Any, Reason | None]:
