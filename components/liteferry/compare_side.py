@@ -13,6 +13,7 @@ import numpy as np
 from liteferry import flatbuffer, reference, runners, samples
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.sample_binding import columns_as_inputs
 from liteferry.sandbox import Flavor, Reporter
 from liteferry.types import Signature, TensorSpec
 
@@ -136,9 +137,7 @@ def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], Run, list[str]]
     from liteferry import checkpoints, tracing
 
     facts = checkpoints.examine(task.path)
-    columns = tuple(
-        TensorSpec(name=name, shape=(None, *column.shape), dtype=column.dtype) for name, column in task.sample_set.columns.items()
-    )
+    columns = columns_as_inputs(task.sample_set, task.spec)
     model = checkpoints.load(task.path, facts, task.load, sample_columns=columns)
     traced = tracing.trace(model)
     signature = dataclasses.replace(model.signature, outputs=traced.signature.outputs)

@@ -21,7 +21,7 @@ from liteferry.pace import Pace
 from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
-from liteferry.sandbox import Flavor, Reporter
+from liteferry.sandbox import Flavor, Reporter, memory
 from liteferry.slicing import Columns, Slices, columns_of_slices, merge_outputs
 from liteferry.types import DivergingTensor, ExportedModel, Signature
 
@@ -133,12 +133,13 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
         results = _results(messages)
         if results.keys() == task.candidates.keys():
             seconds = sum(message.get("seconds", 0.0) for message in messages)
+            own_peaks = [peak for message in messages if (peak := message.get("peak_memory_bytes"))]
             evaluations.append(
                 Evaluation(
                     candidates=results,
                     checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
                     seconds=seconds,
-                    peak_memory_bytes=outcome.peak_memory_bytes,
+                    peak_memory_bytes=max(own_peaks, default=outcome.peak_memory_bytes),
                 )
             )
         else:
@@ -242,7 +243,9 @@ def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) 
     """`run_candidates` for one model after the other."""
     saved_models = runners.SavedModels()
     for task in tasks:
+        memory.restart_peak()
         run_candidates(task, reporter, saved_models=saved_models)
+        reporter.result({"model_id": task.plan.model_id, "peak_memory_bytes": memory.peak_bytes()})
 
 
 def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: runners.SavedModels | None = None) -> None:

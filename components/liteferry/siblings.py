@@ -23,21 +23,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from liteferry import sandbox
 from liteferry.checkpoints.config_scan import parse
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detect import CheckpointFacts, Kind, examine
 
 if TYPE_CHECKING:
     from liteferry.plan import ModelPlan
 
 _VARIABLE_KEY = re.compile(r"^graph_variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE$")
 _OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_SHAREABLE = (Kind.KERAS, Kind.H5_MODEL, Kind.H5_WEIGHTS)
+_SHAREABLE = (Kind.KERAS, Kind.H5_MODEL)
 # Layers that keep more than variables: tables, vocabularies. A weights file alone does not restore them.
 _STATEFUL = ("Lookup", "TextVectorization", "Hashing", "IntegerLookup", "Lambda")
 
 
 _MOST_IN_A_CHUNK = 8
 _MAX_CONFIG_BYTES = 64 * 2**20
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_LOOK_LIMITS = sandbox.Limits(seconds=60, memory_bytes=4 * 10**9)
 
 
 def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPlan, ...]]:
@@ -66,11 +69,14 @@ def share_key(facts: CheckpointFacts, *, recipe_digest: str) -> str | None:
 
 
 def share_key_of(path: str, *, recipe_digest: str) -> str | None:
-    """`share_key` of a .keras archive; None for anything else, and for what cannot be read, which its own process will report.
+    """`share_key` of a .keras archive or of an HDF5 file with its architecture; None for anything else, and for what cannot be
+    read, which its own process will report.
 
-    This runs in the launcher: only the two JSON members are read. HDF5 is parsed by native code, which belongs into a sandbox.
+    This runs outside any sandbox: of an archive only the two JSON members are read. HDF5 is parsed by native code, in a sandbox.
     """
     try:
+        if os.path.isfile(path) and _starts_as_hdf5(path):
+            return _share_key_isolated(path, recipe_digest)
         with zipfile.ZipFile(path) as archive:
             if max(archive.getinfo(name).file_size for name in ("config.json", "metadata.json")) > _MAX_CONFIG_BYTES:
                 return None
@@ -79,6 +85,29 @@ def share_key_of(path: str, *, recipe_digest: str) -> str | None:
         return share_key(facts, recipe_digest=recipe_digest)
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
+
+
+def _starts_as_hdf5(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def _share_key_isolated(path: str, recipe_digest: str) -> str | None:
+    outcome = sandbox.run(
+        "liteferry.siblings:tell_share_key", (path, recipe_digest), flavor=sandbox.Flavor.KERAS, limits=_LOOK_LIMITS
+    )
+    key = outcome.results[0]["share_key"] if outcome.results else None
+    return str(key) if key else None
+
+
+def tell_share_key(request: tuple[str, str], reporter: Any) -> None:
+    """In a sandbox: hands over {share_key} of an HDF5 file with its architecture.
+
+    None for weights alone: two calls of a builder may make models that differ in more than weights.
+    """
+    path, recipe_digest = request
+    facts = examine(path)
+    reporter.result({"share_key": share_key(facts, recipe_digest=recipe_digest) if facts.kind is Kind.H5_MODEL else None})
 
 
 def _architecture(node: Any, seen_ids: dict[int, int]) -> Any:
