@@ -9,6 +9,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
+from liteferry import noise
 from liteferry.errors import Reason, ReasonCode, Stage
 from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.gates import Verdict, judge, resolve_gates
@@ -76,6 +77,7 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         "recommended_variant": recommended,
         "passed_over": passed_over(variants, recommended),
         "required_variants": list(plan.require),
+        "noise_floor": {source: evaluation.noise.get(source) for source in (noise.REFERENCE, noise.FLOAT32)},
         "warnings": _warnings(plan, exported, evaluation),
         "version": plan.version,
         "export_digest": plan.export_digest,
@@ -122,7 +124,9 @@ def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Ev
     if short is not None:
         return Verdict(gates=(), is_blessed=False, reason=short)
     verdict = judge(
-        result.stats, gates=resolve_gates(name, plan.gates), expected_outputs=exported.saved_model.signature.output_names()
+        result.stats,
+        gates=resolve_gates(name, plan.gates, noise=noise.limits_from(name, evaluation.noise)),
+        expected_outputs=exported.saved_model.signature.output_names(),
     )
     if name == SAVED_MODEL and verdict.reason is not None and verdict.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE:
         mismatch = dataclasses.replace(verdict.reason, code=ReasonCode.EXPORT_MISMATCH)
@@ -298,6 +302,7 @@ def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) 
         *exported.saved_model.warnings,
         *_rename_warnings(exported),
         *_constant_warnings(evaluation),
+        *noise.warnings_of(evaluation.noise),
         *columns_of_slices(plan.samples.spec, plan.samples.sample_set)[1],
     ]
 
