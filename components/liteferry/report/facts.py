@@ -15,6 +15,7 @@ from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.gates import Verdict, judge, resolve_gates
 from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
+from liteferry.report.changes import short_contract
 from liteferry.report.recommend import passed_over, smallest_blessed
 from liteferry.slicing import columns_of_slices
 from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
@@ -346,6 +347,7 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}
+        | {"contract": short_contract(variant.get("contract"))}
         for name, variant in report["variants"].items()
     }
     return slim
