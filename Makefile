@@ -61,6 +61,10 @@ demo: venv ## Train a small fleet on real digits and export it into demo_output/
 wild: venv ## Run on published checkpoints; WILD_CACHE=DIR keeps their files elsewhere than in .cache/wild
 	$(VENV_PYTHON) -m tests.wild --cache "$(WILD_CACHE)"
 
+.PHONY: scale
+scale: venv ## Two million sample rows in 16 shards through one model: memory and processors within their limits
+	$(VENV_PYTHON) -m tests.scale
+
 .PHONY: bench
 bench: venv ## Time LiteFerry beside the script people write today; about an hour, writes docs/benchmarks.md
 	$(VENV_PYTHON) -m benchmarks --write

@@ -53,6 +53,7 @@ INSTALL_REQUIRES = [
     "pydantic>=2.10,<3",
     "PyYAML>=6.0",
     "rich>=13.7",
+    "shtab>=1.7",
 ]
 
 EXTRAS_REQUIRE = {

@@ -1,89 +1,242 @@
-"""`make bench`: LiteFerry beside the script that people write today, in turn, on this machine; medians and ratios."""
+"""`make bench`: LiteFerry beside what people write or use today, in turn, on this machine; medians, ratios and targets."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import platform
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+from benchmarks.measure import HERE, Run, run_job, run_script
+
+_NAMES = ("mixed", "siblings", "parity", "overhead", "growth")
+_FLEET_TARGETS = {"mixed": 5.0, "siblings": 9.0}
+_PARITY_ROWS = {"mlp": 100_000, "cnn": 10_000}
+
+
+def _lines(text: str) -> list[str]:
+    return text.strip().splitlines()
+
+
+_INTRODUCTION = _lines("""
+Made by `make bench`; nothing here is from memory. For *mixed* and *siblings* both sides start from the same checkpoints and make
+the same things: a SavedModel, the variants float32, float16, dynamic_int8 and int8, their comparison with the checkpoint on 512
+rows.
+The script is [benchmarks/tutorial.py](../benchmarks/tutorial.py): Keras's ExportArchive, `from_saved_model` once per variant,
+batched
+evaluation, one process. *mixed* is of three small and middle CNNs, *siblings* of one architecture (MobileNetV2, 64x64, alpha
+0.5). LiteFerry's time includes its start-up, the proof in clean processes and the reports.
+""")
+_FLEET_WORDS = _lines("""
+In each round the script took another part of the fleet, every third model with three rounds, so that it took each
+model once in all. Its time for the whole fleet is that of starting up and the first model, and for each further model the mean
+of the others; the table has the median of the rounds. LiteFerry's is the median of runs of the whole fleet.
+""")
+_PARITY_WORDS = _lines("""
+Rows per second of evaluation, batches of 1,000 on both sides, imports and a first run left out. LiteFerry: a SavedModel and two
+variants against the checkpoint's answers, all statistics. TFMA: the two variants, by its own extractor, one metric. The MLP has
+10 features.
+""")
+_OVERHEAD_WORDS = _lines("""
+CPU seconds on *siblings* against the bare sum of what cannot be avoided: the C++ conversion of each frozen graph once, and the
+reference, and the variants, invoked on the rows.
+""")
+_GROWTH_WORDS = _lines("""
+Tiny checkpoints of one architecture, 256 rows, one variant; then one small CNN and more and more rows of 16x16x3 numbers in
+Parquet.
+""")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the chosen benchmarks and prints their table; `--write` puts it into docs/benchmarks.md."""
+    """Runs the chosen benchmarks and prints their tables; `--write` puts them into docs/benchmarks.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--only", default="mixed,siblings", help="which, comma-separated (default: %(default)s)")
+    parser.add_argument("--only", default=",".join(_NAMES), help="which, comma-separated (default: %(default)s)")
     parser.add_argument("--count", type=int, default=24, help="models per fleet (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side (default: %(default)s)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of parity's rows and growth's models and rows (default: all)"
+    )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     arguments = parser.parse_args(argv)
-    lines = [
-        "| fleet | models | script, s | LiteFerry, s | times as fast | script, CPU s | LiteFerry, CPU s |",
-        "| --- " * 7 + "|",
-    ]
-    for fleet in arguments.only.split(","):
-        lines.append(_measure(fleet, arguments.count, arguments.rounds))
-        print(lines[-1], flush=True)
+    text: list[str] = []
+    for name, section in _sections(arguments.count, arguments.rounds, arguments.scale).items():
+        if name in arguments.only.split(","):
+            lines = section()
+            text += ["", *lines]
+            print("\n".join(lines), flush=True)
     if arguments.write:
-        _write(lines, arguments.rounds)
+        _write(text, arguments.rounds)
     return 0
 
 
-def _measure(fleet: str, count: int, rounds: int) -> str:
-    folder = tempfile.mkdtemp(prefix=f"liteferry-bench-{fleet}-")
+def _sections(count: int, rounds: int, scale: float) -> dict[str, Callable[[], list[str]]]:
+    return {
+        "mixed": lambda: _fleet("mixed", count, rounds),
+        "siblings": lambda: _fleet("siblings", count, rounds),
+        "parity": lambda: _parity(rounds, scale),
+        "overhead": lambda: _overhead(count, rounds),
+        "growth": lambda: _growth(rounds, scale),
+    }
+
+
+@contextlib.contextmanager
+def _folder(name: str) -> Iterator[str]:
+    path = tempfile.mkdtemp(prefix=f"liteferry-bench-{name}-")
     try:
-        _run([sys.executable, os.path.join(_HERE, "fleets.py"), fleet, folder, str(count)])
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _fleet(name: str, count: int, rounds: int) -> list[str]:
+    """The script's side takes the next part of the fleet in each round, LiteFerry's the whole fleet every time."""
+    with _folder(name) as folder:
+        run_script("fleets.py", name, folder, count)
         script, ours = [], []
         for number in range(rounds):  # in turn, so that a slow spell of the machine hits both
-            out = os.path.join(folder, f"script-{number}")
-            script.append(_run([sys.executable, os.path.join(_HERE, "tutorial.py"), folder, out]))
+            spent = run_script("tutorial.py", folder, os.path.join(folder, f"script-{number}"), number, rounds).json()
+            script.append([_whole_fleet(spent, count, side) for side in (0, 1)])
+            ours.append(run_job(os.path.join(folder, "job.yaml"), os.path.join(folder, f"ours-{number}")))
+    theirs = [_median(one[side] for one in script) for side in (0, 1)]
+    wall, cpu = _median(run.wall_s for run in ours), _median(run.cpu_s for run in ours)
+    return [
+        f"## {name}",
+        "",
+        f"{count} models. " + _FLEET_WORDS[0],
+        *_FLEET_WORDS[1:],
+        "",
+        "| | script | LiteFerry | ratio | target |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        f"| wall, s | {theirs[0]:.0f} | {wall:.0f} | {theirs[0] / wall:.1f} | at least {_FLEET_TARGETS[name]:.0f} |",
+        f"| CPU, s | {theirs[1]:.0f} | {cpu:.0f} | {theirs[1] / cpu:.1f} | |",
+    ]
+
+
+def _whole_fleet(spent: Mapping[str, Any], count: int, side: int) -> float:
+    """Seconds, wall (side 0) or CPU (1), that the script would take for the whole fleet."""
+    models = [seconds[side] for seconds in spent["models_s"]]
+    return float(spent["start_s"][side] + models[0] + (count - 1) * statistics.mean(models[1:] or models))
+
+
+def _parity(rounds: int, scale: float) -> list[str]:
+    lines = [
+        "## parity",
+        "",
+        *_PARITY_WORDS,
+        "",
+        "| model | rows | TFMA, rows/s | LiteFerry, rows/s | ratio | target |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for kind, full in _PARITY_ROWS.items():
+        rows = max(2000, int(full * scale))
+        found = []
+        for _ in range(rounds):
+            with _folder("parity") as folder:
+                found.append(run_script("parity.py", kind, folder, rows).json())
+        theirs, ours = (_median(one[side] for one in found) for side in ("tfma", "liteferry"))
+        ratio = _median(one["liteferry"] / one["tfma"] for one in found)
+        lines.append(f"| {kind} | {rows:,} | {theirs:,.0f} | {ours:,.0f} | {ratio:.0f} | at least 20 |")
+    return lines
+
+
+def _overhead(count: int, rounds: int) -> list[str]:
+    ours, bare = [], []
+    with _folder("overhead") as folder:
+        run_script("fleets.py", "siblings", folder, count)
+        for number in range(rounds):
             out = os.path.join(folder, f"ours-{number}")
-            job = os.path.join(folder, "job.yaml")
-            command = [sys.executable, "-m", "liteferry", "run", "--config", job, "--output", out, "--quiet"]
-            ours.append(_run(command, accepted=(0, 1)))  # 1: untrained weights quantise badly, and the gates say so
-        ratio = statistics.median(theirs[0] / mine[0] for theirs, mine in zip(script, ours, strict=True))
-        figures = [statistics.median(run[index] for run in side) for index in (0, 1) for side in (script, ours)]
-        return f"| {fleet} | {count} | {figures[0]:.0f} | {figures[1]:.0f} | {ratio:.1f} | {figures[2]:.0f} | {figures[3]:.0f} |"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            ours.append(run_job(os.path.join(folder, "job.yaml"), out).cpu_s)
+            bare.append(run_script("unavoidable.py", folder, out).json())
+    sums = [sum(one.values()) for one in bare]
+    parts = {name: _median(one[name] for one in bare) for name in bare[0]}
+    ratio = _median(ours_s / least_s for ours_s, least_s in zip(ours, sums, strict=True))
+    total, mine = f"{_median(sums):.1f}", f"{_median(ours):.1f}"
+    return [
+        "## overhead",
+        "",
+        *_OVERHEAD_WORDS,
+        "",
+        "| conversion | reference | variants | sum | LiteFerry | ratio | target |",
+        "| ---: " * 7 + "|",
+        f"| {' | '.join(f'{parts[name]:.1f}' for name in parts)} | {total} | {mine} | {ratio:.2f} | at most 1.6 |",
+    ]
 
 
-def _run(command: Sequence[str], *, accepted: Sequence[int] = (0,)) -> tuple[float, float]:
-    """Wall and CPU seconds of a command and all its children."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(command, env={**os.environ, **_QUIET}, capture_output=True, text=True, check=False)
-    if done.returncode not in accepted:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.monotonic() - started, cpu
+def _growth(rounds: int, scale: float) -> list[str]:
+    models = {count: _repeat("tiny", max(1, int(count * scale)), rounds) for count in (10, 100, 1000)}
+    per_model = {count: _median(run.wall_s for run, _ in found) / max(1, int(count * scale)) for count, found in models.items()}
+    lines = [
+        "## growth",
+        "",
+        *_GROWTH_WORDS,
+        "",
+        "| checkpoints | wall, s | s per model | to 100 | target | driver's peak, MB |",
+        "| ---: " * 6 + "|",
+    ]
+    for count, found in models.items():
+        ratio, target = f"{per_model[count] / per_model[100]:.2f}", "at most 1.20" if count == 1000 else ""
+        wall, peak = _median(run.wall_s for run, _ in found), _median(_driver_peak(run) for run, _ in found)
+        lines.append(
+            f"| {max(1, int(count * scale)):,} | {wall:.0f} | {per_model[count]:.2f} | {ratio} | {target} | {peak / 1e6:.0f} |"
+        )
+    rows = {count: _repeat("rows", max(1, int(count * scale)), rounds) for count in (1000, 10_000, 100_000)}
+    peaks = {count: _median(max(peak, _driver_peak(run)) for run, peak in found) for count, found in rows.items()}
+    lines += ["", "| rows | peak of any process, MB | to 1x | target |", "| ---: " * 4 + "|"]
+    for count, peak in peaks.items():
+        target = "at most 1.30" if count == 100_000 else ""
+        lines.append(f"| {max(1, int(count * scale)):,} | {peak / 1e6:.0f} | {peak / peaks[1000]:.2f} | {target} |")
+    return lines
 
 
-def _write(lines: Sequence[str], rounds: int) -> None:
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+def _repeat(fleet: str, count: int, rounds: int) -> list[tuple[Run, int]]:
+    """Runs of one fleet, each with the largest peak memory that any of its models' sandboxes had, in bytes."""
+    found = []
+    with _folder("growth") as folder:
+        run_script("fleets.py", fleet, folder, count)
+        for number in range(rounds):
+            out = os.path.join(folder, f"out-{number}")
+            done = run_job(os.path.join(folder, "job.yaml"), out)
+            reports = [json.loads(path.read_text()) for path in Path(out).glob("models/*/report.json")]
+            expected = count if fleet == "tiny" else 1  # the other fleet's count is of rows
+            assert len(reports) == expected, f"{len(reports)} reports of {expected} models"
+            found.append((done, max(report["peak_memory_bytes"] for report in reports)))
+            shutil.rmtree(out)
+    return found
+
+
+def _driver_peak(run: Run) -> int:
+    return int(run.json()["driver_peak_bytes"])
+
+
+def _median(values: Iterator[float] | Sequence[float]) -> float:
+    return float(statistics.median(values))
+
+
+def _machine() -> str:
+    processor = ""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        processor = next((line.partition(":")[2].strip() + ", " for line in file if line.startswith("model name")), "")
+    return f"{processor}{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+
+
+def _write(sections: Sequence[str], rounds: int) -> None:
     text = [
         "# Benchmarks",
         "",
-        "Made by `make bench`; nothing here is from memory. Both sides start from the same checkpoints and make the same things:",
-        "a SavedModel, the variants float32, float16, dynamic_int8 and int8, their comparison with the checkpoint on 512 rows.",
-        "The script is [benchmarks/tutorial.py](../benchmarks/tutorial.py): Keras's ExportArchive, `from_saved_model` once per",
-        "variant, batched evaluation, one process. LiteFerry's time includes its start-up, the proof in clean processes and the",
-        "reports.",
+        *_INTRODUCTION,
         "",
-        f"Medians of {rounds} runs in turn, on: {machine}. Compare the ratios, not the seconds.",
-        "",
-        *lines,
+        f"Medians of {rounds} rounds, the sides in turn, on: {_machine()}. Compare the ratios, not the seconds.",
+        *sections,
     ]
-    path = os.path.join(os.path.dirname(_HERE), "docs", "benchmarks.md")
+    path = os.path.join(os.path.dirname(HERE), "docs", "benchmarks.md")
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(text) + "\n")
 

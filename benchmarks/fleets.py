@@ -11,6 +11,7 @@ import numpy as np
 
 ROWS = 512
 _SIZE = 64
+_VARIANTS = "float32, float16, dynamic_int8, int8"
 
 
 def write_siblings(folder: str, *, count: int = 24) -> None:
@@ -26,6 +27,37 @@ def write_mixed(folder: str, *, count: int = 24) -> None:
     builders: list[Callable[[], Any]] = [_plain_cnn, _residual_cnn, _separable_cnn]
     models = [build() for build in builders]
     _write(folder, ((model.name, model) for number in range(count) for model in [models[number % 3]]), (32, 32, 3))
+
+
+def write_tiny(folder: str, *, count: int) -> None:
+    """A small MLP, `count` times with other weights, 256 rows of 10 numbers, one variant."""
+    import keras
+
+    stack = [keras.Input((10,), name="image"), keras.layers.Dense(16, "relu"), keras.layers.Dense(3, "softmax", name="scores")]
+    model = keras.Sequential(stack, name="tiny")
+    _write(folder, (("tiny", model) for _ in range(count)), (10,), rows=256, variants="float32")
+
+
+def write_rows(folder: str, *, count: int) -> None:
+    """A small CNN and `count` rows of 16x16x3 numbers in a Parquet file, which is read piece by piece."""
+    import keras
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stack = [keras.Input((16, 16, 3), name="image"), keras.layers.Conv2D(8, 3, activation="relu")]
+    model = keras.Sequential([*stack, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, name="scores")], name="cnn")
+    _write(folder, iter([("cnn", model)]), (16, 16, 3), rows=1, variants="float32, dynamic_int8")
+    random = np.random.default_rng(0)
+    kind = pa.fixed_shape_tensor(pa.float32(), (16, 16, 3))
+    with pq.ParquetWriter(os.path.join(folder, "rows.parquet"), pa.schema([("image", kind)])) as writer:
+        for start in range(0, count, 1000):
+            values = random.random((min(1000, count - start), 16, 16, 3), dtype=np.float32)
+            writer.write_table(pa.table({"image": pa.FixedShapeTensorArray.from_numpy_ndarray(values)}))
+    job = os.path.join(folder, "job.yaml")
+    with open(job, encoding="utf-8") as file:
+        text = file.read()
+    with open(job, "w", encoding="utf-8") as file:
+        file.write(text.replace("{path: rows.npz, label: label}", "{path: rows.parquet}"))
 
 
 def _plain_cnn() -> Any:
@@ -61,19 +93,21 @@ def _separable_cnn() -> Any:
     return keras.Sequential([*stack, layers.GlobalAveragePooling2D(), layers.Dense(10, "softmax")], name="separable")
 
 
-def _write(folder: str, models: Iterator[tuple[str, Any]], shape: tuple[int, ...]) -> None:
+def _write(
+    folder: str, models: Iterator[tuple[str, Any]], shape: tuple[int, ...], *, rows: int = ROWS, variants: str = _VARIANTS
+) -> None:
     os.makedirs(folder, exist_ok=True)
     random = np.random.default_rng(0)
     for number, (name, model) in enumerate(models):
         _give_life(model, random)
-        model.save(os.path.join(folder, f"{name}_{number:02d}.keras"))
-    rows = {"image": random.random((ROWS, *shape), dtype=np.float32), "label": random.integers(0, 10, ROWS)}
-    np.savez(os.path.join(folder, "rows.npz"), **rows)  # type: ignore[arg-type]
+        model.save(os.path.join(folder, f"{name}_{number:04d}.keras"))
+    columns = {"image": random.random((rows, *shape), dtype=np.float32), "label": random.integers(0, 10, rows)}
+    np.savez(os.path.join(folder, "rows.npz"), **columns)  # type: ignore[arg-type]
     with open(os.path.join(folder, "job.yaml"), "w", encoding="utf-8") as file:
         file.write(
             "models: [{checkpoints: '*.keras', samples: rows}]\n"
             "samples: {rows: {path: rows.npz, label: label}}\n"
-            "variants: [float32, float16, dynamic_int8, int8]\n"
+            f"variants: [{variants}]\n"
         )
 
 
@@ -95,4 +129,10 @@ def _give_life(model: Any, random: np.random.Generator) -> None:
 
 
 if __name__ == "__main__":
-    {"siblings": write_siblings, "mixed": write_mixed}[sys.argv[1]](sys.argv[2], count=int(sys.argv[3]))
+    writers: dict[str, Callable[..., None]] = {
+        "siblings": write_siblings,
+        "mixed": write_mixed,
+        "tiny": write_tiny,
+        "rows": write_rows,
+    }
+    writers[sys.argv[1]](sys.argv[2], count=int(sys.argv[3]))

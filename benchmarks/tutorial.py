@@ -6,24 +6,31 @@ Fair: TensorFlow's threads are left as they are, evaluation is batched, and noth
 from __future__ import annotations
 
 import glob
+import itertools
+import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+_STARTED = time.monotonic()
 _BATCH = 64
 _VARIANTS = ("float32", "float16", "dynamic_int8", "int8")
 
 
-def main(folder: str, out: str) -> None:
-    """Every .keras file of a folder -> SavedModel, four .tflite files, and their largest differences from the Keras model."""
+def main(folder: str, out: str, first: int, step: int) -> None:
+    """.keras files of a folder, every `step`-th from number `first` -> SavedModel, four .tflite files, and their largest
+    differences from the Keras model. Prints wall and CPU seconds of starting up and of each model.
+    """
     import keras
     import tensorflow as tf
 
     rows = np.load(os.path.join(folder, "rows.npz"))["image"]
-    for path in sorted(glob.glob(os.path.join(folder, "*.keras"))):
+    spent = [(time.monotonic(), time.process_time())]
+    for path in sorted(glob.glob(os.path.join(folder, "*.keras")))[first::step]:
         model = keras.models.load_model(path)
         target = os.path.join(out, os.path.basename(path))
         archive = keras.export.ExportArchive()
@@ -41,6 +48,9 @@ def main(folder: str, out: str) -> None:
                 file.write(content)
             worst[variant] = float(np.abs(_evaluate(content, rows) - expected).max())
         print(os.path.basename(path), worst, flush=True)
+        spent.append((time.monotonic(), time.process_time()))
+    models = [(after[0] - before[0], after[1] - before[1]) for before, after in itertools.pairwise(spent)]
+    print(json.dumps({"start_s": (spent[0][0] - _STARTED, spent[0][1]), "models_s": models}))
 
 
 def _inference(model: Any) -> Any:
@@ -80,4 +90,4 @@ def _evaluate(content: bytes, rows: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

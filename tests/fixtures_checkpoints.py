@@ -506,7 +506,7 @@ def lambda_named_activation(case: Case) -> None:
     case.finish("model.h5", rows, numpy(model(rows["d_input"], training=False)), ["y"], kind="h5_model", **spec)
 
 
-def _cudnn_pair(case: Case, kind: str) -> tuple[Any, Any]:
+def _cudnn_pair(case: Case, kind: str, *, plain_first: bool = False) -> tuple[Any, Any]:
     """The same weights in the portable layer, which computes the answer, and in the CuDNN layer, which only a GPU can run."""
     import tf_keras
     from tf_keras.api._v1 import keras as v1
@@ -517,6 +517,9 @@ def _cudnn_pair(case: Case, kind: str) -> tuple[Any, Any]:
     for layer in (portable, fused):
         inputs = tf_keras.Input((6, 3), name="steps")
         x = tf_keras.layers.Bidirectional(layer(4, return_sequences=True, name="inner"), name="both_ways")(inputs)
+        if plain_first:  # a portable layer among them, whose place in an archive depends on how many are before it
+            x = layer(4, return_sequences=True, name="middle")(x)
+            x = tf_keras.layers.LSTM(3, return_sequences=True, name="plain")(x)
         x = layer(4, name="last")(x)
         models.append(tf_keras.Model(inputs, tf_keras.layers.Dense(2, name="y")(x)))
     case.shake(models[0]).save_weights(case.path("portable.h5"))
@@ -558,6 +561,66 @@ def cudnn_weights_into_portable_builder(case: Case) -> None:
     answers = numpy(portable(rows["lstm_input"], training=False))
     spec = {"modules": [MODULE], "builder": "loading_models:build_tf_keras_rnn"}
     case.finish("cudnn_weights.h5", rows, answers, ["out"], kind="h5_weights", **spec)
+
+
+def _rewritten_by_a_tool(case: Case, activation: str) -> None:
+    """A tool that copies HDF5 files dropped the writer's version: taken for Keras 2's, which cannot load it."""
+    import h5py
+
+    k = case.k
+    inputs = k.Input((6, 3), name="steps")
+    x = k.layers.Bidirectional(k.layers.GRU(4, return_sequences=True))(inputs)
+    x = k.layers.BatchNormalization()(k.layers.Conv1D(3, 2, activation=activation)(x))
+    model = case.shake(k.Model(inputs, k.layers.Dense(2, activation="softmax", name="y")(k.layers.Flatten()(x))))
+    model.save(case.path("model.h5"))
+    with h5py.File(case.path("model.h5"), "r+") as file:
+        del file.attrs["keras_version"]
+        del file["model_weights"].attrs["keras_version"]
+    rows = {"steps": case.floats(5, 6, 3)}
+    case.finish("model.h5", rows, numpy(model(rows["steps"], training=False)), ["y"], kind="h5_model")
+
+
+@fixture("keras")
+def h5_without_a_version(case: Case) -> None:
+    _rewritten_by_a_tool(case, "relu")
+
+
+@fixture("tf_keras")
+def cudnn_weights_into_keras_3_builder(case: Case) -> None:
+    import tf_keras
+    from tf_keras.api._v1 import keras as v1
+
+    loading_models = importlib.import_module("loading_models")
+    portable = case.shake(loading_models.build_tf_keras_rnns())
+    steps = tf_keras.Input((6, 3), name="steps")
+    both = tf_keras.layers.Bidirectional(v1.layers.CuDNNLSTM(4, return_sequences=True, name="lstm"), name="both")
+    x = tf_keras.layers.Dense(2, name="out")(v1.layers.CuDNNGRU(3, name="gru")(both(steps)))
+    fused = tf_keras.Model(steps, x)
+    portable.save_weights(case.path("portable.h5"))
+    fused.load_weights(case.path("portable.h5"))
+    os.remove(case.path("portable.h5"))
+    fused.save_weights(case.path("cudnn_weights.h5"))
+    rows = {"steps": case.floats(5, 6, 3)}
+    answers = numpy(portable(rows["steps"], training=False))
+    spec = {"modules": [MODULE], "builder": "loading_models:build_keras_3_rnns"}
+    case.finish("cudnn_weights.h5", rows, answers, ["out"], kind="h5_weights", **spec)
+
+
+@fixture("tf_keras")
+def cudnn_in_keras_archive(case: Case) -> None:
+    """CuDNN layers in a `.keras` archive of Keras 2.13 to 2.15."""
+    portable, fused = _cudnn_pair(case, "LSTM", plain_first=True)
+    fused.save(case.path("cudnn.keras"))
+    rows = {"steps": case.floats(5, 6, 3)}
+    case.finish("cudnn.keras", rows, numpy(portable(rows["steps"], training=False)), ["y"], kind="keras")
+
+
+@fixture("tf_keras")
+def cudnn_gru_in_keras_archive(case: Case) -> None:
+    portable, fused = _cudnn_pair(case, "GRU")
+    fused.save(case.path("cudnn.keras"))
+    rows = {"steps": case.floats(5, 6, 3)}
+    case.finish("cudnn.keras", rows, numpy(portable(rows["steps"], training=False)), ["y"], kind="keras")
 
 
 # --- archives
@@ -731,6 +794,75 @@ def tf1_saver(case: Case) -> None:
     answers = _tf1(case, _tf1_tower, rows["features"], save)
     spec = {"modules": [MODULE], "builder": "loading_models:build_tf1_graph"}
     case.finish("model.ckpt-100.index", rows, {"scores": answers}, kind="tf_checkpoint", **spec)
+
+
+@fixture("tf_keras")
+def tf1_saver_without_a_name(case: Case) -> None:
+    """A prefix that ends in a slash: the files are called `.index` and `.data-...`, as in a published package."""
+    rows = {"features": case.floats(4, 5)}
+
+    def save(tf1: Any, session: Any, *_: Any) -> None:
+        os.mkdir(case.path("tower"))
+        tf1.train.Saver().save(session, case.path("tower") + "/", write_state=False)
+
+    answers = _tf1(case, _tf1_tower, rows["features"], save)
+    spec = {"modules": [MODULE], "builder": "loading_models:build_tf1_graph"}
+    case.finish("tower/.index", rows, {"scores": answers}, kind="tf_checkpoint", **spec)
+
+
+@fixture("tf_keras")
+def tf1_saver_into_a_keras_builder(case: Case) -> None:
+    """Names that TensorFlow 1's layers gave, and a Keras model whose layers are called the same."""
+    loading_models = importlib.import_module("loading_models")
+
+    rows = {"features": case.floats(4, 5)}
+
+    def save(tf1: Any, session: Any, *_: Any) -> None:
+        tf1.train.Saver().save(session, case.path("model.ckpt"))
+
+    answers = _tf1(case, _tf1_dense, rows["features"], save)
+    del loading_models
+    spec = {"modules": [MODULE], "builder": "loading_models:build_keras_tower"}
+    case.finish("model.ckpt.index", rows, {"scores": answers}, kind="tf_checkpoint", **spec)
+
+
+def _tf1_dense(tf1: Any) -> tuple[Any, Any]:
+    import tensorflow as tf
+
+    features = tf1.placeholder(tf.float32, [None, 5], "features")
+    hidden = features
+    for name, units in (("hidden", 4), ("scores", 3)):
+        with tf1.variable_scope(name):
+            kernel = tf1.get_variable("kernel", [hidden.shape[-1], units])
+            hidden = tf.tanh(tf.matmul(hidden, kernel) + tf1.get_variable("bias", [units]))
+    return features, hidden
+
+
+@fixture("tf_keras")
+def saved_model_with_several_tag_sets(case: Case) -> None:
+    """A graph for training, one for a GPU and one to serve on a CPU; the variables are shared."""
+    rows = {"x": case.floats(4, 5)}
+    import tensorflow as tf
+
+    tf1 = tf.compat.v1
+    builder = tf1.saved_model.Builder(case.path("sm"))
+    answers = None
+    for number, tags in enumerate((["train"], ["serve", "gpu"], ["serve"])):
+        with tf.Graph().as_default(), tf1.Session() as session:
+            features, scores = _tf1_tower(tf1)
+            scores = scores * 1.0 if tags == ["serve"] else scores * 100.0
+            signature = tf1.saved_model.predict_signature_def({"x": features}, {"scores": scores})
+            if number == 0:
+                session.run(tf1.global_variables_initializer())
+                weights = session.run(tf1.global_variables())
+                builder.add_meta_graph_and_variables(session, tags, {"serving_default": signature})
+            else:
+                for variable, value in zip(tf1.global_variables(), weights, strict=True):
+                    variable.load(value, session)
+                builder.add_meta_graph(tags, {"serving_default": signature})
+            answers = session.run(scores, {features: rows["x"]})
+    builder.save()
+    case.finish("sm", rows, {"scores": answers}, kind="saved_model")
 
 
 @fixture("tf_keras")

@@ -132,6 +132,28 @@ def build_tf_keras_rnn():
     return tf_keras.Sequential([tf_keras.layers.LSTM(4, input_shape=(6, 3), name="lstm"), tf_keras.layers.Dense(2, name="out")])
 
 
+def build_tf_keras_rnns():
+    import tf_keras
+
+    return _rnns(tf_keras)
+
+
+def build_keras_3_rnns():
+    return _rnns(keras)
+
+
+def _rnns(library):
+    layers = library.layers
+    steps = library.Input((6, 3), name="steps")
+    x = layers.Bidirectional(layers.LSTM(4, return_sequences=True, name="lstm"), name="both")(steps)
+    return library.Model(steps, layers.Dense(2, name="out")(layers.GRU(3, reset_after=True, name="gru")(x)))
+
+
+def build_keras_tower():
+    layers = [keras.layers.Dense(4, activation="tanh", name="hidden"), keras.layers.Dense(3, activation="tanh", name="scores")]
+    return keras.Sequential([keras.Input((5,), name="features"), *layers])
+
+
 class Affine(tf.Module):
     """No Keras at all, for tf.train.Checkpoint."""
 

@@ -8,13 +8,16 @@ import importlib
 import os
 import pathlib
 import re
+import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -270,13 +273,45 @@ def write_pids_and_sleep(path: str, _: Reporter) -> None:
     time.sleep(1000)
 
 
-def kill_the_nursery(_: Any, reporter: Reporter) -> None:
+def announce_and_sleep(path: str, reporter: Reporter) -> None:
     _announce(reporter)
-    os.kill(os.getppid(), signal.SIGKILL)
-    time.sleep(1000)
+    write_pids_and_sleep(path, reporter)
 
 
-def stop_the_nursery(_: Any, reporter: Reporter) -> None:
-    reporter.result(os.getppid())
-    os.kill(os.getppid(), signal.SIGSTOP)
-    time.sleep(1000)
+def try_to_reach_outside(outside: str, reporter: Any) -> None:
+    """Everything a child might do to what is not its own. Reports what the kernel let it do."""
+    folder, launcher = pathlib.Path(outside), os.getppid()
+    attempts: dict[str, Callable[[], object]] = {
+        "write a file": lambda: (folder / "new").write_text("new"),
+        "change a file": lambda: (folder / "kept").write_text("changed"),
+        "cut a file": lambda: os.truncate(folder / "kept", 0),
+        "remove a file": lambda: (folder / "kept").unlink(),
+        "rename a file": lambda: (folder / "kept").rename(folder / "other"),
+        "make a folder": lambda: (folder / "sub").mkdir(),
+        "remove the folder": lambda: shutil.rmtree(folder),
+        "make a link": lambda: (folder / "link").symlink_to("/etc"),
+        "move a file out": lambda: shutil.move("own", folder / "own"),
+        "write from a shell": lambda: subprocess.run(["sh", "-c", f"echo x > {folder}/shell"], check=True, stderr=-3),
+        "connect by TCP": lambda: socket.create_connection(("127.0.0.1", int((folder / "port").read_text())), timeout=2),
+        "send by UDP": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9)),
+        "signal the launcher": lambda: os.kill(launcher, signal.SIGCONT),
+    }
+    pathlib.Path("own").write_text("its own scratch folder")
+    done = {}
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+            done[name] = "done"
+        except (OSError, subprocess.CalledProcessError) as error:
+            done[name] = type(error).__name__
+    reporter.result(done)
+
+
+def write_below(folder: str, reporter: Any) -> None:
+    """What a unit of work does in the folder that is given to it."""
+    os.makedirs(os.path.join(folder, "sub"))
+    with open(os.path.join(folder, "sub", "file.tmp"), "w") as file:
+        file.write("content")
+    os.replace(os.path.join(folder, "sub", "file.tmp"), os.path.join(folder, "file"))
+    os.rmdir(os.path.join(folder, "sub"))
+    reporter.result(os.listdir(folder))

@@ -260,7 +260,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"polcy": {}},
         (
             "polcy: is an unknown key (did you mean policy?); the keys here are conversion, custom_objects, eval_config, "
-            "evaluation, gates, limits, metrics, models, modules, policy, quantization, samples, trust, variants"
+            "evaluation, gates, limits, metrics, models, modules, policy, quantization, recipes, samples, trust, variants"
         ),
     ),
     (
@@ -617,7 +617,7 @@ class TestSchema:
 
     def test_gates_offer_variants_and_metrics(self) -> None:
         gates = config.job_schema()["properties"]["gates"]
-        assert gates["propertyNames"]["enum"] == ["saved_model", *(variant.value for variant in Variant)]
+        assert gates["propertyNames"]["anyOf"][0]["enum"] == ["saved_model", *(variant.value for variant in Variant)]
         of_variant = config.job_schema()["$defs"]["VariantGates"]
         assert gates["additionalProperties"]["$ref"].endswith("/VariantGates")
         assert of_variant["propertyNames"]["enum"] == ["outputs", "max_abs", "argmax_agreement"]

@@ -20,7 +20,9 @@ LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 def lambdas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models with Lambda layers, written by Keras 3 and tf_keras."""
     folder = tmp_path_factory.mktemp("lambdas")
-    outcome = sandbox.run("tests.detect_units:write_lambdas", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = sandbox.run(
+        "tests.detect_units:write_lambdas", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
+    )
     assert outcome.error is None, outcome.error
     return folder
 

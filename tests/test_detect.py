@@ -25,7 +25,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written")
     limits = Limits(seconds=120, memory_bytes=8 * 10**9)
     unit = "tests.detect_units:write_one_model_in_every_format"
-    outcome = sandbox.run(unit, str(folder), flavor=Flavor.KERAS, limits=limits)
+    outcome = sandbox.run(unit, str(folder), flavor=Flavor.KERAS, limits=limits, writable=[str(folder)])
     assert outcome.error is None, outcome.error
     return folder
 

@@ -228,6 +228,8 @@ NAMES = {
     "variants.<variant>.slices": "<slice>",
     "variants.<variant>.slices.<slice>.parity": "<output>",
     "variants.<variant>.rows_not_in_slices": "<columns>",
+    "variants.<variant>.scatter": "<output>",
+    "saved_model.scatter": "<output>",
     "saved_model.slices": "<slice>",
     "saved_model.slices.<slice>.parity": "<output>",
     "saved_model.rows_not_in_slices": "<columns>",
@@ -281,6 +283,12 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def documented_types() -> dict[str, str]:
     """Path -> type, of every leaf that docs/reports.md has, with its shorthands written out."""
+    types = documented_paths()
+    return {path: kind for path, kind in types.items() if is_leaf(path, types)}
+
+
+def documented_paths() -> dict[str, str]:
+    """The same with the objects and lists that hold leaves, where they have a row of their own."""
     sections = sections_of(DOCS / "reports.md")
     types = {row[0].strip("`"): row[1] for row in rows_of(sections["report.json"])}
     statistics = {row[0].strip("`"): row[1] for row in rows_of(sections["Statistics"])}
@@ -290,13 +298,15 @@ def documented_types() -> dict[str, str]:
         if path in SAME_KEYS:
             prefix = f"{SAME_KEYS[path]}."
             types |= {f"{parent}.{key.removeprefix(prefix)}": kind for key, kind in types.items() if key.startswith(prefix)}
+        elif parent.endswith("scatter.<output>"):
+            types |= {f"{parent}.{key.rpartition('.')[2]}": kind for key, kind in examples.items() if key.startswith("scatter.")}
         elif last == "*":
             types |= {f"{parent}.{key}": kind for key, kind in statistics.items()}
         elif last == "reason":
             types |= {f"{path}.{key}": types[f"reason.{key}"] for key in ("code", "stage", "message")}
         elif last in ("worst_examples[]", "gates[]"):
             types |= {f"{parent}.{key}": kind for key, kind in examples.items() if key.startswith(last)}
-    return {path: kind for path, kind in types.items() if not path.endswith(".*") and is_leaf(path, types)}
+    return {path: kind for path, kind in types.items() if not path.endswith(".*")}
 
 
 def is_leaf(path: str, paths: Any) -> bool:

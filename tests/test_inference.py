@@ -22,7 +22,11 @@ LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
 def random_layers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     folder = tmp_path_factory.mktemp(request.param)
     outcome = sandbox.run(
-        "tests.inference_units:run_every_random_layer", (request.param, str(folder)), flavor=Flavor.KERAS, limits=LIMITS
+        "tests.inference_units:run_every_random_layer",
+        (request.param, str(folder)),
+        flavor=Flavor.KERAS,
+        limits=LIMITS,
+        writable=[str(folder)],
     )
     assert outcome.error is None, outcome.error
     results: dict[str, dict[str, Any]] = outcome.results[0]
@@ -54,7 +58,13 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for library in ("keras", "tf_keras"):
         folder = tmp_path_factory.mktemp(f"configs_{library}")
-        outcome = sandbox.run("tests.inference_units:write_configs", (library, str(folder)), flavor=Flavor.KERAS, limits=LIMITS)
+        outcome = sandbox.run(
+            "tests.inference_units:write_configs",
+            (library, str(folder)),
+            flavor=Flavor.KERAS,
+            limits=LIMITS,
+            writable=[str(folder)],
+        )
         assert outcome.error is None, outcome.error
         found[library] = {path.stem: json.loads(Path(path).read_text()) for path in folder.glob("*.json")}
     return found

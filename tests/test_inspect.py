@@ -27,7 +27,8 @@ LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 
 
 def in_sandbox(function: str, argument: Any) -> Any:
-    outcome = sandbox.run(f"tests.inspect_units:{function}", argument, flavor=Flavor.KERAS, limits=LIMITS)
+    writable = [argument] if function == "write_artifacts" else []
+    outcome = sandbox.run(f"tests.inspect_units:{function}", argument, flavor=Flavor.KERAS, limits=LIMITS, writable=writable)
     assert outcome.error is None, outcome.error
     return outcome.results[0] if outcome.results else None
 

@@ -33,7 +33,7 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(function: str, folder: Path, flavor: Flavor) -> dict[str, Any]:
-    outcome = sandbox.run(f"tests.loading_unit:{function}", str(folder), flavor=flavor, limits=LIMITS)
+    outcome = sandbox.run(f"tests.loading_unit:{function}", str(folder), flavor=flavor, limits=LIMITS, writable=[str(folder)])
     error = outcome.error or {}
     assert outcome.error is None, f"{error.get('code')}: {error.get('message')}\n{error.get('traceback', '')[-3000:]}"
     result: dict[str, Any] = outcome.results[0]
@@ -82,6 +82,35 @@ def test_what_wrote_the_file_is_the_oracle(fixtures: Path, library: str, oracle:
     assert loaded(fixtures, f"{library}_hard_sigmoid")["oracle"].startswith(oracle)
 
 
+def test_what_the_other_keras_computes_is_told(fixtures: Path) -> None:
+    """The file does not say that Keras 3 wrote it, and tf_keras cannot load it; all of it computes the same in both."""
+    result = loaded(fixtures, "h5_without_a_version")
+    assert result["oracle"].startswith("keras 3.")
+    (warning,) = result["warnings"]
+    assert warning.startswith("Keras 3 computes this model, since tf_keras cannot load it")
+
+
+def test_what_may_compute_something_else_is_never_left_to_the_other_keras(fixtures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "case"
+    shutil.copytree(fixtures / "h5_without_a_version", folder, ignore=shutil.ignore_patterns("out"))
+
+    def edit(config: Any) -> Any:
+        return json.loads(json.dumps(config).replace('"relu"', '"hard_sigmoid"'))
+
+    fixtures_checkpoints.edit_h5_config(str(folder / "model.h5"), edit)
+    outcome = sandbox.run("tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    assert outcome.error is not None
+    assert outcome.error["code"] == "LOAD_FAILED"
+    assert "Keras 3 was not tried instead, since it may compute the activation hard_sigmoid" in outcome.error["message"]
+
+
+@pytest.mark.parametrize("library", ["keras2", "keras3"])
+def test_the_statistics_of_an_adapted_normalization_are_an_expected_range(fixtures: Path, library: str) -> None:
+    """They stand among the weights: about 20, give or take four times 7."""
+    low, high = loaded(fixtures, f"{library}_normalization")["input_ranges"]["x"]
+    assert -30 < low < 0 < 40 < high < 80
+
+
 def test_state_between_calls_is_told(fixtures: Path) -> None:
     assert any("stateful" in warning for warning in loaded(fixtures, "keras2_stateful_rnn")["warnings"])
 
@@ -92,7 +121,9 @@ def test_strip_never_removes_what_computes(fixtures: Path, tmp_path: Path, strip
     shutil.copytree(fixtures / "keras3_augmenting", folder, ignore=shutil.ignore_patterns("out"))
     case = json.loads((folder / "case.json").read_text())
     (folder / "case.json").write_text(json.dumps({**case, "strip": strip}))
-    outcome = sandbox.run("tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = sandbox.run(
+        "tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
+    )
     assert outcome.error is not None
     assert outcome.error["code"] == "LOAD_UNSUPPORTED"
     assert strip[-1] in outcome.error["message"]
@@ -110,7 +141,9 @@ def test_strip_never_removes_a_users_layer_that_has_weights(fixtures: Path, tmp_
         ),
     )
     (folder / "case.json").write_text(json.dumps({**case, "strip": ["AlwaysNoisy", "TheirNorm"]}))
-    outcome = sandbox.run("tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = sandbox.run(
+        "tests.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
+    )
     assert outcome.error is not None
     assert outcome.error["code"] == "LOAD_FAILED"
     assert "TheirNorm" in outcome.error["message"] and str(folder) in outcome.error["message"]

@@ -130,6 +130,14 @@ def test_of_variants_only_those_in_the_report_reach_a_final_path(tmp_path: Path)
     assert files(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED", "evaluation/metrics"}
 
 
+def test_a_model_of_which_nothing_was_begun_gets_its_report(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "out")
+    reason = Reason(code=ReasonCode.INTERNAL, stage=Stage.EXPORT, message="so it ended")
+    judge_and_publish(plan, ExportedModel(reason=reason), Evaluation(candidates={}))
+    assert files(plan) == {"report.json", "report.html", "NOT_BLESSED"}
+    assert json.loads((Path(plan.model_directory()) / "report.json").read_text())["reason"]["code"] == "INTERNAL"
+
+
 def test_a_model_that_is_done_again_replaces_its_folder_as_a_whole(tmp_path: Path) -> None:
     plan = make_plan(tmp_path / "out")
     publish(plan)

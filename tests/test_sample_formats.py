@@ -8,6 +8,7 @@ import itertools
 import pickle
 import subprocess
 import sys
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from liteferry import reference
 from liteferry.config import Decoding, SamplesSpec
+from liteferry.sample_binding import columns_as_inputs
 from liteferry.samples import Batch, bind, open_samples, read_batches
+from liteferry.types import TensorSpec
 from tests.test_samples import CUBES, EMPTY, MISMATCH, MISSING, failure, nested, read_all, read_column, signature, write_parquet
 
 Features = Mapping[str, Sequence[Any]]
@@ -374,6 +378,11 @@ class TestImages:
         shape = failure(MISMATCH, self.read, tmp_path, [encoded(PIXELS[0])], signature(x=((6, 8, 3), "float32")), size=(5, 8))
         assert "takes (batch, 6, 8, 3) float32, column 'x' holds (batch, 5, 8, 3) uint8" in shape
 
+    def test_a_model_without_a_signature_gets_images_of_the_size(self, tmp_path: Path) -> None:
+        path = write_parquet(tmp_path / "x.parquet", x=pa.array([encoded(PIXELS[0])]), y=[1], w=[2.0])
+        spec = SamplesSpec(path=str(path), decode=Decoding.IMAGE, size=(6, 8), labels={"scores": "y"}, example_weight="w")
+        assert columns_as_inputs(open_samples(spec), spec) == (TensorSpec(name="x", shape=(None, 6, 8, 3), dtype="float32"),)
+
     def test_without_decode_the_way_out_is_named(self, tmp_path: Path) -> None:
         path = write_parquet(tmp_path / "x.parquet", x=pa.array([encoded(PIXELS[0])]))
         message = failure(MISMATCH, read_all, SamplesSpec(path=str(path)), signature(x=((6, 8, 3), "uint8")))
@@ -489,3 +498,26 @@ print([name for name in ("tensorflow", "apache_beam", "keras", "tf_keras") if na
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     assert said == ["[(1, 6, 8, 3)]", "[]"]
+
+
+def test_a_small_shard_is_read_once_by_a_process_for_all_models(tmp_path: Path) -> None:
+    """The file is gone when the second model asks, and damaged for a third with other rows."""
+    content = [encoded(image) for image in PIXELS]
+    path = write_parquet(tmp_path / "x.parquet", x=pa.array(content))
+    spec = SamplesSpec(path=str(path), decode=Decoding.IMAGE)
+    plan = plan_of(spec)
+    binding = bind(plan.samples.sample_set, spec, signature(x=((6, 8, 3), "uint8")), samples_name="rows")
+    next(reference.batches(plan, binding, shard_index=0))  # not to the end: nothing to remember yet
+    first = list(reference.batches(plan, binding, shard_index=0))
+    path.unlink()
+    again = list(reference.batches(plan_of(spec, plan), binding, shard_index=0))
+    assert [batch.ids for batch in again] == [batch.ids for batch in first]
+    np.testing.assert_array_equal(again[0].inputs["x"], first[0].inputs["x"])
+    grey = bind(plan.samples.sample_set, spec, signature(x=((6, 8, 1), "uint8")), samples_name="rows")
+    failure(MISSING, list, reference.batches(plan, grey, shard_index=0))
+
+
+def plan_of(spec: SamplesSpec, other: Any = None) -> Any:
+    """As much of a plan as reading needs; a new one with equal samples for `other`."""
+    found = open_samples(spec) if other is None else pickle.loads(pickle.dumps(other.samples.sample_set))
+    return types.SimpleNamespace(samples=types.SimpleNamespace(sample_set=found, spec=spec, name="rows"), batch_size=4)

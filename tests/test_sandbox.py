@@ -14,13 +14,14 @@ import os
 import pathlib
 import resource
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -28,7 +29,7 @@ import pytest
 
 from liteferry import sandbox
 from liteferry.errors import ReasonCode, Stage
-from liteferry.sandbox import Flavor, Limits, Outcome, client, frames, nurseries
+from liteferry.sandbox import Flavor, Limits, Outcome, client, frames, nurseries, scratch
 from liteferry.workers import WorkPool
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -48,8 +49,16 @@ def _nurseries() -> Iterator[None]:
     sandbox.close()
 
 
-def run(unit: str, argument: Any = None, *, flavor: Flavor = Flavor.CLEAN, **limits: Any) -> Outcome:
-    return sandbox.run(f"tests.sandbox_units:{unit}", argument, flavor=flavor, limits=dataclasses.replace(PLENTY, **limits))
+def run(
+    unit: str, argument: Any = None, *, flavor: Flavor = Flavor.CLEAN, writable: Sequence[pathlib.Path] = (), **limits: Any
+) -> Outcome:
+    return sandbox.run(
+        f"tests.sandbox_units:{unit}",
+        argument,
+        flavor=flavor,
+        limits=dataclasses.replace(PLENTY, **limits),
+        writable=[str(folder) for folder in writable],
+    )
 
 
 def only_result(outcome: Outcome) -> Any:
@@ -282,9 +291,10 @@ def test_of_many_units_at_once_each_gets_its_own_outcome() -> None:
         assert outcome.results == (() if number in planted else (number * number,))
 
 
-def test_fifty_units_leave_no_descriptor_no_zombie_and_no_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_fifty_units_leave_no_descriptor_no_zombie_and_no_file() -> None:
     assert_works()
+    scratch_root = pathlib.Path(scratch.new_folder()).parent
+    before_files = sorted(scratch_root.iterdir())
     nursery = psutil.Process(nurseries.nursery(Flavor.CLEAN).pid)
     before = os.listdir("/proc/self/fd"), nursery.num_fds()
     for number in range(50):
@@ -293,7 +303,27 @@ def test_fifty_units_leave_no_descriptor_no_zombie_and_no_file(tmp_path: pathlib
     assert nursery.num_fds() == before[1]
     assert nursery.children() == []
     assert [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(scratch_root.iterdir()) == before_files
+
+
+def test_scratch_folders_of_processes_that_were_killed_are_removed_by_the_next_one(tmp_path: pathlib.Path) -> None:
+    code = "import sys, time; from liteferry.sandbox import scratch; print(scratch.new_folder(), flush=True); time.sleep(1000)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    launch: Any = {"env": environment, "stdout": subprocess.PIPE, "text": True}
+    folders, processes = [], [subprocess.Popen([sys.executable, "-c", code], **launch) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        folders.append(pathlib.Path(process.stdout.readline().strip()).parent)
+    killed, killed_just_now, alive = processes
+    for process in (killed, killed_just_now):
+        process.kill()
+        process.wait()
+    for folder in (folders[0], folders[2]):
+        os.utime(folder, (0, 0))
+    subprocess.run([sys.executable, "-c", code.replace("time.sleep(1000)", "pass")], **launch, check=True)
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    alive.kill()
+    alive.wait()
 
 
 def test_descriptors_beyond_1024_are_as_good_as_any() -> None:
@@ -313,8 +343,18 @@ def test_descriptors_beyond_1024_are_as_good_as_any() -> None:
 # When the nursery or the launcher dies
 
 
-def test_a_nursery_that_is_killed_costs_the_unit_it_was_killed_in_and_no_other() -> None:
-    outcome = run("kill_the_nursery", seconds=20)
+@contextlib.contextmanager
+def signalling_the_nursery(number: signal.Signals, pids: pathlib.Path) -> Iterator[None]:
+    """Sends a signal to the nursery once a unit runs. From here: a unit's own signals do not reach it."""
+    thread = threading.Thread(target=lambda: os.kill(wait_for(pids)[0], number))
+    thread.start()
+    yield
+    thread.join()
+
+
+def test_a_nursery_that_is_killed_costs_the_unit_it_was_killed_in_and_no_other(tmp_path: pathlib.Path) -> None:
+    with signalling_the_nursery(signal.SIGKILL, tmp_path / "pids"):
+        outcome = run("announce_and_sleep", str(tmp_path / "pids"), writable=[tmp_path])
     assert outcome.error is not None
     assert (outcome.error["code"], outcome.error["stage"]) == (CRASHED, "convert")
     assert "parent process was killed" in outcome.error["message"]
@@ -324,12 +364,15 @@ def test_a_nursery_that_is_killed_costs_the_unit_it_was_killed_in_and_no_other()
     assert nurseries.nursery(Flavor.CLEAN).pid != between_units
 
 
-def test_a_nursery_that_answers_no_more_does_not_hang_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nursery_that_answers_no_more_does_not_hang_the_launcher(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "_REAP_S", 0.3)
-    outcome = run("stop_the_nursery", seconds=0.3)
+    with signalling_the_nursery(signal.SIGSTOP, tmp_path / "pids"):
+        outcome = run("announce_and_sleep", str(tmp_path / "pids"), writable=[tmp_path], seconds=5)
     assert outcome.error is not None
     assert outcome.error["code"] == TIMED_OUT
-    os.kill(outcome.results[0], signal.SIGCONT)
+    os.kill(wait_for(tmp_path / "pids")[0], signal.SIGCONT)
     assert_works()
 
 
@@ -346,7 +389,7 @@ def test_an_interrupted_wait_takes_the_unit_with_it(tmp_path: pathlib.Path) -> N
     thread.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            run("write_pids_and_sleep", str(tmp_path / "pids"))
+            run("write_pids_and_sleep", str(tmp_path / "pids"), writable=[tmp_path])
     finally:
         signal.signal(signal.SIGUSR1, previous)
         thread.join()
@@ -355,12 +398,12 @@ def test_an_interrupted_wait_takes_the_unit_with_it(tmp_path: pathlib.Path) -> N
 
 
 LAUNCHER = """
-    import sys
+    import os, sys
     from liteferry import sandbox
     from liteferry.sandbox import Flavor, Limits
 
-    limits = Limits(seconds=60, memory_bytes=8 * 10**9)
-    outcome = sandbox.run("tests.sandbox_units:write_pids_and_sleep", sys.argv[1], flavor=Flavor.CLEAN, limits=limits)
+    given = {"limits": Limits(seconds=60, memory_bytes=8 * 10**9), "writable": [os.path.dirname(sys.argv[1])]}
+    outcome = sandbox.run("tests.sandbox_units:write_pids_and_sleep", sys.argv[1], flavor=Flavor.CLEAN, **given)
     print(outcome.error["code"], outcome.error["message"])
 """
 
@@ -408,7 +451,7 @@ def test_a_nursery_that_cannot_import_says_why(tmp_path: pathlib.Path) -> None:
 
 def test_closing_the_sandbox_blames_no_model(tmp_path: pathlib.Path) -> None:
     pool = WorkPool(1)
-    future = pool.submit(run, "write_pids_and_sleep", str(tmp_path / "pids"))
+    future = pool.submit(run, "write_pids_and_sleep", str(tmp_path / "pids"), writable=[tmp_path])
     pids = wait_for(tmp_path / "pids")
     sandbox.close()
     error = future.result().error
@@ -435,3 +478,43 @@ def test_messages_survive_any_cut_of_the_stream() -> None:
 def test_bytes_that_are_no_message_are_refused(stream: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # json has its own
         list(frames.FrameBuffer().feed(stream))
+
+
+# What the kernel holds
+
+
+@pytest.fixture(scope="module")
+def confinement() -> tuple[str, ...]:
+    """What this machine's kernel can hold, from a process that was confined for it."""
+    code = "from liteferry.sandbox.confine import confine; print(' '.join(confine(())))"
+    return tuple(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_a_child_changes_nothing_outside_reaches_nobody_and_signals_nobody(
+    tmp_path: pathlib.Path, confinement: tuple[str, ...]
+) -> None:
+    if {"files", "network", "signals"} - set(confinement):
+        pytest.skip(f"this kernel holds only: {', '.join(confinement) or 'nothing'}")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("content")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (outside / "port").write_text(str(server.getsockname()[1]))
+        done = only_result(run("try_to_reach_outside", str(outside)))
+    assert [name for name, how in done.items() if how == "done"] == []
+    assert sorted(path.name for path in outside.iterdir()) == ["kept", "port"]
+    assert (outside / "kept").read_text() == "content"
+
+
+def test_a_child_writes_as_it_likes_in_the_folders_it_was_given(tmp_path: pathlib.Path) -> None:
+    assert only_result(run("write_below", str(tmp_path / "given"), writable=[tmp_path / "given"])) == ["file"]
+
+
+def test_the_network_is_open_to_who_was_given_it(tmp_path: pathlib.Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (tmp_path / "port").write_text(str(server.getsockname()[1]))
+        outcome = sandbox.run(
+            "tests.sandbox_units:try_to_reach_outside", str(tmp_path), flavor=Flavor.CLEAN, limits=PLENTY, network=True
+        )
+    done = only_result(outcome)
+    assert done["connect by TCP"] == done["send by UDP"] == "done"

@@ -13,6 +13,9 @@ import pytest
 
 from liteferry import siblings
 from liteferry.checkpoints import examine
+from liteferry.config import load_job
+from liteferry.export import export_isolated
+from liteferry.plan import fingerprint, plan_models
 from tests.support import facts_of, liteferry
 
 WRITER = """
@@ -158,8 +161,103 @@ def test_weights_that_did_not_arrive_are_noticed(sweep: Path) -> None:
         file.visititems(lambda _, item: arrays.append(np.asarray(item)) if isinstance(item, h5py.Dataset) else None)
     right = [Variable(array) for array in arrays]
     wrong = [*right[:-1], Variable(arrays[-1] + 1)]
-    assert siblings.load_weights(LoaderThatDoesNothing(), path, examine(path), right) is True
-    assert siblings.load_weights(LoaderThatDoesNothing(), path, examine(path), wrong) is False
+    assert siblings.Weights().load(LoaderThatDoesNothing(), path, examine(path), right) is True
+    assert siblings.Weights().load(LoaderThatDoesNothing(), path, examine(path), wrong) is False
+
+
+DIRECT = """
+import sys, numpy as np, keras
+from liteferry import checkpoints, siblings
+folder, random = sys.argv[1], np.random.default_rng(0)
+layers = [keras.Input((4,), name="x"), keras.layers.Dense(4, name="one"), keras.layers.Dense(4, name="two")]
+model = keras.Sequential(layers)
+wanted = []
+for number in range(4):
+    for variable in model.variables:                       # the first sibling's biases are equal: zeros, which say nothing
+        variable.assign(random.normal(size=variable.shape) * (number > 0 or len(variable.shape) > 1))
+    model.save(f"{folder}/{number}.keras")
+    wanted.append([variable.numpy() for variable in model.variables])
+inner, calls = model.load_weights, []
+model.load_weights = lambda path: (calls.append(path), inner(path))
+weights, variables = siblings.Weights(), [variable.value for variable in model.variables]
+for number in (0, 1, 2, 3):
+    path = f"{folder}/{number}.keras"
+    assert weights.load(model, path, checkpoints.examine(path), variables), number
+    for variable, value in zip(variables, wanted[number], strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, err_msg=str(number))
+assert len(calls) == 2, f"Keras was asked for {calls}: twice is what it takes to tell the biases apart"
+other = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(4, name="one")])
+other.save(f"{folder}/other.keras")
+assert not weights.load(model, f"{folder}/other.keras", checkpoints.examine(f"{folder}/other.keras"), variables)
+"""
+
+
+def test_arrays_are_read_directly_once_their_places_are_known_beyond_doubt(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", DIRECT, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+PEAKS = """
+import numpy as np
+from liteferry.sandbox import memory
+memory.restart_peak()
+before = memory.peak_bytes()
+large = np.ones(30_000_000)                                # 240 MB
+assert memory.peak_bytes() - before > 200e6
+del large
+memory.restart_peak()
+assert memory.peak_bytes() - before < 50e6, "the last model's memory counts for the next"
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel has to keep the peak")
+def test_each_sibling_has_its_own_peak_of_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_peaks_are_each_models_own(shared: dict[str, dict[str, Any]]) -> None:
+    peaks = {report["peak_memory_bytes"] for name, report in shared.items() if report["status"] == "blessed"}
+    assert len(peaks) > 3 and min(peaks) > 50e6, peaks
+
+
+H5_WRITER = """
+import sys, numpy as np, tf_keras, keras
+folder, random = sys.argv[1], np.random.default_rng(0)
+def build(width):
+    layers = [tf_keras.Input((6,), name="x"), tf_keras.layers.Dense(width, "relu", name="hidden")]
+    layers += [tf_keras.layers.BatchNormalization(name="norm"), tf_keras.layers.Dense(3, name="scores")]
+    return tf_keras.Sequential(layers, name="net")
+for name, width in (("a", 8), ("b", 8), ("c", 8), ("wider", 9)):
+    model = build(width)
+    for variable in model.variables:
+        variable.assign(np.abs(random.normal(size=variable.shape)).astype(np.float32) + 0.1)
+    model.save(f"{folder}/{name}.h5")
+model.save_weights(f"{folder}/weights.h5")
+np.savez(f"{folder}/rows.npz", x=random.random((40, 6), dtype=np.float32))
+"""
+
+
+def test_full_hdf5_models_are_siblings_too(tmp_path: Path) -> None:
+    """Facts and files are those of a model exported alone, and the answers its own."""
+    subprocess.run([sys.executable, "-c", H5_WRITER, str(tmp_path)], check=True, capture_output=True)
+    (tmp_path / "job.yaml").write_text(
+        "models: [{checkpoints: '*.h5', samples: rows}]\nsamples: {rows: {path: rows.npz}}\nvariants: [float32]\n"
+    )
+    job = load_job(tmp_path / "job.yaml")
+    plans = {plan.model_id: fingerprint(plan) for plan in plan_models(job, str(tmp_path / "together"))}
+    keys = {name: plan.share_key for name, plan in plans.items()}
+    assert keys["a"] is not None and keys["a"] == keys["b"] == keys["c"] != keys["wider"]
+    assert keys["weights"] is None, "a builder may make other models of the same shapes"
+    together = export_isolated([plans[name] for name in "abc"])
+    assert [exported.timings_s["trace"] > 0.001 for exported in together] == [True, False, False], "every model was traced"
+    for exported, name in zip(together, "abc", strict=True):
+        (alone,) = [fingerprint(p) for p in plan_models(job, str(tmp_path / "alone")) if p.model_id == name]
+        (expected,) = export_isolated([alone])
+        assert exported.saved_model == expected.saved_model
+        assert exported.variants == expected.variants
+        files = [Path(plan.staging_directory()) / "tflite" / "float32.tflite" for plan in (plans[name], alone)]
+        assert files[0].read_bytes() == files[1].read_bytes(), name
 
 
 def test_the_command_says_the_same(sweep: Path, tmp_path: Path) -> None:

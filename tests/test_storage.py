@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,23 @@ def test_publishing_replaces_a_directory_as_a_whole(tmp_path: Path) -> None:
     write(tmp_path / "staging" / "new", "content")
     storage.publish_directory(str(tmp_path / "staging"), str(tmp_path / "final"))
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["final", "final/new"]
+
+
+def test_two_that_publish_to_one_place_at_once_leave_one_of_the_two_whole(tmp_path: Path) -> None:
+    for number in range(50):
+        for name in ("one", "two"):
+            for file in ("a", "b"):
+                write(tmp_path / name / file, f"{name} {number}")
+        final = tmp_path / f"final {number}"
+        threads = [
+            threading.Thread(target=storage.publish_directory, args=(str(tmp_path / name), str(final))) for name in ("one", "two")
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (final / "a").read_text() == (final / "b").read_text() in (f"one {number}", f"two {number}")
+        assert sorted(path.name for path in tmp_path.iterdir() if "final" not in path.name) == []
 
 
 PUBLISHER = """

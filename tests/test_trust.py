@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +60,14 @@ FOUND = {
 }
 
 
+def unconfined(function: str, argument: Any, folder: Path) -> Outcome:
+    """The child may write where the attacks want to: that they do nothing is the loader's doing, not the kernel's."""
+    writable = [str(folder), str(folder.parent)]
+    return sandbox.run(function, argument, flavor=Flavor.KERAS, limits=LIMITS, writable=writable)
+
+
 def load(folder: Path, **spec: Any) -> Outcome:
-    return sandbox.run("tests.loading_unit:load_hostile", (str(folder), spec), flavor=Flavor.KERAS, limits=LIMITS)
+    return unconfined("tests.loading_unit:load_hostile", (str(folder), spec), folder)
 
 
 def markers(folder: Path) -> list[Path]:
@@ -81,7 +90,7 @@ def test_refused_for_what_it_is_and_nothing_has_run(hostile: Path, name: str) ->
 @pytest.mark.parametrize("name", sorted(fixtures_hostile.FIRES))
 def test_the_attack_is_real(hostile: Path, tmp_path: Path, name: str) -> None:
     """Given to its library's own loader, it does run: the test above can fail."""
-    sandbox.run("tests.loading_unit:load_unasked", str(hostile / name), flavor=Flavor.KERAS, limits=LIMITS)
+    unconfined("tests.loading_unit:load_unasked", str(hostile / name), hostile / name)
     fired = markers(hostile / name)
     for marker in fired:
         marker.unlink()
@@ -134,6 +143,87 @@ def test_a_pickle_beside_the_weights_is_never_opened(hostile: Path, tmp_path: Pa
     outcome = load(tmp_path)
     assert outcome.error is None, outcome.error
     assert not marker.exists()
+
+
+OFFERED = """
+import keras
+
+class Mine(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs * 2.0
+"""
+EVIL = """
+import keras, pathlib
+
+pathlib.Path({marker!r}).touch()
+
+class Mine(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs * 3.0
+
+Theirs = Mine
+"""
+# What a file may say of a layer whose class the user offers, and how its name is to be understood: as the user's, or not at all.
+BORROWED: dict[str, dict[str, Any]] = {
+    "another module's class of that name": {"module": "evil", "class_name": "Mine", "registered_name": "Mine"},
+    "another module's class, not registered": {"module": "evil", "class_name": "Mine", "registered_name": None},
+    "another module's class under a strange name": {"module": "evil", "class_name": "Mine", "registered_name": "Theirs"},
+    "a registered name that nobody has": {"module": "evil", "class_name": "Mine", "registered_name": "pkg>Mine"},
+    "Python's own module": {"module": "subprocess", "class_name": "Mine", "registered_name": "Popen"},
+}
+
+
+@pytest.fixture(scope="module")
+def lenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with one layer of the user's class, written by either library."""
+    folder = tmp_path_factory.mktemp("lenders")
+    (folder / "offered.py").write_text(OFFERED)
+    for library in ("keras", "tf_keras"):
+        program = (
+            f"import sys, {library} as k; sys.modules['keras'] = k; sys.path.insert(0, '.'); import offered;"
+            "layers = [k.Input((3,), name='x'), offered.Mine(name='mine'), k.layers.Dense(2, name='d')];"
+            f"k.Sequential(layers).save('{library}.keras')"
+        )
+        subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def borrowing(lenders: Path, folder: Path, library: str, node: dict[str, Any]) -> None:
+    """That model, edited to say that the layer is somebody else's."""
+    (folder / "offered.py").write_text(OFFERED)
+    (folder / "evil.py").write_text(EVIL.format(marker=str(folder / "marker")))
+    shutil.copy(lenders / f"{library}.keras", folder / "model.keras")
+
+    def edit(config: dict[str, Any]) -> None:
+        (layer,) = (layer for layer in config["config"]["layers"] if layer["class_name"] == "Mine")
+        layer.update(node)
+
+    fixtures_hostile._edit_keras(folder / "model.keras", edit)
+    (folder / "case.json").write_text(json.dumps({"checkpoint": "model.keras"}))
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+@pytest.mark.parametrize("borrowed", BORROWED)
+def test_a_class_that_the_user_offers_is_the_users(lenders: Path, tmp_path: Path, borrowed: str, library: str) -> None:
+    """tf_keras would import the module that the file names, and take the class or the registered name out of it."""
+    borrowing(lenders, tmp_path, library, BORROWED[borrowed])
+    outcome = load(tmp_path, modules=(str(tmp_path / "offered.py"),))
+    assert outcome.error is None, outcome.error
+    assert not markers(tmp_path)
+
+
+def test_a_function_is_not_the_users_for_its_registered_name(lenders: Path, tmp_path: Path) -> None:
+    """Loaders look for a function by its own name only; the other would have opened Python's modules."""
+    borrowing(lenders, tmp_path, "tf_keras", {})
+
+    def edit(config: dict[str, Any]) -> None:
+        evil = {"module": "os", "class_name": "function", "config": "system", "registered_name": "Mine"}
+        fixtures_hostile._dense(config)["config"]["activation"] = evil
+
+    fixtures_hostile._edit_keras(tmp_path / "model.keras", edit)
+    outcome = load(tmp_path, modules=(str(tmp_path / "offered.py"),))
+    assert outcome.error is not None and outcome.error["code"] == "LOAD_UNSAFE", outcome
+    assert "'system' of module 'os'" in outcome.error["message"]
 
 
 def test_other_models_of_the_run_are_unharmed(hostile: Path, tmp_path: Path) -> None:

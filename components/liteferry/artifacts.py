@@ -29,6 +29,7 @@ class Trace:
     model: LoadedModel
     traced: TracedModel
     more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: siblings.Weights = dataclasses.field(default_factory=siblings.Weights)
     template: SavedModelTemplate | None = None
     lowered: Lowered | None = None
 

@@ -33,8 +33,8 @@ def print_check(job: Job) -> int:
     width = max(len(checkpoint.model_id) for checkpoint in found)
     for checkpoint in found:
         print(f"  {checkpoint.model_id:<{width}}  {_kind(checkpoint.uri):<18}  {checkpoint.uri}")
-    variants = ", ".join(variant.value for variant in job.variants)
-    print(f"{len(found)} checkpoint(s) x {len(job.variants)} variant(s): {variants}")
+    variants = [*(variant.value for variant in job.variants), *job.recipes]
+    print(f"{len(found)} checkpoint(s) x {len(variants)} variant(s): {', '.join(variants)}")
     return 0
 
 

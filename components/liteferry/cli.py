@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from liteferry import compare_flags
 from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError
 from liteferry.version import __version__
 
@@ -82,6 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
         "artifact", metavar="ARTIFACT", help="file or directory; a TensorFlow checkpoint by its prefix or .index file"
     )
     inspect.add_argument("--json", action="store_true", help="print the facts as JSON")
+    compare = add("compare", "parity of any two artifacts on the same rows, printed as a table", "")
+    compare.epilog = compare_flags.EPILOG
+    compare_flags.add_flags(compare)
     show = add("show", "summary table of a run", "liteferry show out")
     show.add_argument("output", metavar="OUT")
     show.add_argument("--json", action="store_true", help="print fleet.json instead")
@@ -93,6 +97,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--no_rows", action="store_true", help="only files and verdicts; nothing is run, TensorFlow is not needed"
     )
     verify.add_argument("--json", action="store_true", help="print what was found as JSON")
+    completion = add(
+        "completion",
+        "print the completion script of a shell",
+        "liteferry completion bash > ~/.local/share/bash-completion/completions/liteferry",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     add("schema", "print the JSON Schema of the job file, for editors", "liteferry schema > liteferry.schema.json")
     demo = add("demo", "train a small fleet on real digits and run the main job on it", "liteferry demo --output demo_output")
     demo.add_argument(
@@ -230,6 +240,10 @@ def _inspect(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _compare(arguments: argparse.Namespace, _: list[str]) -> int:
+    return compare_flags.run_compare(arguments)
+
+
 def _show(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry import launch
 
@@ -265,6 +279,13 @@ def _schema(_: argparse.Namespace, __: list[str]) -> int:
     return 0
 
 
+def _completion(arguments: argparse.Namespace, _: list[str]) -> int:
+    import shtab
+
+    print(shtab.complete(build_parser(), arguments.shell))
+    return 0
+
+
 def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry.demo import run_demo
 
@@ -274,10 +295,12 @@ def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
 _COMMANDS = {
     "run": _run,
     "check": _check,
+    "compare": _compare,
     "inspect": _inspect,
     "show": _show,
     "report": _report,
     "verify": _verify,
     "schema": _schema,
+    "completion": _completion,
     "demo": _demo,
 }

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.parity import BLOCK_ELEMENTS, OutputStats, check_comparable
+from liteferry.scatter import ScatterSample
 from liteferry.slicing import Columns, Slices, group_rows
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -112,7 +113,9 @@ def _sliced(
         for output, (reference, candidate) in both.items():
             names = [ids[row] for row in rows.tolist()]
             stats = OutputStats.compare(reference=reference[rows], candidate=candidate[rows], ids=names, first_row=0)
-            found[key][output] = dataclasses.replace(stats, worst=())  # rows of a slice are not neighbours
+            found[key][output] = dataclasses.replace(
+                stats, worst=(), scatter=ScatterSample()
+            )  # rows of a slice are no neighbours
     return Slices() + Slices(stats=found, row_count=len(ids), is_complete=is_complete)
 
 

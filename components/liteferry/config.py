@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pydantic
 from pydantic import AfterValidator, Field, PlainSerializer, Strict
 
-from liteferry import config_problems, config_text, metrics_config
+from liteferry import config_problems, config_text, metrics_config, recipes
 from liteferry.config_metrics import ConfidenceIntervals, MetricSpec
 from liteferry.config_problems import SAVED_MODEL
 from liteferry.config_signatures import Signatures
@@ -55,10 +55,12 @@ _DEFAULT_VARIANTS = ("float32", "float16", "dynamic_int8")
 class Trust(str, enum.Enum):
     """What may run although it came with a checkpoint. `lambda`: serialized Python bytecode of Keras Lambda layers. `file_ops`:
     operations that read or write files, or run Python, in a SavedModel's graph or behind a layer of TensorFlow symbols.
+    `network`: your own modules and builders reach the network, to download a backbone's weights for example.
     """
 
     LAMBDA = "lambda"
     FILE_OPS = "file_ops"
+    NETWORK = "network"
 
 
 class Decoding(str, enum.Enum):
@@ -155,8 +157,10 @@ else:
 class Policy(Record):
     """What a model needs to be blessed."""
 
-    require: tuple[Variant, ...] | None = None
-    """Variants that must all be blessed before the model is; a part of `variants`. null: every variant of the job."""
+    require: tuple[Text, ...] | None = None
+    """Variants that must all be blessed before the model is; a part of `variants` and `recipes`. null: every variant of the
+    job.
+    """
 
 
 class Limits(Record):
@@ -193,6 +197,8 @@ class Evaluation(Record):
     """Rows per batch. Results do not depend on it; memory and speed do."""
     confidence_intervals: ConfidenceIntervals | None = None
     """Estimate an interval around every task metric: jackknife, or poisson_bootstrap."""
+    latency: Annotated[bool, Strict()] = True
+    """Time every variant on this machine, a fraction of a second each."""
 
 
 class Job(Record):
@@ -211,6 +217,8 @@ class Job(Record):
     """Code from inside checkpoints that may run. Nothing by default."""
     variants: tuple[Variant, ...] = tuple(Variant(name) for name in _DEFAULT_VARIANTS)
     """TFLite variants to make of every model."""
+    recipes: FrozenMapping[FilePath] = Field(default_factory=FrozenDict)
+    """Name of one more variant -> recipe of the AI Edge quantizer that makes it, a .json file."""
     gates: GatesByVariant = Field(default_factory=FrozenDict)
     """Variant, or saved_model -> metric -> limit, or outputs -> output -> metric -> limit. Absent metrics keep their default
     limit; null switches a gate off."""
@@ -248,7 +256,7 @@ class Job(Record):
 def _parse(raw: Mapping[Any, Any], base_dir: str | None) -> tuple[Job | None, list[str]]:
     try:
         job = Job.model_validate(raw, context={"base_dir": base_dir})
-        problems = metrics_config.problems_of(job)
+        problems = metrics_config.problems_of(job) + recipes.problems_of(job)
         return (None, problems) if problems else (job, [])
     except pydantic.ValidationError as error:
         problems = config_problems.sentences(error, job_schema())
@@ -313,7 +321,7 @@ def job_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "LiteFerry job file"
     gates = schema["properties"]["gates"]
-    gates["propertyNames"] = {"enum": [SAVED_MODEL, *_VARIANTS]}
+    gates["propertyNames"] = {"anyOf": [{"enum": [SAVED_MODEL, *_VARIANTS]}, {"type": "string"}]}  # else the name of a recipe
     metrics = config_problems.metric_names()
     if metrics:
         of_variant = schema["$defs"]["VariantGates"]

@@ -15,7 +15,7 @@ from typing import Any
 import pydantic
 import pydantic_core
 
-from liteferry import config_metrics
+from liteferry import config_metrics, recipes
 
 SAVED_MODEL = "saved_model"
 _OUTPUTS = "outputs"
@@ -169,11 +169,16 @@ def disagreements(raw: Mapping[Any, Any], *, variants: Sequence[str], default: S
         problems += _samples_disagreements(_mapping(entry), f"samples.{name}")
     chosen = list(_items(raw["variants"])) if isinstance(raw.get("variants"), (list, tuple)) else list(default)
     required = list(_items(_mapping(raw.get("policy")).get("require")))
+    named = list(_mapping(raw.get("recipes")))
+    problems += recipes.name_problems(named, variants=variants)
+    chosen, variants = [*chosen, *named], [*variants, *(str(name) for name in named)]
     for key, names in (("variants", chosen), ("policy.require", required)):
         problems += [
             f"{key}[{index}]: {name!r} is there twice; keep one" for index, name in enumerate(names) if name in names[:index]
         ]
     for index, name in enumerate(required):
+        if isinstance(name, str) and name and name not in variants:
+            problems.append(f"policy.require[{index}]: {name!r} is not one of {_list(variants)}{nearest(name, variants)}")
         if name in variants and name not in chosen:
             problems.append(f"policy.require[{index}]: {name!r} is not made by this job; add it to variants or remove it here")
     for target, metrics in _mapping(raw.get("gates")).items():

@@ -44,7 +44,7 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
     refused: dict[str, Reason] = {}
     for name in plan.variants:
         try:
-            made = variants.make(name, content, rows=rows, options=plan.quantization)
+            made = variants.make(name, content, rows=rows, options=plan.quantization, recipes=plan.recipes)
             quantizer = None if name == variants.FLOAT32 else variants.QUANTIZER
             yield _write(plan, name, made, lowered, lowered.attempts, quantizer=quantizer)
         except ModelError as error:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry import noise, predictions, reference, runners, sandbox
+from liteferry import latency, noise, predictions, reference, runners, sandbox
 from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
@@ -22,7 +22,7 @@ from liteferry.pace import Pace
 from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
-from liteferry.sandbox import Flavor, Reporter
+from liteferry.sandbox import Flavor, Reporter, memory
 from liteferry.slicing import Columns, Slices, columns_of_slices, merge_outputs
 from liteferry.types import DivergingTensor, ExportedModel, Signature
 
@@ -33,13 +33,16 @@ _UNIT = "liteferry.evaluate:run_candidates"
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CandidateResult:
     """What is known of one candidate after all rows: statistics per output, or why it could not be run. `slices`: the same for
-    slices, by the columns that cut them. `rows_per_s`: its speed on the first shard.
+    slices, by the columns that cut them. `rows_per_s`: its speed on the first shard. `latency_ms`, `activation_bytes`: see
+    `latency.measure` and `latency.least_arena_bytes`.
     """
 
     stats: Mapping[str, OutputStats]
     slices: Mapping[Columns, Slices] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
     rows_per_s: float | None = None
+    latency_ms: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    activation_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,7 +123,11 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
     if len(tasks) == 1:
         return [evaluate_isolated(tasks[0], referenced=True)]
     outcome = sandbox.run(
-        "liteferry.evaluate:run_candidates_in_turn", tuple(tasks), flavor=Flavor.CLEAN, limits=tasks[0].plan.limits
+        "liteferry.evaluate:run_candidates_in_turn",
+        tuple(tasks),
+        flavor=Flavor.CLEAN,
+        limits=tasks[0].plan.limits,
+        writable=[folder for task in tasks for folder in reference.work_directories(task.plan)],
     )
     evaluations = []
     for task in tasks:
@@ -128,13 +135,14 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
         results = _results(messages)
         if results.keys() == task.candidates.keys():
             seconds = sum(message.get("seconds", 0.0) for message in messages)
+            own_peaks = [peak for message in messages if (peak := message.get("peak_memory_bytes"))]
             evaluations.append(
                 Evaluation(
                     candidates=results,
                     checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
                     noise=_noise(task, messages),
                     seconds=seconds,
-                    peak_memory_bytes=outcome.peak_memory_bytes,
+                    peak_memory_bytes=max(own_peaks, default=outcome.peak_memory_bytes),
                 )
             )
         else:
@@ -150,16 +158,24 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
     """
     seconds, peak = 0.0, 0
     if not referenced:
-        outcome = sandbox.run("liteferry.evaluate:run_reference", task, flavor=Flavor.KERAS, limits=task.plan.limits)
+        outcome = sandbox.run(
+            "liteferry.evaluate:run_reference",
+            task,
+            flavor=Flavor.KERAS,
+            limits=task.plan.limits,
+            writable=reference.work_directories(task.plan),
+            network=task.plan.load.may_use_network,
+        )
         seconds, peak = outcome.seconds, outcome.peak_memory_bytes
         if outcome.error is not None:
             return Evaluation(candidates={}, reason=reason_of(outcome.error), seconds=seconds, peak_memory_bytes=peak)
-    together = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits)
+    writable = reference.work_directories(task.plan)
+    together = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
     results = _results(together.results)
     seconds, peak = seconds + together.seconds, max(peak, together.peak_memory_bytes)
     for name in task.candidates.keys() - results.keys():
         alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
-        outcome = sandbox.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits)
+        outcome = sandbox.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
         lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
         results[name] = _results(outcome.results).get(name) or CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
@@ -173,12 +189,14 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
 
 
 def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
+    costs = {message["cost_of"]: message["cost"] for message in messages if "cost_of" in message}
     return {
         message["candidate"]: CandidateResult(
             stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
             slices={tuple(columns): Slices.from_json(found) for columns, found in message["slices"]},
             reason=decode(Reason, message["reason"]) if message["reason"] else None,
             rows_per_s=message.get("rows_per_s"),
+            **costs.get(message["candidate"], {}),
         )
         for message in messages
         if "candidate" in message
@@ -237,7 +255,9 @@ def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) 
     """`run_candidates` for one model after the other."""
     saved_models = runners.SavedModels()
     for task in tasks:
+        memory.restart_peak()
         _compare_candidates(task, reporter, saved_models)
+        reporter.result({"model_id": task.plan.model_id, "peak_memory_bytes": memory.peak_bytes()})
     for task in tasks:
         _measure_kernels(task, reporter)
 
@@ -285,6 +305,7 @@ def _compare_candidates(task: EvaluationTask, reporter: Reporter, saved_models: 
     slices, _ = columns_of_slices(task.plan.samples.spec, task.plan.samples.sample_set)
     comparisons = {name: Comparison(slices) for name in task.candidates}
     paces = {name: Pace() for name in task.candidates}
+    first_inputs: dict[str, Any] = {}
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
     binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
@@ -306,6 +327,7 @@ def _compare_candidates(task: EvaluationTask, reporter: Reporter, saved_models: 
                 kept.keep(name, observed)
             except ModelError as error:
                 reasons[name] = error.reason
+        first_inputs = first_inputs or dict(batch.inputs)
     kept.flush()
     for name in task.candidates:
         plain = {output: stats.to_json() for output, stats in comparisons[name].finish().items()}
@@ -322,6 +344,15 @@ def _compare_candidates(task: EvaluationTask, reporter: Reporter, saved_models: 
                 "seconds": seconds,
             }
         )
+    if task.plan.latency and task.shard_index == 0 and first_inputs:
+        for name in [name for name in task.candidates if name != SAVED_MODEL and name not in reasons]:
+            with open(task.candidates[name], "rb") as file:
+                content = file.read()
+            cost = {
+                "latency_ms": latency.measure(content, first_inputs),
+                "activation_bytes": latency.least_arena_bytes(content),
+            }
+            reporter.result({"model_id": task.plan.model_id, "cost_of": name, "cost": cost})
 
 
 def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Signature:

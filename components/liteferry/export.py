@@ -13,14 +13,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liteferry import artifacts, checkpoints, conversion, conversion_errors, reference, sandbox, siblings, storage, tracing
+from liteferry import artifacts, checkpoints, conversion, conversion_errors, reference, sandbox, storage, tracing
 from liteferry.artifacts import Trace
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
-from liteferry.sandbox import Flavor, Outcome, Reporter
+from liteferry.sample_binding import columns_as_inputs
+from liteferry.sandbox import Flavor, Outcome, Reporter, memory
 from liteferry.sandbox.child import describe_error
 from liteferry.tracing import TracedModel
 from liteferry.types import ExportedModel, TensorSpec, VariantFacts
@@ -43,7 +44,14 @@ def export_isolated(plans: Sequence[ModelPlan]) -> list[ExportedModel]:
         storage.remove_tree(plan.staging_directory())
         storage.remove_tree(reference.directory(plan))
         os.makedirs(plan.staging_directory())
-    outcome = sandbox.run("liteferry.export:export_models", tuple(plans), flavor=Flavor.KERAS, limits=plans[0].limits)
+    outcome = sandbox.run(
+        "liteferry.export:export_models",
+        tuple(plans),
+        flavor=Flavor.KERAS,
+        limits=plans[0].limits,
+        writable=[folder for plan in plans for folder in reference.work_directories(plan)],
+        network=plans[0].load.may_use_network,
+    )
     exported = []
     for plan in plans:
         results = [result for result in outcome.results if result["model_id"] == plan.model_id]
@@ -66,14 +74,14 @@ def reason_of(error: Mapping[str, Any] | None) -> Reason | None:
 def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Outcome) -> ExportedModel:
     facts: dict[str, Any] = {}
     made: dict[str, VariantFacts] = {}
-    reason = reason_of(outcome.error)
+    reason, own_peak = reason_of(outcome.error), None
     for result in results:
         facts.update(result.get("facts", {}))
         if "variant" in result:
             variant = decode(VariantFacts, result["variant"])
             made[variant.variant] = variant
         if "ended" in result:
-            reason = reason_of(result["ended"])
+            reason, own_peak = reason_of(result["ended"]), result["peak_memory_bytes"]
     exported = decode(ExportedModel, facts)
     if exported.saved_model is not None and reason is not None and reason.stage is Stage.CONVERT:
         # The conversion died, the SavedModel stands: the variants that were not made carry the reason.
@@ -84,7 +92,7 @@ def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Ou
         exported,
         variants={name: made[name] for name in plan.variants if name in made},
         reason=reason,
-        peak_memory_bytes=outcome.peak_memory_bytes,
+        peak_memory_bytes=own_peak or outcome.peak_memory_bytes,
     )
 
 
@@ -109,13 +117,18 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
     """
     shared: Trace | None = None
     for plan in plans:
+        if len(plans) > 1:
+            memory.restart_peak()
         try:
             shared = _export_model(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
             error = None
         except Exception as raised:  # noqa: BLE001  # anything the model's code raises is this model's reason, its siblings go on
             shared = None
             error = describe_error(raised, reporter.current_stage)
-        reporter.result({"model_id": plan.model_id, "ended": error})
+        own_peak = (
+            memory.peak_bytes() if len(plans) > 1 else None
+        )  # of one alone the supervisor knows more: its descendants count
+        reporter.result({"model_id": plan.model_id, "ended": error, "peak_memory_bytes": own_peak})
 
 
 class _Messages:
@@ -177,7 +190,7 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
 
 
 def _bring_weights(shared: Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
-    return siblings.load_weights(shared.model.keep, facts.path or plan.uri, facts, shared.traced.function.graph.variables)
+    return shared.weights.load(shared.model.keep, facts.path or plan.uri, facts, shared.traced.function.graph.variables)
 
 
 def _plain(record: Any) -> Any:
@@ -185,21 +198,11 @@ def _plain(record: Any) -> Any:
 
 
 def sample_columns(plan: ModelPlan) -> tuple[TensorSpec, ...]:
-    """The sample columns as inputs: those the job maps, under the input's name, else all but label and id."""
+    """The sample columns as inputs, for models that do not say what theirs are; none without samples."""
     samples = plan.samples
     if samples.sample_set is None or samples.spec is None:
         return ()
-    columns = samples.sample_set.columns
-    others = {samples.spec.label, samples.spec.id}
-    mapping = dict(samples.spec.inputs) or {name: name for name in columns if name not in others}
-    narrowed = {"float64": "float32"}  # NumPy's default, nobody's input
-    return tuple(
-        TensorSpec(
-            name=name, shape=(None, *columns[column].shape), dtype=narrowed.get(columns[column].dtype, columns[column].dtype)
-        )
-        for name, column in mapping.items()
-        if column in columns
-    )
+    return columns_as_inputs(samples.sample_set, samples.spec)
 
 
 def _bind(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> tuple[Any, Reason | None]:

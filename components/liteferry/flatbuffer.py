@@ -130,23 +130,37 @@ def _tensor_maps(schema: Any, subgraph: Any, indices: Sequence[int], names: Mapp
 
 
 def read_contract(content: bytes) -> Contract:
-    """Names, positions, dtypes, shapes and quantisation parameters of the first signature's inputs and outputs."""
+    """Names, positions, dtypes, shapes and quantisation parameters of the first signature's inputs and outputs; of the main
+    graph's, under the names of its tensors, for a file without a signature.
+    """
     schema = _schema()
     model = schema.Model.GetRootAs(content, 0)
     subgraph = model.Subgraphs(0)
-    signature = model.SignatureDefs(0)
     input_positions = {int(subgraph.Inputs(i)): i for i in range(subgraph.InputsLength())}
     output_positions = {int(subgraph.Outputs(i)): i for i in range(subgraph.OutputsLength())}
-    inputs = [signature.Inputs(i) for i in range(signature.InputsLength())]
-    outputs = [signature.Outputs(i) for i in range(signature.OutputsLength())]
+    if has_signature(content):
+        signature = model.SignatureDefs(0)
+        inputs = [_named(signature.Inputs(i)) for i in range(signature.InputsLength())]
+        outputs = [_named(signature.Outputs(i)) for i in range(signature.OutputsLength())]
+    else:
+        inputs = [(_text(subgraph.Tensors(index).Name() or b""), index) for index in input_positions]
+        outputs = [(_text(subgraph.Tensors(index).Name() or b""), index) for index in output_positions]
     return Contract(
-        inputs=tuple(_tensor_contract(subgraph, entry, input_positions) for entry in inputs),
-        outputs=tuple(_tensor_contract(subgraph, entry, output_positions) for entry in outputs),
+        inputs=tuple(_tensor_contract(subgraph, name, index, input_positions) for name, index in inputs),
+        outputs=tuple(_tensor_contract(subgraph, name, index, output_positions) for name, index in outputs),
     )
 
 
-def _tensor_contract(subgraph: Any, entry: Any, positions: Mapping[int, int]) -> TensorContract:
-    index = int(entry.TensorIndex())
+def has_signature(content: bytes) -> bool:
+    """Whether a .tflite file says under which names its inputs and outputs are meant."""
+    return int(_schema().Model.GetRootAs(content, 0).SignatureDefsLength()) > 0
+
+
+def _named(entry: Any) -> tuple[str, int]:
+    return _text(entry.Name()), int(entry.TensorIndex())
+
+
+def _tensor_contract(subgraph: Any, name: str, index: int, positions: Mapping[int, int]) -> TensorContract:
     tensor = subgraph.Tensors(index)
     shape = [int(tensor.Shape(i)) for i in range(tensor.ShapeLength())]
     free = [int(tensor.ShapeSignature(i)) for i in range(tensor.ShapeSignatureLength())] or shape
@@ -154,7 +168,7 @@ def _tensor_contract(subgraph: Any, entry: Any, positions: Mapping[int, int]) ->
     scales = [float(quantization.Scale(i)) for i in range(quantization.ScaleLength())] if quantization else []
     zero_points = [int(quantization.ZeroPoint(i)) for i in range(quantization.ZeroPointLength())] if quantization else []
     return TensorContract(
-        name=_text(entry.Name()),
+        name=name,
         position=positions[index],
         tensor_index=index,
         tensor_name=_text(tensor.Name()),

@@ -138,17 +138,24 @@ def raised_limit(variant: str, metric: str, default: float, noise: float | None)
 
 
 def resolve_gates(
-    variant: str, user_gates: Mapping[str, Mapping[str, Any]], *, noise: Mapping[str, Mapping[str, float]] | None = None
+    variant: str,
+    user_gates: Mapping[str, Mapping[str, Any]],
+    *,
+    noise: Mapping[str, Mapping[str, float]] | None = None,
+    like: str | None = None,
 ) -> Gates:
     """The default gates of `variant` with the user's over them; None as the user's limit removes a default.
 
     Args:
       user_gates: variant -> metric -> limit; under `outputs`: output -> metric -> limit.
       noise: output -> metric -> what was measured.
+      like: the variant whose default gates count, for one that has none of its own.
+
     Raises:
       ValueError: an unknown variant or metric, or a limit that is not a finite number. The message names its job file key.
     """
-    if variant not in DEFAULT_GATES:
+    like = like or variant
+    if like not in DEFAULT_GATES:
         raise ValueError(f"gates.{variant}: no such variant (known: {', '.join(sorted(DEFAULT_GATES))})")
     wanted = {metric: limit for metric, limit in user_gates.get(variant, {}).items() if metric != OUTPUTS}
     of_outputs = user_gates.get(variant, {}).get(OUTPUTS, {})
@@ -159,7 +166,7 @@ def resolve_gates(
         _check_limits(prefix, limits)
     return Gates(
         variant=variant,
-        defaults={metric: limit for metric, limit in DEFAULT_GATES[variant].items() if metric not in wanted},
+        defaults={metric: limit for metric, limit in DEFAULT_GATES[like].items() if metric not in wanted},
         from_user={metric: float(limit) for metric, limit in wanted.items() if limit is not None},
         of_outputs={
             output: {metric: None if limit is None else float(limit) for metric, limit in limits.items()}

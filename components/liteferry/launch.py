@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from liteferry import storage
+from liteferry import live, storage
 from liteferry.config import Job
 from liteferry.errors import JobError, StorageError
 from liteferry.progress import Watcher
+from liteferry.report.formats import STAGE_WORDS
 
 ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
 _LOOK_EVERY_S = 0.3
@@ -35,11 +36,13 @@ def run_job(
       JobError, StorageError: before anything was run.
     """
     from liteferry import sandbox
+    from liteferry.report.assets import write_assets
 
     out = os.path.abspath(storage.require_local(out))
     total = count_checkpoints(job)
     with storage.exclusive(storage.join(out, ".staging", "lock")):
         _clear_leftovers(out)
+        write_assets(out)  # the first report may be opened long before the last
         if not any("multi_processing" in flag for flag in beam_flags):  # there the workers have nurseries of their own
             sandbox.warm_up()
         with _progress(out, total, is_quiet=is_quiet) as counts:
@@ -69,6 +72,7 @@ def _run_pipeline(job: Job, out: str, *, processes: int | None, force: bool, bea
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.getLogger("apache_beam.runners.common").addFilter(_is_no_interruption)
     from liteferry import pipeline
 
     try:
@@ -79,16 +83,24 @@ def _run_pipeline(job: Job, out: str, *, processes: int | None, force: bool, bea
         raise
 
 
+def _is_no_interruption(record: logging.LogRecord) -> bool:
+    """Beam logs a traceback for Ctrl-C, as for any error in a bundle; who pressed it knows."""
+    return "KeyboardInterrupt" not in record.getMessage()
+
+
 @contextlib.contextmanager
 def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int]]:
-    """Shows finished models while the context lasts: a bar on a terminal, a line each elsewhere. Yields the counts."""
+    """Shows how the run goes while the context lasts. Yields the counts."""
     counts = {"new": 0, "already_done": 0}
     watcher, stop = Watcher(out), threading.Event()
-    show = _bar(total) if sys.stderr.isatty() and not is_quiet else _lines(total, is_quiet=is_quiet)
-    with show as on_line:
+    with live.shown(watcher, total, is_quiet=is_quiet) as on_line:
+        seen: set[str] = set()
 
         def look() -> None:
             for line in watcher.new_lines():
+                if line["model_id"] in seen:  # a runner may process a model twice
+                    continue
+                seen.add(line["model_id"])
                 counts["new" if line["is_new"] else "already_done"] += 1
                 on_line(line, sum(counts.values()))
 
@@ -104,43 +116,6 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
             stop.set()
             thread.join()
             look()
-
-
-@contextlib.contextmanager
-def _lines(total: int, *, is_quiet: bool) -> Iterator[Any]:
-    def on_line(line: dict[str, Any], number: int) -> None:
-        if line["is_new"] and not is_quiet:
-            print(f"[{number}/{total}] {line['line']}", file=sys.stderr, flush=True)
-
-    yield on_line
-
-
-@contextlib.contextmanager
-def _bar(total: int) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("models"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[bad]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("models", total=total, bad="")
-        bad = 0
-
-        def on_line(line: dict[str, Any], number: int) -> None:
-            nonlocal bad
-            bad += line["status"] != "blessed"
-            progress.update(task, completed=number, bad=f"{bad} not blessed" if bad else "")
-            if line["is_new"] and line["status"] != "blessed":
-                progress.console.print(line["line"], style="red", markup=False, highlight=False, soft_wrap=True)
-
-        yield on_line
 
 
 def read_fleet(out: str) -> dict[str, Any]:
@@ -167,8 +142,17 @@ def read_progress(out: str) -> dict[str, Any]:
     if _is_going_on(out):
         reports = read_reports(out)
         print(f"{out}: a run is going on, {len(reports)} report(s) so far", file=sys.stderr)
+        _print_running(out)
         return fleet_facts(reports)
     return read_fleet(out)
+
+
+def _print_running(out: str) -> None:
+    watcher = Watcher(out)
+    for _ in watcher.new_lines():
+        pass
+    for line in list(watcher.running.values())[: live.RUNNING_SHOWN]:
+        print(f"running: {line['doing']}, {STAGE_WORDS.get(line['stage'], line['stage'])}", file=sys.stderr)
 
 
 def _is_going_on(out: str) -> bool:

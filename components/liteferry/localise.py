@@ -54,7 +54,7 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
     for name, result in evaluation.candidates.items():
         if name == SAVED_MODEL or name not in paths or result.reason is not None or not result.stats:
             continue
-        gates = resolve_gates(name, plan.gates)
+        gates = resolve_gates(name, plan.gates, like=plan.gates_like(name))
         if not judge(result.stats, gates=gates, expected_outputs=saved.signature.output_names()).is_blessed:
             failed[name] = paths[name]
             rows += [example["row"] for stats in result.stats.values() for example in stats.worst_examples()[:1]]

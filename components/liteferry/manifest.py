@@ -16,7 +16,11 @@ _UNLISTED = frozenset({REPORT, PAGE, BLESSED, NOT_BLESSED})
 
 
 def of(directory: str) -> dict[str, dict[str, Any]]:
-    """Relative path -> {sha256, bytes} of every artifact below a model's folder. Raises StorageError."""
+    """Relative path -> {sha256, bytes} of every artifact below a model's folder, none where there is no folder. Raises
+    StorageError.
+    """
+    if not storage.exists(directory):
+        return {}
     return {
         name: {
             "sha256": storage.digest(storage.join(directory, name)),

@@ -57,7 +57,13 @@ def compute_isolated(task: MetricsTask) -> MetricsResult:
     assert task.plan.metrics is not None
     if task.plan.metrics.problem is not None:
         return MetricsResult(reason=task.plan.metrics.problem)
-    outcome = sandbox.run("liteferry.metrics:compute_metrics", task, flavor=Flavor.METRICS, limits=task.plan.limits)
+    outcome = sandbox.run(
+        "liteferry.metrics:compute_metrics",
+        task,
+        flavor=Flavor.METRICS,
+        limits=task.plan.limits,
+        writable=[task.plan.staging_directory()],
+    )
     facts: dict[str, Any] = {"models": {}}
     for message in outcome.results:
         facts["models"].update(message.pop("models", {}))

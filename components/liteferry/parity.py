@@ -21,11 +21,13 @@ from liteferry import collapse, exact_sum
 from liteferry.class_stats import ClassStats
 from liteferry.exact_sum import ExactSum, Extremes, finite_or_none, share
 from liteferry.histograms import DistanceHistogram
+from liteferry.scatter import ScatterSample
 
 WORST_EXAMPLES = 5
 _ZERO = ExactSum()
 _NO_DISTANCES = DistanceHistogram()
 _NO_CLASSES = ClassStats()
+_NO_PAIRS = ScatterSample()
 # Keeps the float64 temporaries of one step in the cache (8 arrays of 0.5 MB), whatever the batch.
 BLOCK_ELEMENTS = 1 << 16
 _COUNTS: tuple[str, ...] = ("example_count", "element_count", "compared_count", "mismatch_count", "overflowing_rows")
@@ -89,6 +91,7 @@ class OutputStats:
     histogram: DistanceHistogram = _NO_DISTANCES
     relative_histogram: DistanceHistogram = _NO_DISTANCES
     classes: ClassStats = _NO_CLASSES
+    scatter: ScatterSample = _NO_PAIRS
     worst: tuple[WorstExample, ...] = ()
 
     @classmethod
@@ -141,6 +144,7 @@ class OutputStats:
             histogram=self.histogram + other.histogram,
             relative_histogram=self.relative_histogram + other.relative_histogram,
             classes=self.classes + other.classes,
+            scatter=self.scatter + other.scatter,
             worst=tuple(sorted((*self.worst, *other.worst), key=WorstExample.order)[:WORST_EXAMPLES]),
         )
 
@@ -156,7 +160,7 @@ class OutputStats:
             "candidate_range": self.candidate_range and list(self.candidate_range),
             "reference_row": self.reference_row,
             "candidate_row": self.candidate_row,
-            **{name: getattr(self, name).to_json() for name in (*_HISTOGRAMS, "classes")},
+            **{name: getattr(self, name).to_json() for name in (*_HISTOGRAMS, "classes", "scatter")},
             "worst": [{**dataclasses.asdict(example), "max_abs": example.max_abs.hex()} for example in self.worst],
         }
 
@@ -169,6 +173,7 @@ class OutputStats:
         fields |= {name: float.fromhex(encoded[name]) for name in _MAXIMA}
         fields |= {name: DistanceHistogram.from_json(encoded[name]) for name in _HISTOGRAMS}
         fields["classes"] = ClassStats.from_json(encoded["classes"])
+        fields["scatter"] = ScatterSample.from_json(encoded["scatter"])
         fields["worst"] = tuple(WorstExample(**{**row, "max_abs": float.fromhex(row["max_abs"])}) for row in encoded["worst"])
         return cls(**fields)
 
@@ -288,6 +293,7 @@ def _compare_numbers(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], i
     kind = _kind_of(reference.dtype)
     left_numbers, right_numbers = (exact_sum.as_matrix(side, is_integer=kind is Kind.INTEGER) for side in (reference, candidate))
     left, right = left_numbers.astype(np.float64, copy=False), right_numbers.astype(np.float64, copy=False)
+    raw = left, right
     left_finite, right_finite = np.isfinite(left), np.isfinite(right)
     broken = excluded = ~(left_finite & right_finite)
     excluded_count = int(np.count_nonzero(excluded))
@@ -329,6 +335,7 @@ def _compare_numbers(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], i
         histogram=DistanceHistogram.of(distances[~excluded] if excluded_count else distances),
         relative_histogram=DistanceHistogram.of(ratios[~excluded] if excluded_count else ratios),
         classes=classes,
+        scatter=ScatterSample.of(*raw, first_row=first_row),
         worst=_worst_rows(distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, first_row),
     )
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
 from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
+from liteferry.recipes import read as read_recipes
 from liteferry.sandbox.client import Limits
 from liteferry.signatures import SignatureSpec
 from liteferry.types import TensorSpec
@@ -43,7 +45,8 @@ class ModelPlan:
     `recipe_digest` covers what the job says about this model besides the checkpoint's bytes: a report with the same
     checkpoint digest and the same recipe digest is still right. Limits are left out: raising one does not make finished work
     wrong. `export_recipe` covers the part of it that decides what the SavedModel computes, and `version` is the number of its
-    folder: it grows when that or the checkpoint has changed since the last run, and then only.
+    folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
+    folders.
     """
 
     model_id: str
@@ -60,26 +63,33 @@ class ModelPlan:
     quantization: QuantizationOptions
     lowering: LoweringOptions
     recipe_digest: str
+    latency: bool = False
     export_recipe: str = ""
     signatures: tuple[SignatureSpec, ...] = ()
     serve_examples: bool = False
     version: int = 1
+    attempt: str = ""
     digest: str | None = None
     size_bytes: int | None = None
     share_key: str | None = None
     metrics: MetricsPlan | None = None
+    recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def export_digest(self) -> str | None:
         """Equal for two exports that compute the same; None for a checkpoint that cannot be read."""
         return None if self.digest is None else _sha256([self.digest, self.export_recipe])
 
+    def gates_like(self, variant: str) -> str:
+        """The variant whose default gates count: its own, and those of int8 for a user's recipe, whatever it does."""
+        return "int8" if variant in self.recipes else variant
+
     def model_directory(self) -> str:
         return storage.join(self.out, "models", self.model_id)
 
     def staging_directory(self) -> str:
-        """Where this model is built. One per model: two runs never share an OUT (`storage.exclusive`)."""
-        return storage.join(self.out, ".staging", "models", self.model_id)
+        """Where this model is built. One for each attempt: a runner may process an element twice, also at the same time."""
+        return storage.join(self.out, ".staging", "models", self.model_id, self.attempt or "0")
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:
@@ -180,6 +190,7 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
         "samples": bound.spec.model_dump(mode="json", exclude={"path"}) if bound.spec else None,
         "samples_digest": bound.sample_set.digest if bound.sample_set else (bound.problem.message if bound.problem else None),
         "variants": [variant.value for variant in job.variants],
+        "recipes": read_recipes(job),
         "gates": {name: dict(gates) for name, gates in job.gates.items()},
         "policy": job.policy.model_dump(mode="json"),
         "metrics": metrics.eval_config if metrics else None,
@@ -238,7 +249,8 @@ def _plan(
     job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str, BoundSamples], recipe: str, export_recipe: str
 ) -> ModelPlan:
     entry = job.models[checkpoint.entry]
-    variants = tuple(variant.value for variant in job.variants)
+    recipes = read_recipes(job)
+    variants = (*(variant.value for variant in job.variants), *recipes)
     return ModelPlan(
         model_id=checkpoint.model_id,
         uri=checkpoint.uri,
@@ -254,19 +266,27 @@ def _plan(
         metadata=dict(entry.metadata),
         samples=samples.get(entry.samples or "", _NO_SAMPLES),
         variants=variants,
-        require=variants if job.policy.require is None else tuple(variant.value for variant in job.policy.require),
+        require=variants if job.policy.require is None else tuple(job.policy.require),
         gates={name: dict(gates) for name, gates in job.gates.items()},
         limits=Limits(seconds=job.limits.seconds_per_model, memory_bytes=int(job.limits.memory_gb_per_model * 10**9)),
         batch_size=job.evaluation.batch_size,
+        latency=job.evaluation.latency,
         quantization=QuantizationOptions(
             integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
         ),
         lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
         recipe_digest=recipe,
+        recipes=recipes,
         export_recipe=export_recipe,
         signatures=_signatures(entry),
         serve_examples=entry.serve_examples,
     )
+
+
+def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
+    """The plans with work folders of their own, whoever else works on the same models."""
+    attempt = uuid.uuid4().hex
+    return tuple(dataclasses.replace(plan, attempt=attempt) for plan in plans)
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:

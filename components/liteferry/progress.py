@@ -1,16 +1,23 @@
-"""How a run that goes on tells how far it is: one JSON line per finished model, appended under OUT/.staging, read by whoever
-watches.
+"""How a run that goes on tells how far it is: JSON lines appended under OUT/.staging, read by whoever watches.
+
+A line says that a model's report is in place (`line`, `status`, `is_new`), or that models are being worked on (`doing`, `stage`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
+from liteferry.errors import Stage, StorageError
 from liteferry.report.summary import one_line
+
+if TYPE_CHECKING:
+    from liteferry.plan import ModelPlan
 
 
 def _folder(out: str) -> str:
@@ -20,17 +27,31 @@ def _folder(out: str) -> str:
 def report_finished(out: str, report: Mapping[str, Any], *, is_new: bool) -> None:
     """Says that a model's report is in place; `is_new` is False for one that an earlier run had finished."""
     line = {"model_id": report["model_id"], "status": report["status"], "line": one_line(report), "is_new": is_new}
+    _append(out, line)
+
+
+def report_doing(plans: Iterable[ModelPlan], stage: Stage) -> None:
+    """Says that a stage begins with these models. Never raises: who cannot be told how it goes may still have the result."""
+    for plan in plans:
+        with contextlib.suppress(StorageError):
+            _append(plan.out, {"doing": plan.model_id, "stage": stage.value, "since": time.time()})
+
+
+def _append(out: str, line: Mapping[str, Any]) -> None:
     storage.append_line(storage.join(_folder(out), f"{os.getpid()}.jsonl"), json.dumps(line))
 
 
 class Watcher:
-    """Reads the lines that have come since it last looked."""
+    """Reads the lines that have come since it last looked, and keeps what is being worked on: `running`, model_id -> its line."""
 
     def __init__(self, out: str) -> None:
         self._folder = _folder(out)
         self._offsets: dict[str, int] = {}
+        self._finished: set[str] = set()
+        self.running: dict[str, dict[str, Any]] = {}
 
     def new_lines(self) -> Iterator[dict[str, Any]]:
+        """The models that were finished meanwhile."""
         for name in storage.list_directory(self._folder):
             path = storage.join(self._folder, name)
             with open(path, "rb") as file:
@@ -39,4 +60,13 @@ class Watcher:
             whole, _, _ = data.rpartition(b"\n")
             if whole:
                 self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
-                yield from (json.loads(line) for line in whole.splitlines())
+                yield from self._finished_in(json.loads(line) for line in whole.splitlines())
+
+    def _finished_in(self, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for line in lines:
+            if "doing" not in line:
+                self._finished.add(line["model_id"])
+                self.running.pop(line["model_id"], None)
+                yield line
+            elif line["doing"] not in self._finished:
+                self.running[line["doing"]] = line

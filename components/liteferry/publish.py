@@ -120,6 +120,11 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
     Where the report cannot be made or the output not be written, the returned report says so: the run still counts this model,
     as failed.
     """
+    is_transient = exported.reason is not None and exported.reason.code.value in _TRANSIENT
+    if not is_transient and not storage.exists(plan.staging_directory()):
+        before = finished_report(plan)  # a runner may bring a model here twice: the first time took the folder away
+        if before is not None:
+            return for_fleet(before)
     try:
         report = _text(build(plan, exported, evaluation))
         publish(plan, report)

@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from liteferry.plan import ModelPlan
 from liteferry.types import Signature
 
 if TYPE_CHECKING:
-    from liteferry.samples import Batch, Binding
+    from liteferry.samples import Batch, Binding, Shard
     from liteferry.tracing import TracedModel
 
 
@@ -32,7 +32,12 @@ _NOISE = "noise.json"
 
 def directory(plan: ModelPlan) -> str:
     """Where this model's reference answers are kept while it is worked on; beside staging, never published."""
-    return storage.join(plan.out, ".staging", "reference", plan.model_id)
+    return storage.join(plan.out, ".staging", "reference", plan.model_id, plan.attempt or "0")
+
+
+def work_directories(plan: ModelPlan) -> tuple[str, ...]:
+    """Where processes that work on this model may write: its staging directory and its reference answers."""
+    return plan.staging_directory(), directory(plan)
 
 
 def shard_directory(plan: ModelPlan, shard_index: int) -> str:
@@ -70,11 +75,38 @@ def bind(plan: ModelPlan, signature: Signature, renamed: Mapping[str, str]) -> B
 
 
 def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[Batch]:
-    """The batches of one shard; where they begin and end depends on the job alone."""
+    """The batches of one shard; where they begin and end depends on the job alone.
+
+    A shard of less than 64 MB that this process has read to its end is remembered until another is: siblings that follow each
+    other in one sandbox share their rows, and decoding images may cost more than running a small model on them.
+    """
+    assert plan.samples.sample_set is not None
+    key = (plan.samples.sample_set.digest, plan.samples.sample_set.shards[shard_index], binding, plan.batch_size)
+    if _REMEMBERED and _REMEMBERED[0][0] == key:
+        yield from _REMEMBERED[0][1]
+        return
+    yield from _read_and_remember(key)
+
+
+_REMEMBERED: list[tuple[Any, list[Batch]]] = []
+_REMEMBERED_BYTES = 64 * 2**20
+
+
+def _read_and_remember(key: tuple[str, Shard, Binding, int]) -> Iterator[Batch]:
     from liteferry import samples
 
-    assert plan.samples.sample_set is not None
-    return samples.read_batches(plan.samples.sample_set.shards[shard_index], binding, plan.batch_size)
+    _, shard, binding, batch_size = key
+    read: list[Batch] | None = []
+    size = 0
+    for batch in samples.read_batches(shard, binding, batch_size):
+        size += sum(array.nbytes for array in (*batch.inputs.values(), *batch.extras.values()))
+        if read is not None:
+            holds_objects = any(array.dtype.hasobject for array in (*batch.inputs.values(), *batch.extras.values()))
+            read.append(batch)
+            read = None if size > _REMEMBERED_BYTES or holds_objects else read
+        yield batch
+    if read is not None:
+        _REMEMBERED[:] = [(key, read)]
 
 
 def calibration_rows(plan: ModelPlan, binding: Binding | None, *, batch: int | None) -> list[dict[str, np.ndarray]]:

@@ -124,6 +124,23 @@ def _image_of(
     )
 
 
+def columns_as_inputs(sample_set: SampleSet, spec: SamplesSpec) -> tuple[TensorSpec, ...]:
+    """What the columns would feed, for models that do not say what they take: those under `inputs`, under the input's name, else
+    all that have no other role. Encoded images that are decoded are taken for RGB.
+    """
+    mapping = dict(spec.inputs) or {name: name for name in sample_set.columns if name not in spec.role_columns()}
+    return tuple(
+        _as_input(name, sample_set.columns[column], spec) for name, column in mapping.items() if column in sample_set.columns
+    )
+
+
+def _as_input(name: str, column: ColumnSpec, spec: SamplesSpec) -> TensorSpec:
+    if spec.decode is not None and column.dtype == "string":
+        return TensorSpec(name=name, shape=(None, *(spec.size or (None, None)), 3), dtype="float32")
+    # float64 is NumPy's default and nobody's input.
+    return TensorSpec(name=name, shape=(None, *column.shape), dtype="float32" if column.dtype == "float64" else column.dtype)
+
+
 def _column_for(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signature: Signature) -> str | None:
     wanted = spec.inputs.get(tensor.name, tensor.name)
     if wanted in columns:

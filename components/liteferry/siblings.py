@@ -8,6 +8,7 @@ So every variable that computes is found again, to the last bit, among the array
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import io
 import json
@@ -22,21 +23,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from liteferry import sandbox
 from liteferry.checkpoints.config_scan import parse
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detect import CheckpointFacts, Kind, examine
 
 if TYPE_CHECKING:
     from liteferry.plan import ModelPlan
 
 _VARIABLE_KEY = re.compile(r"^graph_variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE$")
 _OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_SHAREABLE = (Kind.KERAS, Kind.H5_MODEL, Kind.H5_WEIGHTS)
+_SHAREABLE = (Kind.KERAS, Kind.H5_MODEL)
 # Layers that keep more than variables: tables, vocabularies. A weights file alone does not restore them.
 _STATEFUL = ("Lookup", "TextVectorization", "Hashing", "IntegerLookup", "Lambda")
 
 
 _MOST_IN_A_CHUNK = 8
 _MAX_CONFIG_BYTES = 64 * 2**20
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_LOOK_LIMITS = sandbox.Limits(seconds=60, memory_bytes=4 * 10**9)
 
 
 def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPlan, ...]]:
@@ -65,11 +69,14 @@ def share_key(facts: CheckpointFacts, *, recipe_digest: str) -> str | None:
 
 
 def share_key_of(path: str, *, recipe_digest: str) -> str | None:
-    """`share_key` of a .keras archive; None for anything else, and for what cannot be read, which its own process will report.
+    """`share_key` of a .keras archive or of an HDF5 file with its architecture; None for anything else, and for what cannot be
+    read, which its own process will report.
 
-    This runs in the launcher: only the two JSON members are read. HDF5 is parsed by native code, which belongs into a sandbox.
+    This runs outside any sandbox: of an archive only the two JSON members are read. HDF5 is parsed by native code, in a sandbox.
     """
     try:
+        if os.path.isfile(path) and _starts_as_hdf5(path):
+            return _share_key_isolated(path, recipe_digest)
         with zipfile.ZipFile(path) as archive:
             if max(archive.getinfo(name).file_size for name in ("config.json", "metadata.json")) > _MAX_CONFIG_BYTES:
                 return None
@@ -78,6 +85,29 @@ def share_key_of(path: str, *, recipe_digest: str) -> str | None:
         return share_key(facts, recipe_digest=recipe_digest)
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
+
+
+def _starts_as_hdf5(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def _share_key_isolated(path: str, recipe_digest: str) -> str | None:
+    outcome = sandbox.run(
+        "liteferry.siblings:tell_share_key", (path, recipe_digest), flavor=sandbox.Flavor.KERAS, limits=_LOOK_LIMITS
+    )
+    key = outcome.results[0]["share_key"] if outcome.results else None
+    return str(key) if key else None
+
+
+def tell_share_key(request: tuple[str, str], reporter: Any) -> None:
+    """In a sandbox: hands over {share_key} of an HDF5 file with its architecture.
+
+    None for weights alone: two calls of a builder may make models that differ in more than weights.
+    """
+    path, recipe_digest = request
+    facts = examine(path)
+    reporter.result({"share_key": share_key(facts, recipe_digest=recipe_digest) if facts.kind is Kind.H5_MODEL else None})
 
 
 def _architecture(node: Any, seen_ids: dict[int, int]) -> Any:
@@ -93,22 +123,69 @@ def _architecture(node: Any, seen_ids: dict[int, int]) -> Any:
     return [_architecture(item, seen_ids) for item in node] if isinstance(node, list) else node
 
 
-def load_weights(model: Any, path: str, facts: CheckpointFacts, variables: Sequence[Any]) -> bool:
-    """Loads a sibling's weights into a model that is traced already.
+class Weights:
+    """Brings siblings' weights into a model that is traced already.
 
-    Args:
-      model: the Keras model that was traced. path, facts: the sibling's file.
-      variables: the TensorFlow variables that the traced graph reads.
-
-    Returns:
-      Whether every one of `variables` now holds an array of that file, bit for bit. False: load the sibling on its own.
+    Keras walks all of a model for that, which takes longer than reading the file. Once each variable was found equal to one
+    array of a sibling's file and to no other, the same places of the next file are read without it.
     """
-    try:
-        model.load_weights(path)
-    except Exception:  # noqa: BLE001  # Keras raises anything here; on its own the sibling will say what is wrong with it
-        return False
-    wanted = collections.Counter(_fingerprint(variable.numpy()) for variable in variables)
-    return not wanted - collections.Counter(_fingerprint(array) for array in _stored_arrays(path, facts))
+
+    def __init__(self) -> None:
+        self._places: list[set[str]] | None = None
+
+    def load(self, model: Any, path: str, facts: CheckpointFacts, variables: Sequence[Any]) -> bool:
+        """Loads one sibling.
+
+        Args:
+          model: the Keras model that was traced. path, facts: the sibling's file.
+          variables: the TensorFlow variables that the traced graph reads.
+
+        Returns:
+          Whether every one of `variables` now holds an array of that file, bit for bit. False: load the sibling on its own.
+        """
+        if self._load_directly(path, facts, variables):
+            return True
+        try:
+            model.load_weights(path)
+        except Exception:  # noqa: BLE001  # Keras raises anything here; on its own the sibling will say what is wrong with it
+            return False
+        stored = _stored_arrays(path, facts)
+        wanted = collections.Counter(_fingerprint(variable.numpy()) for variable in variables)
+        if wanted - collections.Counter(_fingerprint(array) for array in stored.values()):
+            return False
+        self._learn(stored, variables)
+        return True
+
+    def _learn(self, stored: Mapping[str, np.ndarray], variables: Sequence[Any]) -> None:
+        by_value: dict[tuple[Any, ...], set[str]] = collections.defaultdict(set)
+        for name, array in stored.items():
+            by_value[_exact(array)].add(name)
+        places = [by_value.get(_exact(variable.numpy()), set()) for variable in variables]
+        # Arrays that are equal in one file, zeros say, are told apart by the next.
+        self._places = places if self._places is None else [old & new for old, new in zip(self._places, places, strict=True)]
+
+    def _load_directly(self, path: str, facts: CheckpointFacts, variables: Sequence[Any]) -> bool:
+        if self._places is None or any(len(names) != 1 for names in self._places):
+            return False
+        names = [name for (name,) in self._places]
+        if len(set(names)) != len(names):
+            return False
+        try:
+            arrays = _read_arrays(path, facts, names)
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            return False
+        if any(
+            array.shape != variable.shape or array.dtype != variable.dtype.as_numpy_dtype
+            for array, variable in zip(arrays, variables, strict=True)
+        ):
+            return False
+        for array, variable in zip(arrays, variables, strict=True):
+            variable.assign(array)
+        return all(array.tobytes() == variable.numpy().tobytes() for array, variable in zip(arrays, variables, strict=True))
+
+
+def _exact(array: np.ndarray) -> tuple[Any, ...]:
+    return array.shape, array.dtype.str, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
 
 
 def _fingerprint(array: np.ndarray) -> bytes:
@@ -119,17 +196,36 @@ def _fingerprint(array: np.ndarray) -> bytes:
     return hashlib.sha256(plain.tobytes()).digest()
 
 
-def _stored_arrays(path: str, facts: CheckpointFacts) -> Iterator[np.ndarray]:
+@contextlib.contextmanager
+def _weights_file(path: str, facts: CheckpointFacts) -> Iterator[Any]:
     import h5py
 
     source: Any = path
     if facts.kind is Kind.KERAS:
         with zipfile.ZipFile(path) as archive:
             source = io.BytesIO(archive.read("model.weights.h5"))
-    found: list[np.ndarray] = []
     with h5py.File(source, "r") as file:
-        file.visititems(lambda _, item: found.append(np.asarray(item)) if isinstance(item, h5py.Dataset) else None)
-    yield from found
+        yield file
+
+
+def _stored_arrays(path: str, facts: CheckpointFacts) -> dict[str, np.ndarray]:
+    """Every array of a file by its place in it."""
+    import h5py
+
+    found: dict[str, np.ndarray] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = np.asarray(item)
+
+    with _weights_file(path, facts) as file:
+        file.visititems(visit)
+    return found
+
+
+def _read_arrays(path: str, facts: CheckpointFacts, names: Sequence[str]) -> list[np.ndarray]:
+    with _weights_file(path, facts) as file:
+        return [np.asarray(file[name]) for name in names]
 
 
 class SavedModelTemplate:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import glob as globbing
 import hashlib
@@ -213,24 +214,36 @@ def publish_directory(source: str, target: str) -> None:
       StorageError: then `target` is as it was.
     """
     source, target = require_local(source), require_local(target)
-    aside = f"{source}.{uuid.uuid4().hex}.replaced"
     try:
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        is_replacing = os.path.lexists(target)
-        if is_replacing and _exchange(source, target):
-            remove_tree(source)
-            return
-        if is_replacing:
-            os.rename(target, aside)
-        try:
-            os.rename(source, target)
-        except OSError:
-            if is_replacing:
-                os.rename(aside, target)
-            raise
+        while not _put_in_place(source, target):
+            pass  # somebody else's came there in between: it is replaced
     except OSError as error:
         raise StorageError(f"{target}: cannot be published: {error.strerror or error}") from error
+
+
+def _put_in_place(source: str, target: str) -> bool:
+    """One try; False when there was nothing at `target` at first and then there was."""
+    if not os.path.lexists(target):
+        try:
+            os.rename(source, target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise
+        return True
+    if _exchange(source, target):
+        remove_tree(source)
+        return True
+    aside = f"{source}.{uuid.uuid4().hex}.replaced"
+    os.rename(target, aside)
+    try:
+        os.rename(source, target)
+    except OSError:
+        os.rename(aside, target)
+        raise
     remove_tree(aside)
+    return True
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -61,11 +62,19 @@ NAMES = (FLOAT32, *_RECIPES)
 CALIBRATED = ("int8", "int16x8")
 
 
-def make(variant: str, float_content: bytes, *, rows: Callable[[], Rows], options: QuantizationOptions) -> bytes:
+def make(
+    variant: str,
+    float_content: bytes,
+    *,
+    rows: Callable[[], Rows],
+    options: QuantizationOptions,
+    recipes: Mapping[str, str] | None = None,
+) -> bytes:
     """One variant of a float flatbuffer; `float32` is the flatbuffer itself.
 
     Args:
       rows: batches of sample rows by input name, asked for only where activations have to be calibrated.
+      recipes: the user's, as JSON, by the name of the variant; taken as they are, inputs and outputs included.
 
     Raises:
       ModelError: SAMPLES_MISSING when there is nothing to calibrate on, CONVERT_FAILED with the quantizer's words.
@@ -75,7 +84,7 @@ def make(variant: str, float_content: bytes, *, rows: Callable[[], Rows], option
     from ai_edge_quantizer import quantizer
 
     try:
-        recipe = _RECIPES[variant]()
+        recipe = json.loads(recipes[variant]) if recipes and variant in recipes else _RECIPES[variant]()
         if variant in CALIBRATED and not options.integer_io:
             recipe = _with_float_io(recipe)
         worker = quantizer.Quantizer(bytearray(float_content), recipe)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tests.wild import expect, fetch, jobs, table
+from tests.wild import comparisons, expect, fetch, jobs, table
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "wild.md"
 
@@ -36,8 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status not in (0, 1):
         problems.append(f"liteferry run ended with status {status}")
     print(f"\n{table.text(reports)}\n")
+    found = []
+    for pair in (pair for pair in comparisons.PAIRS if any(pair.samples == entry.samples.file for entry in entries)):
+        print(f"Comparing {pair.candidate} of {pair.package}", file=sys.stderr, flush=True)
+        compare_status, facts = comparisons.compare(pair, unpacked[pair.package], folder / "job")
+        unmet = comparisons.problems_of(pair, compare_status, facts)
+        problems += unmet
+        found += [] if unmet else [(pair, facts)]
+    print(comparisons.section(found))
     if reports and not options.only:
-        PAGE.write_text(table.page(reports, limit=expect.SAVED_MODEL_MAX_REL), encoding="utf-8")
+        page = table.page(reports, limit=expect.SAVED_MODEL_MAX_REL) + comparisons.section(found)
+        PAGE.write_text(page, encoding="utf-8")
         print(f"Wrote {PAGE}")
     for problem in problems:
         print(f"UNMET: {problem}", file=sys.stderr)

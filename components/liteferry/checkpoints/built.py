@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from liteferry.checkpoints import keras_model, plain_model, tf_checkpoint, user_code
+from liteferry.checkpoints import cudnn_weights, keras_model, plain_model, tf_checkpoint, user_code
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
 from liteferry.checkpoints.model import LoadedModel, LoadSpec
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -59,6 +59,9 @@ def _fill_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any) -
         variables = {str(getattr(weight, "path", weight.name)).removesuffix(":0"): weight for weight in model.weights}
         tf_checkpoint.restore(path, tf_checkpoint.prefix_of(path), variables, root=model)
         return
+    is_legacy = facts.kind is Kind.H5_MODEL or facts.weights_layout == "legacy"
+    if is_legacy and keras_model.library_of(model).__name__ == "keras":  # tf_keras converts CuDNN's layout itself
+        path = cudnn_weights.portable_copy(path) or path
     try:
         model.load_weights(_named_for_its_layout(path, facts))
     except Exception as error:

@@ -12,15 +12,17 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from liteferry.checkpoints import cudnn_weights
 from liteferry.checkpoints.config_scan import serialized_objects
 from liteferry.checkpoints.config_trust import TRAINING_KEYS
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 IDENTITY = "LiteFerryIdentity"
+_WEIGHTS_FILE = "model.weights.h5"
 
 # CuDNN's kernels have fixed activations and only run on a GPU; these layers compute the same with the same weights.
 _PORTABLE: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -77,8 +79,20 @@ class Rewritten:
     is_changed: bool
 
 
-def for_inference(config: dict[str, Any], *, strip: Collection[str]) -> Rewritten:
+def for_inference(
+    config: dict[str, Any],
+    *,
+    strip: Collection[str],
+    offered: Collection[str] = (),
+    is_registered: Callable[[str], bool] = lambda _: False,
+) -> Rewritten:
     """The architecture as it is built for inference.
+
+    Args:
+      config: parsed JSON.
+      strip: classes to leave out.
+      offered: names that the user's code provides; a class of that name will be the user's, see `_pin`.
+      is_registered: whether a loader knows a registered name by itself.
 
     Raises:
       ModelError: LOAD_UNSUPPORTED for a Keras layer under `strip` that does more than add randomness.
@@ -89,6 +103,7 @@ def for_inference(config: dict[str, Any], *, strip: Collection[str]) -> Rewritte
     stripped = []
     for node in serialized_objects(changed):
         name = str(node["class_name"]).split(">")[-1]
+        _pin(node, offered, is_registered)
         if not isinstance(node.get("config"), dict):
             continue
         if name in _PORTABLE:
@@ -117,6 +132,20 @@ def _without_training(config: dict[str, Any]) -> None:
             pending.extend(node.values())
         elif isinstance(node, list):
             pending.extend(node)
+
+
+def _pin(node: dict[str, Any], offered: Collection[str], is_registered: Callable[[str], bool]) -> None:
+    """Makes a class that the user offers the user's. tf_keras looks for the registered name only, and if nobody has registered
+    it, imports whatever module the file names and takes the class, or even the registered name, out of that.
+    """
+    class_name, module, registered = node["class_name"], node.get("module"), node.get("registered_name")
+    if class_name == "function" or class_name not in offered or not isinstance(module, str):
+        return
+    if module.split(".")[0] in ("keras", "tf_keras"):
+        return
+    if isinstance(registered, str) and (registered in offered or is_registered(registered)):
+        return
+    node.update(module=None, registered_name=class_name)
 
 
 def _make_portable(node: dict[str, Any]) -> None:
@@ -178,6 +207,8 @@ def write_copy(path: str, facts: CheckpointFacts, config: dict[str, Any]) -> str
             for entry in source.infolist():
                 if entry.filename == "config.json":
                     archive.writestr(entry.filename, json.dumps(config))
+                elif entry.filename == _WEIGHTS_FILE and cudnn_weights.count_layers(facts.config):
+                    archive.write(_portable_weights(path, facts, source, os.path.dirname(target)), _WEIGHTS_FILE)
                 elif not entry.is_dir():
                     with source.open(entry) as member, archive.open(entry.filename, "w", force_zip64=True) as copied:
                         shutil.copyfileobj(member, copied, 2**20)
@@ -189,6 +220,25 @@ def write_copy(path: str, facts: CheckpointFacts, config: dict[str, Any]) -> str
     with h5py.File(target, "r+") as file:
         file.attrs["model_config"] = json.dumps(config).encode()
     return target
+
+
+def _portable_weights(path: str, facts: CheckpointFacts, source: zipfile.ZipFile, folder: str) -> str:
+    """The weights of an archive, unpacked, in the layout of the portable layers; LOAD_UNSUPPORTED where they are not found."""
+    import h5py
+
+    unpacked = os.path.join(folder, _WEIGHTS_FILE)
+    with source.open(_WEIGHTS_FILE) as member, open(unpacked, "wb") as copied:
+        shutil.copyfileobj(member, copied, 2**20)
+    with h5py.File(unpacked, "r+") as file:
+        converted = cudnn_weights.make_archive_portable(file, facts.config)
+    expected = cudnn_weights.count_layers(facts.config)
+    if converted != expected:
+        raise ModelError(
+            ReasonCode.LOAD_UNSUPPORTED,
+            Stage.LOAD,
+            f"{path} has {expected} CuDNN layers, and weights in their layout for {converted}; save it with LSTM and GRU layers",
+        )
+    return unpacked
 
 
 def refuse_lost_weights(path: str, facts: CheckpointFacts, model: Any, stripped: Collection[str]) -> None:

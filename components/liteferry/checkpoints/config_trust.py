@@ -178,7 +178,9 @@ def _foreign_module(node: dict[str, Any], offered: Collection[str], modules: Col
     name = node.get("config") if is_function else class_name
     if not isinstance(name, str) or not isinstance(module, str):
         return
-    if name in offered or str(node.get("registered_name")) in offered or module in modules or module.split(".")[0] in modules:
+    # The user's own is what a loader takes for a function by its name, for a class by either name: `config_rewrite` sees to it.
+    is_users = name in offered or (not is_function and str(node.get("registered_name")) in offered)
+    if is_users or module in modules or module.split(".")[0] in modules:
         return
     what = f"{'a function' if is_function else 'a class'} {name!r} of module {module!r}"
     parts = module.split(".")

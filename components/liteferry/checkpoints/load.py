@@ -9,7 +9,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry.checkpoints import config_layers, config_rewrite, config_trust, graph_model, graph_scan, keras_model, user_code
+from liteferry.checkpoints import (
+    config_layers,
+    config_rewrite,
+    config_trust,
+    graph_model,
+    graph_scan,
+    keras_model,
+    same_function,
+    user_code,
+)
 from liteferry.checkpoints.built import build_and_fill
 from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
@@ -94,18 +103,28 @@ def _load_whole(
 ) -> LoadedModel:
     """A file that holds its own architecture, built as it computes inference."""
     assert facts.config is not None
-    rewritten = config_rewrite.for_inference(facts.config, strip=spec.strip)
+    library = _library(before_keras_3=facts.written_before_keras_3())
+    rewritten = config_rewrite.for_inference(
+        facts.config,
+        strip=spec.strip,
+        offered=offered,
+        is_registered=lambda name: library.saving.get_registered_object(name) is not None,
+    )
     refuse_untrusted(path, scan(rewritten.config), offered=[*offered, config_rewrite.IDENTITY], trust=spec.trust)
     place = config_rewrite.write_copy(path, facts, rewritten.config) if rewritten.is_changed else path
     # Safe mode refuses more than Lambda layers: once the findings above are trusted, it would be in the way.
+    stands_in: str | None = None
     try:
-        model = _read(place, offered, before_keras_3=facts.written_before_keras_3(), safe_mode=not spec.trust)
+        try:
+            model = _read(place, offered, library, safe_mode=not {"lambda", "file_ops"} & set(spec.trust))
+        except ModelError as error:
+            model, stands_in = _read_with_the_other(place, rewritten.config, library, error)
     except ModelError as error:
         message = error.reason.message.replace(place, path)
         if rewritten.stripped:
             message += f"; this is without {', '.join(rewritten.stripped)}, which `strip` left out: it may hold weights"
         raise ModelError(error.reason.code, error.reason.stage, message) from error
-    warnings = []
+    warnings = [stands_in.replace(place, path)] if stands_in else []
     if rewritten.stripped:
         config_rewrite.refuse_lost_weights(path, facts, model, rewritten.stripped)
         warnings.append(f"left out of the model by `strip`: {', '.join(rewritten.stripped)}")
@@ -115,8 +134,38 @@ def _load_whole(
     return dataclasses.replace(loaded, stripped=rewritten.stripped)
 
 
-def _read(path: str, offered: Mapping[str, Any], *, before_keras_3: bool, safe_mode: bool) -> Any:
-    library: Any = importlib.import_module("tf_keras" if before_keras_3 else "keras")
+def _library(*, before_keras_3: bool) -> Any:
+    return importlib.import_module("tf_keras" if before_keras_3 else "keras")
+
+
+def _read_with_the_other(path: str, config: dict[str, Any], library: Any, error: ModelError) -> tuple[Any, str]:
+    """What the Keras that should load a file cannot, the other may, if all of the architecture computes the same in both.
+
+    Returns the model and a warning that says so; raises `error`, with what may differ, where that is not known.
+    """
+    if error.reason.code is not ReasonCode.LOAD_FAILED:
+        raise error
+    before_keras_3 = library.__name__ == "tf_keras"
+    other = "Keras 3" if before_keras_3 else "tf_keras"
+    differing = same_function.differences(config)
+    if differing:
+        told = (
+            f"{error.reason.message}; {other} was not tried instead, since it may compute {', '.join(differing[:5])} differently"
+        )
+        raise ModelError(error.reason.code, error.reason.stage, told) from error
+    if before_keras_3:
+        user_code.route_to_keras_3()
+    try:
+        model = _read(path, {}, _library(before_keras_3=not before_keras_3), safe_mode=True)
+    except ModelError as second:
+        told = f"{error.reason.message}; nor can {other}: {second.reason.message}"
+        raise ModelError(error.reason.code, error.reason.stage, told) from error
+    why = f"{other} computes this model, since {library.__name__} cannot load it ({error.reason.message})"
+    return model, f"{why}; every layer and activation in it is one that computes the same in both"
+
+
+def _read(path: str, offered: Mapping[str, Any], library: Any, *, safe_mode: bool) -> Any:
+    before_keras_3 = library.__name__ == "tf_keras"
     objects = {**offered, config_rewrite.IDENTITY: config_rewrite.identity_layer(library)}
     # tf_keras knows no safe mode for legacy H5; what that would run has been refused above.
     safety = {} if before_keras_3 and not path.endswith(".keras") else {"safe_mode": safe_mode}

@@ -25,6 +25,10 @@ class LoadSpec:
     builder_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     strip: tuple[str, ...] = ()
 
+    @property
+    def may_use_network(self) -> bool:
+        return "network" in self.trust
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadedModel:

@@ -66,7 +66,9 @@ def restore(path: str, prefix: str, variables: Mapping[str, Any], *, root: Any |
     import tensorflow as tf
 
     try:
-        reader = tf.train.load_checkpoint(prefix)
+        reader = tf.compat.v1.train.NewCheckpointReader(
+            prefix
+        )  # not load_checkpoint: a prefix may end in a slash, with files `.index`
         shapes = reader.get_variable_to_shape_map()
     except Exception as error:
         raise ModelError(
@@ -83,7 +85,8 @@ def restore(path: str, prefix: str, variables: Mapping[str, Any], *, root: Any |
     if _OBJECT_GRAPH in shapes and root is not None:
         _restore_objects(path, prefix, reader, variables, root)
     else:
-        _restore_names(path, reader.get_tensor, set(shapes) - {_OBJECT_GRAPH}, variables)
+        names = set(shapes) - {_OBJECT_GRAPH}
+        _restore_names(path, reader.get_tensor, names, _without_model_name(variables, names, root))
 
 
 def _restore_objects(path: str, prefix: str, reader: Any, variables: Mapping[str, Any], root: Any) -> None:
@@ -141,6 +144,16 @@ def _restore_names(path: str, read: Callable[[str], Any], names: set[str], varia
                 f"{path}: {name} has the shape {list(value.shape)}, the builder's model wants {list(variable.shape)}",
             )
         variable.assign(value)
+
+
+def _without_model_name(variables: Mapping[str, Any], names: set[str], root: Any) -> Mapping[str, Any]:
+    """Keras 3 puts the model's name before a variable's path, TensorFlow 1's layers never had one: `sequential/hidden/kernel` is
+    `hidden/kernel` where the checkpoint knows every variable so, and none under its whole path.
+    """
+    prefix = f"{getattr(root, 'name', '')}/"
+    shorter = {name.removeprefix(prefix): variable for name, variable in variables.items()}
+    is_shorter = len(shorter) == len(variables) and shorter.keys() <= names and not variables.keys() & names
+    return shorter if is_shorter else variables
 
 
 def _some(names: Iterable[str]) -> str:

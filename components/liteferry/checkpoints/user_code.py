@@ -119,7 +119,22 @@ def route_to_tf_keras(*, plain_keras: bool) -> None:
         del sys.modules[name]
     sys.modules["tensorflow.keras"] = api
     tf.keras = api
-    if plain_keras:
+    if plain_keras and sys.modules.get("keras") is not tf_keras:
         for name in [name for name in sys.modules if name == "keras" or name.startswith("keras.")]:
-            del sys.modules[name]
+            _SET_ASIDE[name] = sys.modules.pop(name)
         sys.modules["keras"] = tf_keras
+
+
+def route_to_keras_3() -> None:
+    """Makes `import keras` mean Keras 3 again, the very modules that were set aside.
+
+    Keras 3 imports its own parts by name while it computes, and a second copy of it would not do.
+    """
+    import tf_keras
+
+    if sys.modules.get("keras") is tf_keras:
+        del sys.modules["keras"]
+        sys.modules.update(_SET_ASIDE)
+
+
+_SET_ASIDE: dict[str, ModuleType] = {}

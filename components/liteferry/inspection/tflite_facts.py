@@ -57,29 +57,4 @@ def _contract(content: bytes) -> tuple[dict[str, Any], bool]:
     model = schema.Model.GetRootAs(content, 0)
     if model.SubgraphsLength() == 0:
         raise ValueError("it holds no graph")
-    if model.SignatureDefsLength():
-        return dataclasses.asdict(flatbuffer.read_contract(content)), True
-    subgraph = model.Subgraphs(0)
-    sides = {}
-    for side, indices in (
-        ("inputs", [int(subgraph.Inputs(i)) for i in range(subgraph.InputsLength())]),
-        ("outputs", [int(subgraph.Outputs(i)) for i in range(subgraph.OutputsLength())]),
-    ):
-        positions = {index: position for position, index in enumerate(indices)}
-        entries = [_Unnamed(index=index, name=subgraph.Tensors(index).Name() or b"") for index in indices]
-        sides[side] = [dataclasses.asdict(flatbuffer._tensor_contract(subgraph, entry, positions)) for entry in entries]
-    return sides, False
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Unnamed:
-    """A tensor in the form of a signature's entry."""
-
-    index: int
-    name: bytes
-
-    def TensorIndex(self) -> int:  # noqa: N802  # as the generated class spells it
-        return self.index
-
-    def Name(self) -> bytes:  # noqa: N802
-        return self.name
+    return dataclasses.asdict(flatbuffer.read_contract(content)), flatbuffer.has_signature(content)

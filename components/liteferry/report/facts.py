@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
@@ -17,6 +18,7 @@ from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
 from liteferry.report.changes import short_contract
 from liteferry.report.recommend import passed_over, smallest_blessed
+from liteferry.scatter import scatter_of
 from liteferry.slicing import columns_of_slices
 from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
 from liteferry.version import REPORT_SCHEMA_VERSION, __version__
@@ -34,14 +36,23 @@ _LIBRARIES = {
 
 @functools.cache
 def environment() -> dict[str, str | None]:
-    """Versions of what computed, without importing any of it."""
-    versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__}
+    """Versions of what computed, without importing any of it, and the processor it computed on."""
+    versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__, "cpu": _cpu()}
     for key, distribution in _LIBRARIES.items():
         try:
             versions[key] = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             versions[key] = None
     return versions
+
+
+def _cpu() -> str | None:
+    """The processor's name, as Linux tells it; elsewhere what the platform module knows."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None
 
 
 def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
@@ -126,7 +137,7 @@ def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Ev
         return Verdict(gates=(), is_blessed=False, reason=short)
     verdict = judge(
         result.stats,
-        gates=resolve_gates(name, plan.gates, noise=noise.limits_from(name, evaluation.noise)),
+        gates=resolve_gates(name, plan.gates, like=plan.gates_like(name), noise=noise.limits_from(name, evaluation.noise)),
         expected_outputs=exported.saved_model.signature.output_names(),
     )
     if name == SAVED_MODEL and verdict.reason is not None and verdict.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE:
@@ -177,6 +188,7 @@ def _samples(plan: ModelPlan) -> dict[str, Any] | None:
     found = samples.sample_set
     return {
         "name": samples.name,
+        "path": found.path if found else samples.spec.path if samples.spec else None,
         "row_count": found.row_count if found else 0,
         "digest": found.digest if found else None,
     }
@@ -207,6 +219,7 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         **_slices(result),
         **facts_of(SAVED_MODEL, evaluation.metrics),
         "worst_examples": _worst(result),
+        "scatter": _scatter(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
 
@@ -240,6 +253,9 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         **_slices(result),
         **facts_of(name, evaluation.metrics),
         "worst_examples": _worst(result),
+        "latency_ms": dict(result.latency_ms) if result else {},
+        "activation_bytes": result.activation_bytes if result else None,
+        "scatter": _scatter(result),
         "diverging": [dataclasses.asdict(tensor) for tensor in evaluation.diverging.get(name, ())],
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
@@ -277,6 +293,10 @@ def _contract(contract: Contract | None) -> dict[str, Any] | None:
 
 def _parity(result: CandidateResult | None) -> dict[str, Any]:
     return {} if result is None else {name: stats.report() for name, stats in result.stats.items()}
+
+
+def _scatter(result: CandidateResult | None) -> dict[str, Any]:
+    return {} if result is None else scatter_of({name: stats.scatter for name, stats in result.stats.items()})
 
 
 def _slices(result: CandidateResult | None) -> dict[str, Any]:
@@ -331,7 +351,7 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
     ]
 
 
-_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices")
+_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices", "scatter")
 
 
 def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -343,7 +363,7 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
         slim["saved_model"] = {
             key: value
             for key, value in report["saved_model"].items()
-            if key not in ("signatures", "worst_examples", "metric_slices", "slices")
+            if key not in ("signatures", "worst_examples", "metric_slices", "slices", "scatter")
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}

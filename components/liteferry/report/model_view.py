@@ -10,7 +10,10 @@ from urllib.parse import quote
 from liteferry.report import fields, formats, tables
 from liteferry.report.hints import hint_for
 from liteferry.report.metric_tables import metric_tables
+from liteferry.report.model_charts import flips, model_charts, slices
 from liteferry.report.recommend import passed_over_in_words
+from liteferry.report.reproduce import commands
+from liteferry.report.snippets import snippets
 from liteferry.types import Status
 
 _SAVED_MODEL_FACTS = ("path", "bytes", "deterministic", "oracle")
@@ -20,7 +23,7 @@ def model_view(report: fields.Report) -> dict[str, Any]:
     """The verdict, what stands behind it, and the facts; sections without content are empty and not shown."""
     verdict = fields.model_status(report)
     reason = explained(report.get("reason"))
-    return {
+    view = {
         "id": fields.text(report.get("model_id")) or "(no id)",
         "badge": badge(verdict.value),
         "verdict": verdict_sentence(report),
@@ -30,6 +33,11 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "smaller": passed_over_in_words(report),
         "problems": _problems(report, reason),
         "parity": tables.parity(report),
+        "commands": commands(report),
+        "charts": model_charts(report),
+        "flips": flips(report),
+        "slices": slices(report),
+        "snippets": snippets(report),
         "gates": tables.gates(report),
         "contracts": tables.contracts(report),
         "attempts": tables.attempts(report),
@@ -41,6 +49,18 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "operators": tables.side_by_side(report, "ops", formats.human_number),
         "facts": _facts(report),
     }
+    return view | {"contents": _contents(view)}
+
+
+def _contents(view: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """The page's sections as `(id, title, whether it is there)`."""
+    return [
+        ("artifacts", "What was made", bool(view["artifacts"])),
+        ("gates", "Gates", bool(view["gates"])),
+        ("parity", "Parity", bool(view["parity"])),
+        ("metrics", "Task metrics", bool(view["metrics"]["tables"] or view["metrics"]["notes"])),
+        ("load", "Load it", bool(view["snippets"])),
+    ]
 
 
 def verdict_sentence(report: fields.Report) -> str:

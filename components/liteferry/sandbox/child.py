@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.sandbox import frames
+from liteferry.sandbox.confine import confine
 
 # Exit status of a process whose function ended, one way or the other, but that could not say so.
 SPEECHLESS = 71
@@ -32,13 +33,16 @@ _MAX_MESSAGE_CHARS = 20_000
 class Request:
     """One unit of work. `function` is "module:name", called as `function(argument, Reporter)`; results go through the reporter.
 
-    `scratch` is a folder of this unit's own, its working directory and home of its temporary files.
+    `scratch` is a folder of this unit's own, its working directory and home of its temporary files. `writable` are the other
+    folders it may write below; `network`: whether it may reach the network.
     """
 
     function: str
     argument: Any
     scratch: str
     log_path: str
+    writable: tuple[str, ...] = ()
+    network: bool = False
 
 
 class Reporter:
@@ -92,6 +96,7 @@ def _isolate(request: Request) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = request.scratch  # the latter was decided when the nursery imported what uses it
     os.chdir(request.scratch)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine((request.scratch, *request.writable), network=request.network)
 
 
 def _use_one_thread() -> None:

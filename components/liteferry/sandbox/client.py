@@ -10,13 +10,12 @@ import selectors
 import shutil
 import signal
 import socket
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteferry.errors import ReasonCode, Stage
-from liteferry.sandbox import frames, nurseries
+from liteferry.sandbox import frames, nurseries, scratch
 from liteferry.sandbox.child import SPEECHLESS, Request
 from liteferry.sandbox.flavors import Flavor
 from liteferry.sandbox.memory import resident_bytes
@@ -55,7 +54,15 @@ class Outcome:
     peak_memory_bytes: int
 
 
-def run(function: str, argument: Any, *, flavor: Flavor, limits: Limits) -> Outcome:
+def run(
+    function: str,
+    argument: Any,
+    *,
+    flavor: Flavor,
+    limits: Limits,
+    writable: Sequence[str] = (),
+    network: bool = False,
+) -> Outcome:
     """Runs `function(argument, reporter)` in a process of its own and waits for its end. Never raises for what happens inside.
 
     Args:
@@ -63,11 +70,22 @@ def run(function: str, argument: Any, *, flavor: Flavor, limits: Limits) -> Outc
       argument: anything picklable; it travels to the child only.
       flavor: which nursery the child is born in.
       limits: wall clock and memory; passing either kills the child's whole process group.
+      writable: folders it may write below besides its own scratch folder; made if they are not there.
+      network: whether it may reach the network. Both are held by the kernel where it can; see `confine`.
     """
-    scratch = tempfile.mkdtemp(prefix="liteferry-")
+    folder = scratch.new_folder()
     try:
-        request = Request(function=function, argument=argument, scratch=scratch, log_path=os.path.join(scratch, ".log"))
-        request_path = os.path.join(scratch, ".request")
+        for given in writable:
+            os.makedirs(given, exist_ok=True)
+        request = Request(
+            function=function,
+            argument=argument,
+            scratch=folder,
+            log_path=os.path.join(folder, ".log"),
+            writable=tuple(map(os.path.abspath, writable)),
+            network=network,
+        )
+        request_path = os.path.join(folder, ".request")
         with open(request_path, "wb") as file:
             pickle.dump(request, file)
         nursery = nurseries.nursery(flavor)
@@ -78,7 +96,7 @@ def run(function: str, argument: Any, *, flavor: Flavor, limits: Limits) -> Outc
             outcome = _Supervision(request_path, request.log_path, nurseries.nursery(flavor), limits).watch()
         return outcome
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Supervision:

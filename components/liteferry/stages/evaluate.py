@@ -10,7 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from liteferry import predictions, sandbox
+from liteferry import predictions, progress, sandbox
 from liteferry.errors import Reason, Stage
 from liteferry.evaluate import (
     Evaluation,
@@ -50,7 +50,7 @@ class _Evaluate(PooledDoFn):
             sandbox.warm_up(sandbox.Flavor.METRICS)  # its imports take seconds, and pass while the artifacts run
         together, apart = split_by_shards(element)
         size = -sum(plan.size_bytes or 0 for plan, _ in element)
-        calls = [pool.submit(evaluate_siblings_isolated, together, priority=(_FIRST, size))] if together else []
+        calls = [pool.submit(_evaluate_together, together, priority=(_FIRST, size))] if together else []
         return calls + [pool.submit(_evaluate_one, task, priority=(_FIRST, size)) for task in apart]
 
     def finish(self, element: Family, results: list[Any]) -> list[tuple[ModelPlan, ExportedModel, Evaluation]]:
@@ -67,5 +67,11 @@ class _Evaluate(PooledDoFn):
         return [(plan, exported, Evaluation(candidates={}, reason=reason)) for plan, exported in element]
 
 
+def _evaluate_together(tasks: Sequence[EvaluationTask]) -> list[Evaluation]:
+    progress.report_doing([task.plan for task in tasks], Stage.EVALUATE)
+    return evaluate_siblings_isolated(tasks)
+
+
 def _evaluate_one(task: EvaluationTask) -> Evaluation:
+    progress.report_doing([task.plan], Stage.EVALUATE)
     return evaluate_isolated(task, referenced=False)

@@ -8,9 +8,10 @@ from typing import Any
 
 import apache_beam as beam
 
+from liteferry import progress
 from liteferry.errors import Reason, Stage
 from liteferry.export import export_isolated
-from liteferry.plan import ModelPlan
+from liteferry.plan import ModelPlan, begin_attempt
 from liteferry.siblings import chunks
 from liteferry.stages.pooled import Future, PooledDoFn
 from liteferry.types import ExportedModel
@@ -35,6 +36,7 @@ class ExportModels(beam.PTransform):
             | "GroupSiblings" >> beam.GroupByKey()
             | "Chunk" >> beam.FlatMap(_chunked, self.processes)
             | "Spread" >> beam.Reshuffle()
+            | "Begin" >> beam.Map(begin_attempt)
             | "Export" >> beam.ParDo(_Export(self.processes))
         )
 
@@ -44,7 +46,13 @@ def _keyed(plan: ModelPlan, share: bool) -> tuple[str, ModelPlan]:
 
 
 def _chunked(group: tuple[str, Iterable[ModelPlan]], processes: int) -> Iterator[tuple[ModelPlan, ...]]:
-    yield from chunks(list(group[1]), processes=processes)
+    once = {plan.model_id: plan for plan in group[1]}  # a runner may deliver an element twice
+    yield from chunks(list(once.values()), processes=processes)
+
+
+def _export(plans: tuple[ModelPlan, ...]) -> Any:
+    progress.report_doing(plans, Stage.EXPORT)
+    return export_isolated(plans)
 
 
 class _Export(PooledDoFn):
@@ -52,7 +60,7 @@ class _Export(PooledDoFn):
 
     def start(self, element: tuple[ModelPlan, ...], pool: WorkPool) -> Sequence[Future]:
         big_first = -sum(plan.size_bytes or 0 for plan in element)
-        return [pool.submit(export_isolated, element, priority=(_AFTER_WHAT_IS_HALF_DONE, big_first))]
+        return [pool.submit(_export, element, priority=(_AFTER_WHAT_IS_HALF_DONE, big_first))]
 
     def finish(self, element: tuple[ModelPlan, ...], results: list[Any]) -> list[Family]:
         return [list(zip(element, results[0], strict=True))]

@@ -24,8 +24,9 @@ class WriteFleet(beam.PTransform):
 
 
 def _write(reports: list[dict[str, Any]], out: str, run_id: str) -> dict[str, Any]:
-    changes, history = since_last_run(out, reports, run_id=run_id)
-    facts = fleet_facts(reports, changes=changes)
+    once = {report["model_id"]: report for report in reports}  # a runner may deliver an element twice
+    changes, history = since_last_run(out, once.values(), run_id=run_id)
+    facts = fleet_facts(once.values(), changes=changes)
     write_fleet(out, facts)
     write_history(out, history)
     return facts

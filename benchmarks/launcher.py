@@ -1,0 +1,17 @@
+"""`liteferry run --config JOB --output OUT --quiet`, and in the end the largest memory that the launching process itself had.
+
+python benchmarks/launcher.py JOB OUT     prints {"driver_peak_bytes": ...}
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+
+from liteferry.cli import main
+
+if __name__ == "__main__":
+    status = main(["run", "--config", sys.argv[1], "--output", sys.argv[2], "--quiet"])
+    print(json.dumps({"driver_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}), flush=True)
+    sys.exit(status)

@@ -1,0 +1,53 @@
+"""Running a side of a benchmark in processes of its own, and what that took."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """Wall seconds, CPU seconds of a command and all that it started, and its standard output."""
+
+    wall_s: float
+    cpu_s: float
+    output: str
+
+    def json(self) -> Any:
+        """The last line of the output."""
+        return json.loads(self.output.splitlines()[-1])
+
+
+def run(command: Sequence[str], *, accepted: Sequence[int] = (0,)) -> Run:
+    """Runs a command; SystemExit with the end of its errors where it fails."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(command, env={**os.environ, **_QUIET}, capture_output=True, text=True, check=False)
+    wall_s = time.monotonic() - started
+    if done.returncode not in accepted:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(wall_s=wall_s, cpu_s=cpu_s, output=done.stdout)
+
+
+def run_script(name: str, *arguments: object) -> Run:
+    """Runs a file of this folder."""
+    return run([sys.executable, os.path.join(HERE, name), *map(str, arguments)])
+
+
+def run_job(job: str, out: str) -> Run:
+    """`liteferry run`; the output is {"driver_peak_bytes": ...}. Untrained weights quantise badly, and gates may say so:
+    status 1.
+    """
+    return run([sys.executable, os.path.join(HERE, "launcher.py"), job, out], accepted=(0, 1))

@@ -1,0 +1,89 @@
+"""The bare sum of what cannot be avoided on a fleet of siblings, as CPU seconds: the C++ conversion of each frozen graph, once,
+and the reference and the variants invoked on every row.
+
+    python benchmarks/unavoidable.py FOLDER OUT     prints {"conversion": seconds, "reference": seconds, "variants": seconds}
+
+FOLDER holds the fleet, OUT what LiteFerry published of it. Freezing, loading, quantising, saving, starting up and comparing
+are left out: all that is time that someone could save.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+_BATCH = 64
+
+
+def main(folder: str, published: str) -> None:
+    """Sums over every .keras file of the fleet; the graph is traced once, each model's weights are put into it."""
+    import keras
+
+    from liteferry import tracing
+    from liteferry.checkpoints import LoadSpec, examine, load
+    from liteferry.runners import LiteRTRunner
+    from liteferry.tflite import FrozenGraph
+
+    rows = np.load(os.path.join(folder, "rows.npz"))["image"]
+    sums = {"conversion": 0.0, "reference": 0.0, "variants": 0.0}
+    assert keras.backend.backend() == "tensorflow"
+    model = traced = frozen = None
+    for path in sorted(glob.glob(os.path.join(folder, "*.keras"))):
+        if model is None or frozen is None:
+            model = load(path, examine(path), LoadSpec(), sample_columns=())
+            traced = tracing.trace(model)
+            frozen = FrozenGraph(traced)
+        else:
+            model.keep.load_weights(path)
+            frozen.refresh()
+        assert traced is not None and frozen is not None
+        (name,) = traced.signature.input_names()
+        batches = [{name: rows[start : start + _BATCH]} for start in range(0, len(rows), _BATCH)]
+        with _timed_conversion() as spent:
+            frozen.convert()
+        sums["conversion"] += spent[0]
+        started = time.process_time()
+        for batch in batches:
+            traced.run(batch)
+        sums["reference"] += time.process_time() - started
+        model_id = os.path.basename(path).removesuffix(".keras")
+        for file in sorted(glob.glob(os.path.join(published, "models", model_id, "tflite", "*.tflite"))):
+            runner = LiteRTRunner(file)
+            started = time.process_time()
+            for batch in batches:
+                runner.run(batch)
+            sums["variants"] += time.process_time() - started
+    print(json.dumps(sums))
+
+
+@contextlib.contextmanager
+def _timed_conversion() -> Iterator[list[float]]:
+    """Holds the CPU seconds spent within the converter's C++ entry point."""
+    from tensorflow.lite.python import convert
+
+    inner, spent = convert.wrap_converter.wrapped_convert, [0.0]
+
+    def timed(*arguments: Any) -> Any:
+        started = time.process_time()
+        try:
+            return inner(*arguments)
+        finally:
+            spent[0] += time.process_time() - started
+
+    convert.wrap_converter.wrapped_convert = timed
+    try:
+        yield spent
+    finally:
+        convert.wrap_converter.wrapped_convert = inner
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,223 @@
+"""Parity of any two artifacts on the same rows: each in a sandbox of its own, statistics and verdict as in the main job."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from liteferry import compare_side, sandbox
+from liteferry.checkpoints.model import LoadSpec
+from liteferry.compare_side import SideTask, read_answers, read_inputs
+from liteferry.comparing import Comparison
+from liteferry.config import SamplesSpec
+from liteferry.errors import JobError, ModelError, Reason, ReasonCode, Stage
+from liteferry.export import reason_of
+from liteferry.gate_limits import resolve_gates
+from liteferry.gates import Verdict, judge
+from liteferry.parity import OutputStats
+from liteferry.samples import open_samples
+from liteferry.sandbox.client import Limits
+
+GATES_OF = "float32"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparedRow:
+    """One row on both sides. `inputs` as the reference got them, outputs under the reference's names; no batch axis."""
+
+    id: str
+    row: int
+    inputs: Mapping[str, np.ndarray]
+    reference: Mapping[str, np.ndarray]
+    candidate: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What came of it. `stats` by the reference's output names; `notes`: sentences about names and kinds, of both sides."""
+
+    stats: Mapping[str, OutputStats]
+    verdict: Verdict
+    notes: Sequence[str]
+    row_count: int
+    rows: Sequence[ComparedRow]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready facts; `is_within` says whether every gate is."""
+        reason = self.verdict.reason
+        return {
+            "is_within": self.verdict.is_blessed,
+            "reason": {"code": reason.code.value, "message": reason.message} if reason else None,
+            "row_count": self.row_count,
+            "notes": list(self.notes),
+            "parity": {name: stats.report() for name, stats in self.stats.items()},
+            "worst_examples": [
+                {"output": name, **example} for name, stats in self.stats.items() for example in stats.worst_examples()
+            ],
+            "gates": [dataclasses.asdict(gate) for gate in self.verdict.gates],
+            "rows": [
+                {
+                    "id": row.id,
+                    "row": row.row,
+                    **{side: _plain(getattr(row, side)) for side in ("inputs", "reference", "candidate")},
+                }
+                for row in self.rows
+            ],
+        }
+
+
+def compare(
+    reference: str,
+    candidate: str,
+    spec: SamplesSpec,
+    *,
+    gates: Mapping[str, float | None] | None = None,
+    rows: Sequence[str] = (),
+    load: LoadSpec | None = None,
+    limits: Limits | None = None,
+    batch_size: int = 64,
+) -> Compared:
+    """Runs both artifacts on every row and compares their answers.
+
+    Args:
+      reference, candidate: a checkpoint, a SavedModel directory or a .tflite file, either of them.
+      spec: the rows; `inputs` maps inputs of either side to columns.
+      gates: metric -> limit, over the default gates of float32; None removes one.
+      rows: ids of rows whose values are wanted.
+
+    Raises:
+      JobError: names that do not match, a gate or row that is not there.
+      ModelError: a side could not be loaded or run; its message begins with which.
+      SamplesError: the samples cannot be read.
+    """
+    resolved = _resolve(gates or {})
+    sample_set = open_samples(spec)
+    with tempfile.TemporaryDirectory(prefix="liteferry-compare-") as scratch:
+        tasks = []
+        for side, path in (("reference", reference), ("candidate", candidate)):
+            folder = os.path.join(scratch, side)
+            os.makedirs(folder)
+            tasks.append(
+                SideTask(
+                    side=side,
+                    path=os.path.abspath(path),
+                    spec=spec,
+                    sample_set=sample_set,
+                    batch_size=batch_size,
+                    load=load or LoadSpec(),
+                    folder=folder,
+                    rows=tuple(rows) if side == "reference" else (),
+                )
+            )
+        limits = limits or Limits(seconds=3600, memory_bytes=16 * 10**9)
+        with concurrent.futures.ThreadPoolExecutor(2) as threads:
+            outcomes = list(threads.map(lambda task: _run(task, limits), tasks))
+        matched, notes = _match(outcomes, spec)
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            _raise_for(task, outcome)
+        compared, found, reason = _compare_answers(tasks, matched, rows)
+    stats = compared.finish()
+    verdict = judge(stats, gates=resolved, expected_outputs=list(matched))
+    if reason is not None:
+        verdict = Verdict(gates=(), is_blessed=False, reason=reason)
+    if verdict.reason is not None:
+        message = verdict.reason.message.replace(f"gates.{GATES_OF}.", "--gate ").replace(" in the job file", "")
+        verdict = dataclasses.replace(verdict, reason=dataclasses.replace(verdict.reason, message=message))
+    return Compared(stats=stats, verdict=verdict, notes=notes, row_count=sample_set.row_count, rows=found)
+
+
+def _run(task: SideTask, limits: Limits) -> sandbox.Outcome:
+    return sandbox.run("liteferry.compare_side:run_side", task, flavor=task.flavor(), limits=limits)
+
+
+def _raise_for(task: SideTask, outcome: sandbox.Outcome) -> None:
+    reason = reason_of(outcome.error)
+    if reason is not None:
+        message = reason.message.replace(f"samples.{compare_side.SAMPLES}.", "--")
+        raise ModelError(reason.code, reason.stage, f"{task.side} {task.path}: {message}")
+
+
+def _resolve(gates: Mapping[str, float | None]) -> Any:
+    try:
+        return resolve_gates(GATES_OF, {GATES_OF: dict(gates)})
+    except ValueError as error:
+        message = str(error).replace(f"gates.{GATES_OF}.", "--gate ")
+        raise JobError([message], source="command line") from error
+
+
+def _match(outcomes: Sequence[sandbox.Outcome], spec: SamplesSpec) -> tuple[dict[str, str], list[str]]:
+    """Reference's output name -> candidate's, and the notes; nothing while a side has not got as far as its names."""
+    if not all(outcome.results for outcome in outcomes):
+        return {}, []
+    reference, candidate = (outcome.results[0] for outcome in outcomes)
+    notes = [f"reference: {note}" for note in reference["notes"]] + [f"candidate: {note}" for note in candidate["notes"]]
+    problems: list[str] = []
+    matched: dict[str, dict[str, str]] = {}
+    for kind in ("inputs", "outputs"):
+        left, right = reference[kind], candidate[kind]
+        if set(left) == set(right):
+            matched[kind] = {name: name for name in left}
+        elif len(left) == len(right) == 1:
+            matched[kind] = {left[0]: right[0]}
+            notes.append(f"matched the only {kind[:-1]} of each side: {left[0]!r} is {right[0]!r}")
+        else:
+            both = f"the reference has {', '.join(map(repr, left))}, the candidate {', '.join(map(repr, right))}"
+            problems.append(f"{kind}: {both}; names that differ are matched only where there is one of them on each side")
+    unknown = [name for name in spec.inputs if name not in (*reference["inputs"], *candidate["inputs"])]
+    problems += [f"--inputs: neither side has an input {name!r}" for name in unknown]
+    if problems:
+        raise JobError(problems, source="compare")
+    return matched["outputs"], notes
+
+
+def _compare_answers(
+    tasks: Sequence[SideTask], matched: Mapping[str, str], rows: Sequence[str]
+) -> tuple[Comparison, list[ComparedRow], Reason | None]:
+    """Both sides batch by batch. The reason says what cannot be compared at all, shapes that differ for one."""
+    comparison = Comparison()
+    wanted, found = set(rows), []
+    reason = None
+    for expected, other in zip(*(read_answers(task.folder) for task in tasks), strict=True):
+        if expected.ids != other.ids:
+            raise ModelError(ReasonCode.INTERNAL, Stage.EVALUATE, "the two sides were run on rows in different order")
+        observed = {name: other.outputs[theirs] for name, theirs in matched.items()}
+        if reason is None:
+            try:
+                comparison.add(expected.outputs, observed, ids=expected.ids, first_row=int(expected.rows[0]), rows=expected.rows)
+            except ModelError as error:
+                reason = error.reason
+        for place in [place for place, name in enumerate(expected.ids) if name in wanted]:
+            found.append(
+                ComparedRow(
+                    id=expected.ids[place],
+                    row=int(expected.rows[place]),
+                    inputs=read_inputs(tasks[0].folder, int(expected.rows[place])),
+                    reference={name: value[place] for name, value in expected.outputs.items()},
+                    candidate={name: value[place] for name, value in observed.items()},
+                )
+            )
+    missing = [name for name in rows if name not in {row.id for row in found}]
+    if missing:
+        raise JobError([f"--rows: the samples have no row {name!r}" for name in missing], source="command line")
+    return comparison, found, reason
+
+
+def _plain(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Nested lists; bytes as text, what is not finite as its name."""
+    return {name: _plain_value(np.asarray(value).tolist()) for name, value in arrays.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain_value(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, complex):
+        return [_plain_value(value.real), _plain_value(value.imag)]
+    return value if not isinstance(value, float) or np.isfinite(value) else str(value)

@@ -1,0 +1,175 @@
+"""One side of a comparison, in a sandbox: an artifact of any kind runs on every sample row and leaves its answers on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from liteferry import flatbuffer, reference, runners, samples
+from liteferry.checkpoints.model import LoadSpec
+from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.sample_binding import columns_as_inputs
+from liteferry.sandbox import Flavor, Reporter
+from liteferry.types import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from liteferry.config import SamplesSpec
+    from liteferry.samples import SampleSet
+
+SAMPLES = "samples"  # the name that errors of the samples' modules carry, as in "samples.samples.inputs"
+Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SideTask:
+    """One artifact on all rows. `folder`: where its answers go. `rows`: ids of rows whose inputs are kept, too."""
+
+    side: str
+    path: str
+    spec: SamplesSpec
+    sample_set: SampleSet
+    batch_size: int
+    load: LoadSpec
+    folder: str
+    rows: tuple[str, ...] = ()
+
+    def flavor(self) -> Flavor:
+        """Files that LiteRT runs need no Keras and none of the user's code."""
+        return Flavor.CLEAN if is_tflite(self.path) else Flavor.KERAS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """One batch: ids and numbers of its rows, and outputs by name, (rows, ...) each."""
+
+    ids: tuple[str, ...]
+    rows: np.ndarray
+    outputs: dict[str, np.ndarray]
+
+
+def is_tflite(path: str) -> bool:
+    """By its content, whatever it is called."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(8)[4:8] == b"TFL3"
+
+
+def run_side(task: SideTask, reporter: Reporter) -> None:
+    """Hands over {inputs: [name], outputs: [name], notes} once they are known, then writes answers batch by batch.
+
+    Raises:
+      ModelError: what keeps the artifact from loading, the rows from fitting, or the runtime from running.
+    """
+    reporter.stage(Stage.LOAD, subject=task.side)
+    signature, renamed, run, notes = _load(task)
+    names = [spec.name for spec in signature.outputs]
+    reporter.result({"inputs": list(signature.input_names()), "outputs": names, "notes": notes})
+    reporter.stage(Stage.SAMPLES, subject=task.side)
+    spec = _own_spec(task.spec, signature)
+    binding = samples.bind(task.sample_set, spec, signature, samples_name=SAMPLES)
+    bound = tuple(
+        dataclasses.replace(entry, input=dataclasses.replace(entry.input, name=renamed.get(entry.input.name, entry.input.name)))
+        for entry in binding.inputs
+    )
+    binding = dataclasses.replace(binding, inputs=bound)
+    reporter.stage(Stage.EVALUATE, subject=task.side)
+    wanted = set(task.rows)
+    with open(os.path.join(task.folder, "outputs.json"), "w", encoding="utf-8") as file:
+        json.dump(names, file)
+    for number, batch in enumerate(_batches(task, binding)):
+        outputs = run(batch.inputs)
+        rows = np.arange(batch.first_row, batch.first_row + len(batch.ids)) if batch.rows is None else batch.rows
+        stored = {f"output_{index}": reference.storable(outputs[name]) for index, name in enumerate(names)}
+        np.savez(_batch_path(task.folder, number), ids=np.array(batch.ids, np.str_), rows=rows, **stored)  # type: ignore[arg-type]
+        for place in [place for place, name in enumerate(batch.ids) if name in wanted]:
+            inputs = {name: reference.storable(value[place]) for name, value in batch.inputs.items()}
+            np.savez(os.path.join(task.folder, f"row_{rows[place]}.npz"), **inputs)  # type: ignore[arg-type]
+
+
+def read_answers(folder: str) -> Iterator[Answers]:
+    """What `run_side` left, in order."""
+    with open(os.path.join(folder, "outputs.json"), encoding="utf-8") as file:
+        names = json.load(file)
+    number = 0
+    while os.path.exists(_batch_path(folder, number)):
+        with np.load(_batch_path(folder, number), allow_pickle=False) as arrays:
+            outputs = {name: arrays[f"output_{index}"] for index, name in enumerate(names)}
+            yield Answers(ids=tuple(arrays["ids"].tolist()), rows=arrays["rows"], outputs=outputs)
+        number += 1
+
+
+def read_inputs(folder: str, row: int) -> dict[str, np.ndarray]:
+    """The inputs of one row that the task asked to keep, without the batch axis."""
+    with np.load(os.path.join(folder, f"row_{row}.npz"), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _batch_path(folder: str, number: int) -> str:
+    return os.path.join(folder, f"{number:08d}.npz")
+
+
+def _batches(task: SideTask, binding: Any) -> Iterator[samples.Batch]:
+    for shard in task.sample_set.shards:
+        yield from samples.read_batches(shard, binding, task.batch_size)
+
+
+def _own_spec(spec: SamplesSpec, signature: Signature) -> SamplesSpec:
+    """The mapping of inputs as far as it is this side's. With one input here and one entry, that entry is this input's, since the
+    other side may call it something else.
+    """
+    names = signature.input_names()
+    own = {name: column for name, column in spec.inputs.items() if name in names}
+    if not own and len(names) == 1 and len(spec.inputs) == 1:
+        own = dict.fromkeys(names, next(iter(spec.inputs.values())))
+    return spec.model_copy(update={"inputs": own})
+
+
+def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], Run, list[str]]:
+    """The artifact's signature under its own input names, the names that `run` takes instead, `run`, and notes."""
+    if is_tflite(task.path):
+        return _load_tflite(task.path)
+    from liteferry import checkpoints, tracing
+
+    facts = checkpoints.examine(task.path)
+    columns = columns_as_inputs(task.sample_set, task.spec)
+    model = checkpoints.load(task.path, facts, task.load, sample_columns=columns)
+    traced = tracing.trace(model)
+    signature = dataclasses.replace(model.signature, outputs=traced.signature.outputs)
+    return signature, traced.renamed, traced.run, [f"{facts.kind.value}, computed by {model.oracle}", *model.warnings]
+
+
+def _load_tflite(path: str) -> tuple[Signature, Mapping[str, str], Run, list[str]]:
+    with open(path, "rb") as file:
+        content = file.read()
+    contract = flatbuffer.read_contract(content)
+    repeated = sorted(
+        {t.name for side in (contract.inputs, contract.outputs) for t in side if [u.name for u in side].count(t.name) > 1}
+    )
+    if repeated:
+        raise ModelError(
+            ReasonCode.CONVERT_FAILED, Stage.LOAD, f"{path}: has no signature and several tensors named {repeated[0]!r}"
+        )
+    notes = [
+        "LiteRT file" if flatbuffer.has_signature(content) else "LiteRT file without a signature: names are those of tensors"
+    ]
+    for side, tensors in (("input", contract.inputs), ("output", contract.outputs)):
+        notes += [
+            f"{side} {t.name!r} is {t.dtype}, scale {t.scale:g}, zero point {t.zero_point or 0}" for t in tensors if t.scale
+        ]
+    sides = (
+        tuple(TensorSpec(name=t.name, shape=_free_batch(t.shape), dtype="float32" if t.scale else t.dtype) for t in tensors)
+        for tensors in (contract.inputs, contract.outputs)
+    )
+    inputs, outputs = sides
+    return Signature(inputs=inputs, outputs=outputs), {}, runners.LiteRTRunner(content).run, notes
+
+
+def _free_batch(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """A fixed batch is the runner's business: rows are given in any number."""
+    return (None, *shape[1:]) if shape else shape

@@ -1,0 +1,67 @@
+"""Recipes of the AI Edge quantizer that the user brings: read, checked with the quantizer's own reader, named as variants."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from liteferry import storage
+from liteferry.errors import StorageError
+
+if TYPE_CHECKING:
+    from liteferry.config import Job
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")  # ends in file names, keys and anchors
+_TAKEN = ("saved_model", "reference", "rows", "checkpoint")  # what stands beside variants
+
+
+def name_problems(names: Sequence[Any], *, variants: Sequence[str]) -> list[str]:
+    """Names of recipes that no variant may have; each problem starts with its key."""
+    problems = []
+    for name in names:
+        if str(name) in variants or str(name).lower() in (*_TAKEN, *variants):
+            problems.append(f"recipes.{name}: is the name of something else in a report; give the recipe another")
+        elif not _NAME.fullmatch(str(name)):
+            problems.append(f"recipes.{name}: is no name for a variant; use letters, digits and _, a letter first, at most 64")
+    return problems
+
+
+def problems_of(job: Job) -> list[str]:
+    """Recipes that the quantizer cannot read; each problem starts with its key."""
+    problems = []
+    for name, path in job.recipes.items():
+        try:
+            _check(json.loads(storage.read_bytes(path)))
+        except (StorageError, OSError) as error:
+            problems.append(f"recipes.{name}: {path} cannot be read ({error}); correct the path")
+        except ValueError as error:
+            problems.append(f"recipes.{name}: {path} is no recipe of the AI Edge quantizer: {error}")
+    return problems
+
+
+def read(job: Job) -> dict[str, str]:
+    """Name -> the recipe as JSON, of a job whose recipes were found to be right."""
+    return {name: json.dumps(json.loads(storage.read_bytes(path)), sort_keys=True) for name, path in job.recipes.items()}
+
+
+def _check(recipe: Any) -> None:
+    from ai_edge_quantizer import qtyping, recipe_manager
+
+    if not isinstance(recipe, list) or not recipe:
+        raise ValueError("it is not a list of rules; `recipe_manager.get_quantization_recipe()` gives one")
+    operations = {operation.value for operation in qtyping.TFLOperationName}
+    for index, rule in enumerate(recipe):
+        if not isinstance(rule, Mapping):
+            raise ValueError(f"rule {index} is not a mapping")
+        missing = [key for key in ("regex", "operation", "algorithm_key", "op_config") if key not in rule]
+        if missing:
+            raise ValueError(f"rule {index} has no {', '.join(missing)}")
+        if rule["operation"] not in operations:
+            raise ValueError(f"rule {index}: {rule['operation']!r} is no operation that it knows")
+        re.compile(str(rule["regex"]))
+    try:
+        recipe_manager.RecipeManager().load_quantization_recipe(recipe)
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,57 @@
+"""Scratch folders of units of work: below one folder of this process's own, which is removed when it ends, by the next one if
+it was killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import glob
+import os
+import shutil
+import tempfile
+import threading
+import time
+from typing import IO
+
+_PREFIX = "liteferry-"
+_LOCK = ".lock"
+_GRACE_S = 60.0  # a folder this young may be between its making and its locking
+
+_lock = threading.Lock()
+_root: tuple[int, str, IO[bytes]] | None = None  # pid, folder, its held lock
+
+
+def new_folder() -> str:
+    """An empty folder of its own for one unit of work; the caller removes it."""
+    return tempfile.mkdtemp(dir=_root_folder())
+
+
+def _root_folder() -> str:
+    global _root
+    with _lock:
+        if _root is None or _root[0] != os.getpid() or not os.path.isdir(_root[1]):
+            _sweep(tempfile.gettempdir())
+            folder = tempfile.mkdtemp(prefix=_PREFIX)
+            held = open(os.path.join(folder, _LOCK), "wb")  # noqa: SIM115  # held until the process ends: the kernel lets go of it
+            fcntl.flock(held, fcntl.LOCK_EX)
+            _root = (os.getpid(), folder, held)
+        return _root[1]
+
+
+def _sweep(directory: str) -> None:
+    """Removes what processes that are gone have left: folders whose lock nobody holds."""
+    for folder in glob.glob(os.path.join(glob.escape(directory), f"{_PREFIX}*")):
+        with contextlib.suppress(OSError):
+            if time.time() - os.stat(folder).st_mtime < _GRACE_S:
+                continue
+            with open(os.path.join(folder, _LOCK), "rb") as held:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@atexit.register
+def _remove() -> None:
+    if _root is not None and _root[0] == os.getpid():
+        shutil.rmtree(_root[1], ignore_errors=True)

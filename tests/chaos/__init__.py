@@ -1,0 +1,1 @@
+"""Faults made for real, by the hundred: `python -m tests.chaos --help`."""

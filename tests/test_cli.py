@@ -1,0 +1,102 @@
+"""The command line: help with examples, at once; completion; an interrupted run ends and says how to go on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import pytest
+
+from liteferry.cli import build_parser
+from liteferry.progress import Watcher
+from tests.support import liteferry
+
+COMMANDS: dict[str, argparse.ArgumentParser] = next(
+    action.choices for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)
+)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_of_every_command_has_an_example_that_parses(command):
+    text = COMMANDS[command].format_help()
+    (example,) = re.findall(r"^  (liteferry .+)$", text.partition("example:")[2], flags=re.MULTILINE)
+    words = shlex.split(example.partition(" > ")[0])
+    assert words[1] == command
+    _, unknown = build_parser().parse_known_args(words[1:])
+    assert not unknown
+
+
+def test_help_answers_in_under_a_second_without_anything_heavy():
+    taken = []
+    for _ in range(3):  # the machine may be busy with something else once
+        started = time.monotonic()
+        finished = liteferry("--help")
+        taken.append(time.monotonic() - started)
+        assert finished.returncode == 0 and "exit status" in finished.stdout
+    assert min(taken) < 1.0
+    heavy = "{'tensorflow', 'apache_beam', 'rich', 'shtab'}"
+    program = f"import sys, liteferry.cli; liteferry.cli.build_parser(); print({heavy} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_names_every_command_and_the_shell_takes_it(shell, tmp_path):
+    script = liteferry("completion", shell).stdout
+    assert all(command in script for command in COMMANDS)
+    if shutil.which(shell) and shell != "tcsh":
+        (tmp_path / "script").write_text(script)
+        subprocess.run([shell, "-n", str(tmp_path / "script")], check=True, timeout=60)
+
+
+def test_bash_completes_commands_and_flags(tmp_path):
+    if not shutil.which("bash"):
+        pytest.skip("no bash here")
+    (tmp_path / "script").write_text(liteferry("completion", "bash").stdout)
+    ask = (
+        f"source {shlex.quote(str(tmp_path / 'script'))}; "
+        'COMP_WORDS=(liteferry run --check); COMP_CWORD=2; _shtab_liteferry liteferry --check run; echo "${COMPREPLY[@]}"'
+    )
+    assert "--checkpoints" in subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+def test_ctrl_c_ends_a_run_within_five_seconds_and_says_how_to_go_on(tmp_path):
+    """The builder never returns, so nothing but the signal ends this run."""
+    (tmp_path / "endless.py").write_text("import time\ndef build():\n    time.sleep(600)\n")
+    with h5py.File(tmp_path / "one.weights.h5", "w") as file:
+        file["layers/dense/vars/0"] = [[1.0]]
+    (tmp_path / "job.yaml").write_text('models: [{checkpoints: "*.h5", builder: "endless:build"}]\nmodules: [endless.py]\n')
+    command = [
+        sys.executable,
+        "-m",
+        "liteferry",
+        "run",
+        "--config",
+        str(tmp_path / "job.yaml"),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        watcher, deadline = Watcher(str(tmp_path / "out")), time.monotonic() + 60
+        while not watcher.running and run.poll() is None and time.monotonic() < deadline:
+            list(watcher.new_lines())
+            time.sleep(0.1)
+        assert "one" in watcher.running
+        time.sleep(1)
+        os.killpg(run.pid, signal.SIGINT)  # a terminal sends it to the whole group
+        started = time.monotonic()
+        _, said = run.communicate(timeout=30)
+        assert time.monotonic() - started < 5
+        assert "the same command goes on with the rest" in said and "Traceback" not in said
+        assert run.returncode == 130
+    finally:
+        if run.poll() is None:
+            run.kill()
