@@ -78,8 +78,9 @@ class TestKernels:
         ],
     )
     def test_count_only_for_a_file_that_is_right_on_other_kernels(self, shipped: float, other: float, counts: bool) -> None:
-        runners: Any = (Fake(shipped), Fake(other))
-        found = noise.of_kernels(*runners, ROWS, {"y": ROWS["x"]}, kernels="reference")
+        as_shipped: Any = Fake(shipped)
+        on_others: Any = Fake(other)
+        found = noise.of_kernels(as_shipped, on_others, ROWS, {"y": ROWS["x"]}, kernels="reference")
         assert found is not None
         assert found["outputs"]["y"]["counts"] is counts
         limits = noise.limits_from("float32", {"float32": found})

@@ -92,13 +92,13 @@ def changes_between(
             found["contract_changes"] += [{"model_id": model_id, "variant": name, "what": one} for one in what]
         if was is None:
             continue
-        pairs = [(None, was, is_now)]
+        pairs: list[tuple[str | None, Remembered, Remembered]] = [(None, was, is_now)]
         shared = [name for name in is_now["artifacts"] if name in was["artifacts"]]
         pairs += [(name, was["artifacts"][name], is_now["artifacts"][name]) for name in shared]
-        for name, old, new in pairs:
+        for who, old, new in pairs:
             kind = _verdict_change(old["status"], new["status"])
             if kind is not None:
-                entry = {"model_id": model_id, "variant": name, "was": old["status"], "is": new["status"], "reason": new["code"]}
+                entry = {"model_id": model_id, "variant": who, "was": old["status"], "is": new["status"], "reason": new["code"]}
                 found[kind].append(entry)
         for name in shared:
             for drift in _drifts(was["artifacts"][name], is_now["artifacts"][name]):
