@@ -65,6 +65,10 @@ wild: venv ## Run on published checkpoints; WILD_CACHE=DIR keeps their files els
 scale: venv ## Two million sample rows in 16 shards through one model: memory and processors within their limits
 	$(VENV_PYTHON) -m tests.scale
 
+.PHONY: chaos
+chaos: venv ## Kill and starve runs for real, by the hundred; about an hour, writes docs/reliability.md
+	$(VENV_PYTHON) -m tests.chaos --write docs/reliability.md
+
 .PHONY: bench
 bench: venv ## Time LiteFerry beside the script people write today; about an hour, writes docs/benchmarks.md
 	$(VENV_PYTHON) -m benchmarks --write

@@ -27,11 +27,13 @@ COMMANDS: dict[str, argparse.ArgumentParser] = next(
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_of_every_command_has_an_example_that_parses(command):
     text = COMMANDS[command].format_help()
-    (example,) = re.findall(r"^  (liteferry .+)$", text.partition("example:")[2], flags=re.MULTILINE)
-    words = shlex.split(example.partition(" > ")[0])
-    assert words[1] == command
-    _, unknown = build_parser().parse_known_args(words[1:])
-    assert not unknown
+    examples = re.findall(r"^  (liteferry .+)$", re.split(r"\nexamples?:\n", text)[1], flags=re.MULTILINE)
+    assert examples
+    for example in examples:
+        words = shlex.split(example.partition(" > ")[0])
+        assert words[1] == command
+        _, unknown = build_parser().parse_known_args(words[1:])
+        assert not unknown
 
 
 def test_help_answers_in_under_a_second_without_anything_heavy():

@@ -97,7 +97,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     (
         "a negative drop",
         {"metrics": [{"class_name": "AUC", "max_drop": -0.1}]},
-        "metrics[0].max_drop: -0.1 is not usable: Input should be greater than or equal to 0",
+        "metrics[0].max_drop: -0.1 is below 0; write a plain number such as 0.01, without quotes or units",
     ),
     (
         "a drop of what is a change already",

@@ -233,6 +233,8 @@ NAMES = {
     "saved_model.slices": "<slice>",
     "saved_model.slices.<slice>.parity": "<output>",
     "saved_model.rows_not_in_slices": "<columns>",
+    "noise_floor.reference.outputs": "<output>",
+    "noise_floor.float32.outputs": "<output>",
     "variants.<variant>.ops": "<operator>",
     "variants.<variant>.weights": "<dtype>",
     "variants.<variant>.metrics": "<metric>",

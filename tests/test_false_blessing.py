@@ -86,6 +86,9 @@ def test_a_damaged_variant_is_not_blessed_and_the_others_are(
     assert report["variants"]["float32"]["reason"]["code"] == code  # type: ignore[index]
     assert report["status"] == "not_blessed"
     assert report["variants"]["float16"]["status"] == "blessed", "a damaged neighbour cost it its verdict"  # type: ignore[index]
+    noise = report["noise_floor"]["float32"]  # type: ignore[index]
+    vouched = [output for output, measured in (noise or {"outputs": {}})["outputs"].items() if measured["counts"]]
+    assert not vouched or change is output_missing, "a damaged file spoke for itself"
 
 
 def test_a_file_that_litert_cannot_run_is_unverifiable(plans: dict[str, ModelPlan]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from liteferry.errors import ReasonCode, Stage
+from liteferry.gate_limits import NOISE_CAPS, NOISE_MULTIPLE
 from liteferry.gates import DEFAULT_GATES, METRICS, Gates, Verdict, judge, resolve_gates
 from liteferry.parity import OutputStats
 
@@ -268,6 +269,57 @@ class TestGatesOfOutputs:
             ("score", "cosine"): "job",
             ("score", "max_abs"): "job",
         }
+
+
+class TestNoise:
+    """Measured noise raises a default limit, and only so far."""
+
+    @pytest.mark.parametrize(
+        ("variant", "noise", "limit"),
+        [
+            pytest.param("float32", 0.0, 1e-4, id="a quiet model keeps the default"),
+            pytest.param("float32", 2e-5, 1e-4, id="below the default"),
+            pytest.param("float32", 5e-5, 2e-4, id="four times the noise"),
+            pytest.param("float32", 0.3, 5e-4, id="never above the cap"),
+            pytest.param("float32", INF, 1e-4, id="infinity is no noise"),
+            pytest.param("float32", NAN, 1e-4, id="NaN is no noise"),
+            pytest.param("saved_model", 1e-2, 5e-5, id="the SavedModel's cap"),
+            pytest.param("float16", 1.0, 1e-2, id="float16 has no noise but its own"),
+        ],
+    )
+    def test_raises_a_default_up_to_its_cap(self, variant: str, noise: float, limit: float) -> None:
+        gates = resolve_gates(variant, {}, noise={"y": {"max_rel": noise}})
+        found = gates.limits_of("y")["max_rel"]
+        assert found.limit == pytest.approx(limit)
+        assert found.source == ("noise" if limit > DEFAULT_GATES[variant]["max_rel"] else "default")
+        assert gates.limits_of("other")["max_rel"].limit == DEFAULT_GATES[variant]["max_rel"]
+
+    @pytest.mark.parametrize(
+        "user",
+        [{"max_rel": 1e-6}, {"outputs": {"y": {"max_rel": 1e-6}}}],
+        ids=["of the variant", "of the output"],
+    )
+    def test_never_touches_a_users_gate(self, user: dict[str, Any]) -> None:
+        gates = resolve_gates("float32", {"float32": user}, noise={"y": {"max_rel": 1e-4}})
+        assert (gates.limits_of("y")["max_rel"].limit, gates.limits_of("y")["max_rel"].source) == (1e-6, "job")
+
+    @pytest.mark.parametrize(("error", "is_blessed"), [(3e-4, True), (6e-4, False)])
+    def test_a_noisy_model_is_judged_by_the_cap(self, error: float, is_blessed: bool) -> None:
+        gates = resolve_gates("float32", {}, noise={"y": {"max_rel": 0.5}})
+        judged = judge({"y": stats_of([1.0, 0.5], [1.0 + error, 0.5])}, gates=gates, expected_outputs=["y"])
+        assert judged.is_blessed is is_blessed
+        assert {(gate.metric, gate.source) for gate in judged.gates} == {("max_rel", "noise")}
+
+    def test_documented_numbers_are_those_of_the_code(self) -> None:
+        page = DOCS.read_text()
+        for variant, caps in NOISE_CAPS.items():
+            row = next(line for line in page.splitlines() if line.startswith(f"| `{variant}`: `max_rel`"))
+            default, multiple, cap = re.findall(r"`max_rel` (\S+) \| (\d+) times .* \| (\S+) \|", row)[0]
+            assert (float(default), float(multiple), float(cap)) == (
+                DEFAULT_GATES[variant]["max_rel"],
+                NOISE_MULTIPLE,
+                caps["max_rel"],
+            )
 
 
 class TestMessages:

@@ -23,7 +23,7 @@ SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", 
 LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.pyc")
 
 # Where an import's name is not its distribution's. Parts of a distribution count as that distribution.
-DISTRIBUTION_OF = {"pydantic_core": "pydantic", "sklearn": "scikit-learn", "yaml": "PyYAML"}
+DISTRIBUTION_OF = {"PIL": "pillow", "pydantic_core": "pydantic", "sklearn": "scikit-learn", "yaml": "PyYAML"}
 DISTRIBUTION_OF |= {
     "tensorflow_serving": "tensorflow-serving-api",
     "boto3": "apache-beam",

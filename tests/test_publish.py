@@ -351,3 +351,17 @@ def test_one_variant_that_may_do_better_with_more_time_is_reason_enough(tmp_path
     assert judge_and_publish(plan, exported, evaluate())["status"] == "not_blessed"
     assert finished_report(plan) is not None
     assert finished_report(dataclasses.replace(plan, limits=MORE_TIME)) is None
+
+
+def test_a_checkpoint_of_tensorflow_is_all_of_its_files(tmp_path: Path) -> None:
+    def plan() -> ModelPlan:
+        (one,) = plan_models(job_from_flags(checkpoints=[str(tmp_path / "model.index")]), str(tmp_path / "out"))
+        return fingerprint(one)
+
+    for name, content in (("model.index", "in"), ("model.data-00000-of-00002", "one"), ("model.data-00001-of-00002", "two")):
+        write(tmp_path / name, content)
+    before = plan()
+    assert before.size_bytes == 8
+    write(tmp_path / "model.data-00001-of-00002", "owt")
+    write(tmp_path / "other.data-00000-of-00001", "another's")
+    assert (plan().size_bytes, plan().digest == before.digest) == (8, False)

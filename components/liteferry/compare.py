@@ -133,7 +133,7 @@ def compare(
 
 
 def _run(task: SideTask, limits: Limits) -> sandbox.Outcome:
-    return sandbox.run("liteferry.compare_side:run_side", task, flavor=task.flavor(), limits=limits)
+    return sandbox.run("liteferry.compare_side:run_side", task, flavor=task.flavor(), limits=limits, writable=[task.folder])
 
 
 def _raise_for(task: SideTask, outcome: sandbox.Outcome) -> None:

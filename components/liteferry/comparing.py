@@ -93,9 +93,7 @@ class Comparison:
             self._slices[columns] += _sliced(both, values, ids, so_far=self._slices[columns])
         rows = np.concatenate([batch.rows for batch in waiting])
         for output, (reference, candidate) in both.items():
-            stats = OutputStats.compare(reference=reference, candidate=candidate, ids=ids, first_row=0)
-            worst = tuple(dataclasses.replace(example, row=int(rows[example.row])) for example in stats.worst)
-            stats = dataclasses.replace(stats, worst=worst)
+            stats = OutputStats.compare(reference=reference, candidate=candidate, ids=ids, rows=rows)
             self._stats[output] = self._stats[output].merge(stats) if output in self._stats else stats
 
 
@@ -112,10 +110,8 @@ def _sliced(
         found[key] = {}
         for output, (reference, candidate) in both.items():
             names = [ids[row] for row in rows.tolist()]
-            stats = OutputStats.compare(reference=reference[rows], candidate=candidate[rows], ids=names, first_row=0)
-            found[key][output] = dataclasses.replace(
-                stats, worst=(), scatter=ScatterSample()
-            )  # rows of a slice are no neighbours
+            stats = OutputStats.compare(reference=reference[rows], candidate=candidate[rows], ids=names)
+            found[key][output] = dataclasses.replace(stats, worst=(), scatter=ScatterSample())  # a slice shows neither
     return Slices() + Slices(stats=found, row_count=len(ids), is_complete=is_complete)
 
 

@@ -85,7 +85,7 @@ def _wrong_type(value: Any, wanted: str, place: Sequence[str | int], schema: Map
 
 
 def _fix(wanted: str, place: Sequence[str | int], schema: Mapping[str, Any]) -> str:
-    example = _at(schema, place).get("default", 0.01)
+    example = _at(schema, place).get("default") or (10 if wanted == "a whole number" else 0.01)
     return _FIXES[wanted].format(example=f"{example:g}" if isinstance(example, (int, float)) else example)
 
 

@@ -12,11 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry import latency, predictions, reference, runners, sandbox
+from liteferry import latency, noise, predictions, reference, runners, sandbox
 from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
 from liteferry.metric_gates import MetricsResult
+from liteferry.noise import Noise
 from liteferry.pace import Pace
 from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan
@@ -48,7 +49,7 @@ class CandidateResult:
 class Evaluation:
     """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
     there are none. `metrics`: task metrics, once they are computed. `diverging`: variant -> where it begins to differ, of those
-    that failed.
+    that failed. `noise`: the noise floor, by "reference" and "float32".
     """
 
     candidates: Mapping[str, CandidateResult]
@@ -56,6 +57,7 @@ class Evaluation:
     diverging: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
     checkpoint_rows_per_s: float | None = None
+    noise: Mapping[str, Noise | None] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     peak_memory_bytes: int = 0
 
@@ -138,6 +140,7 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
                 Evaluation(
                     candidates=results,
                     checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
+                    noise=_noise(task, messages),
                     seconds=seconds,
                     peak_memory_bytes=max(own_peaks, default=outcome.peak_memory_bytes),
                 )
@@ -167,9 +170,9 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
         if outcome.error is not None:
             return Evaluation(candidates={}, reason=reason_of(outcome.error), seconds=seconds, peak_memory_bytes=peak)
     writable = reference.work_directories(task.plan)
-    outcome = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
-    results = _results(outcome.results)
-    seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
+    together = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
+    results = _results(together.results)
+    seconds, peak = seconds + together.seconds, max(peak, together.peak_memory_bytes)
     for name in task.candidates.keys() - results.keys():
         alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
         outcome = sandbox.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
@@ -179,6 +182,7 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
     return Evaluation(
         candidates=results,
         checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
+        noise=_noise(task, together.results),
         seconds=seconds,
         peak_memory_bytes=peak,
     )
@@ -197,6 +201,13 @@ def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
         for message in messages
         if "candidate" in message
     }
+
+
+def _noise(task: EvaluationTask, messages: tuple[Any, ...]) -> dict[str, Noise | None]:
+    if task.shard_index != 0:
+        return {}
+    of_float32 = next((message["noise"] for message in messages if "noise" in message), None)
+    return {noise.REFERENCE: reference.batch_noise(task.plan), noise.FLOAT32: of_float32}
 
 
 def merge(parts: list[Evaluation]) -> Evaluation:
@@ -220,6 +231,7 @@ def merge(parts: list[Evaluation]) -> Evaluation:
         candidates=merged,
         reason=next((part.reason for part in parts if part.reason is not None), None),
         checkpoint_rows_per_s=parts[0].checkpoint_rows_per_s if parts else None,
+        noise={name: measured for part in parts for name, measured in part.noise.items() if measured is not None},
         seconds=sum(part.seconds for part in parts),
         peak_memory_bytes=max((part.peak_memory_bytes for part in parts), default=0),
     )
@@ -244,18 +256,44 @@ def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) 
     saved_models = runners.SavedModels()
     for task in tasks:
         memory.restart_peak()
-        run_candidates(task, reporter, saved_models=saved_models)
+        _compare_candidates(task, reporter, saved_models)
         reporter.result({"model_id": task.plan.model_id, "peak_memory_bytes": memory.peak_bytes()})
+    for task in tasks:
+        _measure_kernels(task, reporter)
 
 
-def run_candidates(task: EvaluationTask, reporter: Reporter, *, saved_models: runners.SavedModels | None = None) -> None:
-    """In a sandbox without Keras and without the user's code: every candidate on every row of one shard, batch by batch.
+def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:
+    """In a sandbox without Keras and without the user's code: every candidate on every row of one shard, batch by batch."""
+    _compare_candidates(task, reporter, runners.SavedModels())
+    _measure_kernels(task, reporter)
+
+
+def _measure_kernels(task: EvaluationTask, reporter: Reporter) -> None:
+    """Hands over {model_id, noise} of the float32 file. Last, when all results are out: should other kernels crash, nothing is
+    lost but this.
+    """
+    path = task.candidates.get(noise.FLOAT32)
+    if path is None or task.shard_index != 0:
+        return
+    binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
+    batch = next(iter(reference.batches(task.plan, binding, shard_index=0)), None)
+    if batch is None:
+        return
+    expected = reference.read(task.plan, 0, shard_index=0)
+    try:
+        measured = noise.of_float32_file(path, batch.inputs, expected)
+    except ModelError:
+        return  # the file's own result says why it cannot be run
+    reporter.result({"model_id": task.plan.model_id, "noise": measured})
+
+
+def _compare_candidates(task: EvaluationTask, reporter: Reporter, saved_models: runners.SavedModels) -> None:
+    """Every candidate on every row of one shard, batch by batch.
 
     Hands over {model_id, candidate, stats: {output: OutputStats}, slices: [[columns, Slices]], reason, rows_per_s, seconds} for
     each candidate, in the end.
     """
     started = time.monotonic()
-    saved_models = saved_models or runners.SavedModels()
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
     reasons: dict[str, Reason] = {}
     ready: dict[str, Any] = {}

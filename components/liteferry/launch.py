@@ -174,6 +174,8 @@ def refuse_while_running(out: str) -> None:
 
 def print_summary(facts: dict[str, Any]) -> None:
     """The fleet's table: coloured on a terminal, plain elsewhere."""
+    from liteferry.report.changes import in_words
+    from liteferry.report.formats import single_line
     from liteferry.report.summary import summary_table, summary_text
 
     if sys.stdout.isatty():
@@ -182,6 +184,9 @@ def print_summary(facts: dict[str, Any]) -> None:
         Console().print(summary_table(facts))
     else:
         print(summary_text(facts))
+    changed = [single_line(line) for line in in_words(facts.get("changes"))]
+    if changed:
+        print("\n".join(["Since the last run:", *(f"  {line}" for line in changed)]))
 
 
 def _conclude(out: str, total: int, counts: dict[str, int]) -> int:

@@ -101,7 +101,13 @@ class OutputStats:
 
     @classmethod
     def compare(
-        cls, *, reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str], first_row: int
+        cls,
+        *,
+        reference: npt.NDArray[Any],
+        candidate: npt.NDArray[Any],
+        ids: Sequence[str],
+        first_row: int = 0,
+        rows: npt.NDArray[np.int64] | None = None,
     ) -> OutputStats:
         """Compares one batch.
 
@@ -109,7 +115,9 @@ class OutputStats:
           reference, candidate: (examples, ...) arrays of one shape; both floating point (float16 and bfloat16 are widened to
             float64, a complex number counts as two elements), both integer or bool (compared exactly), or both text.
           ids: one name per example, for `worst_examples`.
-          first_row: index of the batch's first example in the whole sample set; breaks ties between examples.
+          first_row: number of the batch's first example in the whole sample set; breaks ties between examples.
+          rows: ascending numbers of the examples, where they do not count up from `first_row`.
+
         Raises:
           ValueError: shapes, kinds of dtype or the number of ids differ.
         """
@@ -117,9 +125,10 @@ class OutputStats:
         compare_block = _compare_text if check_comparable(reference, candidate, ids) is Kind.TEXT else _compare_numbers
         step = max(1, BLOCK_ELEMENTS // max(1, math.prod(reference.shape[1:])))
         stats = cls.empty()
+        numbers = np.arange(first_row, first_row + len(reference)) if rows is None else rows
         for start in range(0, max(1, len(reference)), step):
-            rows = slice(start, start + step)
-            stats = stats.merge(compare_block(reference[rows], candidate[rows], ids[rows], first_row + start))
+            part = slice(start, start + step)
+            stats = stats.merge(compare_block(reference[part], candidate[part], ids[part], numbers[part]))
         return stats
 
     def merge(self, other: OutputStats) -> OutputStats:
@@ -264,7 +273,9 @@ def check_comparable(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], i
     return kind
 
 
-def _compare_text(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str], first_row: int) -> OutputStats:
+def _compare_text(
+    reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str], rows: npt.NDArray[np.int64]
+) -> OutputStats:
     def as_bytes(element: object) -> object:  # TensorFlow hands out bytes where NumPy may hold str: the same text
         return element.encode() if isinstance(element, str) else element
 
@@ -285,11 +296,13 @@ def _compare_text(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids:
         mismatch_count=int(np.count_nonzero(unequal)),
         reference_row=collapse.of_text(left_rows, reference.shape[1:]),
         candidate_row=collapse.of_text(right_rows, candidate.shape[1:]),
-        worst=_worst_rows(np.zeros(len(reference)), is_broken, ids, first_row),
+        worst=_worst_rows(np.zeros(len(reference)), is_broken, ids, rows),
     )
 
 
-def _compare_numbers(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str], first_row: int) -> OutputStats:
+def _compare_numbers(
+    reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str], rows: npt.NDArray[np.int64]
+) -> OutputStats:
     kind = _kind_of(reference.dtype)
     left_numbers, right_numbers = (exact_sum.as_matrix(side, is_integer=kind is Kind.INTEGER) for side in (reference, candidate))
     left, right = left_numbers.astype(np.float64, copy=False), right_numbers.astype(np.float64, copy=False)
@@ -335,17 +348,17 @@ def _compare_numbers(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], i
         histogram=DistanceHistogram.of(distances[~excluded] if excluded_count else distances),
         relative_histogram=DistanceHistogram.of(ratios[~excluded] if excluded_count else ratios),
         classes=classes,
-        scatter=ScatterSample.of(*raw, first_row=first_row),
-        worst=_worst_rows(distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, first_row),
+        scatter=ScatterSample.of(*raw, rows=rows),
+        worst=_worst_rows(distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, rows),
     )
 
 
 def _worst_rows(
-    max_abs: npt.NDArray[np.float64], is_broken: npt.NDArray[np.bool_], ids: Sequence[str], first_row: int
+    max_abs: npt.NDArray[np.float64], is_broken: npt.NDArray[np.bool_], ids: Sequence[str], rows: npt.NDArray[np.int64]
 ) -> tuple[WorstExample, ...]:
     order = np.lexsort((-max_abs, ~is_broken))[:WORST_EXAMPLES].tolist()  # stable: ties stay in row order
     return tuple(
-        WorstExample(id=str(ids[row]), row=first_row + row, max_abs=float(max_abs[row]), is_broken=bool(is_broken[row]))
+        WorstExample(id=str(ids[row]), row=int(rows[row]), max_abs=float(max_abs[row]), is_broken=bool(is_broken[row]))
         for row in order
         if is_broken[row] or max_abs[row] > 0
     )

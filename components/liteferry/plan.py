@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob as globbing
 import hashlib
 import json
 import os
@@ -289,16 +290,25 @@ def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
     return tuple(dataclasses.replace(plan, attempt=attempt) for plan in plans)
 
 
+def _files_of(uri: str) -> list[str]:
+    """A checkpoint of TensorFlow is named by its index and lies in the data files beside it; any other is what is named."""
+    if not uri.endswith(".index"):
+        return [uri]
+    return [uri, *storage.glob(f"{globbing.escape(uri.removesuffix('.index'))}.data-*")]
+
+
 def fingerprint(plan: ModelPlan) -> ModelPlan:
     """The plan with the checkpoint's digest, size and family. One that cannot be read keeps None; loading it will say why."""
     from liteferry.errors import StorageError
     from liteferry.siblings import share_key_of
 
     try:
+        parts = _files_of(plan.uri)
+        digests = [storage.digest(part) for part in parts]
         return dataclasses.replace(
             plan,
-            digest=storage.digest(plan.uri),
-            size_bytes=storage.size_bytes(plan.uri),
+            digest=digests[0] if len(parts) == 1 else _sha256(digests),
+            size_bytes=sum(storage.size_bytes(part) for part in parts),
             # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
             share_key=None if plan.signatures else share_key_of(plan.uri, recipe_digest=plan.recipe_digest),
         )

@@ -47,8 +47,16 @@ def rebuild_pages(out: str) -> int:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
     named = _models_of_last_run(out)
     kept = [report for report in reports if named is None or report["model_id"] in named]
-    write_fleet(out, fleet_facts(kept))
+    write_fleet(out, fleet_facts(kept, changes=_changes_of_last_run(out)))
     return len(kept)
+
+
+def _changes_of_last_run(out: str) -> dict[str, Any] | None:
+    try:
+        changes = json.loads(storage.read_bytes(storage.join(out, "fleet.json"))).get("changes")
+    except (StorageError, ValueError, AttributeError):
+        return None
+    return changes if isinstance(changes, dict) else None
 
 
 def _models_of_last_run(out: str) -> set[str] | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from liteferry import slicing, storage
+from liteferry import noise, slicing, storage
 from liteferry.pace import Pace
 from liteferry.plan import ModelPlan
 from liteferry.types import Signature
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _PACE = "rows_per_s.json"
+_NOISE = "noise.json"
 
 
 def directory(plan: ModelPlan) -> str:
@@ -133,12 +134,26 @@ def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index
     with open(os.path.join(folder, "outputs.json"), "w", encoding="utf-8") as file:
         json.dump(names, file)
     pace = Pace()
+    first: Mapping[str, np.ndarray] = {}
     for number, batch in enumerate(batches(plan, binding, shard_index=shard_index)):
+        if shard_index == 0 and number == 0:
+            first = batch.inputs
         outputs = pace.run(traced.run, batch.inputs)
         arrays = {f"output_{index}": storable(outputs[name]) for index, name in enumerate(names)}
         np.savez(_batch_path(folder, number), **arrays)  # type: ignore[arg-type]
     with open(os.path.join(folder, _PACE), "w", encoding="utf-8") as file:
         json.dump(pace.rows_per_s(), file)
+    with open(os.path.join(folder, _NOISE), "w", encoding="utf-8") as file:
+        json.dump(noise.of_batch_size(traced.run, first, traced.signature), file)
+
+
+def batch_noise(plan: ModelPlan) -> noise.Noise | None:
+    """How far the checkpoint's answers to the first rows move with the batch size; None where that was not measured."""
+    try:
+        with open(os.path.join(shard_directory(plan, 0), _NOISE), encoding="utf-8") as file:
+            return cast("noise.Noise | None", json.load(file))
+    except (OSError, ValueError):
+        return None
 
 
 def rows_per_s(plan: ModelPlan, *, shard_index: int) -> float | None:

@@ -4,6 +4,7 @@ the model.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -82,9 +83,12 @@ class LiteRTRunner:
     calls it twice would not either, so a file whose second answer depends on its first must show up here.
     """
 
-    def __init__(self, source: str | bytes, *, keep_inner_tensors: bool = False, threads: int = 1) -> None:
+    def __init__(
+        self, source: str | bytes, *, keep_inner_tensors: bool = False, kernels: str | None = None, threads: int = 1
+    ) -> None:
         """`source`: a path, or the file's content. `keep_inner_tensors`: plain kernels, and `inner_tensor` may be asked after
-        a run. `threads`: more than one only where time is measured.
+        a run. `kernels`: `builtin` without XNNPACK, or LiteRT's plain `reference` ones; None takes what an app would get.
+        `threads`: more than one only where time is measured.
         """
         from ai_edge_litert import interpreter
 
@@ -93,11 +97,12 @@ class LiteRTRunner:
         self._inputs = {tensor.name: tensor for tensor in contract.inputs}
         self._outputs = {tensor.name: tensor for tensor in contract.outputs}
         try:
-            plain = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            kept = (
-                {"experimental_preserve_all_tensors": True, "experimental_op_resolver_type": plain} if keep_inner_tensors else {}
-            )
-            self._interpreter = interpreter.Interpreter(model_content=content, num_threads=threads, **kept)
+            types = interpreter.OpResolverType
+            resolvers = {"builtin": types.BUILTIN_WITHOUT_DEFAULT_DELEGATES, "reference": types.BUILTIN_REF}
+            options: dict[str, Any] = {"experimental_preserve_all_tensors": True} if keep_inner_tensors else {}
+            if kernels is not None or keep_inner_tensors:
+                options["experimental_op_resolver_type"] = resolvers[kernels or "builtin"]
+            self._interpreter = interpreter.Interpreter(model_content=content, num_threads=threads, **options)
         except (RuntimeError, ValueError) as error:
             raise _cannot_run(error) from error
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -123,6 +128,14 @@ class LiteRTRunner:
             return self._invoke_in_groups(inputs, self.fixed_batch)
         except (RuntimeError, ValueError) as error:
             raise _cannot_run(error) from error
+
+    def multiplications(self, rows: int) -> float:
+        """No more than about so many are in a run of `rows` rows, after such a run: every tensor of the main graph is taken to be
+        made with as many for each element as the largest tensor has along all axes but its first.
+        """
+        shapes = [tensor["shape"].tolist() for tensor in self._interpreter.get_tensor_details()]
+        largest = max((math.prod(shape[1:]) for shape in shapes), default=0)
+        return float(sum(math.prod(shape) for shape in shapes) * largest) * (rows / self.fixed_batch if self.fixed_batch else 1)
 
     def inner_tensor(self, index: int) -> np.ndarray | None:
         """What a tensor held after the last run, integers of a quantised one as floats; None for text and for what holds

@@ -21,41 +21,38 @@ _DIGITS = 6
 
 @dataclasses.dataclass(frozen=True)
 class ScatterSample:
-    """At most 64 rows, each `(hash, row, pairs)`, by rising hash; a pair is what both sides have at one element."""
+    """At most 64 rows, each `(hash, row, pairs)`, by rising hash; a pair is what both sides have at one element, both finite."""
 
     rows: tuple[tuple[int, int, tuple[tuple[float, float], ...]], ...] = ()
 
     @classmethod
-    def of(cls, reference: npt.NDArray[np.float64], candidate: npt.NDArray[np.float64], *, first_row: int) -> ScatterSample:
-        """The sample of one block: two (rows, elements) matrices, the first row being `first_row` of the whole set."""
+    def of(
+        cls, reference: npt.NDArray[np.float64], candidate: npt.NDArray[np.float64], *, rows: npt.NDArray[np.int64]
+    ) -> ScatterSample:
+        """The sample of one block: two (rows, elements) matrices, and the rows' numbers in the whole set."""
         width = reference.shape[1]
         if width == 0 or len(reference) == 0:
             return cls()
-        hashes = _hashes(np.arange(first_row, first_row + len(reference), dtype=np.uint64))
+        hashes = _hashes(rows.astype(np.uint64))
         kept = np.argsort(hashes, kind="stable")[:ROWS].tolist()
         return cls(
-            tuple((int(hashes[row]), first_row + row, _pairs(reference[row], candidate[row], int(hashes[row]))) for row in kept)
+            tuple((int(hashes[row]), int(rows[row]), _pairs(reference[row], candidate[row], int(hashes[row]))) for row in kept)
         )
 
     def __add__(self, other: ScatterSample) -> ScatterSample:
         if not other.rows or not self.rows:
             return self if not other.rows else other
-        return ScatterSample(tuple(sorted((*self.rows, *other.rows), key=lambda row: row[:2])[:ROWS]))
+        return ScatterSample(tuple(sorted((*self.rows, *other.rows))[:ROWS]))
 
     def report(self) -> dict[str, list[float]]:
-        """`{reference: [...], candidate: [...]}` with six digits, in order of rows; only pairs that are finite on both sides."""
-        pairs = [
-            pair
-            for _, _, of_row in sorted(self.rows, key=lambda row: row[1])
-            for pair in of_row
-            if math.isfinite(pair[0]) and math.isfinite(pair[1])
-        ]
+        """`{reference: [...], candidate: [...]}` with six digits, in order of rows."""
+        pairs = [pair for _, _, of_row in sorted(self.rows, key=lambda row: row[1]) for pair in of_row]
         return {
             side: [float(f"{pair[place]:.{_DIGITS}g}") for pair in pairs] for place, side in enumerate(("reference", "candidate"))
         }
 
     def to_json(self) -> list[list[Any]]:
-        """A JSON value that `from_json` turns into an equal sample; floats in hex, which NaN and infinity have, too."""
+        """A JSON value that `from_json` turns into an equal sample; floats in hex."""
         return [[key, row, [[left.hex(), right.hex()] for left, right in pairs]] for key, row, pairs in self.rows]
 
     @classmethod
@@ -78,7 +75,9 @@ def scatter_of(samples: Mapping[str, ScatterSample]) -> dict[str, dict[str, list
 def _pairs(reference: npt.NDArray[np.float64], candidate: npt.NDArray[np.float64], key: int) -> tuple[tuple[float, float], ...]:
     width = len(reference)
     places = sorted({(key + step * width // ELEMENTS_PER_ROW) % width for step in range(ELEMENTS_PER_ROW)})
-    return tuple((float(reference[place]), float(candidate[place])) for place in places)
+    # `+ 0.0`: of two zeros that differ in sign neither comes first, so there is only one.
+    pairs = ((float(reference[place]) + 0.0, float(candidate[place]) + 0.0) for place in places)
+    return tuple(pair for pair in pairs if math.isfinite(pair[0]) and math.isfinite(pair[1]))
 
 
 def _hashes(rows: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

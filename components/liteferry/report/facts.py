@@ -10,11 +10,13 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
+from liteferry import noise
 from liteferry.errors import Reason, ReasonCode, Stage
 from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.gates import Verdict, judge, resolve_gates
 from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
+from liteferry.report.changes import short_contract
 from liteferry.report.recommend import passed_over, smallest_blessed
 from liteferry.scatter import scatter_of
 from liteferry.slicing import columns_of_slices
@@ -87,6 +89,7 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         "recommended_variant": recommended,
         "passed_over": passed_over(variants, recommended),
         "required_variants": list(plan.require),
+        "noise_floor": {source: evaluation.noise.get(source) for source in (noise.REFERENCE, noise.FLOAT32)},
         "warnings": _warnings(plan, exported, evaluation),
         "version": plan.version,
         "export_digest": plan.export_digest,
@@ -134,7 +137,7 @@ def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Ev
         return Verdict(gates=(), is_blessed=False, reason=short)
     verdict = judge(
         result.stats,
-        gates=resolve_gates(name, plan.gates, like=plan.gates_like(name)),
+        gates=resolve_gates(name, plan.gates, like=plan.gates_like(name), noise=noise.limits_from(name, evaluation.noise)),
         expected_outputs=exported.saved_model.signature.output_names(),
     )
     if name == SAVED_MODEL and verdict.reason is not None and verdict.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE:
@@ -320,6 +323,7 @@ def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) 
         *exported.saved_model.warnings,
         *_rename_warnings(exported),
         *_constant_warnings(evaluation),
+        *noise.warnings_of(evaluation.noise),
         *columns_of_slices(plan.samples.spec, plan.samples.sample_set)[1],
     ]
 
@@ -363,6 +367,7 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}
+        | {"contract": short_contract(variant.get("contract"))}
         for name, variant in report["variants"].items()
     }
     return slim

@@ -142,8 +142,10 @@ def _path_in_output(model_id: str, path: object) -> str | None:
     return f"models/{model_id}/{relative}" if relative else None
 
 
-def fleet_facts(reports: Iterable[fields.Report], *, job: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """All that the fleet's files and tables show: `schema_version, totals, models, rows, run`. Plain JSON values.
+def fleet_facts(
+    reports: Iterable[fields.Report], *, job: Mapping[str, Any] | None = None, changes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """All that the fleet's files and tables show: `schema_version, totals, models, rows, changes, run`. Plain JSON.
 
     `reports` is read once and not kept, so a generator over a large fleet is fine. `job` stands under `run` as it is given.
     """
@@ -159,6 +161,7 @@ def fleet_facts(reports: Iterable[fields.Report], *, job: Mapping[str, Any] | No
         "totals": _totals(models),
         "models": models,
         "rows": rows,
+        "changes": changes,
         "run": dict(job) if job else None,
     }
 

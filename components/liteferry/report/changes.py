@@ -1,0 +1,221 @@
+"""What changed since the run before in the same OUT: verdicts, statistics, task metrics, and contracts of .tflite files.
+
+`OUT/.history/last_run.json` remembers, for every model, its last verdicts and numbers, and the contracts of its last blessed
+report. It is written when a run has ended, so a run that was killed and finished later is one run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from liteferry import storage
+from liteferry.errors import StorageError
+from liteferry.report import fields
+from liteferry.types import Status
+
+KINDS = ("newly_failing", "newly_passing", "drifted", "contract_changes")
+_HISTORY_VERSION = 1
+_SAVED_MODEL = "saved_model"
+
+# A statistic has drifted when it moved by at least this much; max_rel when it is twice or half as large, and above noise.
+DRIFT: Mapping[str, float] = {"argmax_agreement": 0.01, "exact_agreement": 0.01, "sqnr_db": 3.0}
+MAX_REL_FACTOR, MAX_REL_FLOOR = 2.0, 1e-5
+# A task metric has when it moved by more than this share of its value.
+METRIC_SHARE, METRIC_FLOOR = 0.01, 1e-6
+_STATISTICS = ("max_rel", *DRIFT)
+
+Remembered = Mapping[str, Any]
+
+
+def remember(report: fields.Report) -> dict[str, Any]:
+    """Of a report (`report.facts.for_fleet`): `{status, artifacts: {name: {status, code, statistics, metrics, contract}}}`."""
+    saved = fields.mapping(report.get(_SAVED_MODEL))
+    artifacts = {_SAVED_MODEL: _artifact(saved, "fidelity")} if saved else {}
+    variants = fields.mapping(report.get("variants"))
+    artifacts |= {name: _artifact(fields.mapping(variants[name]), "parity") for name in fields.ordered_variants(variants)}
+    reason = fields.reason(report.get("reason")) or {}
+    return {"status": fields.model_status(report).value, "code": reason.get("code"), "artifacts": artifacts}
+
+
+def _artifact(artifact: Mapping[str, Any], parity: str) -> dict[str, Any]:
+    statistics = {name: fields.mapping(found) for name, found in fields.mapping(artifact.get(parity)).items()}
+    metrics = fields.mapping(artifact.get("metrics"))
+    return {
+        "status": fields.status(artifact.get("status")).value,
+        "code": (fields.reason(artifact.get("reason")) or {}).get("code"),
+        "statistics": {
+            output: {name: fields.number(found.get(name)) for name in _STATISTICS if name in found}
+            for output, found in statistics.items()
+        },
+        "metrics": {name: fields.number(fields.mapping(found).get("value")) for name, found in metrics.items()},
+        "contract": short_contract(artifact.get("contract")),
+    }
+
+
+def short_contract(contract: object) -> dict[str, Any] | None:
+    """What an app depends on: `{inputs|outputs: {name: {position, dtype, shape, scale, zero_point}}}`; None without one."""
+    sides = fields.mapping(contract)
+    if not sides:
+        return None
+    kept = ("position", "dtype", "shape", "scale", "zero_point")
+    return {
+        side: (
+            {name: dict(fields.mapping(tensor)) for name, tensor in tensors.items()}
+            if isinstance(tensors := sides.get(side), Mapping)
+            else {
+                str(tensor.get("name")): {key: tensor.get(key) for key in kept}
+                for tensor in map(fields.mapping, fields.listing(tensors))
+            }
+        )
+        for side in ("inputs", "outputs")
+    }
+
+
+def changes_between(
+    before: Mapping[str, Remembered], now: Mapping[str, Remembered], *, blessed_contracts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """`{newly_failing, newly_passing, drifted, contract_changes}` of the models that both runs have, in order of model ids.
+
+    Args:
+      blessed_contracts: model id -> variant -> contract of the model's last blessed report.
+    """
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    for model_id in sorted(now):
+        was, is_now = before.get(model_id), now[model_id]
+        for name, contract in blessed_contracts.get(model_id, {}).items():
+            new = fields.mapping(is_now["artifacts"].get(name)).get("contract")
+            what = (
+                [] if new is None else list(_contract_differences(json.loads(json.dumps(contract)), json.loads(json.dumps(new))))
+            )
+            found["contract_changes"] += [{"model_id": model_id, "variant": name, "what": one} for one in what]
+        if was is None:
+            continue
+        pairs: list[tuple[str | None, Remembered, Remembered]] = [(None, was, is_now)]
+        shared = [name for name in is_now["artifacts"] if name in was["artifacts"]]
+        pairs += [(name, was["artifacts"][name], is_now["artifacts"][name]) for name in shared]
+        for who, old, new in pairs:
+            kind = _verdict_change(old["status"], new["status"])
+            if kind is not None:
+                entry = {"model_id": model_id, "variant": who, "was": old["status"], "is": new["status"], "reason": new["code"]}
+                found[kind].append(entry)
+        for name in shared:
+            for drift in _drifts(was["artifacts"][name], is_now["artifacts"][name]):
+                found["drifted"].append({"model_id": model_id, "variant": name, **drift})
+    return found
+
+
+def _verdict_change(was: str, is_now: str) -> str | None:
+    blessed = Status.BLESSED.value
+    if was == is_now or blessed not in (was, is_now):
+        return None
+    return "newly_failing" if was == blessed else "newly_passing"
+
+
+def _drifts(was: Remembered, is_now: Remembered) -> Iterator[dict[str, Any]]:
+    for output, statistics in is_now["statistics"].items():
+        for name, value in statistics.items():
+            old = fields.mapping(was["statistics"].get(output)).get(name)
+            if old is not None and value is not None and _has_drifted(name, old, value):
+                yield {"output": output, "statistic": name, "before": old, "now": value}
+    for name, value in is_now["metrics"].items():
+        old = was["metrics"].get(name)
+        if name in was["metrics"] and _metric_has_drifted(old, value):
+            yield {"metric": name, "before": old, "now": value}
+
+
+def _has_drifted(name: str, before: float, now: float) -> bool:
+    if name == "max_rel":
+        small, large = sorted((before, now))
+        return large > MAX_REL_FLOOR and large >= MAX_REL_FACTOR * small
+    return abs(now - before) >= DRIFT[name]
+
+
+def _metric_has_drifted(before: float | None, now: float | None) -> bool:
+    if before is None or now is None:
+        return before is not now  # a value that came or went
+    return abs(now - before) > max(METRIC_SHARE * abs(before), METRIC_FLOOR)
+
+
+def _contract_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for side, word in (("inputs", "input"), ("outputs", "output")):
+        for name in sorted(old[side].keys() | new[side].keys()):
+            if name not in new[side]:
+                yield f"{word} {name!r} is gone"
+            elif name not in old[side]:
+                yield f"{word} {name!r} is new"
+            else:
+                was, is_now = old[side][name], new[side][name]
+                for key in ("position", "dtype", "shape", "scale", "zero_point"):
+                    if was.get(key) != is_now.get(key):
+                        yield f"{word} {name!r}: {key} was {json.dumps(was.get(key))}, is {json.dumps(is_now.get(key))}"
+
+
+def since_last_run(out: str, reports: Iterable[fields.Report], *, run_id: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The changes, None for the first run in this OUT, and the history to write with `write_history` once all else is written.
+
+    `run_id`: unique to a run. Runners may repeat a step: the same run gets the changes that it wrote before.
+    """
+    history = _read(storage.join(out, ".history", "last_run.json"))
+    now = {str(report.get("model_id")): remember(report) for report in reports}
+    before, contracts = fields.mapping(history.get("models")), fields.mapping(history.get("blessed_contracts"))
+    if history.get("run_id") == run_id:
+        return _read(storage.join(out, "fleet.json")).get("changes"), history
+    try:
+        changes = changes_between(before, now, blessed_contracts=contracts) if history else None
+    except (KeyError, TypeError, AttributeError, ValueError):  # somebody's hand was in the history: begin a new one
+        before, contracts, changes = {}, {}, None
+    new_contracts = {model_id: _contracts(facts) for model_id, facts in now.items() if facts["status"] == Status.BLESSED.value}
+    return changes, {
+        "schema_version": _HISTORY_VERSION,
+        "run_id": run_id,
+        "models": {**before, **now},
+        "blessed_contracts": {**contracts, **new_contracts},
+    }
+
+
+def _contracts(facts: Remembered) -> dict[str, Any]:
+    blessed = Status.BLESSED.value
+    return {
+        name: artifact["contract"]
+        for name, artifact in facts["artifacts"].items()
+        if artifact["status"] == blessed and artifact["contract"] is not None
+    }
+
+
+def write_history(out: str, history: Mapping[str, Any]) -> None:
+    """Writes what the next run is compared with."""
+    text = json.dumps(history, sort_keys=True)
+    storage.write_bytes(storage.join(out, ".history", "last_run.json"), text.encode())
+
+
+def _read(path: str) -> dict[str, Any]:
+    """A JSON object; empty where none is there or somebody's hand was: then nothing is known of the run before."""
+    try:
+        found = fields.mapping(json.loads(storage.read_bytes(path)))
+    except (StorageError, ValueError, RecursionError):
+        return {}
+    return found if found.get("schema_version") == _HISTORY_VERSION else {}
+
+
+def in_words(changes: object, *, most: int = 20) -> list[str]:
+    """A line for each change, at most `most` of each kind."""
+    lines = []
+    for kind in KINDS:
+        entries = [fields.mapping(entry) for entry in fields.listing(fields.mapping(changes).get(kind))]
+        for entry in entries[:most]:
+            who = " ".join(str(entry[key]) for key in ("model_id", "variant", "output") if entry.get(key))
+            lines.append(f"{kind.replace('_', ' ')}: {who}{_what(entry)}")
+        if len(entries) > most:
+            lines.append(f"{kind.replace('_', ' ')}: and {len(entries) - most} more, in fleet.json")
+    return lines
+
+
+def _what(entry: Mapping[str, Any]) -> str:
+    if "what" in entry:
+        return f": {entry['what']}"
+    if "before" in entry:
+        numbers = ["no value" if entry[key] is None else format(entry[key], ".4g") for key in ("before", "now")]
+        return f": {entry.get('statistic') or entry.get('metric')} {numbers[0]} -> {numbers[1]}"
+    return f" ({entry['reason']})" if entry.get("reason") else ""
