@@ -322,13 +322,20 @@ class TestDtypes:
         measured = report([[1 + 2j, 3j]], [[1 + 2j, 4j]])
         assert (measured["element_count"], measured["max_abs"], measured["argmax_agreement"]) == (4, 1.0, None)
 
+    def test_a_worst_example_holds_both_answers_if_they_are_short(self) -> None:
+        (example,) = compare([[1.0, 2.0]], [[1.0, np.nan]]).worst_examples()
+        assert (example["reference"], example["candidate"]) == (["1", "2"], ["1", "nan"])
+        (example,) = compare(np.zeros((1, 17)), np.ones((1, 17))).worst_examples()
+        assert (example["reference"], example["candidate"]) == ([], [])
+
     @pytest.mark.parametrize("dtype", [str, bytes, object])
     def test_text_is_compared_for_equality_only(self, dtype: type) -> None:
         texts = [["cat", "dog"], ["cat", "eel"]]
         other = [["cat", "dog"], ["cat", "emu"]]
         measured = report(texts, other, dtype=dtype)
         assert (measured["mismatch_count"], measured["max_abs"], measured["cosine"]) == (1, None, None)
-        assert compare(texts, other, dtype=dtype).worst_examples() == [{"id": "id-1", "row": 1, "max_abs": None}]
+        answers = {"reference": ["cat", "eel"], "candidate": ["cat", "emu"]}
+        assert compare(texts, other, dtype=dtype).worst_examples() == [{"id": "id-1", "row": 1, "max_abs": None, **answers}]
 
     def test_str_and_its_bytes_are_the_same_text(self) -> None:
         assert report(np.array(["käse"]), np.array(["käse".encode()], dtype=object))["mismatch_count"] == 0

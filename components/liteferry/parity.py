@@ -23,6 +23,7 @@ from liteferry.exact_sum import ExactSum, Extremes, finite_or_none, share
 from liteferry.histograms import DistanceHistogram
 from liteferry.scatter import ScatterSample
 
+MOST_SHOWN = 16  # values of one row; more is no reading
 WORST_EXAMPLES = 5
 _ZERO = ExactSum()
 _NO_DISTANCES = DistanceHistogram()
@@ -51,12 +52,16 @@ class Kind(str, enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorstExample:
-    """One example far from the reference. `is_broken`: a non-finite mismatch or unequal text, which no distance measures."""
+    """One example far from the reference. `is_broken`: a non-finite mismatch or unequal text, which no distance measures.
+    `reference`, `candidate`: what both answered, in words, if that is short.
+    """
 
     id: str
     row: int
     max_abs: float
     is_broken: bool
+    reference: tuple[str, ...] = ()
+    candidate: tuple[str, ...] = ()
 
     def order(self) -> tuple[bool, float, int, str]:
         """Sorts the worst first; ties go to the lower row of the whole sample set."""
@@ -183,16 +188,35 @@ class OutputStats:
         fields |= {name: DistanceHistogram.from_json(encoded[name]) for name in _HISTOGRAMS}
         fields["classes"] = ClassStats.from_json(encoded["classes"])
         fields["scatter"] = ScatterSample.from_json(encoded["scatter"])
-        fields["worst"] = tuple(WorstExample(**{**row, "max_abs": float.fromhex(row["max_abs"])}) for row in encoded["worst"])
+        fields["worst"] = tuple(
+            WorstExample(
+                **{
+                    **row,
+                    "max_abs": float.fromhex(row["max_abs"]),
+                    "reference": tuple(row["reference"]),
+                    "candidate": tuple(row["candidate"]),
+                }
+            )
+            for row in encoded["worst"]
+        )
         return cls(**fields)
 
     def worst_examples(self) -> list[dict[str, Any]]:
-        """At most five `{id, row, max_abs}`, worst first; examples that agree exactly are left out.
+        """At most five `{id, row, max_abs, reference, candidate}`, worst first; examples that agree exactly are left out.
 
         Examples with a non-finite mismatch or unequal text come first. `max_abs` is null where no finite number says it.
         """
         is_text = self.kind is Kind.TEXT
-        return [{"id": w.id, "row": w.row, "max_abs": None if is_text else finite_or_none(w.max_abs)} for w in self.worst]
+        return [
+            {
+                "id": example.id,
+                "row": example.row,
+                "max_abs": None if is_text else finite_or_none(example.max_abs),
+                "reference": list(example.reference),
+                "candidate": list(example.candidate),
+            }
+            for example in self.worst
+        ]
 
     def report(self) -> dict[str, Any]:
         """The finished metrics, JSON-ready: never NaN or infinite, null where a metric is not defined. See docs/gates.md."""
@@ -296,7 +320,7 @@ def _compare_text(
         mismatch_count=int(np.count_nonzero(unequal)),
         reference_row=collapse.of_text(left_rows, reference.shape[1:]),
         candidate_row=collapse.of_text(right_rows, candidate.shape[1:]),
-        worst=_worst_rows(np.zeros(len(reference)), is_broken, ids, rows),
+        worst=_worst_rows(np.zeros(len(reference)), is_broken, ids, rows, left_rows, right_rows),
     )
 
 
@@ -349,16 +373,44 @@ def _compare_numbers(
         relative_histogram=DistanceHistogram.of(ratios[~excluded] if excluded_count else ratios),
         classes=classes,
         scatter=ScatterSample.of(*raw, rows=rows),
-        worst=_worst_rows(distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, rows),
+        worst=_worst_rows(
+            distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, rows, left_numbers, right_numbers
+        ),
     )
 
 
+def text_of(value: object) -> str:
+    """A number with six digits, a word of at most 40 characters."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="backslashreplace")
+    if isinstance(value, str):
+        return value if len(value) <= 40 else f"{value[:39]}…"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _shown(row: Any) -> tuple[str, ...]:
+    values = row.tolist() if isinstance(row, np.ndarray) else row
+    return tuple(map(text_of, values)) if len(values) <= MOST_SHOWN else ()
+
+
 def _worst_rows(
-    max_abs: npt.NDArray[np.float64], is_broken: npt.NDArray[np.bool_], ids: Sequence[str], rows: npt.NDArray[np.int64]
+    max_abs: npt.NDArray[np.float64],
+    is_broken: npt.NDArray[np.bool_],
+    ids: Sequence[str],
+    rows: npt.NDArray[np.int64],
+    reference: Any,
+    candidate: Any,
 ) -> tuple[WorstExample, ...]:
     order = np.lexsort((-max_abs, ~is_broken))[:WORST_EXAMPLES].tolist()  # stable: ties stay in row order
     return tuple(
-        WorstExample(id=str(ids[row]), row=int(rows[row]), max_abs=float(max_abs[row]), is_broken=bool(is_broken[row]))
+        WorstExample(
+            id=str(ids[row]),
+            row=int(rows[row]),
+            max_abs=float(max_abs[row]),
+            is_broken=bool(is_broken[row]),
+            reference=_shown(reference[row]),
+            candidate=_shown(candidate[row]),
+        )
         for row in order
         if is_broken[row] or max_abs[row] > 0
     )

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import manifest, progress, reference, storage
+from liteferry import manifest, progress, reference, storage, worst_rows
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError, reason_for
 from liteferry.evaluate import Evaluation
 from liteferry.manifest import BLESSED, NOT_BLESSED, PAGE, REPORT
@@ -126,7 +126,7 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
         if before is not None:
             return for_fleet(before)
     try:
-        report = _text(build(plan, exported, evaluation))
+        report = _text(build(plan, exported, evaluation, worst_rows=worst_rows.collect(plan, exported, evaluation)))
         publish(plan, report)
     except Exception as error:  # noqa: BLE001  # what nobody foresaw is one model's report, never the end of the run
         report = _publish_failure(plan, exported, reason_for(error, Stage.PUBLISH))

@@ -23,6 +23,17 @@ class Selection:
         return np.asarray(_keys(self.seed, first_row, count) <= np.uint64(self.threshold))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedRows:
+    """These rows, by their numbers in the whole set."""
+
+    rows: tuple[int, ...]
+
+    def chosen(self, first_row: int, count: int) -> np.ndarray:
+        """(count,) bool: which of the rows [first_row, first_row + count) are taken."""
+        return np.isin(np.arange(first_row, first_row + count), self.rows)
+
+
 def select(row_count: int, take: int, *, seed: int) -> Selection | None:
     """`take` of `row_count` rows; None for all of them."""
     if take >= row_count:

@@ -26,7 +26,7 @@ from liteferry.errors import ReasonCode, SamplesError, StorageError
 from liteferry.sample_binding import Binding, BoundInput, bind, cast_rows
 from liteferry.sample_images import decode_images
 from liteferry.sample_readers import FORMATS, ColumnSpec, Rows, describe_file, is_tfrecord, mismatch, read_rows
-from liteferry.sample_take import Selection, rows_to_take, select
+from liteferry.sample_take import NamedRows, Selection, rows_to_take, select
 
 if TYPE_CHECKING:
     from liteferry.config import SamplesSpec
@@ -47,7 +47,7 @@ class Shard:
     first_row: int
     row_count: int
     row_in_file: int = 0
-    selection: Selection | None = None
+    selection: Selection | NamedRows | None = None
     more: tuple[Shard, ...] = ()
 
     def taken(self) -> int:

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry import noise
@@ -55,11 +55,13 @@ def _cpu() -> str | None:
     return platform.processor() or None
 
 
-def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
+def build(
+    plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation, *, worst_rows: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """The report of one model.
 
     A model is blessed when its SavedModel and every required variant are. Whatever is missing on the way there is a reason
-    not to be.
+    not to be. `worst_rows`: see `worst_rows.collect`.
     """
     verdicts = {name: _verdict(name, plan, exported, evaluation) for name in (SAVED_MODEL, *plan.variants)}
     variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
@@ -86,6 +88,7 @@ def build(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> d
         "metrics": reference_facts(plan.metrics, evaluation.metrics),
         "saved_model": _saved_model(exported, verdicts[SAVED_MODEL], evaluation),
         "variants": variants,
+        "worst_rows": list(worst_rows),
         "recommended_variant": recommended,
         "passed_over": passed_over(variants, recommended),
         "required_variants": list(plan.require),
@@ -358,7 +361,7 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that
     table is written.
     """
-    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics", "files")}
+    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics", "files", "worst_rows")}
     if report.get("saved_model"):
         slim["saved_model"] = {
             key: value

@@ -45,6 +45,7 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "attempts": tables.attempts(report),
         "warnings": [fields.text(warning) for warning in fields.listing(report.get("warnings")) if warning is not None],
         "worst_examples": tables.worst_examples(report),
+        "worst_rows": tables.worst_rows(report),
         "diverging": tables.diverging(report),
         "metrics": metric_tables(report),
         "latency": tables.side_by_side(report, "latency_ms", formats.human_number),

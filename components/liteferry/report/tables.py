@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -53,6 +54,8 @@ HIGHER_IS_BETTER = frozenset(
     {"argmax_agreement", "topk_agreement", "exact_agreement", "cosine", "sqnr_db", "example_count", "element_count"}
 )
 LOWER_IS_BETTER = frozenset(STATISTICS) - HIGHER_IS_BETTER | {"max_drop"}
+
+_PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
 
 
 def _variants(report: fields.Report) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -186,10 +189,28 @@ def worst_examples(report: fields.Report) -> list[dict[str, str]]:
             "id": _row_name(example),
             "output": formats.plain(example.get("output")),
             "max_abs": formats.human_number(example.get("max_abs")),
+            "reference": " ".join(map(formats.plain, fields.listing(example.get("reference")))),
+            "candidate": " ".join(map(formats.plain, fields.listing(example.get("candidate")))),
         }
         for row in artifact_parities(report)
         for example in map(fields.mapping, fields.listing(row["artifact"].get("worst_examples")))
     ]
+
+
+def worst_rows(report: fields.Report) -> list[dict[str, Any]]:
+    """The inputs of the rows that differ most. Images are those that LiteFerry made: anything else in their place is not shown."""
+    rows = []
+    for entry in map(fields.mapping, fields.listing(report.get("worst_rows"))):
+        inputs = []
+        for name, value in fields.mapping(entry.get("inputs")).items():
+            shown = fields.mapping(value)
+            image = fields.text(shown.get("image")) or ""
+            values = " ".join(map(formats.plain, fields.listing(shown.get("values"))))
+            shape = " x ".join(map(formats.plain, fields.listing(shown.get("shape"))))
+            text = values or (f"{formats.plain(shown.get('dtype'))}, {shape}" if shape else "")
+            inputs.append({"name": name, "image": image if _PNG.fullmatch(image) else "", "text": text})
+        rows.append({"id": _row_name(entry), "inputs": inputs})
+    return rows
 
 
 def diverging(report: fields.Report) -> list[dict[str, str]]:

@@ -1,0 +1,113 @@
+"""The rows that differ most, as people see them: short inputs in words, images as thumbnails, the same ones for any sharding."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from liteferry.worst_rows import show
+from tests.support import Run, liteferry
+
+RANDOM = np.random.default_rng(0)
+SHAPES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+    "a number": (np.array(1.5, np.float32), {"values": ["1.5"]}),
+    "whole numbers": (np.array([1, 2**40]), {"values": ["1", "1099511627776"]}),
+    "not finite": (np.array([np.nan, -np.inf]), {"values": ["nan", "-inf"]}),
+    "words": (np.array([b"cat", b"\xff"], dtype=object), {"values": ["cat", "\\xff"]}),
+    "a long word": (np.array(["x" * 50], dtype=object), {"values": ["x" * 39 + "…"]}),
+    "a small matrix": (np.zeros((4, 4), np.float32), {"values": ["0"] * 16}),
+    "too long": (np.zeros(17, np.float32), {"shape": [17], "dtype": "float32"}),
+    "a sequence of vectors": (np.zeros((30, 3), np.float32), {"shape": [30, 3], "dtype": "float32"}),
+    "four channels": (np.zeros((9, 9, 4), np.uint8), {"shape": [9, 9, 4], "dtype": "uint8"}),
+    "an image too large": (np.zeros((2, 3000, 3), np.uint8), {"shape": [2, 3000, 3], "dtype": "uint8"}),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_an_input_is_shown_as_what_it_is(name: str) -> None:
+    value, expected = SHAPES[name]
+    assert show(value) == expected
+
+
+GREY = RANDOM.integers(0, 256, (28, 28))
+
+
+@pytest.mark.parametrize(
+    ("value", "pixels"),
+    [
+        (GREY.astype(np.uint8), GREY),
+        (GREY.astype(np.float32)[..., None], GREY),
+        ((GREY / 255).astype(np.float32)[..., None], GREY),
+        ((GREY / 127.5 - 1).astype(np.float32), GREY - GREY.min()),
+        (np.stack([GREY] * 3, axis=-1).astype(np.uint8), np.stack([GREY] * 3, axis=-1)),
+    ],
+    ids=["bytes", "0 to 255", "0 to 1", "-1 to 1", "colour"],
+)
+def test_an_image_keeps_its_pixels(value: np.ndarray, pixels: np.ndarray) -> None:
+    uri = show(value)["image"]
+    found = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,")))), np.int64)
+    assert found.shape == pixels.shape
+    assert np.abs(found - pixels).max() <= 1
+
+
+def test_a_large_image_becomes_a_thumbnail() -> None:
+    uri = show(np.zeros((300, 600, 3), np.uint8))["image"]
+    assert Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size == (96, 48)
+
+
+def test_the_report_holds_the_rows_of_its_worst_examples(demo: Run) -> None:
+    report = demo.report("cnn")
+    named = {(example["id"], example["row"]) for part in report["variants"].values() for example in part["worst_examples"]}
+    named |= {(example["id"], example["row"]) for example in report["saved_model"]["worst_examples"]}
+    shown = {(row["id"], row["row"]) for row in report["worst_rows"]}
+    assert shown
+    assert shown <= named
+    assert len(shown) <= 6
+    assert all(row["inputs"]["image"]["image"].startswith("data:image/png;base64,") for row in report["worst_rows"])
+    page = (demo.out / "models/cnn/report.html").read_text()
+    assert page.count('<img src="data:image/png;base64,') == len(shown)
+
+
+def test_both_answers_stand_beside_a_worst_example(demo: Run) -> None:
+    example = demo.report("cnn")["variants"]["dynamic_int8"]["worst_examples"][0]
+    reference, candidate = (np.array(example[side], float) for side in ("reference", "candidate"))
+    assert np.abs(reference - candidate).max() == pytest.approx(example["max_abs"], abs=1e-5)
+
+
+def test_the_input_is_that_of_the_row(tmp_path: Path, demo: Run) -> None:
+    """From two shards, with ids, in an order of their own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    whole = pq.read_table(demo.out / "fleet" / "digits.parquet")
+    (tmp_path / "rows").mkdir()
+    for part, (start, stop) in enumerate(((0, 100), (100, 160))):
+        pq.write_table(
+            pa.Table.from_batches(whole.slice(start, stop - start).to_batches()), tmp_path / "rows" / f"{part}.parquet"
+        )
+    checkpoint = demo.out / "fleet" / "checkpoints" / "mlp.keras"
+    arguments: list[str | Path] = [
+        "--checkpoints",
+        checkpoint,
+        "--samples",
+        tmp_path / "rows" / "*.parquet",
+        "--variants",
+        "dynamic_int8",
+    ]
+    run = Run(tmp_path / "out", liteferry("run", *arguments, "--output", tmp_path / "out"))
+    rows = json.loads((run.out / "models/mlp/report.json").read_text())["worst_rows"]
+    assert rows
+    for row in rows:
+        expected = np.asarray(whole.column("image")[row["row"]].as_py(), np.float32)
+        assert row["inputs"]["image"] == show(expected.reshape(-1) if expected.size <= 16 else _as_input(expected))
+
+
+def _as_input(flat: np.ndarray) -> np.ndarray:
+    return flat if flat.ndim > 1 else flat.reshape(8, 8, 1)
