@@ -108,6 +108,29 @@ def test_missed_gates_stand_first_and_anything_but_true_is_a_miss(blessed):
     assert gates == ["outside"] * 2 + ["within"] * (len(gates) - 2) and len(gates) == 9
 
 
+def test_the_noise_floor_stands_below_the_gates_and_a_raised_limit_says_so(blessed, read_page):
+    report = blessed()
+    unmeasured = read_page(render_model(report)).words()
+    assert "Noise floor" not in unmeasured and "raised by noise" not in unmeasured
+    report["variants"]["float32"]["gates"][0]["source"] = "noise"
+    report["noise_floor"] = {
+        "reference": {"rows": 64, "batch_sizes": [64, 7], "outputs": {"<b>": {"max_abs": 0.25, "max_rel": 0.125}}},
+        "float32": {"rows": 1, "kernels": "builtin", "outputs": {"y": {"max_abs": None, "max_rel": None, "counts": False}}},
+    }
+    words = read_page(render_model(report)).words()
+    assert words.count("raised by noise") == 1
+    assert "<b>: the checkpoint itself in batches of 64, 7 differs by max_rel 0.125, max_abs 0.25, on 64 rows." in words
+    assert (
+        "y: the float32 file on other kernels than it ships with differs by no finite number, on 1 row; not used to raise"
+        in words
+    )
+
+
+@pytest.mark.parametrize("floor", [None, 3, {"reference": None}, {"reference": {"outputs": {"y": None}, "batch_sizes": "many"}}])
+def test_a_noise_floor_of_any_shape_leaves_the_page_whole(floor, blessed, read_page):
+    assert "Gates" in read_page(render_model(blessed() | {"noise_floor": floor})).words()
+
+
 def test_limits_say_which_side_is_within_as_the_gates_do():
     for metric, direction in METRICS.items():
         assert (metric in tables.HIGHER_IS_BETTER, metric in tables.LOWER_IS_BETTER) == (

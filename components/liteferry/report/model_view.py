@@ -11,6 +11,7 @@ from liteferry.report import fields, formats, tables
 from liteferry.report.hints import hint_for
 from liteferry.report.metric_tables import metric_tables
 from liteferry.report.model_charts import flips, model_charts, slices
+from liteferry.report.noise_notes import noise_notes
 from liteferry.report.recommend import passed_over_in_words
 from liteferry.report.reproduce import commands
 from liteferry.report.snippets import snippets
@@ -39,6 +40,7 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "slices": slices(report),
         "snippets": snippets(report),
         "gates": tables.gates(report),
+        "noise": noise_notes(report),
         "contracts": tables.contracts(report),
         "attempts": tables.attempts(report),
         "warnings": [fields.text(warning) for warning in fields.listing(report.get("warnings")) if warning is not None],

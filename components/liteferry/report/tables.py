@@ -114,6 +114,7 @@ def gates(report: fields.Report) -> list[dict[str, Any]]:
                     "limit": _bound(metric) + formats.exact_number(gate.get("limit")),
                     "observed": formats.beside_limit(gate.get("observed"), gate.get("limit")),
                     "is_within": gate.get("is_within") is True,
+                    "is_raised": gate.get("source") == "noise",
                 }
             )
     return sorted(found, key=lambda gate: gate["is_within"])
