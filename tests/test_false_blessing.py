@@ -66,6 +66,18 @@ def output_missing(model: schema.ModelT) -> None:
     model.signatureDefs[0].outputs = model.signatureDefs[0].outputs[:1]
 
 
+def outputs_swapped(model: schema.ModelT) -> None:
+    first, second = model.signatureDefs[0].outputs
+    first.tensorIndex, second.tensorIndex = second.tensorIndex, first.tensorIndex
+
+
+def constant(model: schema.ModelT) -> None:
+    """No weight is left: only what biases say, for every row alike."""
+    for buffer in model.buffers:
+        if buffer.data is not None and len(buffer.data) > 1024:
+            buffer.data = np.zeros_like(buffer.data)
+
+
 @pytest.mark.parametrize(
     ("model_id", "change", "code"),
     [
@@ -73,6 +85,8 @@ def output_missing(model: schema.ModelT) -> None:
         ("mlp", one_weight_nan, "PARITY_NONFINITE"),
         ("two_halves", inputs_swapped, "PARITY_OUT_OF_TOLERANCE"),
         ("two_halves", output_missing, "PARITY_OUT_OF_TOLERANCE"),
+        ("two_halves", outputs_swapped, "PARITY_OUT_OF_TOLERANCE"),
+        ("mlp", constant, "PARITY_OUT_OF_TOLERANCE"),
     ],
 )
 def test_a_damaged_variant_is_not_blessed_and_the_others_are(
@@ -89,6 +103,30 @@ def test_a_damaged_variant_is_not_blessed_and_the_others_are(
     noise = report["noise_floor"]["float32"]  # type: ignore[index]
     vouched = [output for output, measured in (noise or {"outputs": {}})["outputs"].items() if measured["counts"]]
     assert not vouched or change is output_missing, "a damaged file spoke for itself"
+
+
+@pytest.mark.parametrize(
+    ("require", "is_blessed"),
+    [
+        pytest.param(None, False, id="every variant, unless the job says otherwise"),
+        pytest.param(("float32",), False, id="the damaged one"),
+        pytest.param(("float16",), True, id="another one"),
+        pytest.param((), True, id="none"),
+    ],
+)
+def test_a_model_needs_the_variants_that_its_policy_requires(
+    plans: dict[str, ModelPlan], require: tuple[str, ...] | None, is_blessed: bool
+) -> None:
+    plan = plans["mlp"] if require is None else dataclasses.replace(plans["mlp"], require=require)
+    exported = export_isolated([plan])[0]
+    damage(Path(plan.staging_directory()) / "tflite" / "float32.tflite", one_weight_off)
+    report = judge(plan, exported)
+    assert report["variants"]["float32"]["status"] == "not_blessed"  # type: ignore[index]
+    assert report["status"] == ("blessed" if is_blessed else "not_blessed")
+    assert (report["reason"] is None) is is_blessed
+    assert report["required_variants"] == list(plan.require)
+    assert is_blessed or report["reason"]["message"].startswith("float32: ")  # type: ignore[index]
+    assert report["recommended_variant"] != "float32", "what is not blessed is not recommended"
 
 
 def test_a_file_that_litert_cannot_run_is_unverifiable(plans: dict[str, ModelPlan]) -> None:

@@ -271,6 +271,57 @@ class TestGatesOfOutputs:
         }
 
 
+class TestPlantedDefects:
+    """What must never be blessed, on answers of 1,000 rows, under the gates that a careful user writes."""
+
+    TRUTH = RANDOM.normal(size=(1000, 10))
+
+    def planted(self, name: str) -> dict[str, np.ndarray]:
+        good = self.TRUTH.copy()
+        other = -self.TRUTH
+        if name == "NaN in one row":
+            good[417, 3] = NAN
+        elif name == "a constant row":
+            good[:] = good[0]
+        elif name == "all zero":
+            good[:] = 0.0
+        elif name == "a class flip in 3 % of rows":
+            rows = np.arange(0, 1000, 33)[:30]
+            good[rows] = np.roll(good[rows], 1, axis=1)
+        elif name == "outputs of one shape swapped":
+            good, other = other, good
+        return {"z": other} if name == "an output missing" else {"y": good, "z": other}
+
+    @pytest.mark.parametrize("variant", ["float32", "int8"])
+    @pytest.mark.parametrize(
+        ("name", "code"),
+        [
+            ("NaN in one row", ReasonCode.PARITY_NONFINITE),
+            ("a constant row", ReasonCode.PARITY_OUT_OF_TOLERANCE),
+            ("all zero", ReasonCode.PARITY_OUT_OF_TOLERANCE),
+            ("a class flip in 3 % of rows", ReasonCode.PARITY_OUT_OF_TOLERANCE),
+            ("outputs of one shape swapped", ReasonCode.PARITY_OUT_OF_TOLERANCE),
+            ("an output missing", ReasonCode.PARITY_OUT_OF_TOLERANCE),
+            ("zero rows", ReasonCode.SAMPLES_EMPTY),
+        ],
+    )
+    def test_is_not_blessed(self, variant: str, name: str, code: ReasonCode) -> None:
+        rows = 0 if name == "zero rows" else 1000
+        truth = {"y": self.TRUTH, "z": -self.TRUTH}
+        candidate = self.planted(name)
+        stats = {output: stats_of(truth[output][:rows], candidate[output][:rows]) for output in candidate}
+        gates = resolve_gates(variant, {variant: {"argmax_agreement": 0.98}})
+        judged = judge(stats, gates=gates, expected_outputs=["y", "z"])
+        assert refusal(judged)[0] is code
+
+    @pytest.mark.parametrize(("flips", "is_blessed"), [(20, True), (21, False)])
+    def test_the_gate_on_classes_is_exact(self, flips: int, is_blessed: bool) -> None:
+        candidate = self.TRUTH.copy()
+        candidate[:flips] = np.roll(candidate[:flips], 1, axis=1)
+        only = {"sqnr_db": None, "argmax_agreement": 0.98}
+        assert verdict(self.TRUTH, candidate, variant="int8", **only).is_blessed is is_blessed
+
+
 class TestNoise:
     """Measured noise raises a default limit, and only so far."""
 

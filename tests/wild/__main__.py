@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tests.wild import comparisons, expect, fetch, jobs, table
+from tests.wild import comparisons, direct, expect, fetch, jobs, table
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "wild.md"
 
@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problems += unmet
         found += [] if unmet else [(pair, facts)]
     print(comparisons.section(found))
+    print("Computing statistics directly", file=sys.stderr, flush=True)
+    count, differing = direct.check(folder / "job" / "job.yaml", folder / "direct")
+    problems += differing if count else ["no statistics were computed directly", *differing]
+    print(f"Statistics of {count} outputs computed directly with NumPy and SciPy: {len(differing)} numbers differ")
     if reports and not options.only:
         page = table.page(reports, limit=expect.SAVED_MODEL_MAX_REL) + comparisons.section(found)
         PAGE.write_text(page, encoding="utf-8")

