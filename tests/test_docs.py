@@ -254,6 +254,7 @@ NAMES = {
     "metrics.slices.<slice>": "<metric>",
     "metrics.row_counts": "<slice>",
     "files": "<path>",
+    "worst_rows[].inputs": "<input>",
     "environment": "<package>",
     "timings_s": "<step>",
 }

@@ -6,7 +6,6 @@ import base64
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,24 +15,26 @@ from liteferry.worst_rows import show
 from tests.support import Run, liteferry
 
 RANDOM = np.random.default_rng(0)
-SHAPES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
-    "a number": (np.array(1.5, np.float32), {"values": ["1.5"]}),
-    "whole numbers": (np.array([1, 2**40]), {"values": ["1", "1099511627776"]}),
-    "not finite": (np.array([np.nan, -np.inf]), {"values": ["nan", "-inf"]}),
-    "words": (np.array([b"cat", b"\xff"], dtype=object), {"values": ["cat", "\\xff"]}),
-    "a long word": (np.array(["x" * 50], dtype=object), {"values": ["x" * 39 + "…"]}),
-    "a small matrix": (np.zeros((4, 4), np.float32), {"values": ["0"] * 16}),
-    "too long": (np.zeros(17, np.float32), {"shape": [17], "dtype": "float32"}),
-    "a sequence of vectors": (np.zeros((30, 3), np.float32), {"shape": [30, 3], "dtype": "float32"}),
-    "four channels": (np.zeros((9, 9, 4), np.uint8), {"shape": [9, 9, 4], "dtype": "uint8"}),
-    "an image too large": (np.zeros((2, 3000, 3), np.uint8), {"shape": [2, 3000, 3], "dtype": "uint8"}),
+VALUES: dict[str, tuple[np.ndarray, list[str]]] = {
+    "a number": (np.array(1.5, np.float32), ["1.5"]),
+    "whole numbers": (np.array([1, 2**40]), ["1", "1099511627776"]),
+    "not finite": (np.array([np.nan, -np.inf]), ["nan", "-inf"]),
+    "words": (np.array([b"cat", b"\xff"], dtype=object), ["cat", "\\xff"]),
+    "a long word": (np.array(["x" * 50], dtype=object), ["x" * 39 + "…"]),
+    "a small matrix": (np.zeros((4, 4), np.float32), ["0"] * 16),
+    "too long": (np.zeros(17, np.float32), []),
+    "a sequence of vectors": (np.zeros((30, 3), np.float32), []),
+    "four channels": (np.zeros((9, 9, 4), np.uint8), []),
+    "an image too large": (np.zeros((4, 3000, 3), np.uint8), []),
 }
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_an_input_is_shown_as_what_it_is(name: str) -> None:
-    value, expected = SHAPES[name]
-    assert show(value) == expected
+@pytest.mark.parametrize("name", VALUES)
+def test_a_short_input_is_shown_in_words_and_one_that_is_no_image_by_its_shape(name: str) -> None:
+    value, words = VALUES[name]
+    shown = show(value)
+    assert (shown["values"], shown["image"], shown["shape"]) == (words, None, list(value.shape))
+    assert shown["dtype"] == ("string" if value.dtype == object else value.dtype.name)
 
 
 GREY = RANDOM.integers(0, 256, (28, 28))

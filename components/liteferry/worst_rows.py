@@ -32,8 +32,8 @@ _MOST_NPZ_BYTES = 64 * 2**20  # reading one row of it reads all
 
 
 def collect(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[dict[str, Any]]:
-    """At most six rows, two for each artifact, as `{id, row, inputs: {name: {values} | {image} | {shape, dtype}}}`; [] when there
-    are none or nothing of them can be shown.
+    """At most six rows, two for each artifact, as `{id, row, inputs: {name: what `show` says}}`; [] when there are none or nothing of
+    them can be shown.
     """
     wanted = _wanted(evaluation)
     sample_set, saved = plan.samples.sample_set, exported.saved_model
@@ -45,7 +45,7 @@ def collect(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) ->
         binding = dataclasses.replace(reference.bind(plan, signature, saved.renamed_inputs), extras=())
         for row, inputs in sorted(_read(sample_set.shards, tuple(wanted), binding), key=lambda found: found[0]):
             shown = {key: show(value) for key, value in inputs.items()}
-            if any("shape" not in one for one in shown.values()):
+            if any(one["values"] or one["image"] for one in shown.values()):
                 found.append({"id": wanted[row], "row": row, "inputs": shown})
     return found
 
@@ -85,13 +85,17 @@ def _parts(shards: Sequence[Shard]) -> Iterator[Shard]:
 
 
 def show(value: np.ndarray) -> dict[str, Any]:
-    """One row of one input: `{values: [text]}` if it is short, `{image: data URI}` if it looks like one, or `{shape, dtype}`."""
+    """One row of one input: `{values: [text], image: data URI, shape, dtype}`; values if it is short, else an image if it looks
+    like one, else neither.
+    """
     value = np.asarray(value)
-    if value.size <= MOST_SHOWN:
-        return {"values": [text_of(item) for item in value.ravel().tolist()]}
-    if _is_image(value):
-        return {"image": _thumbnail(value)}
-    return {"shape": list(value.shape), "dtype": value.dtype.name}
+    is_short = value.size <= MOST_SHOWN
+    return {
+        "values": [text_of(item) for item in value.ravel().tolist()] if is_short else [],
+        "image": _thumbnail(value) if _is_image(value) and not is_short else None,
+        "shape": list(value.shape),
+        "dtype": "string" if value.dtype.kind in "OSU" else value.dtype.name,
+    }
 
 
 def _is_image(value: np.ndarray) -> bool:
