@@ -32,8 +32,8 @@ _MOST_NPZ_BYTES = 64 * 2**20  # reading one row of it reads all
 
 
 def collect(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[dict[str, Any]]:
-    """At most six rows, two for each artifact, as `{id, row, inputs: {name: what `show` says}}`; [] when there are none or nothing of
-    them can be shown.
+    """At most six rows, two for each artifact, as `{id, row, inputs: {name: what `show` says}}`; [] when there are none or
+    nothing of them can be shown.
     """
     wanted = _wanted(evaluation)
     sample_set, saved = plan.samples.sample_set, exported.saved_model

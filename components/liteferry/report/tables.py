@@ -198,7 +198,7 @@ def worst_examples(report: fields.Report) -> list[dict[str, str]]:
 
 
 def worst_rows(report: fields.Report) -> list[dict[str, Any]]:
-    """The inputs of the rows that differ most. Images are those that LiteFerry made: anything else in their place is not shown."""
+    """The inputs of the rows that differ most. Only images as LiteFerry makes them: anything else in their place is not shown."""
     rows = []
     for entry in map(fields.mapping, fields.listing(report.get("worst_rows"))):
         inputs = []
