@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -102,3 +103,33 @@ def test_ctrl_c_ends_a_run_within_five_seconds_and_says_how_to_go_on(tmp_path):
     finally:
         if run.poll() is None:
             run.kill()
+
+
+def test_verbose_shows_what_the_libraries_say_and_otherwise_they_are_quiet(demo, tmp_path):
+    fleet = demo.out / "fleet"
+    arguments = [
+        "--checkpoints",
+        fleet / "checkpoints" / "mlp.keras",
+        "--samples",
+        fleet / "digits.parquet",
+        "--variants",
+        "float32",
+    ]
+    quiet = liteferry("run", *arguments, "--output", tmp_path / "quiet")
+    verbose = liteferry("run", *arguments, "--output", tmp_path / "verbose", "--verbose")
+    assert quiet.returncode == verbose.returncode == 0, verbose.stderr
+    assert [line for line in quiet.stderr.splitlines() if not line.startswith("[")] == []
+    assert "--- liteferry.export:export_models ---" in verbose.stderr
+    assert "apache_beam" in verbose.stderr
+    assert verbose.stdout.replace("/verbose/", "/quiet/") == quiet.stdout
+
+
+def test_check_prints_json_for_machines(demo):
+    fleet = demo.out / "fleet"
+    checkpoint = fleet / "checkpoints" / "mlp.keras"
+    arguments = ["--checkpoints", checkpoint, "--samples", fleet / "digits.parquet", "--variants", "float32,int8"]
+    facts = json.loads(liteferry("check", *arguments, "--json").stdout)
+    assert facts["models"] == [{"model_id": "mlp", "kind": "keras", "uri": str(checkpoint)}]
+    assert facts["variants"] == ["float32", "int8"]
+    assert facts["samples"]["samples"]["rows"] == facts["samples"]["samples"]["rows_in_files"] == 360
+    assert facts["samples"]["samples"]["columns"]["image"] == {"dtype": "float32", "shape": [8, 8, 1]}

@@ -2,39 +2,64 @@
 
 from __future__ import annotations
 
+import json
 import os
+from typing import Any
 
 from liteferry.config import Job
+from liteferry.errors import JobError, SamplesError
 from liteferry.plan import find_checkpoints, refuse_missing_files
 
 
-def print_check(job: Job) -> int:
-    """Prints every checkpoint with its kind, and the state of the samples. Returns 0; problems of the job were raised before.
+def check(job: Job) -> dict[str, Any]:
+    """What a job would do, JSON-ready: `{samples: {name: {rows, rows_in_files, shards, columns}}, models: [{model_id, kind,
+    uri}], variants}`.
 
     Raises:
       JobError: a pattern that names nothing, samples that cannot be used.
     """
-    from liteferry.errors import JobError, SamplesError
     from liteferry.samples import open_samples
 
     refuse_missing_files(job)
     found = find_checkpoints(job)
-    problems = []
+    problems, samples = [], {}
     for name, spec in job.samples.items():
         try:
-            samples = open_samples(spec)
-            columns = ", ".join(f"{column} {facts.dtype}{list(facts.shape)}" for column, facts in samples.columns.items())
-            rows = f"{samples.row_count:,}" + (f" of {samples.rows_in_files:,}" if samples.rows_in_files else "")
-            print(f"samples {name}: {rows} rows in {len(samples.shards)} shard(s); {columns}")
+            opened = open_samples(spec)
         except SamplesError as error:
             problems.append(f"samples.{name}: {error.reason.message}")
+            continue
+        columns = {column: {"dtype": facts.dtype, "shape": list(facts.shape)} for column, facts in opened.columns.items()}
+        samples[name] = {
+            "rows": opened.row_count,
+            "rows_in_files": opened.rows_in_files or opened.row_count,
+            "shards": len(opened.shards),
+            "columns": columns,
+        }
     if problems:
         raise JobError(problems)
-    width = max(len(checkpoint.model_id) for checkpoint in found)
-    for checkpoint in found:
-        print(f"  {checkpoint.model_id:<{width}}  {_kind(checkpoint.uri):<18}  {checkpoint.uri}")
-    variants = [*(variant.value for variant in job.variants), *job.recipes]
-    print(f"{len(found)} checkpoint(s) x {len(variants)} variant(s): {', '.join(variants)}")
+    return {
+        "samples": samples,
+        "models": [{"model_id": at.model_id, "kind": _kind(at.uri), "uri": at.uri} for at in found],
+        "variants": [*(variant.value for variant in job.variants), *job.recipes],
+    }
+
+
+def print_check(job: Job, *, as_json: bool = False) -> int:
+    """Prints every checkpoint with its kind, and the state of the samples. Returns 0; problems of the job were raised before."""
+    facts = check(job)
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return 0
+    for name, rows in facts["samples"].items():
+        columns = ", ".join(f"{column} {about['dtype']}{about['shape']}" for column, about in rows["columns"].items())
+        of_all = f" of {rows['rows_in_files']:,}" if rows["rows_in_files"] != rows["rows"] else ""
+        print(f"samples {name}: {rows['rows']:,}{of_all} rows in {rows['shards']} shard(s); {columns}")
+    width = max(len(model["model_id"]) for model in facts["models"])
+    for model in facts["models"]:
+        print(f"  {model['model_id']:<{width}}  {model['kind']:<18}  {model['uri']}")
+    variants = facts["variants"]
+    print(f"{len(facts['models'])} checkpoint(s) x {len(variants)} variant(s): {', '.join(variants)}")
     return 0
 
 

@@ -73,9 +73,11 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--runner_config", metavar="FILE", help="Beam options as YAML, `option: value` lines")
     run.add_argument("--processes", type=int, metavar="N", help="sandboxes at once, by default one for each core")
     run.add_argument("--force", action="store_true", help="do models again that are done already")
+    run.add_argument("--verbose", action="store_true", help="show what TensorFlow, Keras and Beam log")
     run.add_argument("--quiet", action="store_true", help="no progress, only the summary")
     check = add("check", "validate a job and list what would run, without TensorFlow", "liteferry check --config job.yaml")
     _add_job_flags(check)
+    check.add_argument("--json", action="store_true", help="print what was found as JSON")
     inspect = add(
         "inspect", "static facts of a checkpoint, SavedModel or .tflite; runs none of its code", "liteferry inspect model.keras"
     )
@@ -205,6 +207,7 @@ def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
         force=arguments.force,
         beam_flags=beam_flags,
         is_quiet=arguments.quiet,
+        is_verbose=arguments.verbose,
     )
 
 
@@ -223,7 +226,7 @@ def _check_output(output: str) -> None:
 def _check(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry.check import print_check
 
-    return print_check(_job(arguments))
+    return print_check(_job(arguments), as_json=arguments.json)
 
 
 def _inspect(arguments: argparse.Namespace, _: list[str]) -> int:

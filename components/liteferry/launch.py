@@ -29,6 +29,7 @@ def run_job(
     force: bool = False,
     beam_flags: Sequence[str] = (),
     is_quiet: bool = False,
+    is_verbose: bool = False,
 ) -> int:
     """Runs a job and prints what came of it. Returns the exit status.
 
@@ -38,6 +39,7 @@ def run_job(
     from liteferry import sandbox
     from liteferry.report.assets import write_assets
 
+    _set_logs(is_verbose=is_verbose)
     out = os.path.abspath(storage.require_local(out))
     total = count_checkpoints(job)
     with storage.exclusive(storage.join(out, ".staging", "lock")):
@@ -69,10 +71,6 @@ def _clear_leftovers(out: str) -> None:
 
 
 def _run_pipeline(job: Job, out: str, *, processes: int | None, force: bool, beam_flags: Sequence[str]) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    logging.getLogger("apache_beam.runners.common").addFilter(_is_no_interruption)
     from liteferry import pipeline
 
     try:
@@ -81,6 +79,20 @@ def _run_pipeline(job: Job, out: str, *, processes: int | None, force: bool, bea
         if "KeyboardInterrupt" in str(error):  # Beam wraps what is raised in a bundle
             raise KeyboardInterrupt from error
         raise
+
+
+def _set_logs(*, is_verbose: bool) -> None:
+    """Quiet libraries, or what all of them say: the sandboxes hand their logs on when they end."""
+    from liteferry.sandbox.nurseries import VERBOSE
+
+    if is_verbose:
+        os.environ[VERBOSE] = "1"
+        logging.basicConfig(level=logging.INFO)
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.getLogger("apache_beam.runners.common").addFilter(_is_no_interruption)
 
 
 def _is_no_interruption(record: logging.LogRecord) -> bool:

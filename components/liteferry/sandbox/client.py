@@ -10,6 +10,7 @@ import selectors
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -94,9 +95,18 @@ def run(
         if not supervision.has_begun and not nursery.is_closed:  # it died with the request in hand: a fresh one gets it, once
             nursery.settle()
             outcome = _Supervision(request_path, request.log_path, nurseries.nursery(flavor), limits).watch()
+        if nurseries.VERBOSE in os.environ:
+            _show_log(function, request.log_path)
         return outcome
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _show_log(function: str, path: str) -> None:
+    with contextlib.suppress(OSError), open(path, "rb") as log:
+        text = log.read().decode(errors="replace").strip()
+        if text:
+            print(f"--- {function} ---\n{text}", file=sys.stderr, flush=True)
 
 
 class _Supervision:

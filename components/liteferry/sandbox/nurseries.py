@@ -24,12 +24,15 @@ _PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from liteferry.sandbox.nurse
 
 _LAST_WORDS_BYTES = 4000
 
+# Set in this process's environment: libraries log what they like, and each unit's log goes to stderr when it ends.
+VERBOSE = "LITEFERRY_VERBOSE"
+
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     return {
         **kept,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_CPP_MIN_LOG_LEVEL": "0" if VERBOSE in os.environ else "3",
         "GRPC_ENABLE_FORK_SUPPORT": "0",
         "CUDA_VISIBLE_DEVICES": "-1",
     }
@@ -50,7 +53,7 @@ class Nursery:
                 pass_fds=[nursery_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=None if environment.get("LITEFERRY_VERBOSE") else self._errors,
+                stderr=None if environment.get(VERBOSE) else self._errors,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is the launcher's to handle; the nursery ends when the launcher does
             )
