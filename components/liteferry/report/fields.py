@@ -55,6 +55,15 @@ def number(value: object) -> float | None:
         return None
 
 
+def finite(value: object) -> object:
+    """The same for strict JSON: NaN and infinity as the texts that `number` reads."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def integer(value: object) -> int | None:
     """A count of bytes or rows that fits 64 bits; None for what is no whole number."""
     parsed = number(value)

@@ -6,7 +6,6 @@ Facts hold no times of day except under `run`, and their order is that of the mo
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -257,12 +256,4 @@ def write_fleet(out: str, facts: Mapping[str, Any]) -> None:
 
 def _strict_json(value: object, *, indent: int | None = None) -> str:
     """JSON that every parser takes, the same text for the same value: NaN and infinity become the texts that name them."""
-    return json.dumps(_finite(value), ensure_ascii=True, allow_nan=False, indent=indent, default=str)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return json.dumps(fields.finite(value), ensure_ascii=True, allow_nan=False, indent=indent, default=str)
