@@ -4,7 +4,8 @@
     |- JobError          the job file or the flags are wrong; nothing was run       (exit status 2)
     |- SamplesError      sample data that cannot serve a model
     |- ModelError        anything that ends one model's work; carries a `Reason`
-    `- StorageError      a path that cannot be read or written
+    |- StorageError      a path that cannot be read or written
+    `- WorkerLostError   a process of the runner has died; the same command goes on
 
 A `Reason` is data: it crosses process boundaries and ends in `report.json`. Codes are stable; docs/reason_codes.md lists
 each with its cause and its fix.
@@ -40,6 +41,7 @@ class ReasonCode(str, enum.Enum):
     PARITY_NONFINITE = "PARITY_NONFINITE"
     METRIC_DROP = "METRIC_DROP"
     CRASHED = "CRASHED"
+    KILLED = "KILLED"
     TIMEOUT = "TIMEOUT"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     STORAGE_FAILED = "STORAGE_FAILED"
@@ -93,6 +95,10 @@ def _restore_job_error(problems: Sequence[str], source: str) -> JobError:
 
 class StorageError(LiteFerryError):
     """A path that cannot be read, written or published."""
+
+
+class WorkerLostError(LiteFerryError):
+    """A worker process of the runner has died, and the run with it. What is finished stands."""
 
 
 class ModelError(LiteFerryError):

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from liteferry import live, storage
+from liteferry import beam_workers, live, storage
 from liteferry.config import Job
 from liteferry.errors import JobError, StorageError
 from liteferry.progress import Watcher
@@ -71,10 +71,11 @@ def _clear_leftovers(out: str) -> None:
 
 
 def _run_pipeline(job: Job, out: str, *, processes: int | None, force: bool, beam_flags: Sequence[str]) -> None:
-    from liteferry import pipeline
-
     try:
-        pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
+        with beam_workers.watched():
+            from liteferry import pipeline
+
+            pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
     except RuntimeError as error:
         if "KeyboardInterrupt" in str(error):  # Beam wraps what is raised in a bundle
             raise KeyboardInterrupt from error

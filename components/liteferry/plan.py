@@ -16,6 +16,7 @@ from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
 from liteferry.lowering import LoweringOptions
+from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.metrics_config import MetricsPlan, plan_metrics
 from liteferry.recipes import read as read_recipes
 from liteferry.sandbox.client import Limits
@@ -154,9 +155,16 @@ def _open(name: str, spec: SamplesSpec) -> BoundSamples:
     from liteferry.samples import open_samples
 
     try:
-        return BoundSamples(name=name, spec=spec, sample_set=open_samples(spec), problem=None)
+        try:
+            sample_set = open_samples(spec)
+        except SamplesError as error:
+            if not may_be_misread(error):
+                raise
+            sample_set = open_samples(spec)  # a second look: this would be the verdict of every model
+        return BoundSamples(name=name, spec=spec, sample_set=sample_set, problem=None)
     except SamplesError as error:
-        return BoundSamples(name=name, spec=spec, sample_set=None, problem=error.reason)
+        code = ReasonCode.STORAGE_FAILED if is_storage_trouble(error) else error.reason.code
+        return BoundSamples(name=name, spec=spec, sample_set=None, problem=dataclasses.replace(error.reason, code=code))
 
 
 _NO_SAMPLES = BoundSamples(

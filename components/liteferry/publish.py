@@ -18,7 +18,7 @@ from liteferry.types import ExportedModel, Status
 from liteferry.version import REPORT_SCHEMA_VERSION
 
 # These say something of the machine at that hour, not of the model: the same command tries again.
-_TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.INTERNAL.value}
+_TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.KILLED.value, ReasonCode.INTERNAL.value}
 # These depend on the limits: they are tried again when the job allows more.
 _LIMITED = {ReasonCode.TIMEOUT.value: "seconds", ReasonCode.OUT_OF_MEMORY.value: "memory_bytes"}
 
