@@ -122,9 +122,7 @@ def describe_tensor(name: str, spec: Any) -> TensorSpec:
     return TensorSpec(name=name, shape=shape, dtype=spec.dtype.name)
 
 
-def is_deterministic(
-    model: LoadedModel, traced: TracedModel, inputs: Mapping[str, np.ndarray], *, eager_runs: int = 2
-) -> bool:
+def is_deterministic(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, np.ndarray], *, eager_runs: int = 2) -> bool:
     """Whether a checkpoint is one function of its inputs, and the trace is that function. Runs it eagerly twice and traced twice.
 
     A trace alone cannot tell: what Python computed while it was made, random numbers of NumPy included, is a constant in it.
