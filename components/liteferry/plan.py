@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from liteferry import storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
-from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage, StorageError
 from liteferry.lowering import LoweringOptions
 from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.metrics_config import MetricsPlan, plan_metrics
@@ -306,19 +306,25 @@ def _files_of(uri: str) -> list[str]:
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest, size and family. One that cannot be read keeps None; loading it will say why."""
-    from liteferry.errors import StorageError
+    """The plan with the checkpoint's digest, size and family. One that cannot be read, twice, keeps None; loading it will say why."""
+    try:
+        return _fingerprint(plan)
+    except (StorageError, OSError):
+        try:
+            return _fingerprint(plan)
+        except (StorageError, OSError):
+            return plan
+
+
+def _fingerprint(plan: ModelPlan) -> ModelPlan:
     from liteferry.siblings import share_key_of
 
-    try:
-        parts = _files_of(plan.uri)
-        digests = [storage.digest(part) for part in parts]
-        return dataclasses.replace(
-            plan,
-            digest=digests[0] if len(parts) == 1 else _sha256(digests),
-            size_bytes=sum(storage.size_bytes(part) for part in parts),
-            # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
-            share_key=None if plan.signatures else share_key_of(plan.uri, recipe_digest=plan.recipe_digest),
-        )
-    except (StorageError, OSError):
-        return plan
+    parts = _files_of(plan.uri)
+    digests = [storage.digest(part) for part in parts]
+    return dataclasses.replace(
+        plan,
+        digest=digests[0] if len(parts) == 1 else _sha256(digests),
+        size_bytes=sum(storage.size_bytes(part) for part in parts),
+        # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
+        share_key=None if plan.signatures else share_key_of(plan.uri, recipe_digest=plan.recipe_digest),
+    )
