@@ -1,6 +1,6 @@
 """Worker processes of Beam's local engine: the launcher does not wait for one that has died, and they end when the launcher does.
 
-Beam starts them through a shell, in a thread each. When one dies, that thread ends with an exception and the run waits for ever; when
+Beam starts each through a shell, in a thread. When one dies, that thread ends with an exception and the run waits for ever; when
 the launcher is killed, they go on alone. Workers on other machines, and other runners, are not concerned.
 """
 
@@ -42,7 +42,7 @@ def watched() -> Iterator[None]:
     threading.excepthook = look
     try:
         yield
-    except BaseException as error:  # noqa: BLE001  # whatever the engine makes of it, the cause is the worker
+    except BaseException as error:  # whatever the engine makes of it, the cause is the worker
         if not lost:
             raise
         what = f"a worker process has died ({lost[0]}); finished models are kept, the same command goes on with the rest"

@@ -4,13 +4,9 @@
     |- JobError          the job file or the flags are wrong; nothing was run       (exit status 2)
     |- SamplesError      sample data that cannot serve a model
     |- ModelError        anything that ends one model's work; carries a `Reason`
-<<<<<<< HEAD
-    |- StorageError      a path that cannot be read or written
-    `- WorkerLostError   a process of the runner has died; the same command goes on
-=======
     |- RunnerError       the runner did not take the job, or ended it before its end
+    |  `- WorkerLostError   one of its processes has died
     `- StorageError      a path that cannot be read or written
->>>>>>> main
 
 A `Reason` is data: it crosses process boundaries and ends in `report.json`. Codes are stable; docs/reason_codes.md lists
 each with its cause and its fix.
@@ -102,13 +98,12 @@ class StorageError(LiteFerryError):
     """A path that cannot be read, written or published."""
 
 
-<<<<<<< HEAD
-class WorkerLostError(LiteFerryError):
-    """A worker process of the runner has died, and the run with it. What is finished stands."""
-=======
 class RunnerError(LiteFerryError):
     """The runner did not take the job, or ended it before its end; what is finished stays finished."""
->>>>>>> main
+
+
+class WorkerLostError(RunnerError):
+    """A worker process on this machine has died, and the run with it."""
 
 
 class ModelError(LiteFerryError):

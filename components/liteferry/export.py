@@ -133,7 +133,7 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
         try:
             shared = _export_model(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
             error = None
-        except Exception as raised:  # noqa: BLE001  # anything the model's code raises is this model's reason, its siblings go on
+        except Exception as raised:  # anything the model's code raises is this model's reason, its siblings go on
             if len(plans) == 1:
                 raise
             shared = None

@@ -1,4 +1,4 @@
-"""Errors that say something of storage at that moment, not of what is stored: what is worth a second look before it is believed."""
+"""Errors that say something of storage at that moment, not of what is stored: worth a second look before they are believed."""
 
 from __future__ import annotations
 

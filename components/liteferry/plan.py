@@ -16,8 +16,8 @@ from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage, StorageError
 from liteferry.lowering import LoweringOptions
-from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.metrics_config import MetricsPlan, plan_metrics
+from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.recipes import read as read_recipes
 from liteferry.sandbox.client import Limits
 from liteferry.signatures import SignatureSpec
@@ -306,7 +306,7 @@ def _files_of(uri: str) -> list[str]:
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest, size and family. One that cannot be read, twice, keeps None; loading it will say why."""
+    """The plan with the checkpoint's digest, size and family. One that twice cannot be read keeps None; loading will say why."""
     try:
         return _fingerprint(plan)
     except (StorageError, OSError):

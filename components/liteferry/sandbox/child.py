@@ -73,8 +73,8 @@ class Reporter:
 
 
 def describe_error(error: BaseException, stage: Stage) -> dict[str, Any]:
-    """An exception as a message: a ModelError keeps its reason, exhausted memory and failing storage get their codes, anything else
-    has code None. `misread`: whether a file that was read wrongly may have led to it.
+    """An exception as a message: a ModelError keeps its reason, exhausted memory and failing storage get their codes, anything
+    else has code None. `misread`: whether a file that was read wrongly may have led to it.
     """
     has_trouble = is_storage_trouble(error)
     misread = {"misread": may_be_misread(error)}

@@ -81,8 +81,9 @@ def run(
 ) -> Outcome:
     """Runs `function(argument, reporter)` in a process of its own and waits for its end. Never raises for what happens inside.
 
-    Two ends are not believed at once, and the unit is tried a second time. What was killed from outside gets a nursery of its own: a
-    neighbour that kills their common one costs nobody but itself. What could not read a file may have met a moment of bad storage.
+    Two ends are not believed at once, and the unit is tried a second time. What was killed from outside gets a nursery of its
+    own: a neighbour that kills their common one costs nobody but itself. What could not read a file may have met a moment of bad
+    storage.
 
     Args:
       function: "module:name" of a function that can be imported here.
@@ -295,9 +296,7 @@ class _Supervision:
             last_words = self._nursery.last_words() or "it said nothing"
             return self._error_of(ReasonCode.INTERNAL, f"no process could be started, its nursery failed: {last_words}")
         code = ReasonCode.KILLED if self._wait_status in (None, signal.SIGKILL) else ReasonCode.CRASHED
-        return self._error_of(
-            code, f"the process ended in {self._stage.value}: {self._how_it_ended()}{self._log_tail()}"
-        )
+        return self._error_of(code, f"the process ended in {self._stage.value}: {self._how_it_ended()}{self._log_tail()}")
 
     def _error_of(self, code: ReasonCode, message: str) -> dict[str, Any]:
         return {"code": code.value, "stage": self._stage.value, "message": message}
