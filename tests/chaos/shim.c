@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define MOST 65536
+#define LENGTH 1000
 static char kind, text[256];
 static volatile int *counter;
 static unsigned char marked[MOST];
@@ -103,17 +104,18 @@ OPENAT(openat64)
 FOPEN(fopen)
 FOPEN(fopen64)
 
-/* A marked file's content ends where the reader stands: this read and all that follow on the descriptor give nothing. */
-static int is_at_end(int fd, size_t count) {
-  if (kind != 's' || !is_marked(fd) || count == 0) return 0;
+/* How many of `count` bytes a marked file still has at `at`: once the fault is made, it ends after LENGTH bytes. */
+static size_t left(int fd, size_t count, off64_t at) {
+  if (kind != 's' || !is_marked(fd) || count == 0) return count;
   if (marked[fd] == 1) marked[fd] = fires() ? 2 : 0;
-  return marked[fd] == 2;
+  if (marked[fd] != 2) return count;
+  return at >= LENGTH ? 0 : at + (off64_t)count > LENGTH ? (size_t)(LENGTH - at) : count;
 }
 
-ssize_t read(int fd, void *buffer, size_t count) { return is_at_end(fd, count) ? 0 : REAL(read)(fd, buffer, count); }
-ssize_t pread(int fd, void *b, size_t count, off_t at) { return is_at_end(fd, count) ? 0 : REAL(pread)(fd, b, count, at); }
-ssize_t pread64(int fd, void *b, size_t count, off64_t at) { return is_at_end(fd, count) ? 0 : REAL(pread64)(fd, b, count, at); }
-size_t fread(void *b, size_t size, size_t n, FILE *file) { return is_at_end(fileno(file), n) ? 0 : REAL(fread)(b, size, n, file); }
+ssize_t read(int fd, void *buffer, size_t count) { return REAL(read)(fd, buffer, left(fd, count, lseek64(fd, 0, SEEK_CUR))); }
+ssize_t pread(int fd, void *b, size_t count, off_t at) { return REAL(pread)(fd, b, left(fd, count, at), at); }
+ssize_t pread64(int fd, void *b, size_t count, off64_t at) { return REAL(pread64)(fd, b, left(fd, count, at), at); }
+size_t fread(void *b, size_t size, size_t n, FILE *file) { return size ? REAL(fread)(b, size, left(fileno(file), size * n, ftello64(file)) / size, file) : 0; }
 
 static int is_full(int fd) {
   if (kind != 'w' || !is_marked(fd) || !fires()) return 0;
