@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -36,13 +36,14 @@ class BatchExport(beam.PTransform):
     processes: int
     force: bool = False
     share_siblings: bool = True
+    workers: int = 1
 
     def expand(self, root: Any) -> Any:
         plans = root | "Discover" >> DiscoverCheckpoints(self.job, self.out)
         split = plans | "Split" >> SplitFinished(self.force)
         fresh = (
             split[TO_DO]
-            | "Export" >> ExportModels(self.processes, self.share_siblings)
+            | "Export" >> ExportModels(self.processes, self.share_siblings, self.workers)
             | "Evaluate" >> EvaluateParity(self.processes)
             | "Metrics" >> ComputeMetrics(self.processes)
             | "Publish" >> JudgeAndPublish()
@@ -67,7 +68,17 @@ def run(
     """
     options = PipelineOptions(_with_local_engine(beam_flags), save_main_session=False)
     with beam.Pipeline(options=options) as pipeline:
-        pipeline | "LiteFerry" >> BatchExport(job, out, processes or available_cores(), force, share_siblings)
+        pipeline | "LiteFerry" >> BatchExport(
+            job, out, processes or available_cores(), force, share_siblings, _workers(options.get_all_options())
+        )
+
+
+def _workers(options: Mapping[str, Any]) -> int:
+    """How many worker processes there are, or may be, as far as Beam's options tell."""
+    names = ["num_workers", "max_num_workers"]
+    if options.get("direct_running_mode") == "multi_processing":
+        names.append("direct_num_workers")
+    return max(1, *(int(options.get(name) or 0) for name in names))
 
 
 def _with_local_engine(flags: Sequence[str]) -> list[str]:

@@ -24,17 +24,20 @@ _AFTER_WHAT_IS_HALF_DONE = 1
 
 @dataclasses.dataclass
 class ExportModels(beam.PTransform):
-    """`processes`: how many sandboxes run at once in one worker process. `share`: whether siblings are built and traced once."""
+    """`processes`: how many sandboxes run at once in one worker process. `share`: whether siblings are built and traced once.
+    `workers`: how many worker processes there are.
+    """
 
     processes: int
     share: bool = True
+    workers: int = 1
 
     def expand(self, plans: Any) -> Any:
         return (
             plans
             | "Key" >> beam.Map(_keyed, self.share)
             | "GroupSiblings" >> beam.GroupByKey()
-            | "Chunk" >> beam.FlatMap(_chunked, self.processes)
+            | "Chunk" >> beam.FlatMap(_chunked, self.processes * self.workers)
             | "Spread" >> beam.Reshuffle()
             | "Begin" >> beam.Map(begin_attempt)
             | "Export" >> beam.ParDo(_Export(self.processes))
