@@ -20,6 +20,7 @@ from benchmarks.measure import HERE, Run, run_job, run_script
 from benchmarks.simulate import Family, families_of, simulate
 
 _NAMES = ("mixed", "siblings", "parity", "overhead", "growth", "costs", "simulation")
+_RUN_ONCE = ("costs", "simulation")
 _FLEET_TARGETS = {"mixed": 5.0, "siblings": 9.0}
 _PARITY_ROWS = {"mlp": 100_000, "cnn": 10_000}
 
@@ -35,8 +36,8 @@ rows.
 The script is [benchmarks/tutorial.py](../benchmarks/tutorial.py): Keras's ExportArchive, `from_saved_model` once per variant,
 batched
 evaluation, one process. *mixed* is of three small and middle CNNs, *siblings* of one architecture (MobileNetV2, 64x64, alpha
-0.5). LiteFerry's time includes its start-up, the proof in clean processes and the reports. The sides run in turn; compare the ratios,
-not the seconds.
+0.5). LiteFerry's time includes its start-up, the proof in clean processes and the reports. The sides run in turn; compare the
+ratios, not the seconds.
 """)
 _FLEET_WORDS = _lines("""
 In each round the script took another part of the fleet, every third model with three rounds, so that it took each
@@ -82,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             lines = section()
             print("\n".join(lines), flush=True)
             if arguments.write:
-                _write(name, [*lines, "", f"Measured on {_today()}, medians of {arguments.rounds}, on: {_machine()}."])
+                runs = "one run" if name in _RUN_ONCE else f"medians of {arguments.rounds}"
+                _write(name, [*lines, "", f"Measured on {_today()}, {runs}, on: {_machine()}."])
     return 0
 
 
@@ -296,7 +298,7 @@ def _machine() -> str:
 
 
 def _today() -> str:
-    return datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%d")
+    return datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d")
 
 
 def _write(name: str, section: Sequence[str]) -> None:
