@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import HERE, Run, run_job, run_script
+from benchmarks.simulate import Family, families_of, simulate
 
-_NAMES = ("mixed", "siblings", "parity", "overhead", "growth")
+_NAMES = ("mixed", "siblings", "parity", "overhead", "growth", "costs", "simulation")
 _FLEET_TARGETS = {"mixed": 5.0, "siblings": 9.0}
 _PARITY_ROWS = {"mlp": 100_000, "cnn": 10_000}
 
@@ -48,6 +49,14 @@ variants against the checkpoint's answers, all statistics. TFMA: the two variant
 _OVERHEAD_WORDS = _lines("""
 CPU seconds on *siblings* against the bare sum of what cannot be avoided: the C++ conversion of each frozen graph once, and the
 reference, and the variants, invoked on the rows.
+""")
+_COSTS_WORDS = _lines("""
+What one model takes of one process, by size: an MLP, a small CNN, MobileNetV2 (alpha 0.5), ResNet50, all on 512 rows of 64x64x3.
+The first of a chunk of siblings is built and traced, each further one brings its weights. The same variants as above.
+""")
+_SIMULATION_WORDS = _lines("""
+`python -m benchmarks.simulate` on the reports of the run with one worker of one process, against runs of the same fleet of size
+classes.
 """)
 _GROWTH_WORDS = _lines("""
 Tiny checkpoints of one architecture, 256 rows, one variant; then one small CNN and more and more rows of 16x16x3 numbers in
@@ -84,6 +93,8 @@ def _sections(count: int, rounds: int, scale: float) -> dict[str, Callable[[], l
         "parity": lambda: _parity(rounds, scale),
         "overhead": lambda: _overhead(count, rounds),
         "growth": lambda: _growth(rounds, scale),
+        "costs": lambda: _costs(max(2, count // 3)),
+        "simulation": lambda: _simulation(max(2, count // 3)),
     }
 
 
@@ -210,6 +221,63 @@ def _repeat(fleet: str, count: int, rounds: int) -> list[tuple[Run, int]]:
             found.append((done, max(report["peak_memory_bytes"] for report in reports)))
             shutil.rmtree(out)
     return found
+
+
+def _costs(count: int) -> list[str]:
+    with _folder("costs") as folder:
+        run_script("fleets.py", "classes", folder, count)
+        run_job(os.path.join(folder, "job.yaml"), os.path.join(folder, "out"))
+        classes = _classes(os.path.join(folder, "out"))
+    lines = [
+        "## costs",
+        "",
+        *_COSTS_WORDS,
+        "",
+        "| class | models | checkpoint, MB | first, s | further, s | peak memory, GB | published, MB | files |",
+        "| --- |" + " ---: |" * 7,
+    ]
+    for name, reports in classes.items():
+        (family,) = families_of(reports)
+        sizes = [_median(report["checkpoint"]["bytes"] for report in reports), _median(_published(report) for report in reports)]
+        lines.append(
+            f"| {name} | {len(reports)} | {sizes[0] / 1e6:.1f} | {family.first_s:.1f} | {family.next_s:.1f} "
+            f"| {family.peak_bytes / 1e9:.2f} | {sizes[1] / 1e6:.1f} | {len(reports[0]['files'])} |"
+        )
+    return lines
+
+
+def _simulation(count: int) -> list[str]:
+    lines = [
+        "## simulation",
+        "",
+        *_SIMULATION_WORDS,
+        "",
+        "| workers | measured, s | simulated, s | ratio |",
+        "| ---: " * 4 + "|",
+    ]
+    families: list[Family] = []
+    with _folder("simulation") as folder:
+        run_script("fleets.py", "classes", folder, count)
+        for workers in (1, 2):
+            out = os.path.join(folder, f"out-{workers}")
+            flags = ("--direct_running_mode=multi_processing", f"--direct_num_workers={workers}", "--processes=1")
+            measured = run_job(os.path.join(folder, "job.yaml"), out, *flags).wall_s
+            families = families or families_of([report for group in _classes(out).values() for report in group])
+            simulated = simulate(families, workers=workers, processes=1, is_static=True).wall_s
+            lines.append(f"| {workers} | {measured:.0f} | {simulated:.0f} | {simulated / measured:.2f} |")
+    return lines
+
+
+def _classes(out: str) -> dict[str, list[Any]]:
+    """Reports by the names of the size classes."""
+    found: dict[str, list[Any]] = {}
+    for path in sorted(Path(out).glob("models/*/report.json")):
+        found.setdefault(path.parent.name.split("_")[1], []).append(json.loads(path.read_text()))
+    return found
+
+
+def _published(report: Mapping[str, Any]) -> int:
+    return sum(file["bytes"] for file in report["files"].values())
 
 
 def _driver_peak(run: Run) -> int:
