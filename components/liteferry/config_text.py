@@ -15,6 +15,7 @@ import yaml
 from liteferry.errors import JobError
 
 _EMPTY = "the file: is empty; a job needs at least `models:`"
+_MOST_VALUES = 200_000
 _INT_TAG = "tag:yaml.org,2002:int"
 _CORE_SCALARS = (
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -86,6 +87,7 @@ def _parse_yaml(text: str, path: str) -> tuple[Any, list[str]]:
         if node is None:
             return None, []
         problems: list[str] = []
+        _refuse_bombs(node)
         _find_repeats(node, "", (), problems)
         return loader.construct_document(node), problems
     except yaml.MarkedYAMLError as error:
@@ -93,8 +95,40 @@ def _parse_yaml(text: str, path: str) -> tuple[Any, list[str]]:
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"
         what = ", ".join(part for part in (error.context, error.problem) if part)
         raise JobError([f"{where}: cannot be read as YAML: {what}"], source=path) from None
-    except (yaml.YAMLError, ValueError) as error:  # a character YAML forbids; an integer with thousands of digits
-        raise JobError([f"the file: cannot be read as YAML: {' '.join(str(error).split())}"], source=path) from None
+    except RecursionError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a character YAML forbids; a tag with words behind it that its constructor chokes on
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise JobError([f"the file: cannot be read as YAML: {what}"], source=path) from None
+
+
+def _refuse_bombs(root: yaml.Node) -> None:
+    """Raises for aliases of aliases, a few lines of which stand for more values than anybody wrote."""
+    count, pending = 0, [root]
+    while pending:
+        node = pending.pop()
+        count += 1
+        if count > _MOST_VALUES:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"with its aliases it stands for more than {_MOST_VALUES:,} values", root.start_mark
+            )
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            pending += [part for pair in node.value for part in pair]
+
+
+def safe_yaml(text: str | bytes) -> Any:
+    """The one document of a YAML text as PyYAML's safe loader reads it. Raises ValueError for what is none, whatever it is."""
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _refuse_bombs(node)
+        return loader.construct_document(node)
+    except Exception as error:  # PyYAML's own constructors raise anything for tags with the wrong words behind them
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], problems: list[str]) -> None:

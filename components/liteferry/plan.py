@@ -151,10 +151,11 @@ def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint]) -> None:
 
 
 def _open(name: str, spec: SamplesSpec) -> BoundSamples:
+    from liteferry.sample_headers import describe_contained
     from liteferry.samples import open_samples
 
     try:
-        return BoundSamples(name=name, spec=spec, sample_set=open_samples(spec), problem=None)
+        return BoundSamples(name=name, spec=spec, sample_set=open_samples(spec, describe=describe_contained), problem=None)
     except SamplesError as error:
         return BoundSamples(name=name, spec=spec, sample_set=None, problem=error.reason)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
 from liteferry.errors import Stage, StorageError
+from liteferry.json_text import parse
 from liteferry.report.summary import one_line
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ def _append(out: str, line: Mapping[str, Any]) -> None:
     storage.append_line(storage.join(_folder(out), f"{os.getpid()}.jsonl"), json.dumps(line))
 
 
+def _told(lines: bytes) -> Iterator[dict[str, Any]]:
+    """What lines say that are whole: a disk that was full, or somebody's hand, may have left others."""
+    for line in lines.splitlines():
+        with contextlib.suppress(ValueError):
+            told = parse(line)
+            texts = ("doing", "stage") if isinstance(told, dict) and "doing" in told else ("model_id", "status", "line")
+            if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in texts):
+                continue
+            if isinstance(told.get("since", 0.0), (int, float)) and isinstance(told.get("is_new", True), bool):
+                yield told
+
+
 class Watcher:
     """Reads the lines that have come since it last looked, and keeps what is being worked on: `running`, model_id -> its line."""
 
@@ -60,7 +73,7 @@ class Watcher:
             whole, _, _ = data.rpartition(b"\n")
             if whole:
                 self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
-                yield from self._finished_in(json.loads(line) for line in whole.splitlines())
+                yield from self._finished_in(_told(whole))
 
     def _finished_in(self, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for line in lines:

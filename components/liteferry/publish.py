@@ -11,6 +11,7 @@ from typing import Any
 from liteferry import manifest, progress, reference, storage, worst_rows
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError, reason_for
 from liteferry.evaluate import Evaluation
+from liteferry.json_text import parse
 from liteferry.manifest import BLESSED, NOT_BLESSED, PAGE, REPORT
 from liteferry.plan import ModelPlan
 from liteferry.report.facts import build, for_fleet
@@ -78,7 +79,7 @@ def numbered(plan: ModelPlan) -> ModelPlan:
 def _read_report(plan: ModelPlan) -> dict[str, Any]:
     """The report at the final path, {} where there is none that can be read."""
     try:
-        report = json.loads(storage.read_bytes(storage.join(plan.model_directory(), REPORT)))
+        report = parse(storage.read_bytes(storage.join(plan.model_directory(), REPORT)))
     except (StorageError, ValueError, RecursionError):
         return {}
     return report if isinstance(report, dict) else {}

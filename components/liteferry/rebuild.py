@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from liteferry import storage
 from liteferry.errors import JobError, StorageError
+from liteferry.json_text import parse
 from liteferry.manifest import PAGE, REPORT
 
 
@@ -22,9 +22,11 @@ def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
     models = storage.join(out, "models")
     for name in storage.list_directory(models):
         try:
-            yield name, json.loads(storage.read_bytes(storage.join(models, name, REPORT)))
+            report = parse(storage.read_bytes(storage.join(models, name, REPORT)))
         except (StorageError, ValueError):
             continue
+        if isinstance(report, dict):
+            yield name, report
 
 
 def rebuild_pages(out: str) -> int:
@@ -46,14 +48,14 @@ def rebuild_pages(out: str) -> int:
     if not reports:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
     named = _models_of_last_run(out)
-    kept = [report for report in reports if named is None or report["model_id"] in named]
+    kept = [report for report in reports if named is None or str(report.get("model_id")) in named]
     write_fleet(out, fleet_facts(kept, changes=_changes_of_last_run(out)))
     return len(kept)
 
 
 def _changes_of_last_run(out: str) -> dict[str, Any] | None:
     try:
-        changes = json.loads(storage.read_bytes(storage.join(out, "fleet.json"))).get("changes")
+        changes = parse(storage.read_bytes(storage.join(out, "fleet.json"))).get("changes")
     except (StorageError, ValueError, AttributeError):
         return None
     return changes if isinstance(changes, dict) else None
@@ -61,7 +63,7 @@ def _changes_of_last_run(out: str) -> dict[str, Any] | None:
 
 def _models_of_last_run(out: str) -> set[str] | None:
     try:
-        facts = json.loads(storage.read_bytes(storage.join(out, "fleet.json")))
+        facts = parse(storage.read_bytes(storage.join(out, "fleet.json")))
         return {model["model_id"] for model in facts["models"]}
     except (StorageError, ValueError, KeyError, TypeError):
         return None

@@ -19,6 +19,7 @@ import numpy as np
 from liteferry import manifest, sandbox, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.gates import METRICS
+from liteferry.json_text import parse
 from liteferry.report import fields
 from liteferry.sandbox import Flavor, Limits, Reporter
 from liteferry.types import Status
@@ -82,7 +83,7 @@ def verify(out: str, *, processes: int, with_rows: bool = True) -> Verification:
 
 def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     try:
-        models = json.loads(storage.read_bytes(storage.join(out, "fleet.json")))["models"]
+        models = parse(storage.read_bytes(storage.join(out, "fleet.json")))["models"]
         status = {model["model_id"]: model["status"] for model in models}
     except (StorageError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield f"fleet.json cannot be read ({error}); run the job again to finish it"
@@ -100,7 +101,7 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
 
 def _report(directory: str) -> dict[str, Any]:
     try:
-        report = json.loads(storage.read_bytes(storage.join(directory, manifest.REPORT)))
+        report = parse(storage.read_bytes(storage.join(directory, manifest.REPORT)))
     except (StorageError, ValueError, RecursionError):
         return {}
     return report if isinstance(report, dict) else {}
