@@ -1,0 +1,36 @@
+"""The headers of sample files, looked at in a process that may die: Arrow and tf.Example are parsed by native code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from liteferry import reader_process
+from liteferry.errors import ReasonCode, SamplesError
+from liteferry.reader_process import NoAnswer
+from liteferry.sample_readers import ColumnSpec, FileFacts, describe_file, mismatch
+
+
+def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iterator[FileFacts]:
+    """What `describe_files` says, in order. SamplesError also for a file that ends its reader."""
+    requests = [{"path": path, "schema_file": schema_file} for path in paths]
+    for path, found in zip(paths, reader_process.ask("liteferry.sample_headers:answer", requests), strict=True):
+        if isinstance(found, NoAnswer):
+            raise mismatch(f"{path}: {found.what}")
+        if "error" in found:
+            raise SamplesError(ReasonCode(found["error"]["code"]), str(found["error"]["message"]))
+        columns = {
+            str(name): ColumnSpec(dtype=str(dtype), shape=tuple(shape), is_flat=bool(is_flat))
+            for name, dtype, shape, is_flat in found["columns"]
+        }
+        yield FileFacts(columns=columns, range_sizes=tuple(map(int, found["range_sizes"])))
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """In the reader: {columns: [name, dtype, shape, is_flat], range_sizes}, or {error: {code, message}}."""
+    try:
+        facts = describe_file(request["path"], schema_file=request["schema_file"])
+    except SamplesError as error:
+        return {"error": {"code": error.reason.code.value, "message": error.reason.message}}
+    columns = [[name, spec.dtype, list(spec.shape), spec.is_flat] for name, spec in facts.columns.items()]
+    return {"columns": columns, "range_sizes": list(facts.range_sizes)}
