@@ -16,6 +16,7 @@ from liteferry.errors import JobError
 
 _EMPTY = "the file: is empty; a job needs at least `models:`"
 _MOST_VALUES = 200_000
+_MOST_YAML_CHARS = 2**20  # which takes its parser ten seconds
 _INT_TAG = "tag:yaml.org,2002:int"
 _CORE_SCALARS = (
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -52,9 +53,13 @@ def read_job_file(path: str) -> tuple[Any, list[str]]:
     RecursionError for text nested deeper than the parser goes.
     """
     text = _read_text(path)
+    is_json = path.lower().endswith(".json")
+    if not is_json and len(text) > _MOST_YAML_CHARS:
+        problem = f"has {len(text):,} characters, and YAML is read at most {_MOST_YAML_CHARS:,} long"
+        raise JobError([f"the file: {problem}; name checkpoints by patterns, or write it as .json"], source=path)
     if not text.strip():
         raise JobError([_EMPTY], source=path)
-    raw, problems = _parse_json(text, path) if path.lower().endswith(".json") else _parse_yaml(text, path)
+    raw, problems = _parse_json(text, path) if is_json else _parse_yaml(text, path)
     if raw is None:
         raise JobError([_EMPTY], source=path)
     if not isinstance(raw, dict):

@@ -209,6 +209,8 @@ def _out(out: Path) -> None:
         fleet = json.loads((run / "fleet.json").read_text())
         fleet["models"] = [model for model in fleet["models"] if model["model_id"] in ("mlp", "broken_truncated")]
         fleet["rows"] = [row for row in fleet["rows"] if row["model_id"] in ("mlp", "broken_truncated")]
+        verdicts = [model["status"] for model in fleet["models"]]
+        fleet["totals"] |= {"models": 2} | {word: verdicts.count(word) for word in ("blessed", "not_blessed", "failed")}
         (out / "fleet.json").write_text(json.dumps(fleet, indent=1))
         history = json.loads((run / ".history" / "last_run.json").read_text())
         for key in ("models", "blessed_contracts"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from typing import Any
@@ -38,7 +39,7 @@ def _nodes(value: Any) -> list[tuple[Any, Any]]:
     while pending and len(found) < _MOST_NODES:
         node = pending.pop()
         items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-        for key, item in items:
+        for key, item in itertools.islice(items, _MOST_NODES - len(found)):
             found.append((node, key))
             pending.append(item)
     return found
@@ -68,14 +69,14 @@ def change(rng: random.Random, value: Any) -> Any:
     elif kind == 9:
         holder[key] = json_copy(rng.choice(_DANGEROUS))
     elif kind == 10 and isinstance(holder, list):
-        holder[:] = holder * rng.choice((2, 20, 300))
+        holder[:] = holder * (rng.choice((2, 20, 300)) if len(nodes) < _MOST_NODES // 4 and len(holder) < 40 else 2)
     elif kind == 11:
         number = holder[key]
         holder[key] = -number if isinstance(number, (int, float)) else str(number)[: rng.randrange(1, 40)]
     elif kind == 12:
         _rename(rng, holder, key, like=rng.choice(nodes)[1])
     else:
-        holder[key] = {"text": lambda: "x" * 200_000, "list": lambda: [0] * 20_000, "number": lambda: raw.integer(rng)}[
+        holder[key] = {"text": lambda: "x" * 200_000, "list": lambda: [0] * 3000, "number": lambda: raw.integer(rng)}[
             rng.choice(("text", "list", "number", "number", "number"))
         ]()
     return value
@@ -144,7 +145,7 @@ def _odd_text(rng: random.Random, content: bytes) -> bytes:
 def _laughs(levels: int) -> bytes:
     """A few lines in which nine aliases stand for nine aliases each."""
     names = [f"a{level}" for level in range(levels)]
-    lines = [f"a0: &a0 [{', '.join('x' * 9)}]", *(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip(names, names[1:]))]
+    lines = [f"a0: &a0 [{', '.join('x' * 9)}]", *(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in itertools.pairwise(names))]
     return "".join(f"{line}\n" for line in lines).encode() + f"models: *{names[-1]}\n".encode()
 
 
