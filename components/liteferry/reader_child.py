@@ -37,7 +37,7 @@ def main(function: str, seconds: str) -> int:
 
 def _size(request: Any) -> int:
     """Bytes of the file that a request names by its path."""
-    path = request.get("path") if isinstance(request, dict) else request
+    path: Any = request.get("path") if isinstance(request, dict) else request
     with contextlib.suppress(OSError, TypeError, ValueError):
         return os.path.getsize(path) if os.path.isfile(path) else 0
     return 0

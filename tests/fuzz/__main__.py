@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 
 from tests.fuzz import campaign, inputs
+from tests.fuzz.campaign import Tally
+from tests.fuzz.figures import table, words, write
+from tests.fuzz.loads import load_many
 
 # A share of all inputs for every kind: what is native or intricate gets more.
 WEIGHTS = {
@@ -44,29 +47,38 @@ def main() -> int:
     parser.add_argument(
         "--show", nargs=2, metavar=("KIND", "NUMBER"), help="write that input to --into and read it, with its traceback"
     )
+    parser.add_argument("--keep", nargs=4, metavar=("KIND", "NUMBER", "NAME", "WHAT"), help="keep that input, which broke WHAT")
     parser.add_argument("--into", type=Path, default=Path("fuzz-input"), metavar="DIR")
+    parser.add_argument("--loads", type=int, default=0, metavar="N", help="checkpoints given to the real loaders in the sandbox")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figures into this page")
     options = parser.parse_args()
     if options.show:
         return show(options.show[0], options.seed, int(options.show[1]), options.into)
-    kinds = options.kinds.split(",")
+    if options.keep:
+        kind, number, name, what = options.keep
+        inputs.keep(kind, options.seed, int(number), name, what)
+        return 0
     begun = time.monotonic()
-    tallies = campaign.campaign(
-        shares(options.inputs, kinds), seed=options.seed, processes=options.processes, minutes=options.minutes
-    )
+    tallies: dict[str, Tally] = {}
+    if options.inputs:
+        wanted = shares(options.inputs, options.kinds.split(","))
+        tallies = campaign.campaign(wanted, seed=options.seed, processes=options.processes, minutes=options.minutes)
     wall_s = time.monotonic() - begun
-    for tally in tallies.values():
-        words = ", ".join(f"{word} {count}" for word, count in tally.words.most_common(12))
-        print(
-            f"{tally.kind}: {tally.inputs:,} inputs, {tally.cpu_s:.0f} s of CPU, slowest {tally.slowest_s:.2f} s, "
-            f"{tally.peak_bytes / 1e6:.0f} MB at most, {len(tally.findings)} findings; {words}; contained {dict(tally.contained)}"
-        )
-    findings = [finding for tally in tallies.values() for finding in tally.findings]
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = children.ru_utime + children.ru_stime
+    loaded = load_many(options.loads, seed=options.seed, processes=options.processes) if options.loads else None
+    loads_s = time.monotonic() - begun - wall_s
+    everything = [*tallies.values(), *([loaded] if loaded else [])]
+    print(words(everything))
+    for death in (death for tally in everything for death in tally.deaths):
+        print(f"contained: {death.kind}, seed {death.seed}, number {death.number}: {death.what}")
+    findings = [finding for tally in everything for finding in tally.findings]
     for title, group in sorted(campaign.distinct(findings).items()):
         print(f"\n{len(group)} x {title}\n  seed {group[0].seed}, numbers {[finding.number for finding in group[:6]]}")
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(
-        f"\n{sum(tally.inputs for tally in tallies.values()):,} inputs in {wall_s:.0f} s, {children.ru_utime + children.ru_stime:.0f} s of CPU"
-    )
+    text = table(tallies, loaded, seed=options.seed, wall_s=wall_s, cpu_s=cpu_s, loads_s=loads_s)
+    print(f"\n{text}")
+    if options.write:
+        write(options.write, text)
     return 1 if findings else 0
 
 

@@ -102,12 +102,12 @@ def bzip2_bomb(name: str, members: dict[str, bytes], size: int = _BOMB_BYTES) ->
             archive.writestr(other, content)
         entry = zipfile.ZipInfo(name)
         archive.writestr(entry, bytes(packed))
-    content = bytearray(out.getvalue())
+    made = bytearray(out.getvalue())
     for mark, method, length in ((b"PK\x03\x04", 8, 22), (b"PK\x01\x02", 10, 24)):
-        at = max(place for place in raw._finds(bytes(content), mark))
-        content[at + method : at + method + 2] = zipfile.ZIP_BZIP2.to_bytes(2, "little")
-        content[at + length : at + length + 4] = (1000).to_bytes(4, "little")
-    return bytes(content)
+        at = max(place for place in raw._finds(bytes(made), mark))
+        made[at + method : at + method + 2] = zipfile.ZIP_BZIP2.to_bytes(2, "little")
+        made[at + length : at + length + 4] = (1000).to_bytes(4, "little")
+    return bytes(made)
 
 
 _BY_ENDING: dict[str, Callable[[random.Random, bytes], bytes]] = {}

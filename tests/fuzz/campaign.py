@@ -39,12 +39,15 @@ class Finding:
 
 @dataclasses.dataclass
 class Tally:
-    """What came of the inputs of one kind. `contained`: ends that the product's own process boundary is there for."""
+    """What came of the inputs of one kind. `contained`: ends of the process that the product reads them in for that reason, of
+    which `deaths` has each.
+    """
 
     kind: str
     words: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     contained: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     findings: list[Finding] = dataclasses.field(default_factory=list)
+    deaths: list[Finding] = dataclasses.field(default_factory=list)
     inputs: int = 0
     cpu_s: float = 0.0
     slowest_s: float = 0.0
@@ -54,6 +57,7 @@ class Tally:
         self.words += other.words
         self.contained += other.contained
         self.findings += other.findings
+        self.deaths += other.deaths
         self.inputs += other.inputs
         self.cpu_s += other.cpu_s
         self.slowest_s = max(self.slowest_s, other.slowest_s)
@@ -115,13 +119,8 @@ def _one_worker(tally: Tally, kind: str, seed: int, first: int, count: int, dead
     else:
         tally.contained[end] += 1
         tally.words["TIMEOUT" if is_hung else "CRASHED"] += 1
-        _keep(kind, seed, begun, end)
+        tally.deaths.append(Finding(kind, seed, begun, end))
     return begun + 1
-
-
-def _keep(kind: str, seed: int, number: int, end: str) -> None:
-    """Says which input a process was ended by: it belongs into the corpus."""
-    print(f"contained: {kind} {seed} {number}: {end}", file=sys.stderr, flush=True)
 
 
 def _lines(process: subprocess.Popen[bytes], deadline: float | None) -> collections.abc.Iterator[bytes]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.fuzz import archives, hdf5, protos, raw, records, values
 
 SEEDS = Path(__file__).parent / "seeds"
+CORPUS = Path(__file__).parent / "corpus"
+KEPT = -1  # in place of a seed: what is kept in the corpus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +139,7 @@ _JOB_FILES: dict[str, bytes] = {
     "a.keras": b"no checkpoint",
     "weights/b.h5": b"no checkpoint",
     "tf/c.index": b"no checkpoint",
+    "rows.npz": b"no rows",
 }
 
 
@@ -176,6 +181,47 @@ MAKERS: dict[str, Callable[[random.Random], Input]] = {
 }
 
 
+def kept(kind: str) -> list[str]:
+    """Names of the kept inputs of a kind, sorted: those that broke something once."""
+    return sorted(path.name for path in (CORPUS / kind).glob("*") if path.is_dir())
+
+
+def _kept_input(kind: str, name: str) -> Input:
+    """A kept input: the files that differ from a seed, over that seed's; see corpus/broke.json."""
+    told = json.loads((CORPUS / "broke.json").read_text())[f"{kind}/{name}"]
+    folder = CORPUS / kind / name
+    files: dict[str, bytes | Link] = {} if not told["over_seed"] else _over_seed(kind)
+    files |= {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    for link, target in told.get("links", {}).items():
+        files[link] = Link(target)
+    return Input(entry=told["entry"], files=files)
+
+
+def _over_seed(kind: str) -> dict[str, bytes | Link]:
+    return {**seed_files(kind), **(_JOB_FILES if kind == "job" else {})}
+
+
+def keep(kind: str, seed: int, number: int, name: str, broke: str) -> None:
+    """Keeps an input in the corpus under a name, with what it broke."""
+    given = make(kind, seed, number)
+    over_seed = kind in ("out", "job", "saved_model")
+    known = _over_seed(kind) if over_seed else {}
+    entry: dict[str, Any] = {"broke": broke, "entry": given.entry, "over_seed": over_seed}
+    for path, content in given.files.items():
+        if isinstance(content, Link):
+            entry.setdefault("links", {})[path] = content.target
+        elif known.get(path) != content:
+            target = CORPUS / kind / name / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    (CORPUS / kind / name).mkdir(parents=True, exist_ok=True)
+    told = json.loads((CORPUS / "broke.json").read_text()) if (CORPUS / "broke.json").exists() else {}
+    told[f"{kind}/{name}"] = entry
+    (CORPUS / "broke.json").write_text(json.dumps(dict(sorted(told.items())), indent=1) + "\n")
+
+
 def make(kind: str, seed: int, number: int) -> Input:
-    """The input with this number, of this kind."""
+    """The input with this number, of this kind; of those that are kept, for the seed `KEPT`."""
+    if seed == KEPT:
+        return _kept_input(kind, kept(kind)[number])
     return MAKERS[kind](random.Random(f"{seed} {kind} {number}"))

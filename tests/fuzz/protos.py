@@ -40,7 +40,8 @@ def read_varint(content: bytes, at: int) -> tuple[int, int]:
 
 def fields(content: bytes) -> list[Field] | None:
     """The fields of a message; None for bytes that are none."""
-    found, at = [], 0
+    found: list[Field] = []
+    at = 0
     try:
         while at < len(content):
             key, at = read_varint(content, at)

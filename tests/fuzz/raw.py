@@ -124,7 +124,8 @@ def damage_near(rng: random.Random, content: bytes, marks: Sequence[bytes]) -> b
 
 
 def _finds(content: bytes, mark: bytes) -> list[int]:
-    found, at = [], content.find(mark)
+    found: list[int] = []
+    at = content.find(mark)
     while at >= 0 and len(found) < 1000:
         found.append(at)
         at = content.find(mark, at + 1)

@@ -48,7 +48,7 @@ def _told(error: LiteFerryError) -> str:
 
 
 def inspect(path: str) -> str:
-    """`liteferry inspect`, in the process that it starts for it; and what `check` and loading look at before anything is built."""
+    """`liteferry inspect`, and what `check` and loading look at before anything is built."""
     from liteferry.inspection import child
     from liteferry.inspection.text import as_text
 
@@ -73,9 +73,7 @@ def share_key(path: str) -> str:
 
 def keras(path: str) -> str:
     """Both, as a run does."""
-    key = share_key(path)
-    told = inspect(path)
-    return f"{told}, {key}"
+    return f"{inspect(path)}, {share_key(path)}"
 
 
 def job(path: str) -> str:
@@ -189,7 +187,7 @@ def out(path: str) -> str:
 
 
 def samples(path: str) -> str:
-    """`open_samples`, as the launcher does it, then rows bound to a signature and read, which sandboxes do."""
+    """`open_samples`, as a reader process does it, then rows bound to a signature and read, which sandboxes do."""
     from liteferry.config import SamplesSpec
     from liteferry.samples import bind, open_samples, read_batches
     from liteferry.types import Signature, TensorSpec
@@ -242,5 +240,5 @@ READERS: dict[str, Callable[[str], Any]] = {
     "runner_config": runner_config,
     "out": out,
 }
-# Where a crash of the reader would be one of the launcher, or of a worker with all its models; elsewhere a process is meant to die.
-LAUNCHER = ("samples", "job", "runner_config", "out")
+# Where a crash of the reader would be one of the launcher; elsewhere a process is meant to die.
+LAUNCHER = ("job", "runner_config", "out")

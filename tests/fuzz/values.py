@@ -145,7 +145,10 @@ def _odd_text(rng: random.Random, content: bytes) -> bytes:
 def _laughs(levels: int) -> bytes:
     """A few lines in which nine aliases stand for nine aliases each."""
     names = [f"a{level}" for level in range(levels)]
-    lines = [f"a0: &a0 [{', '.join('x' * 9)}]", *(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in itertools.pairwise(names))]
+    lines = [
+        f"a0: &a0 [{', '.join('x' * 9)}]",
+        *(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in itertools.pairwise(names)),
+    ]
     return "".join(f"{line}\n" for line in lines).encode() + f"models: *{names[-1]}\n".encode()
 
 
