@@ -42,16 +42,17 @@ def _append(out: str, line: Mapping[str, Any]) -> None:
     storage.append_line(storage.join(_folder(out), f"{os.getpid()}.jsonl"), json.dumps(line))
 
 
-def _told(lines: bytes) -> Iterator[dict[str, Any]]:
-    """What lines say that are whole: a disk that was full, or somebody's hand, may have left others."""
-    for line in lines.splitlines():
-        with contextlib.suppress(ValueError):
-            told = parse(line)
-            texts = ("doing", "stage") if isinstance(told, dict) and "doing" in told else ("model_id", "status", "line")
-            if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in texts):
-                continue
-            if isinstance(told.get("since", 0.0), (int, float)) and isinstance(told.get("is_new", True), bool):
-                yield told
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line as it was written, or {}: a full disk may hold half of one, and a hand may have been at it."""
+    try:
+        parsed = parse(line)
+    except ValueError:
+        return {}
+    if not isinstance(parsed, dict):
+        return {}
+    texts = ("doing", "stage") if "doing" in parsed else ("model_id", "status", "line")
+    is_sound = all(isinstance(parsed.get(key), str) for key in texts) and isinstance(parsed.get("since", 0.0), (int, float))
+    return parsed if is_sound and isinstance(parsed.get("is_new", True), bool) else {}
 
 
 class Watcher:
@@ -67,13 +68,18 @@ class Watcher:
         """The models that were finished meanwhile."""
         for name in storage.list_directory(self._folder):
             path = storage.join(self._folder, name)
-            with open(path, "rb") as file:
-                file.seek(self._offsets.get(name, 0))
-                data = file.read()
-            whole, _, _ = data.rpartition(b"\n")
-            if whole:
-                self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
-                yield from self._finished_in(_told(whole))
+            with contextlib.suppress(OSError):  # somebody has removed it since
+                yield from self._finished_in(self._new_in(name, path))
+
+    def _new_in(self, name: str, path: str) -> list[dict[str, Any]]:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size < self._offsets.get(name, 0):
+                self._offsets[name] = 0  # it is another file: the output was removed, and is written again
+            file.seek(self._offsets.get(name, 0))
+            whole, _, _ = file.read().rpartition(b"\n")
+        if whole:
+            self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
+        return [line for line in map(_parsed, whole.splitlines()) if line]
 
     def _finished_in(self, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for line in lines:

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from liteferry.errors import ReasonCode
+from liteferry.sandbox import scratch
 
 SECONDS = 60.0
 _MOST_ANSWER_BYTES = 64 * 2**20
@@ -53,7 +54,7 @@ def ask(function: str, requests: Sequence[Any], *, seconds: float = SECONDS) -> 
 def _one_reader(function: str, requests: Sequence[Any], seconds: float) -> Iterator[dict[str, Any] | NoAnswer]:
     """Answers until the reader is through or dead; the last may be a NoAnswer."""
     with (
-        tempfile.TemporaryDirectory(prefix="liteferry-reader-") as scratch,
+        scratch.folder() as work,
         tempfile.TemporaryFile() as asked,
         tempfile.TemporaryFile() as errors,
     ):
@@ -65,7 +66,7 @@ def _one_reader(function: str, requests: Sequence[Any], seconds: float) -> Itera
             stdin=asked,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=kept | {"TMPDIR": scratch, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            env=kept | {"TMPDIR": work, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             start_new_session=True,
         )
         assert process.stdout is not None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from liteferry import reader_process
 from liteferry.errors import ReasonCode, SamplesError
+from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.reader_process import NoAnswer
 from liteferry.sample_readers import ColumnSpec, FileFacts, describe_file, mismatch
 
@@ -18,7 +21,8 @@ def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iter
         if isinstance(found, NoAnswer):
             raise mismatch(f"{path}: {found.what}")
         if "error" in found:
-            raise SamplesError(ReasonCode(found["error"]["code"]), str(found["error"]["message"]))
+            told = found["error"]
+            raise SamplesError(ReasonCode(told["code"]), str(told["message"])) from _cause(told)
         columns = {
             str(name): ColumnSpec(dtype=str(dtype), shape=tuple(shape), is_flat=bool(is_flat))
             for name, dtype, shape, is_flat in found["columns"]
@@ -26,11 +30,19 @@ def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iter
         yield FileFacts(columns=columns, range_sizes=tuple(map(int, found["range_sizes"])))
 
 
+def _cause(told: dict[str, Any]) -> OSError | None:
+    """What `misreading` looks for below an error, as far as the reader told: it stays what it was there."""
+    if told["trouble"]:
+        return OSError(errno.EIO, os.strerror(errno.EIO))
+    return OSError("cannot be read to its end") if told["misread"] else None
+
+
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """In the reader: {columns: [name, dtype, shape, is_flat], range_sizes}, or {error: {code, message}}."""
     try:
         facts = describe_file(request["path"], schema_file=request["schema_file"])
     except SamplesError as error:
-        return {"error": {"code": error.reason.code.value, "message": error.reason.message}}
+        told = {"code": error.reason.code.value, "message": error.reason.message}
+        return {"error": {**told, "trouble": is_storage_trouble(error), "misread": may_be_misread(error)}}
     columns = [[name, spec.dtype, list(spec.shape), spec.is_flat] for name, spec in facts.columns.items()]
     return {"columns": columns, "range_sizes": list(facts.range_sizes)}
