@@ -6,8 +6,10 @@ people do not, so the loader here knows the YAML 1.2 scalars instead.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -92,8 +94,7 @@ def _parse_yaml(text: str, path: str) -> tuple[Any, list[str]]:
         if node is None:
             return None, []
         problems: list[str] = []
-        _refuse_bombs(node)
-        _find_repeats(node, "", (), problems)
+        _find_repeats(node, "", (), problems, itertools.count())
         return loader.construct_document(node), problems
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -107,22 +108,6 @@ def _parse_yaml(text: str, path: str) -> tuple[Any, list[str]]:
         raise JobError([f"the file: cannot be read as YAML: {what}"], source=path) from None
 
 
-def _refuse_bombs(root: yaml.Node) -> None:
-    """Raises for aliases of aliases, a few lines of which stand for more values than anybody wrote."""
-    count, pending = 0, [root]
-    while pending:
-        node = pending.pop()
-        count += 1
-        if count > _MOST_VALUES:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"with its aliases it stands for more than {_MOST_VALUES:,} values", root.start_mark
-            )
-        if isinstance(node, yaml.SequenceNode):
-            pending += node.value
-        elif isinstance(node, yaml.MappingNode):
-            pending += [part for pair in node.value for part in pair]
-
-
 def safe_yaml(text: str | bytes) -> Any:
     """The one document of a YAML text as PyYAML's safe loader reads it. Raises ValueError for what is none, whatever it is."""
     try:
@@ -130,20 +115,26 @@ def safe_yaml(text: str | bytes) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _refuse_bombs(node)
+        _find_repeats(node, "", (), [], itertools.count())
         return loader.construct_document(node)
     except Exception as error:  # PyYAML's own constructors raise anything for tags with the wrong words behind them
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], problems: list[str]) -> None:
-    """Walks the syntax tree, where repeated keys are still there; loading would silently keep the last."""
+def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], problems: list[str], visits: Iterator[int]) -> None:
+    """Walks the syntax tree, where repeated keys are still there; loading would silently keep the last.
+
+    Raises for an alias inside itself, and for aliases of aliases, a few lines of which stand for more values than anybody wrote.
+    """
+    if next(visits) > _MOST_VALUES:
+        what = f"with its aliases the file stands for more than {_MOST_VALUES:,} values"
+        raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
     if node in above:
         raise yaml.constructor.ConstructorError(None, None, "an alias stands inside the value it refers to", node.start_mark)
     above = (*above, node)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _find_repeats(item, f"{path}[{index}]", above, problems)
+            _find_repeats(item, f"{path}[{index}]", above, problems, visits)
     elif isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
@@ -154,7 +145,7 @@ def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], prob
             if key.value in lines:
                 problems.append(f"{key_path}: is there twice, in lines {lines[key.value]} and {line}; keep one")
             lines.setdefault(key.value, line)
-            _find_repeats(value, key_path, above, problems)
+            _find_repeats(value, key_path, above, problems, visits)
 
 
 class _Pairs(list[tuple[str, Any]]):
