@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from liteferry import live, storage
+from liteferry import live, progress, runs, storage
 from liteferry.config import Job
 from liteferry.errors import JobError, StorageError
 from liteferry.progress import Watcher
@@ -19,6 +19,7 @@ from liteferry.report.formats import STAGE_WORDS
 
 ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
 _LOOK_EVERY_S = 0.3
+_LOOK_AT_STORE_EVERY_S = 2.0
 
 
 def run_job(
@@ -40,16 +41,17 @@ def run_job(
     from liteferry.report.assets import write_assets
 
     _set_logs(is_verbose=is_verbose)
-    out = os.path.abspath(storage.require_local(out))
+    out = storage.absolute(out)
     total = count_checkpoints(job)
-    with storage.exclusive(storage.join(out, ".staging", "lock")):
-        _clear_leftovers(out)
+    with runs.exclusive(out):
+        _tell_of_submitted(out)
+        runs.clear_leftovers(out)
         write_assets(out)  # the first report may be opened long before the last
         if not any("multi_processing" in flag for flag in beam_flags):  # there the workers have nurseries of their own
             sandbox.warm_up()
         with _progress(out, total, is_quiet=is_quiet) as counts:
             _run_pipeline(job, out, processes=processes, force=force, beam_flags=beam_flags)
-        _clear_leftovers(out)
+        runs.clear_leftovers(out)
     sandbox.close()
     return _conclude(out, total, counts)
 
@@ -62,12 +64,13 @@ def count_checkpoints(job: Job) -> int:
     return len(find_checkpoints(job))
 
 
-def _clear_leftovers(out: str) -> None:
-    """Everything in staging but the lock belongs to a run that is over: this process holds the lock."""
-    staging = storage.join(out, ".staging")
-    for name in storage.list_directory(staging):
-        if name != "lock":
-            storage.remove_tree(storage.join(staging, name))
+def _tell_of_submitted(out: str) -> None:
+    for words in runs.submitted(out):
+        print(
+            f"{out}: a job {words} has not come to its end here. If it still runs, it and this run take turns at each model, and "
+            "the later one keeps what the other has finished",
+            file=sys.stderr,
+        )
 
 
 def _run_pipeline(job: Job, out: str, *, processes: int | None, force: bool, beam_flags: Sequence[str]) -> None:
@@ -109,6 +112,10 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
         seen: set[str] = set()
 
         def look() -> None:
+            with contextlib.suppress(StorageError):  # a store that does not answer now may the next time
+                take_lines()
+
+        def take_lines() -> None:
             for line in watcher.new_lines():
                 if line["model_id"] in seen:  # a runner may process a model twice
                     continue
@@ -117,7 +124,7 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
                 on_line(line, sum(counts.values()))
 
         def keep_looking() -> None:
-            while not stop.wait(_LOOK_EVERY_S):
+            while not stop.wait(_LOOK_AT_STORE_EVERY_S if storage.is_remote(out) else _LOOK_EVERY_S):
                 look()
 
         thread = threading.Thread(target=keep_looking, daemon=True)
@@ -127,6 +134,7 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
         finally:
             stop.set()
             thread.join()
+            progress.flush()
             look()
 
 
@@ -151,12 +159,14 @@ def read_progress(out: str) -> dict[str, Any]:
     from liteferry.rebuild import read_reports
     from liteferry.report.fleet import fleet_facts
 
-    if _is_going_on(out):
-        reports = read_reports(out)
-        print(f"{out}: a run is going on, {len(reports)} report(s) so far", file=sys.stderr)
-        _print_running(out)
-        return fleet_facts(reports)
-    return read_fleet(out)
+    is_going_on, submitted = runs.is_going_on(out), runs.submitted(out)
+    if not is_going_on and not submitted:
+        return read_fleet(out)
+    reports = read_reports(out)
+    what = "a run is going on" if is_going_on else f"a job {submitted[0]} has not come to its end"
+    print(f"{out}: {what}, {len(reports)} report(s) so far", file=sys.stderr)
+    _print_running(out)
+    return fleet_facts(reports)
 
 
 def _print_running(out: str) -> None:
@@ -167,20 +177,9 @@ def _print_running(out: str) -> None:
         print(f"running: {line['doing']}, {STAGE_WORDS.get(line['stage'], line['stage'])}", file=sys.stderr)
 
 
-def _is_going_on(out: str) -> bool:
-    lock = storage.join(out, ".staging", "lock")
-    if not storage.exists(lock):
-        return False
-    try:
-        with storage.exclusive(lock):
-            return False
-    except StorageError:
-        return True
-
-
 def refuse_while_running(out: str) -> None:
     """Raises JobError while a run writes to `out`."""
-    if _is_going_on(out):
+    if runs.is_going_on(out):
         raise JobError([f"{out}: a run is going on here; verify it when it has ended"], source=out)
 
 

@@ -39,6 +39,15 @@ def require_local(uri: str) -> str:
     return uri.removeprefix("file://")
 
 
+def is_remote(uri: str) -> bool:
+    return False
+
+
+def absolute(uri: str) -> str:
+    """A place that means the same in any working directory; without a slash at its end. Raises StorageError."""
+    return os.path.abspath(require_local(uri))
+
+
 def exists(uri: str) -> bool:
     """Whether a file or directory is there."""
     return os.path.exists(require_local(uri))
@@ -158,6 +167,18 @@ def _leads_back(folder: str, name: str) -> bool:
     """Whether a link in a folder points to the folder itself or to one above it."""
     link = os.path.join(folder, name)
     return os.path.islink(link) and f"{os.path.realpath(folder)}{os.sep}".startswith(f"{os.path.realpath(link)}{os.sep}")
+
+
+def sizes_under(uri: str) -> dict[str, int]:
+    """Bytes of every file below a folder, by its path relative to it; none where there is no folder. Raises StorageError."""
+    path = require_local(uri)
+    if not os.path.isdir(path):
+        return {}
+    sizes = {}
+    for name in files_under(path):
+        with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+            sizes[name] = os.stat(os.path.join(path, name)).st_size
+    return sizes
 
 
 def size_bytes(uri: str) -> int:

@@ -28,6 +28,13 @@ def new_folder() -> str:
     return tempfile.mkdtemp(dir=_root_folder())
 
 
+def shared_folder(name: str) -> str:
+    """A folder for what several units of work need one after the other; it goes when this process ends."""
+    folder = os.path.join(_root_folder(), name)
+    os.makedirs(folder, exist_ok=True)
+    return folder
+
+
 def _root_folder() -> str:
     global _root
     with _lock:
