@@ -26,12 +26,15 @@ _BATCH = 64
 def main(folder: str, published: str) -> None:
     """Sums over every .keras file of the fleet; the graph is traced once, each model's weights are put into it."""
     import keras
+    import tensorflow as tf
 
     from liteferry import tracing
     from liteferry.checkpoints import LoadSpec, examine, load
     from liteferry.runners import LiteRTRunner
     from liteferry.tflite import FrozenGraph
 
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # as in LiteFerry's processes: threads that wait for work spend time
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     rows = np.load(os.path.join(folder, "rows.npz"))["image"]
     sums = {"conversion": 0.0, "reference": 0.0, "variants": 0.0}
     assert keras.backend.backend() == "tensorflow"

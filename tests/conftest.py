@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests import fixtures_hostile
+from tests import fixtures_hostile, packages
 from tests.support import Run, liteferry
 
 # Set here, not in a fixture: TensorFlow and gRPC read these once, when they are imported, and sandbox processes inherit them.
@@ -36,3 +36,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """`liteferry demo --with_broken`, run once for the whole session."""
     out = tmp_path_factory.mktemp("demo")
     return Run(out, liteferry("demo", "--output", out, "--with_broken"))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel made from it."""
+    folder = tmp_path_factory.mktemp("build")
+    packages.build(folder)
+    return folder

@@ -21,8 +21,7 @@ from liteferry.config import Variant, load_job
 from liteferry.errors import JobError, ReasonCode, Stage
 from liteferry.report.fleet import COLUMNS
 from liteferry.report.hints import HINTS
-from liteferry.runner_config import flags_of
-from tests.support import Run, facts_of, liteferry
+from tests.support import Run, liteferry
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -383,40 +382,9 @@ def test_the_columns_of_fleet_parquet_are_those_of_the_docs() -> None:
     assert [(row[0].strip("`"), row[1]) for row in rows] == list(COLUMNS.items())
 
 
-@pytest.mark.parametrize("path", RUNNER_CONFIGS, ids=lambda path: path.name)
-def test_a_runner_configuration_holds_options_that_beam_knows(path: pathlib.Path) -> None:
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    flags = flags_of(str(path))
-    names = {flag.removeprefix("--").partition("=")[0] for flag in flags}
-    assert names, path
-    assert names <= set(PipelineOptions(flags).get_all_options())
-
-
 def test_every_runner_configuration_has_its_row() -> None:
     rows = rows_of(prose_of(ROOT / "runner_configs" / "README.md"))
     assert {re.sub(r".*\((.+)\)", r"\1", row[0]) for row in rows} == {path.name for path in RUNNER_CONFIGS}
-
-
-def test_direct_is_what_runs_without_a_configuration() -> None:
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    from liteferry import pipeline
-
-    given = PipelineOptions(flags_of(str(ROOT / "runner_configs" / "direct.yaml")))
-    assert given.get_all_options() == PipelineOptions(pipeline._with_local_engine([])).get_all_options()
-
-
-@pytest.mark.slow
-def test_two_worker_processes_give_the_same_facts_as_one(demo: Run, tmp_path: pathlib.Path) -> None:
-    config = ROOT / "runner_configs" / "direct_multiprocess.yaml"
-    job = demo.out / "fleet" / "job.yaml"
-    done = liteferry("run", "--config", job, "--output", tmp_path, "--runner_config", config, "--processes", "1", "--quiet")
-    other = Run(tmp_path, done)
-    assert done.returncode == demo.said.returncode == 1, done.stderr
-    assert other.model_ids() == demo.model_ids()
-    for model_id in demo.model_ids():
-        assert facts_of(other.report(model_id)) == facts_of(demo.report(model_id))
 
 
 def test_the_launcher_started_by_path_is_liteferry_run() -> None:

@@ -7,7 +7,6 @@ import email.parser
 import importlib
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,9 +18,6 @@ from packaging.utils import canonicalize_name
 
 from tests.test_architecture import PACKAGE, ROOT, USER_CODE, imports_of, package_modules
 
-SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "requirements.lock")
-LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.pyc")
-
 # Where an import's name is not its distribution's. Parts of a distribution count as that distribution.
 DISTRIBUTION_OF = {"PIL": "pillow", "pydantic_core": "pydantic", "sklearn": "scikit-learn", "yaml": "PyYAML"}
 DISTRIBUTION_OF |= {
@@ -32,22 +28,6 @@ DISTRIBUTION_OF |= {
 }
 # Declared, but imported by no statement of ours.
 IMPORTED_BY_NAME: dict[str, str] = {}
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder with the sdist and the wheel made from it, as `python -m build` and Beam's stager make them."""
-    folder = tmp_path_factory.mktemp("build")
-    copy = folder / "source"  # a build leaves build/ and *.egg-info behind, and takes what it finds there
-    copy.mkdir()
-    for name in SOURCES:
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, copy)
-    shutil.copytree(PACKAGE.parent, copy / "components", ignore=LEFTOVERS)
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(copy)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -292,7 +292,9 @@ def test_of_many_units_at_once_each_gets_its_own_outcome() -> None:
 
 
 def fds_at_rest(nursery: psutil.Process) -> int:
-    """How many descriptors a nursery without children holds, once it stopped closing: a child's end is told before the nursery closes what it held for it."""
+    """How many descriptors a nursery without children holds, once it stopped closing: a child's end is told before the nursery
+    closes what it held for it.
+    """
     counts = [nursery.num_fds()]
     while len(counts) < 10 or len(set(counts[-10:])) > 1 or nursery.children():
         assert len(counts) < 1000, f"a nursery that does not come to rest: {counts[-10:]}, children {nursery.children()}"

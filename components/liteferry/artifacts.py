@@ -45,6 +45,7 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
     relative = os.path.join("saved_model", str(plan.version))
     directory = os.path.join(plan.staging_directory(), relative)
     model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace.model)
+    is_sibling_of_another = trace.template is not None
     if trace.template is not None:
         trace.template.write(directory, variables=traced.function.graph.variables, metadata=metadata)
     else:
@@ -64,7 +65,8 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
     if binding is not None:
         batch = next(reference.batches(plan, binding, shard_index=0))
         input_warnings = _range_warnings(model, traced, batch.inputs)
-        deterministic = tracing.is_deterministic(model, traced, first_rows(batch))
+        eager_runs = 1 if is_sibling_of_another else 2
+        deterministic = tracing.is_deterministic(model, traced, first_rows(batch), eager_runs=eager_runs)
         signatures.check(trace.more_signatures, traced, first_rows(batch))
         saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
     return SavedModelFacts(

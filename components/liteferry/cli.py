@@ -193,19 +193,19 @@ def _job(arguments: argparse.Namespace) -> Any:
 
 def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
     from liteferry import launch
-    from liteferry.runner_config import flags_of
+    from liteferry.runner_config import beam_flags
 
     _check_output(arguments.output)
     if arguments.processes is not None and arguments.processes < 1:
         raise JobError([f"--processes: {arguments.processes} is too few; give at least 1, or leave it out"], source="flags")
     job = _job(arguments)
-    beam_flags = [*(flags_of(arguments.runner_config) if arguments.runner_config else []), *unknown]
+    flags = beam_flags(arguments.runner_config, unknown)
     return launch.run_job(
         job,
         arguments.output,
         processes=arguments.processes,
         force=arguments.force,
-        beam_flags=beam_flags,
+        beam_flags=flags,
         is_quiet=arguments.quiet,
         is_verbose=arguments.verbose,
     )

@@ -4,6 +4,7 @@
     |- JobError          the job file or the flags are wrong; nothing was run       (exit status 2)
     |- SamplesError      sample data that cannot serve a model
     |- ModelError        anything that ends one model's work; carries a `Reason`
+    |- RunnerError       the runner did not take the job, or ended it before its end
     `- StorageError      a path that cannot be read or written
 
 A `Reason` is data: it crosses process boundaries and ends in `report.json`. Codes are stable; docs/reason_codes.md lists
@@ -93,6 +94,10 @@ def _restore_job_error(problems: Sequence[str], source: str) -> JobError:
 
 class StorageError(LiteFerryError):
     """A path that cannot be read, written or published."""
+
+
+class RunnerError(LiteFerryError):
+    """The runner did not take the job, or ended it before its end; what is finished stays finished."""
 
 
 class ModelError(LiteFerryError):

@@ -20,9 +20,9 @@ from liteferry.errors import ModelError
 from liteferry.runners import LiteRTRunner
 from liteferry.workers import available_cores
 
-# One setting of one variant: 100 invocations with one row, 10 with a batch, or this long, whichever is sooner; three at least.
-_SECONDS = 0.04
-_RUNS, _BATCH_RUNS, _LEAST_RUNS = 100, 10, 3
+# One setting of one variant: 100 invocations with one row, five with a batch, or this long, whichever is sooner; three at least.
+_SECONDS = 0.02
+_RUNS, _BATCH_RUNS, _LEAST_RUNS = 100, 5, 3
 # What takes this long for one row is known to be slow; measuring it would cost more than it tells.
 _TOO_SLOW_S = 0.25
 
@@ -69,7 +69,8 @@ def _measure(content: bytes, inputs: Mapping[str, np.ndarray], *, threads: int) 
         return None, None
     p50 = statistics.median(single)
     fitting = rows if runner.fixed_batch is None else least
-    fitting = max(least, min(fitting, int(least * _SECONDS / max(p50, 1e-9))))
+    in_time = _SECONDS / (_LEAST_RUNS + 1)  # with the warm-up
+    fitting = max(least, min(fitting, int(least * in_time / max(p50, 1e-9))))
     if fitting == least:
         return single, least / p50
     many = _times(runner.prepare({name: value[:fitting] for name, value in inputs.items()}), most=_BATCH_RUNS)

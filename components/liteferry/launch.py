@@ -13,9 +13,10 @@ from typing import Any
 
 from liteferry import live, progress, runs, storage
 from liteferry.config import Job
-from liteferry.errors import JobError, StorageError
+from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
 from liteferry.progress import Watcher
 from liteferry.report.formats import STAGE_WORDS
+from liteferry.runner_traits import RunnerTraits, refuse_bare_workers, refuse_local_paths, traits_of
 
 ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
 _LOOK_EVERY_S = 0.3
@@ -32,25 +33,32 @@ def run_job(
     is_quiet: bool = False,
     is_verbose: bool = False,
 ) -> int:
-    """Runs a job and prints what came of it. Returns the exit status.
+    """Runs a job and prints what came of it. Returns the exit status; 0 for a job that was handed over and is not waited for.
 
     Raises:
       JobError, StorageError: before anything was run.
+      RunnerError: the runner did not take the job, or ended it before its end.
     """
     from liteferry import sandbox
     from liteferry.report.assets import write_assets
 
     _set_logs(is_verbose=is_verbose)
+    traits = traits_of(beam_flags)
+    if traits.is_dataflow:
+        refuse_local_paths(job, out)
+        refuse_bare_workers(beam_flags)
     out = storage.absolute(out)
     total = count_checkpoints(job)
     with runs.exclusive(out):
         _tell_of_submitted(out)
         runs.clear_leftovers(out)
         write_assets(out)  # the first report may be opened long before the last
-        if not any("multi_processing" in flag for flag in beam_flags):  # there the workers have nurseries of their own
+        if traits.is_here:  # elsewhere the workers have nurseries of their own
             sandbox.warm_up()
-        with _progress(out, total, is_quiet=is_quiet) as counts:
-            _run_pipeline(job, out, processes=processes, force=force, beam_flags=beam_flags)
+        with _progress(out, total, is_quiet=is_quiet or not traits.waits) as counts:
+            name = _run_pipeline(job, out, traits, processes=processes, force=force, beam_flags=beam_flags)
+        if not traits.waits:
+            return _handed_over(out, traits, name)
         runs.clear_leftovers(out)
     sandbox.close()
     return _conclude(out, total, counts)
@@ -73,15 +81,27 @@ def _tell_of_submitted(out: str) -> None:
         )
 
 
-def _run_pipeline(job: Job, out: str, *, processes: int | None, force: bool, beam_flags: Sequence[str]) -> None:
+def _run_pipeline(
+    job: Job, out: str, traits: RunnerTraits, *, processes: int | None, force: bool, beam_flags: Sequence[str]
+) -> str | None:
     from liteferry import pipeline
 
     try:
-        pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
-    except RuntimeError as error:
+        return pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
+    except LiteFerryError:
+        raise
+    # Runners raise what they like, their clients' errors among it; how the job ended is told in one message.
+    except Exception as error:
         if "KeyboardInterrupt" in str(error):  # Beam wraps what is raised in a bundle
             raise KeyboardInterrupt from error
-        raise
+        if traits.is_local:
+            raise
+        raise RunnerError(f"{traits.name}: {type(error).__name__}: {error}; finished models are kept, run it again") from error
+
+
+def _handed_over(out: str, traits: RunnerTraits, name: str | None) -> int:
+    print(f"{traits.name}: {f'job {name}' if name else 'the job'} goes on by itself; `liteferry show {out}` tells how far it is")
+    return ALL_BLESSED
 
 
 def _set_logs(*, is_verbose: bool) -> None:

@@ -5,7 +5,9 @@ Nothing is unpacked before all names and sizes have been read, and no more bytes
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import os
 import posixpath
 import shutil
@@ -112,13 +114,21 @@ def refuse_unsafe_archive(path: str, archive: zipfile.ZipFile) -> None:
 def _refuse_unsafe_weights(path: str, archive: zipfile.ZipFile, member: Member) -> None:
     import h5py
 
-    with archive.open(member.name) as stream:
+    with _seekable(archive, member) as stream:
         try:
             file = h5py.File(stream, "r")
         except OSError:
             return  # broken, not hostile: whoever loads it says so
         with file:
             refuse_unsafe(f"{path} ({member.name})", file, stored_bytes=member.bytes)
+
+
+def _seekable(archive: zipfile.ZipFile, member: Member) -> IO[bytes]:
+    """A member that is read back and forth: in memory where it is small, since zipfile begins anew for each step back."""
+    if member.bytes <= _SMALL_BYTES:
+        with contextlib.suppress(zipfile.BadZipFile):  # a wrong checksum: Keras would read it all the same
+            return io.BytesIO(archive.read(member.name))
+    return archive.open(member.name)
 
 
 def _refuse_pickled_arrays(path: str, archive: zipfile.ZipFile, member: Member) -> None:

@@ -35,7 +35,7 @@ class EvaluateParity(beam.PTransform):
     wait for others'.
     """
 
-    processes: int
+    processes: int | None
 
     def expand(self, exported: Any) -> Any:
         return exported | "Evaluate" >> beam.ParDo(_Evaluate(self.processes))

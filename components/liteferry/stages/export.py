@@ -15,7 +15,7 @@ from liteferry.plan import ModelPlan, begin_attempt
 from liteferry.siblings import chunks
 from liteferry.stages.pooled import Future, PooledDoFn
 from liteferry.types import ExportedModel
-from liteferry.workers import WorkPool
+from liteferry.workers import WorkPool, available_cores
 
 Family = list[tuple[ModelPlan, ExportedModel]]
 
@@ -24,9 +24,11 @@ _AFTER_WHAT_IS_HALF_DONE = 1
 
 @dataclasses.dataclass
 class ExportModels(beam.PTransform):
-    """`processes`: how many sandboxes run at once in one worker process. `share`: whether siblings are built and traced once."""
+    """`processes`: how many sandboxes run at once in one worker process, None for one for each core. `share`: whether siblings
+    are built and traced once.
+    """
 
-    processes: int
+    processes: int | None
     share: bool = True
 
     def expand(self, plans: Any) -> Any:
@@ -45,9 +47,9 @@ def _keyed(plan: ModelPlan, share: bool) -> tuple[str, ModelPlan]:
     return (plan.share_key if share and plan.share_key else plan.model_id), plan
 
 
-def _chunked(group: tuple[str, Iterable[ModelPlan]], processes: int) -> Iterator[tuple[ModelPlan, ...]]:
+def _chunked(group: tuple[str, Iterable[ModelPlan]], processes: int | None) -> Iterator[tuple[ModelPlan, ...]]:
     once = {plan.model_id: plan for plan in group[1]}  # a runner may deliver an element twice
-    yield from chunks(list(once.values()), processes=processes)
+    yield from chunks(list(once.values()), processes=processes or available_cores())
 
 
 def _export(plans: tuple[ModelPlan, ...]) -> Any:

@@ -29,7 +29,7 @@ Evaluated = tuple[ModelPlan, ExportedModel, Evaluation]
 class ComputeMetrics(beam.PTransform):
     """What the artifacts answered is where they were run: on this worker's disk."""
 
-    processes: int
+    processes: int | None
 
     def expand(self, evaluated: Any) -> Any:
         return evaluated | "Metrics" >> beam.ParDo(_Metrics(self.processes))

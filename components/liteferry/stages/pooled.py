@@ -20,7 +20,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from liteferry.errors import Reason, Stage, reason_for
-from liteferry.workers import WorkPool, shared_pool, waiting_pool
+from liteferry.workers import WorkPool, available_cores, shared_pool, waiting_pool
 
 _WAITING_AT_ONCE = 8
 
@@ -30,9 +30,12 @@ Future = concurrent.futures.Future[Any]
 @dataclasses.dataclass
 class PooledDoFn(beam.DoFn):
     """Subclasses say how an element becomes calls (`start`), how their results become outputs (`finish`), and which outputs stand
-    for an element whose calls raised (`recover`): as many models come out as went in."""
+    for an element whose calls raised (`recover`): as many models come out as went in.
 
-    width: int
+    `width`: how many calls run at once in this process; None for one for each core of the machine that it runs on.
+    """
+
+    width: int | None
 
     stage = Stage.EXPORT
 
@@ -46,7 +49,7 @@ class PooledDoFn(beam.DoFn):
         raise NotImplementedError
 
     def setup(self) -> None:
-        self._pool = shared_pool(self.width)
+        self._pool = shared_pool(self.width or available_cores())
 
     def start_bundle(self) -> None:
         self._waiting_for = 0
@@ -84,7 +87,7 @@ class WaitingDoFn(PooledDoFn):
         super().__init__(width=_WAITING_AT_ONCE)
 
     def setup(self) -> None:
-        self._pool = waiting_pool(self.width)
+        self._pool = waiting_pool(_WAITING_AT_ONCE)
 
 
 class _Entry:
