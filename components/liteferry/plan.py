@@ -93,8 +93,8 @@ class ModelPlan:
         return storage.join(self.out, "models", self.model_id)
 
     def work_root(self) -> str:
-        """A local folder for work folders. On the file system of OUT, so that what is done is put in place by a rename; one of this
-        worker's own for an OUT on a store.
+        """A local folder for work folders: on the file system of OUT, so that what is done is put in place by a rename; one of
+        this worker's own for an OUT on a store.
         """
         if self.work:
             return self.work

@@ -188,8 +188,8 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
 def _lost_work(plan: ModelPlan) -> str:
     return (
         f"{plan.staging_directory()}: this model's work folder is not there on {socket.gethostname()}, so nothing is published. "
-        "A worker that died takes its work folders along; and a runner must not move a model to another worker between export and "
-        "publishing: there is no shuffle between them, so that it need not. Run again"
+        "A worker that died takes its work folders along; and a runner must not move a model to another worker between export "
+        "and publishing: there is no shuffle between them, so that it need not. Run again"
     )
 
 

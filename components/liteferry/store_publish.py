@@ -43,9 +43,10 @@ def put_in_place(source: str, target: str, *, intent: Mapping[str, Any], settled
     Raises:
       StorageError: then there is no marker at `target`, or, when nothing at all could be written, what was there before.
     """
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         with leases.held(storage.join(target, PUBLISHING), intent) as lease:
-            report = settled()
+            # Who was overtaken may have written among the other's files, so it does not take the other's result for whole.
+            report = settled() if attempt == 0 else None
             if report is not None:
                 return report
             try:
