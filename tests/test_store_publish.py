@@ -327,7 +327,7 @@ def test_a_run_with_force_replaces_what_was_there_before_it_began(store: str, tm
 
 
 def test_who_lost_its_lease_on_the_way_marks_nothing(memory_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frozen in the middle, followed by another one, woken up: what it wrote among the other's files it writes again as a whole."""
+    """Frozen in the middle, followed by another, woken up: what it wrote among the other's files it writes again as a whole."""
     plan, other = (attempt_of(plan_on(memory_store, tmp_path)) for _ in range(2))
     upload, marks, first_at_it = storage.upload, [], threading.Lock()
 

@@ -100,6 +100,8 @@ def _run_pipeline(
 
 
 def _handed_over(out: str, traits: RunnerTraits, name: str | None) -> int:
+    if name or not traits.is_dataflow:  # a template was written otherwise, and nothing runs yet
+        runs.note_submitted(out)
     print(f"{traits.name}: {f'job {name}' if name else 'the job'} goes on by itself; `liteferry show {out}` tells how far it is")
     return ALL_BLESSED
 
