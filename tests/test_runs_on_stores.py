@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -234,21 +235,20 @@ def test_a_job_without_a_launcher_is_known_until_its_fleet_is_written(store: str
 
 
 def test_one_process_at_a_time_writes_the_fleets_files(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from liteferry.report.fleet import write_fleet
     from liteferry.stages import fleet
 
-    inside, most, write = 0, 0, fleet.write_fleet
+    inside = most = 0
 
     def slowly(out: str, facts: Any) -> None:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
-        write(out, facts)
+        write_fleet(out, facts)
         inside -= 1
 
     monkeypatch.setattr(leases, "LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr(fleet, "write_fleet", slowly)
-    import concurrent.futures
-
+    monkeypatch.setattr("liteferry.stages.fleet.write_fleet", slowly)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(fleet._write, [], store, f"run {number}") for number in range(3)]:
             future.result()

@@ -92,9 +92,11 @@ def _replace(source: str, target: str, lease: leases.Lease) -> None:
         all_of(upload, [name for name in files if os.path.basename(name) == _SAVED_MODEL])
         all_of(remove, sorted(there.keys() - sizes.keys()))
         all_of(upload, [name for name in (REPORT, PAGE) if name in sizes])
-    _hold_against(target, {name: size for name, size in sizes.items() if name not in published.MARKERS})
+    complaint = _difference(target, {name: size for name, size in sizes.items() if name not in published.MARKERS})
     if not lease.is_mine():
         raise _LostError
+    if complaint is not None:
+        raise StorageError(complaint)
     storage.upload(os.path.join(source, marker), storage.join(target, marker))
 
 
@@ -119,13 +121,14 @@ def _sizes(target: str) -> dict[str, int]:
     return {name: size for name, size in storage.sizes_under(target).items() if not name.startswith(f"{PUBLISHING}/")}
 
 
-def _hold_against(target: str, expected: Mapping[str, int]) -> None:
+def _difference(target: str, expected: Mapping[str, int]) -> str | None:
+    """What of a folder is not as it was sent, or None."""
     found = _sizes(target)
     if found == expected:
-        return
+        return None
     wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     name = wrong[0]
-    raise StorageError(
+    return (
         f"{storage.join(target, name)}: {found.get(name, 'no')} bytes are there, {expected.get(name, 'no')} were sent "
         f"({len(wrong)} of {len(expected)} files differ); not published. Run again"
     )
