@@ -485,7 +485,7 @@ def test_without_its_work_folder_a_model_is_reported_as_such(memory_store: str, 
     storage.remove_tree(plan.staging_directory())
     report = judge_and_publish(plan, exported, evaluate())
     assert (report["status"], report["reason"]["code"]) == ("failed", "STORAGE_FAILED")
-    assert "this model's work folder is not there on" in report["reason"]["message"]
+    assert "the runner has moved the model to another worker" in report["reason"]["message"]
     assert names(plan) == {"report.json", "report.html", "NOT_BLESSED"}
 
 
@@ -495,7 +495,7 @@ def test_a_file_that_is_lost_on_the_way_is_not_vouched_for(memory_store: str, tm
     os.remove(f"{plan.staging_directory()}/tflite/float32.tflite")
     report = judge_and_publish(plan, exported, evaluate())
     assert (report["status"], report["reason"]["code"]) == ("failed", "STORAGE_FAILED")
-    assert "float32.tflite: was made and is gone" in report["reason"]["message"]
+    assert "tflite/float32.tflite has been removed while the run went on" in report["reason"]["message"]
 
 
 def test_a_model_that_is_brought_twice_is_published_once(store: str, tmp_path: Path) -> None:

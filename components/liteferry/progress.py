@@ -80,6 +80,15 @@ def _read_from(path: str, offset: int) -> bytes:
         return file.read()
 
 
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line as it was written, or {}: a full disk may hold half of one."""
+    try:
+        parsed = json.loads(line)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) and ("doing" in parsed or "model_id" in parsed) else {}
+
+
 class Watcher:
     """Reads the lines that have come since it last looked, and keeps what is being worked on: `running`, model_id -> its line."""
 
@@ -93,13 +102,18 @@ class Watcher:
         """The models that were finished meanwhile."""
         sizes = storage.sizes_under(self._folder)
         for name in sorted(sizes):
-            data = b""
-            if sizes[name] > self._offsets.get(name, 0):
-                data = _read_from(storage.join(self._folder, name), self._offsets.get(name, 0))
-            whole, _, _ = data.rpartition(b"\n")
-            if whole:
-                self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
-                yield from self._finished_in(json.loads(line) for line in whole.splitlines())
+            with contextlib.suppress(OSError, StorageError):  # somebody has removed it since
+                yield from self._finished_in(self._new_in(name, sizes[name]))
+
+    def _new_in(self, name: str, size: int) -> list[dict[str, Any]]:
+        if size < self._offsets.get(name, 0):
+            self._offsets[name] = 0  # it is another file: the output was removed, and is written again
+        if size == self._offsets.get(name, 0):
+            return []
+        whole, _, _ = _read_from(storage.join(self._folder, name), self._offsets.get(name, 0)).rpartition(b"\n")
+        if whole:
+            self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
+        return [line for line in map(_parsed, whole.splitlines()) if line]
 
     def _finished_in(self, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for line in lines:

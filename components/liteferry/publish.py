@@ -21,7 +21,7 @@ from liteferry.types import ExportedModel
 from liteferry.version import REPORT_SCHEMA_VERSION
 
 # These say something of the machine at that hour, not of the model: the same command tries again.
-_TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.INTERNAL.value}
+_TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.KILLED.value, ReasonCode.INTERNAL.value}
 # These depend on the limits: they are tried again when the job allows more.
 _LIMITED = {ReasonCode.TIMEOUT.value: "seconds", ReasonCode.OUT_OF_MEMORY.value: "memory_bytes"}
 
@@ -39,10 +39,8 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
     from liteferry.report.pages import render_model
 
     staging = plan.staging_directory()
+    _refuse_lost(staging, report)
     _remove_unreported(staging, report)
-    for path in sorted(_artifacts(report)):
-        if not storage.exists(storage.join(staging, path)):
-            raise StorageError(f"{storage.join(staging, path)}: was made and is gone, so it is not published; run again")
     report = {**report, "files": manifest.of(staging)}
     text = json.dumps(report, indent=2, allow_nan=False).encode()
     storage.write_bytes(storage.join(staging, REPORT), text)
@@ -66,6 +64,13 @@ def _put_there_meanwhile(plan: ModelPlan) -> dict[str, Any] | None:
     if published.marker(plan.model_directory()) == plan.marker_before:
         return None
     return finished_report(plan)
+
+
+def _refuse_lost(staging: str, report: Mapping[str, Any]) -> None:
+    """Somebody may have removed the output, or a part of it, after its artifacts were judged."""
+    lost = sorted(path for path in _artifacts(report) if not storage.exists(storage.join(staging, path)))
+    if lost:
+        raise StorageError(f"{staging}: {', '.join(lost)} has been removed while the run went on")
 
 
 def _artifacts(report: Mapping[str, Any]) -> set[str]:
@@ -187,9 +192,9 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
 
 def _lost_work(plan: ModelPlan) -> str:
     return (
-        f"{plan.staging_directory()}: this model's work folder is not there on {socket.gethostname()}, so nothing is published. "
-        "A worker that died takes its work folders along; and a runner must not move a model to another worker between export "
-        "and publishing: there is no shuffle between them, so that it need not. Run again"
+        f"{plan.staging_directory()}: this work folder is not there on {socket.gethostname()}: it has been removed while the run "
+        "went on, or the runner has moved the model to another worker between export and publishing, where there is no shuffle. "
+        "Nothing is published; run again"
     )
 
 

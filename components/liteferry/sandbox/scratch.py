@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from typing import IO
 
 _PREFIX = "liteferry-"
@@ -33,6 +34,16 @@ def shared_folder(name: str) -> str:
     folder = os.path.join(_root_folder(), name)
     os.makedirs(folder, exist_ok=True)
     return folder
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[str]:
+    """`new_folder` for as long as the context lasts. What SIGKILL leaves of it the next process removes."""
+    made = new_folder()
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _root_folder() -> str:
