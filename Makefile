@@ -16,7 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z_]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: venv
 venv: .venv/.installed ## Make .venv with the exact versions of requirements.lock, and LiteFerry itself, editable
@@ -34,9 +34,38 @@ venv: .venv/.installed ## Make .venv with the exact versions of requirements.loc
 	@echo "Done: .venv is ready"
 
 .PHONY: test
-test: venv ## Check, then run every test; PYTEST_ARGS="-m 'not slow'" or a path narrows it
+test: venv ## Check, then run every test, test-tfx included; PYTEST_ARGS="-m 'not slow'" or a path narrows it
 	@$(MAKE) check
 	$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,@$(MAKE) test-tfx)
+
+# A layer on .venv: the packages of one lock, and below them all that .venv has. Seconds and megabytes, not minutes and gigabytes.
+SITE = $$($(1) -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+define LAYER
+@rm -rf $(@D)
+@$(VENV_PYTHON) -m venv --without-pip $(@D)
+@echo "import site; site.addsitedir('$(call SITE,$(VENV_PYTHON))')" > $(call SITE,$(@D)/bin/python)/below.pth
+@$(VENV_PYTHON) -m pip --python $(@D)/bin/python install -qq --disable-pip-version-check --no-deps --no-warn-conflicts -r $<
+@touch $@
+endef
+
+.venv-tfx/.installed: tests/orchestration/tfx-sdk.lock .venv/.installed
+	$(LAYER)
+
+.venv-tfx-full/.installed: tests/orchestration/tfx-full.lock .venv/.installed
+	$(LAYER)
+
+.venv-kfp/.installed: tests/orchestration/kfp.lock .venv/.installed
+	$(LAYER)
+
+.PHONY: test-tfx
+test-tfx: .venv-tfx/.installed ## A real TFX pipeline with ml-pipelines-sdk alone; part of `make test`
+	LITEFERRY_ORCHESTRATOR=tfx .venv-tfx/bin/python -m pytest tests/orchestration/test_tfx_local.py $(PYTEST_ARGS)
+
+.PHONY: test-tfx-full
+test-tfx-full: .venv-tfx-full/.installed ## The same with all of TFX: ImportExampleGen, standard artifacts, Pusher
+	LITEFERRY_ORCHESTRATOR=tfx,tfx-full .venv-tfx-full/bin/python -m pytest tests/orchestration/test_tfx_local.py \
+		tests/orchestration/test_tfx_full.py $(PYTEST_ARGS)
 
 .PHONY: browser
 browser: venv ## Open the pages of a real run in Chromium, which must be there (Debian: apt-get install chromium)
@@ -96,6 +125,6 @@ lock: ## Write requirements.lock anew with the newest versions that setup.py all
 	@echo "Wrote requirements.lock; run make test, then commit it"
 
 .PHONY: clean
-clean: ## Remove what builds, tests and the demo leave behind; .venv and .cache stay
-	rm -rf build dist components/*.egg-info demo_output .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv-lock
+clean: ## Remove what builds, tests and the demo leave behind, all environments but .venv; .cache stays, too
+	rm -rf build dist components/*.egg-info demo_output .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv-*
 	find components tests -name __pycache__ -type d -prune -exec rm -rf {} +

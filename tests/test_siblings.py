@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 RUN = """
 import sys
+import types
 from liteferry import config, pipeline
 if __name__ == "__main__":
     job = config.load_job(sys.argv[1])
@@ -264,3 +266,24 @@ def test_the_command_says_the_same(sweep: Path, tmp_path: Path) -> None:
     done = liteferry("run", "--config", sweep / "job.yaml", "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "8 of 9 models are blessed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "processes", "sizes"),
+    [
+        (0, 2, []),
+        (1, 2, [1]),
+        (3, 2, [2, 1]),
+        (8, 1, [8]),
+        (24, 2, [12, 12]),
+        (32, 2, [16, 16]),
+        (33, 2, [9, 9, 9, 6]),
+        (100, 2, [13] * 7 + [9]),
+        (20, 40, [1] * 20),
+    ],
+)
+def test_chunks_are_large_and_every_process_gets_as_many(count: int, processes: int, sizes: list[int]) -> None:
+    plans: list[Any] = [types.SimpleNamespace(model_id=f"m{number:04}") for number in range(count)]
+    made = siblings.chunks(plans, processes=processes)
+    assert [len(chunk) for chunk in made] == sizes
+    assert [plan for chunk in made for plan in chunk] == plans

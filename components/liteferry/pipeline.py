@@ -28,7 +28,7 @@ class BatchExport(beam.PTransform):
     that is killed keeps what is done. Nothing but plans and small facts travels between stages.
 
     `processes`: sandboxes at once in one worker process; None for one for each core of the worker's machine. `worker_bytes`:
-    memory that a worker has to have, told to the runner as a hint.
+    memory that a worker has to have, told to the runner as a hint. `workers`: how many there are, as far as that is known.
     """
 
     job: Job
@@ -37,13 +37,14 @@ class BatchExport(beam.PTransform):
     force: bool = False
     share_siblings: bool = True
     worker_bytes: int | None = None
+    workers: int = 1
 
     def expand(self, root: Any) -> Any:
         plans = root | "Discover" >> DiscoverCheckpoints(self.job, self.out)
         split = plans | "Split" >> SplitFinished(self.force)
         fresh = (
             split[TO_DO]
-            | "Export" >> self._hinted(ExportModels(self.processes, self.share_siblings))
+            | "Export" >> self._hinted(ExportModels(self.processes, self.share_siblings, self.workers))
             | "Evaluate" >> self._hinted(EvaluateParity(self.processes))
             | "Metrics" >> self._hinted(ComputeMetrics(self.processes))
             | "Publish" >> self._hinted(JudgeAndPublish())
@@ -82,7 +83,7 @@ def run(
     except ValueError as error:
         raise JobError(str(error).splitlines()[1:] or [str(error)], source="Beam's options") from error
     with pipeline:
-        pipeline | "LiteFerry" >> BatchExport(job, out, processes, force, share_siblings, worker_bytes)
+        pipeline | "LiteFerry" >> BatchExport(job, out, processes, force, share_siblings, worker_bytes, traits.workers)
     return None if traits.waits else _name_of(pipeline.result)
 
 

@@ -24,6 +24,7 @@ _WORKER_BYTES = 2 * 10**9
 class RunnerTraits:
     """`name`: the runner's class. `is_local`: Beam's own engine on this machine. `is_here`: its bundles run in this very process.
     `is_dataflow`: its workers are other machines, which see object stores alone. `waits`: whether the launcher stays to the end.
+    `workers`: how many worker processes there are, or may be, as far as the flags tell.
     """
 
     name: str
@@ -31,6 +32,7 @@ class RunnerTraits:
     is_here: bool
     is_dataflow: bool
     waits: bool
+    workers: int
 
 
 def with_local_engine(flags: Sequence[str]) -> list[str]:
@@ -43,19 +45,29 @@ def with_local_engine(flags: Sequence[str]) -> list[str]:
 
 def traits_of(flags: Sequence[str]) -> RunnerTraits:
     """Read off the flags that Beam gets."""
-    from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options import (
+        DirectOptions,
+        GoogleCloudOptions,
+        PipelineOptions,
+        StandardOptions,
+        WorkerOptions,
+    )
 
     options = PipelineOptions(with_local_engine(flags))
     standard = options.view_as(StandardOptions)
     name = standard.runner.rpartition(".")[2]
     is_local = name == "FnApiRunner"
+    direct, elsewhere = options.view_as(DirectOptions), options.view_as(WorkerOptions)
+    has_processes = direct.direct_running_mode == "multi_processing"
+    counts = (direct.direct_num_workers,) if is_local and has_processes else (elsewhere.num_workers, elsewhere.max_num_workers)
     return RunnerTraits(
         name=name,
         is_local=is_local,
-        is_here=is_local and options.view_as(DirectOptions).direct_running_mode != "multi_processing",
+        is_here=is_local and not has_processes,
         is_dataflow=name == "DataflowRunner",
         # A template is a file that says how to start the job; nothing runs yet.
         waits=not (standard.no_wait_until_finish or options.view_as(GoogleCloudOptions).template_location),
+        workers=max(1, *(count or 0 for count in counts)),
     )
 
 

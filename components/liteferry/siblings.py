@@ -37,7 +37,7 @@ _SHAREABLE = (Kind.KERAS, Kind.H5_MODEL)
 _STATEFUL = ("Lookup", "TextVectorization", "Hashing", "IntegerLookup", "Lambda")
 
 
-_MOST_IN_A_CHUNK = 8
+_MOST_IN_A_CHUNK = 16
 _MAX_CONFIG_BYTES = 64 * 2**20
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _LOOK_LIMITS = sandbox.Limits(seconds=60, memory_bytes=4 * 10**9)
@@ -46,12 +46,18 @@ _LOOK_LIMITS = sandbox.Limits(seconds=60, memory_bytes=4 * 10**9)
 def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPlan, ...]]:
     """Siblings in groups that are exported one after the other in one process.
 
-    Small enough that every process gets several, so that the last ones end together; large enough that building and tracing
-    once pays.
+    Building and tracing the first of a group takes as long as three others, so groups are as large as `processes`, all that work
+    at once on all workers, leave them: every process gets as many groups as the others, of the same size.
     """
     ordered = sorted(plans, key=lambda plan: plan.model_id)
-    size = max(1, min(_MOST_IN_A_CHUNK, math.ceil(len(ordered) / (2 * processes))))
+    size = chunk_size(len(ordered), processes=processes)
     return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+
+
+def chunk_size(count: int, *, processes: int) -> int:
+    """How many of `count` siblings go into one group; the last one may have fewer."""
+    rounds = max(1, math.ceil(count / (_MOST_IN_A_CHUNK * processes)))
+    return max(1, math.ceil(count / (rounds * processes)))
 
 
 def share_key(facts: CheckpointFacts, *, recipe_digest: str) -> str | None:

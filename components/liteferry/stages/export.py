@@ -25,18 +25,19 @@ _AFTER_WHAT_IS_HALF_DONE = 1
 @dataclasses.dataclass
 class ExportModels(beam.PTransform):
     """`processes`: how many sandboxes run at once in one worker process, None for one for each core. `share`: whether siblings
-    are built and traced once.
+    are built and traced once. `workers`: how many worker processes there are.
     """
 
     processes: int | None
     share: bool = True
+    workers: int = 1
 
     def expand(self, plans: Any) -> Any:
         return (
             plans
             | "Key" >> beam.Map(_keyed, self.share)
             | "GroupSiblings" >> beam.GroupByKey()
-            | "Chunk" >> beam.FlatMap(_chunked, self.processes)
+            | "Chunk" >> beam.FlatMap(_chunked, self.processes, self.workers)
             | "Spread" >> beam.Reshuffle()
             | "Begin" >> beam.Map(begin_attempt)
             | "Export" >> beam.ParDo(_Export(self.processes))
@@ -47,9 +48,9 @@ def _keyed(plan: ModelPlan, share: bool) -> tuple[str, ModelPlan]:
     return (plan.share_key if share and plan.share_key else plan.model_id), plan
 
 
-def _chunked(group: tuple[str, Iterable[ModelPlan]], processes: int | None) -> Iterator[tuple[ModelPlan, ...]]:
+def _chunked(group: tuple[str, Iterable[ModelPlan]], processes: int | None, workers: int) -> Iterator[tuple[ModelPlan, ...]]:
     once = {plan.model_id: plan for plan in group[1]}  # a runner may deliver an element twice
-    yield from chunks(list(once.values()), processes=processes or available_cores())
+    yield from chunks(list(once.values()), processes=workers * (processes or available_cores()))
 
 
 def _export(plans: tuple[ModelPlan, ...]) -> Any:

@@ -1,0 +1,102 @@
+"""A finished run's folder -> what the component's output channels hold. Knows paths alone, nothing of TFX.
+
+The run's folder stays, so that the next execution has nothing to do again; artifacts are copies, so that what one execution gave
+is never changed by a later one.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from liteferry import storage
+from liteferry.manifest import BLESSED, NOT_BLESSED
+
+_SERVING = "Format-Serving"  # where TFX's Pusher and InfraValidator look for a SavedModel
+_ARTIFACT_FOLDERS = ("saved_model", "tflite")
+_OF_THE_FLEET = ("fleet.json", "fleet.parquet", "index.html", "assets")
+_AT_ONCE = 4  # copies wait for storage, not for processors; each holds one file in memory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the fleet came to. Blessed: there is a model, and every model is blessed."""
+
+    model_count: int
+    blessed_count: int
+    failed_count: int
+
+    @property
+    def is_blessed(self) -> bool:
+        return 0 < self.model_count == self.blessed_count
+
+    @property
+    def marker(self) -> str:
+        return BLESSED if self.is_blessed else NOT_BLESSED
+
+    def in_words(self) -> str:
+        return f"{self.blessed_count} of {self.model_count} models blessed, {self.failed_count} failed"
+
+
+def verdict_of(facts: Mapping[str, Any]) -> Verdict:
+    """From the facts of a fleet, counted model by model."""
+    statuses = [model["status"] for model in facts["models"]]
+    return Verdict(model_count=len(statuses), blessed_count=statuses.count("blessed"), failed_count=statuses.count("failed"))
+
+
+def fill(facts: Mapping[str, Any], out: str, *, exported_models: str, tflite_models: str, reports: str) -> None:
+    """Copies a run's files to where they belong. Of SavedModels and variants, those alone that are blessed in a blessed model.
+
+    Raises:
+      StorageError: when a file cannot be copied.
+    """
+    trees = [
+        *saved_models(facts, exported_models),
+        *((path, storage.join(tflite_models, model_id, path.rpartition("/")[2])) for model_id, path in variants(facts)),
+        *((path, storage.join(reports, path)) for path in report_paths(facts, out)),
+    ]
+    files = [pair for source, target in trees for pair in _files(storage.join(out, source), target)]
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(lambda pair: storage.write_bytes(pair[1], storage.read_bytes(pair[0])), files):
+            pass  # the first that cannot be copied raises here
+
+
+def saved_models(facts: Mapping[str, Any], target: str) -> list[tuple[str, str]]:
+    """(path below OUT, where it goes) of each blessed SavedModel: where Pusher looks for it if the fleet is one model, else below
+    the model's name with its version, as TensorFlow Serving takes a base path.
+    """
+    blessed = [model for model in facts["models"] if model["status"] == "blessed" and model["saved_model"]]
+    if len(facts["models"]) == 1:
+        return [(model["saved_model"]["path"], storage.join(target, _SERVING)) for model in blessed]
+    paths = [(model["model_id"], str(model["saved_model"]["path"])) for model in blessed]
+    return [(path, storage.join(target, model_id, path.rpartition("/")[2])) for model_id, path in paths]
+
+
+def variants(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(model_id, path below OUT) of each blessed variant of a blessed model."""
+    return [
+        (model["model_id"], variant["path"])
+        for model in facts["models"]
+        for variant in model["variants"].values()
+        if model["status"] == "blessed" and variant["status"] == "blessed" and variant["path"]
+    ]
+
+
+def report_paths(facts: Mapping[str, Any], out: str) -> list[str]:
+    """Below OUT: the fleet's files, and all but the artifacts of each model in it; nothing of models that an earlier job left."""
+    paths = [name for name in _OF_THE_FLEET if storage.exists(storage.join(out, name))]
+    for model in facts["models"]:
+        folder = storage.join("models", model["model_id"])
+        names = storage.list_directory(storage.join(out, folder))
+        paths += [storage.join(folder, name) for name in names if name not in _ARTIFACT_FOLDERS]
+    return paths
+
+
+def _files(source: str, target: str) -> Iterator[tuple[str, str]]:
+    """(from, to) of every file of a tree, or of the one file."""
+    names: Sequence[str] = storage.files_under(source)
+    is_file = not storage.list_directory(source)
+    for name in names:
+        yield (source, target) if is_file else (storage.join(source, name), storage.join(target, name))
