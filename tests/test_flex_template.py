@@ -134,14 +134,15 @@ def test_what_is_sent_to_docker(path: str, sent: bool) -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """The last stage, every step of it and of those before done for real. With LITEFERRY_IMAGE_TEST=clean in environments that begin
-    empty, as images do: 3 GB and some minutes (`make image`).
+    """The last stage, every step of it and of those before done for real; `make image` does them in environments that begin
+    empty, as images do.
     """
     is_clean = os.environ.get("LITEFERRY_IMAGE_TEST") == "clean"
     folder = tmp_path_factory.mktemp("image")
     return run_stages(TEMPLATE / "Dockerfile", ROOT, folder, has_dependencies=not is_clean)["image"]
 
 
+@pytest.mark.slow
 def test_the_images_steps_end_with_a_launcher_that_works(image: Stage) -> None:
     assert len(image.ran) == 1
     launcher = image.root / image.variables["FLEX_TEMPLATE_PYTHON_PY_FILE"].lstrip("/")
@@ -153,6 +154,7 @@ def test_the_images_steps_end_with_a_launcher_that_works(image: Stage) -> None:
     assert "missing.yaml" in said.stderr
 
 
+@pytest.mark.slow
 def test_the_image_has_the_package_and_neither_sources_nor_build_leftovers(image: Stage) -> None:
     assert sorted(path.name for path in image.place(".").iterdir()) == ["dataflow.yaml", "launch.py", "requirements.lock"]
     program = "import liteferry, importlib.util as u; print(liteferry.__file__, u.find_spec('tfx'))"
@@ -162,6 +164,7 @@ def test_the_image_has_the_package_and_neither_sources_nor_build_leftovers(image
     assert tfx == "None"
 
 
+@pytest.mark.slow
 def test_the_entry_points_come_from_their_makers(image: Stage) -> None:
     (entry,) = json.loads(image.entrypoint)
     copied = [path for _, path in image.from_others]
