@@ -170,6 +170,8 @@ def _out(rng: random.Random) -> Input:
         files[name] = values.json_text(rng, seeds[name])
     if rng.random() < 0.9:
         _vouch(files)
+    if rng.random() < 0.3:
+        files[".staging/submitted/1.json"] = values.json_text(rng, b'{"host": "laptop", "pid": 1, "since": 1700000000.0}')
     if rng.random() < 0.05:
         odd = rng.choice((Link("/"), Link("."), Link("../canary/kept"), Link("nowhere"), b"a file", b""))
         files[rng.choice(("models/odd", "models/mlp/odd", "fleet.json", "models/mlp/report.json", ".history/last_run.json"))] = (

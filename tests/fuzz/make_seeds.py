@@ -218,9 +218,7 @@ def _out(out: Path) -> None:
             history[key] = {name: facts for name, facts in history[key].items() if name in ("mlp", "broken_truncated")}
         (out / ".history").mkdir()
         (out / ".history" / "last_run.json").write_text(json.dumps(history))
-    (out / ".staging" / "submitted").mkdir(parents=True)
-    (out / ".staging" / "submitted" / "1.json").write_text(json.dumps({"host": "laptop", "pid": 1, "since": 1.7e9}))
-    (out / ".staging" / "progress").mkdir()
+    (out / ".staging" / "progress").mkdir(parents=True)
     lines = [
         {"doing": "mlp", "stage": "load", "since": 1.0},
         {"model_id": "mlp", "status": "blessed", "line": "blessed mlp", "is_new": True},
