@@ -113,8 +113,12 @@ scale: venv ## Two million sample rows in 16 shards through one model: memory an
 	$(VENV_PYTHON) -m tests.scale
 
 .PHONY: chaos
-chaos: venv ## Kill and starve runs for real, by the hundred; about an hour, writes docs/reliability.md
+chaos: venv ## Kill and starve runs for real, by the hundred; about half an hour, writes docs/reliability.md
 	$(VENV_PYTHON) -m tests.chaos --write docs/reliability.md
+
+.PHONY: soak
+soak: venv ## A thousand small checkpoints, kills on the way: memory and pace stay; about ten minutes, writes docs/reliability.md
+	$(VENV_PYTHON) -m tests.soak --write docs/reliability.md
 
 .PHONY: bench
 bench: venv ## Time LiteFerry beside the script people write today; about an hour, writes docs/benchmarks.md

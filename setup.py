@@ -38,6 +38,7 @@ INSTALL_REQUIRES = [
     "tensorflow-serving-api>=2.19.1,<2.22",
     # Files. h5py and pyarrow stay as wide as TensorFlow (h5py < 3.15) and TFX (pyarrow < 19) force them to be.
     "flatbuffers>=25.9.23",
+    "fsspec>=2025.9",
     "google-crc32c>=1.5",
     "h5py>=3.11",
     "numpy>=2.0",
@@ -59,6 +60,9 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # `liteferry demo` trains on the digits that scikit-learn ships, so that it needs no download.
     "demo": ["scikit-learn>=1.5"],
+    # gs:// and s3:// for checkpoints, samples and output. Each release pins the fsspec of its month.
+    "gcs": ["gcsfs>=2025.9"],
+    "s3": ["s3fs>=2025.9"],
     # Dataflow. TFMA brings these packages today; the extra keeps the promise should it stop.
     "gcp": ["apache-beam[gcp]>=2.77,<3"],
     # The component in liteferry/tfx. Needs glibc 2.39 or macOS, for ml-metadata's wheels.
@@ -67,15 +71,22 @@ EXTRAS_REQUIRE = {
     "kfp": ["kfp>=2.17,<3"],
     # No airflow extra: Airflow pins hundreds of packages and starts LiteFerry with another interpreter. See docs/dependencies.md.
     "dev": [
+        "boto3>=1.40",
         "build>=1.2",
         "duckdb>=1.4",
+        "flask>=3.0",
+        "flask-cors>=5.0",
+        "gcp-storage-emulator>=2026.7",
+        "gcsfs>=2025.9",
         "hypothesis>=6.100",
         "jsonschema>=4.23",
+        "moto[s3]>=5.1",
         "mypy>=2.4",
         "packaging>=24",
         "playwright>=1.55,<2",
         "pytest>=9.0",
         "ruff>=0.17,<0.18",
+        "s3fs>=2025.9",
         "setuptools>=77",
         "types-PyYAML>=6.0.12",
         "types-psutil>=7.0",

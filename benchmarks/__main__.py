@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import json
 import os
 import platform
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import HERE, Run, run_job, run_script
+from benchmarks.simulate import Family, families_of, simulate
 
-_NAMES = ("mixed", "siblings", "parity", "overhead", "growth")
+_NAMES = ("mixed", "siblings", "parity", "overhead", "growth", "costs", "simulation")
+_RUN_ONCE = ("costs", "simulation")
 _FLEET_TARGETS = {"mixed": 5.0, "siblings": 9.0}
 _PARITY_ROWS = {"mlp": 100_000, "cnn": 10_000}
 
@@ -33,7 +36,8 @@ rows.
 The script is [benchmarks/tutorial.py](../benchmarks/tutorial.py): Keras's ExportArchive, `from_saved_model` once per variant,
 batched
 evaluation, one process. *mixed* is of three small and middle CNNs, *siblings* of one architecture (MobileNetV2, 64x64, alpha
-0.5). LiteFerry's time includes its start-up, the proof in clean processes and the reports.
+0.5). LiteFerry's time includes its start-up, the proof in clean processes and the reports. The sides run in turn; compare the
+ratios, not the seconds.
 """)
 _FLEET_WORDS = _lines("""
 In each round the script took another part of the fleet, every third model with three rounds, so that it took each
@@ -48,6 +52,14 @@ variants against the checkpoint's answers, all statistics. TFMA: the two variant
 _OVERHEAD_WORDS = _lines("""
 CPU seconds on *siblings* against the bare sum of what cannot be avoided: the C++ conversion of each frozen graph once, and the
 reference, and the variants, invoked on the rows.
+""")
+_COSTS_WORDS = _lines("""
+What one model takes of one process, by size: an MLP, a small CNN, MobileNetV2 (alpha 0.5), ResNet50, all on 512 rows of 64x64x3.
+The first of a chunk of siblings is built and traced, each further one brings its weights. The same variants as above.
+""")
+_SIMULATION_WORDS = _lines("""
+`python -m benchmarks.simulate` on the reports of the run with one worker of one process, against runs of the same fleet of size
+classes.
 """)
 _GROWTH_WORDS = _lines("""
 Tiny checkpoints of one architecture, 256 rows, one variant; then one small CNN and more and more rows of 16x16x3 numbers in
@@ -66,14 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     arguments = parser.parse_args(argv)
-    text: list[str] = []
     for name, section in _sections(arguments.count, arguments.rounds, arguments.scale).items():
         if name in arguments.only.split(","):
             lines = section()
-            text += ["", *lines]
             print("\n".join(lines), flush=True)
-    if arguments.write:
-        _write(text, arguments.rounds)
+            if arguments.write:
+                runs = "one run" if name in _RUN_ONCE else f"medians of {arguments.rounds}"
+                _write(name, [*lines, "", f"Measured on {_today()}, {runs}, on: {_machine()}."])
     return 0
 
 
@@ -84,6 +95,8 @@ def _sections(count: int, rounds: int, scale: float) -> dict[str, Callable[[], l
         "parity": lambda: _parity(rounds, scale),
         "overhead": lambda: _overhead(count, rounds),
         "growth": lambda: _growth(rounds, scale),
+        "costs": lambda: _costs(max(2, count // 3)),
+        "simulation": lambda: _simulation(max(2, count // 3)),
     }
 
 
@@ -212,6 +225,63 @@ def _repeat(fleet: str, count: int, rounds: int) -> list[tuple[Run, int]]:
     return found
 
 
+def _costs(count: int) -> list[str]:
+    with _folder("costs") as folder:
+        run_script("fleets.py", "classes", folder, count)
+        run_job(os.path.join(folder, "job.yaml"), os.path.join(folder, "out"))
+        classes = _classes(os.path.join(folder, "out"))
+    lines = [
+        "## costs",
+        "",
+        *_COSTS_WORDS,
+        "",
+        "| class | models | checkpoint, MB | first, s | further, s | peak memory, GB | published, MB | files |",
+        "| --- |" + " ---: |" * 7,
+    ]
+    for name, reports in classes.items():
+        (family,) = families_of(reports)
+        sizes = [_median(report["checkpoint"]["bytes"] for report in reports), _median(_published(report) for report in reports)]
+        lines.append(
+            f"| {name} | {len(reports)} | {sizes[0] / 1e6:.1f} | {family.first_s:.1f} | {family.next_s:.1f} "
+            f"| {family.peak_bytes / 1e9:.2f} | {sizes[1] / 1e6:.1f} | {len(reports[0]['files'])} |"
+        )
+    return lines
+
+
+def _simulation(count: int) -> list[str]:
+    lines = [
+        "## simulation",
+        "",
+        *_SIMULATION_WORDS,
+        "",
+        "| workers | measured, s | simulated, s | ratio |",
+        "| ---: " * 4 + "|",
+    ]
+    families: list[Family] = []
+    with _folder("simulation") as folder:
+        run_script("fleets.py", "classes", folder, count)
+        for workers in (1, 2):
+            out = os.path.join(folder, f"out-{workers}")
+            flags = ("--direct_running_mode=multi_processing", f"--direct_num_workers={workers}", "--processes=1")
+            measured = run_job(os.path.join(folder, "job.yaml"), out, *flags).wall_s
+            families = families or families_of([report for group in _classes(out).values() for report in group])
+            simulated = simulate(families, workers=workers, processes=1, is_static=True).wall_s
+            lines.append(f"| {workers} | {measured:.0f} | {simulated:.0f} | {simulated / measured:.2f} |")
+    return lines
+
+
+def _classes(out: str) -> dict[str, list[Any]]:
+    """Reports by the names of the size classes."""
+    found: dict[str, list[Any]] = {}
+    for path in sorted(Path(out).glob("models/*/report.json")):
+        found.setdefault(path.parent.name.split("_")[1], []).append(json.loads(path.read_text()))
+    return found
+
+
+def _published(report: Mapping[str, Any]) -> int:
+    return sum(file["bytes"] for file in report["files"].values())
+
+
 def _driver_peak(run: Run) -> int:
     return int(run.json()["driver_peak_bytes"])
 
@@ -227,18 +297,20 @@ def _machine() -> str:
     return f"{processor}{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
 
 
-def _write(sections: Sequence[str], rounds: int) -> None:
-    text = [
-        "# Benchmarks",
-        "",
-        *_INTRODUCTION,
-        "",
-        f"Medians of {rounds} rounds, the sides in turn, on: {_machine()}. Compare the ratios, not the seconds.",
-        *sections,
-    ]
+def _today() -> str:
+    return datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d")
+
+
+def _write(name: str, section: Sequence[str]) -> None:
+    """Puts one section into docs/benchmarks.md; the others stay as they were measured."""
     path = os.path.join(os.path.dirname(HERE), "docs", "benchmarks.md")
+    known = {name: "\n".join(section) + "\n"}
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        for part in file.read().split("\n## ")[1:]:
+            known.setdefault(part.splitlines()[0], f"## {part.rstrip()}\n")
+    ordered = [known[other] for other in _NAMES if other in known]
     with open(path, "w", encoding="utf-8") as file:
-        file.write("\n".join(text) + "\n")
+        file.write("\n".join(["# Benchmarks\n", "\n".join(_INTRODUCTION) + "\n", *ordered]))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,24 @@ def write_rows(folder: str, *, count: int) -> None:
         file.write(text.replace("{path: rows.npz, label: label}", "{path: rows.parquet}"))
 
 
+def write_classes(folder: str, *, count: int) -> None:
+    """`count` models of each size class, of the largest a quarter of that: an MLP, a small CNN, MobileNetV2, ResNet50."""
+    import keras
+
+    image = keras.Input((_SIZE, _SIZE, 3), name="image")
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(image))
+    mlp = keras.Model(image, keras.layers.Dense(10, "softmax")(keras.layers.Dense(32, "relu")(x)), name="1_mlp")
+    x = image
+    for width in (16, 32, 64):
+        x = keras.layers.MaxPooling2D()(keras.layers.Conv2D(width, 3, padding="same", activation="relu")(x))
+    cnn = keras.Model(image, keras.layers.Dense(10, "softmax")(keras.layers.GlobalAveragePooling2D()(x)), name="2_cnn")
+    settings: dict[str, Any] = {"weights": None, "input_shape": (_SIZE, _SIZE, 3), "classes": 10}
+    mobilenet = keras.applications.MobileNetV2(alpha=0.5, name="3_mobilenet", **settings)
+    resnet = keras.applications.ResNet50(name="4_resnet50", **settings)
+    models = [*[mlp] * count, *[cnn] * count, *[mobilenet] * count, *[resnet] * max(1, count // 4)]
+    _write(folder, ((model.name, model) for model in models), (_SIZE, _SIZE, 3))
+
+
 def _plain_cnn() -> Any:
     import keras
 
@@ -134,5 +152,6 @@ if __name__ == "__main__":
         "mixed": write_mixed,
         "tiny": write_tiny,
         "rows": write_rows,
+        "classes": write_classes,
     }
     writers[sys.argv[1]](sys.argv[2], count=int(sys.argv[3]))

@@ -1,6 +1,6 @@
 """`liteferry run --config JOB --output OUT --quiet`, and in the end the largest memory that the launching process itself had.
 
-python benchmarks/launcher.py JOB OUT     prints {"driver_peak_bytes": ...}
+python benchmarks/launcher.py JOB OUT [FLAG...]     prints {"driver_peak_bytes": ...}
 """
 
 from __future__ import annotations
@@ -12,6 +12,6 @@ import sys
 from liteferry.cli import main
 
 if __name__ == "__main__":
-    status = main(["run", "--config", sys.argv[1], "--output", sys.argv[2], "--quiet"])
+    status = main(["run", "--config", sys.argv[1], "--output", sys.argv[2], "--quiet", *sys.argv[3:]])
     print(json.dumps({"driver_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}), flush=True)
     sys.exit(status)

@@ -46,8 +46,8 @@ def run_script(name: str, *arguments: object) -> Run:
     return run([sys.executable, os.path.join(HERE, name), *map(str, arguments)])
 
 
-def run_job(job: str, out: str) -> Run:
+def run_job(job: str, out: str, *flags: str) -> Run:
     """`liteferry run`; the output is {"driver_peak_bytes": ...}. Untrained weights quantise badly, and gates may say so:
     status 1.
     """
-    return run([sys.executable, os.path.join(HERE, "launcher.py"), job, out], accepted=(0, 1))
+    return run([sys.executable, os.path.join(HERE, "launcher.py"), job, out, *flags], accepted=(0, 1))

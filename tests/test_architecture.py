@@ -29,7 +29,18 @@ PACKAGE = ROOT / "components" / "liteferry"
 
 BEAM = ("apache_beam",)
 HEAVY = ("tensorflow", "keras", "tf_keras", "ai_edge_litert", "ai_edge_quantizer", "tensorflow_model_analysis")
-OPTIONAL = ("sklearn", "boto3", "google.cloud", "airflow", "kfp", "tfx", "ml_metadata")  # only there with an extra
+OPTIONAL = (
+    "sklearn",
+    "boto3",
+    "fsspec",
+    "gcsfs",
+    "s3fs",
+    "google.cloud",
+    "airflow",
+    "kfp",
+    "tfx",
+    "ml_metadata",
+)  # only there with an extra
 ORCHESTRATORS = ("airflow", "kfp", "tfx", "ml_metadata")
 
 FOUNDATION = ("liteferry.errors", "liteferry.types", "liteferry.version")

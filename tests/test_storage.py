@@ -111,9 +111,9 @@ def test_what_cannot_be_done_names_the_path(tmp_path: Path, call: Callable[[str]
         call(str(tmp_path / "file" / "nowhere"))
 
 
-def test_a_scheme_without_a_driver_is_refused_by_its_name() -> None:
-    with pytest.raises(StorageError, match=r"gs://bucket/key: storage scheme 'gs' is not supported"):
-        storage.read_bytes("gs://bucket/key")
+def test_what_has_to_be_local_is_refused_elsewhere() -> None:
+    with pytest.raises(StorageError, match=r"gs://bucket/key: this has to be a local path; copy the data to one"):
+        storage.require_local("gs://bucket/key")
 
 
 @pytest.mark.parametrize("name", ["nothing", "file", "file/below"])

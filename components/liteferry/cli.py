@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteferry import compare_flags
-from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError
+from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError
 from liteferry.version import __version__
 
 _EPILOG = """\
@@ -124,6 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except JobError as error:
         print(f"liteferry: {error}", file=sys.stderr)
         return 2
+    except WorkerLostError as error:
+        print(f"liteferry: {error}", file=sys.stderr)
+        _leave_at_once(1)
     except LiteFerryError as error:
         print(f"liteferry: {error}", file=sys.stderr)
         return 1

@@ -348,11 +348,13 @@ def _compare_candidates(task: EvaluationTask, reporter: Reporter, saved_models: 
         for name in [name for name in task.candidates if name != SAVED_MODEL and name not in reasons]:
             with open(task.candidates[name], "rb") as file:
                 content = file.read()
+            started = time.monotonic()
             cost = {
                 "latency_ms": latency.measure(content, first_inputs),
                 "activation_bytes": latency.least_arena_bytes(content),
             }
-            reporter.result({"model_id": task.plan.model_id, "cost_of": name, "cost": cost})
+            seconds = time.monotonic() - started
+            reporter.result({"model_id": task.plan.model_id, "cost_of": name, "cost": cost, "seconds": seconds})
 
 
 def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Signature:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from liteferry import live, storage
+from liteferry import beam_workers, live, storage
 from liteferry.config import Job
 from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
 from liteferry.progress import Watcher
@@ -81,10 +81,11 @@ def _clear_leftovers(out: str) -> None:
 def _run_pipeline(
     job: Job, out: str, traits: RunnerTraits, *, processes: int | None, force: bool, beam_flags: Sequence[str]
 ) -> str | None:
-    from liteferry import pipeline
-
     try:
-        return pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
+        with beam_workers.watched():
+            from liteferry import pipeline
+
+            return pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
     except LiteFerryError:
         raise
     # Runners raise what they like, their clients' errors among it; how the job ended is told in one message.

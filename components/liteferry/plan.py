@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from liteferry import storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
-from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage, StorageError
 from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
+from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.recipes import read as read_recipes
 from liteferry.sandbox.client import Limits
 from liteferry.signatures import SignatureSpec
@@ -154,9 +155,16 @@ def _open(name: str, spec: SamplesSpec) -> BoundSamples:
     from liteferry.samples import open_samples
 
     try:
-        return BoundSamples(name=name, spec=spec, sample_set=open_samples(spec), problem=None)
+        try:
+            sample_set = open_samples(spec)
+        except SamplesError as error:
+            if not may_be_misread(error):
+                raise
+            sample_set = open_samples(spec)  # a second look: this would be the verdict of every model
+        return BoundSamples(name=name, spec=spec, sample_set=sample_set, problem=None)
     except SamplesError as error:
-        return BoundSamples(name=name, spec=spec, sample_set=None, problem=error.reason)
+        code = ReasonCode.STORAGE_FAILED if is_storage_trouble(error) else error.reason.code
+        return BoundSamples(name=name, spec=spec, sample_set=None, problem=dataclasses.replace(error.reason, code=code))
 
 
 _NO_SAMPLES = BoundSamples(
@@ -298,19 +306,25 @@ def _files_of(uri: str) -> list[str]:
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest, size and family. One that cannot be read keeps None; loading it will say why."""
-    from liteferry.errors import StorageError
+    """The plan with the checkpoint's digest, size and family. One that twice cannot be read keeps None; loading will say why."""
+    try:
+        return _fingerprint(plan)
+    except (StorageError, OSError):
+        try:
+            return _fingerprint(plan)
+        except (StorageError, OSError):
+            return plan
+
+
+def _fingerprint(plan: ModelPlan) -> ModelPlan:
     from liteferry.siblings import share_key_of
 
-    try:
-        parts = _files_of(plan.uri)
-        digests = [storage.digest(part) for part in parts]
-        return dataclasses.replace(
-            plan,
-            digest=digests[0] if len(parts) == 1 else _sha256(digests),
-            size_bytes=sum(storage.size_bytes(part) for part in parts),
-            # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
-            share_key=None if plan.signatures else share_key_of(plan.uri, recipe_digest=plan.recipe_digest),
-        )
-    except (StorageError, OSError):
-        return plan
+    parts = _files_of(plan.uri)
+    digests = [storage.digest(part) for part in parts]
+    return dataclasses.replace(
+        plan,
+        digest=digests[0] if len(parts) == 1 else _sha256(digests),
+        size_bytes=sum(storage.size_bytes(part) for part in parts),
+        # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
+        share_key=None if plan.signatures else share_key_of(plan.uri, recipe_digest=plan.recipe_digest),
+    )

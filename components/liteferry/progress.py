@@ -41,6 +41,15 @@ def _append(out: str, line: Mapping[str, Any]) -> None:
     storage.append_line(storage.join(_folder(out), f"{os.getpid()}.jsonl"), json.dumps(line))
 
 
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line as it was written, or {}: a full disk may hold half of one."""
+    try:
+        parsed = json.loads(line)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) and ("doing" in parsed or "model_id" in parsed) else {}
+
+
 class Watcher:
     """Reads the lines that have come since it last looked, and keeps what is being worked on: `running`, model_id -> its line."""
 
@@ -54,13 +63,18 @@ class Watcher:
         """The models that were finished meanwhile."""
         for name in storage.list_directory(self._folder):
             path = storage.join(self._folder, name)
-            with open(path, "rb") as file:
-                file.seek(self._offsets.get(name, 0))
-                data = file.read()
-            whole, _, _ = data.rpartition(b"\n")
-            if whole:
-                self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
-                yield from self._finished_in(json.loads(line) for line in whole.splitlines())
+            with contextlib.suppress(OSError):  # somebody has removed it since
+                yield from self._finished_in(self._new_in(name, path))
+
+    def _new_in(self, name: str, path: str) -> list[dict[str, Any]]:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size < self._offsets.get(name, 0):
+                self._offsets[name] = 0  # it is another file: the output was removed, and is written again
+            file.seek(self._offsets.get(name, 0))
+            whole, _, _ = file.read().rpartition(b"\n")
+        if whole:
+            self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
+        return [line for line in map(_parsed, whole.splitlines()) if line]
 
     def _finished_in(self, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for line in lines:

@@ -18,7 +18,7 @@ from liteferry.types import ExportedModel, Status
 from liteferry.version import REPORT_SCHEMA_VERSION
 
 # These say something of the machine at that hour, not of the model: the same command tries again.
-_TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.INTERNAL.value}
+_TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.KILLED.value, ReasonCode.INTERNAL.value}
 # These depend on the limits: they are tried again when the job allows more.
 _LIMITED = {ReasonCode.TIMEOUT.value: "seconds", ReasonCode.OUT_OF_MEMORY.value: "memory_bytes"}
 
@@ -33,6 +33,7 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> None:
     from liteferry.report.pages import render_model
 
     staging = plan.staging_directory()
+    _refuse_lost(staging, report)
     _remove_unreported(staging, report)
     report = {**report, "files": manifest.of(staging)}
     storage.write_bytes(storage.join(staging, REPORT), json.dumps(report, indent=2, allow_nan=False).encode())
@@ -40,6 +41,13 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> None:
     storage.write_bytes(storage.join(staging, _marker(report)), b"")
     storage.publish_directory(staging, plan.model_directory())
     storage.remove_tree(reference.directory(plan))
+
+
+def _refuse_lost(staging: str, report: Mapping[str, Any]) -> None:
+    """Somebody may have removed the output, or a part of it, after its artifacts were judged."""
+    lost = sorted(path for path in _artifacts(report) if not storage.exists(storage.join(staging, path)))
+    if lost:
+        raise StorageError(f"{staging}: {', '.join(lost)} has been removed while the run went on")
 
 
 def _marker(report: Mapping[str, Any]) -> str:
@@ -121,11 +129,14 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
     as failed.
     """
     is_transient = exported.reason is not None and exported.reason.code.value in _TRANSIENT
-    if not is_transient and not storage.exists(plan.staging_directory()):
+    is_gone = not storage.exists(plan.staging_directory())
+    if is_gone and not is_transient:
         before = finished_report(plan)  # a runner may bring a model here twice: the first time took the folder away
         if before is not None:
             return for_fleet(before)
     try:
+        if is_gone and not is_transient:  # whatever came of it, it came of that
+            raise StorageError(f"{plan.staging_directory()}: has been removed while the run went on")
         report = _text(build(plan, exported, evaluation, worst_rows=worst_rows.collect(plan, exported, evaluation)))
         publish(plan, report)
     except Exception as error:  # noqa: BLE001  # what nobody foresaw is one model's report, never the end of the run

@@ -50,9 +50,14 @@ def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPla
     at once on all workers, leave them: every process gets as many groups as the others, of the same size.
     """
     ordered = sorted(plans, key=lambda plan: plan.model_id)
-    rounds = math.ceil(len(ordered) / (_MOST_IN_A_CHUNK * processes))
-    size = max(1, math.ceil(len(ordered) / (rounds * processes))) if ordered else 1
+    size = chunk_size(len(ordered), processes=processes)
     return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+
+
+def chunk_size(count: int, *, processes: int) -> int:
+    """How many of `count` siblings go into one group; the last one may have fewer."""
+    rounds = max(1, math.ceil(count / (_MOST_IN_A_CHUNK * processes)))
+    return max(1, math.ceil(count / (rounds * processes)))
 
 
 def share_key(facts: CheckpointFacts, *, recipe_digest: str) -> str | None:

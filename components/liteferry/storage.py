@@ -1,7 +1,8 @@
-"""The one door to storage. Local paths now; every other module names places as strings and comes through here.
+"""The one door to storage. Every other module names places as strings and comes through here: local paths, `file://`, and URIs
+of object stores (gs://, s3:// and whatever else fsspec knows), which `remote` drives.
 
-Publishing is by rename: what appears at a final path is whole. A file is written beside its target under a unique name and put
-in place with `os.replace`; a directory is renamed.
+Publishing on a disk is by rename: what appears at a final path is whole. A file is written beside its target under a unique name
+and put in place with `os.replace`; a directory is renamed.
 """
 
 from __future__ import annotations
@@ -16,36 +17,55 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 
+from liteferry import remote
 from liteferry.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
 _WILDCARD = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\[([*?\[])\]")
+_PARTS_OF_A_BUCKET = 3  # "gs:", "", "bucket"
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a place is not on this machine's file systems: whether it has a scheme, and that is not file://."""
+    return "://" in uri and not uri.startswith("file://")
 
 
 def join(uri: str, *parts: str) -> str:
     """Joins names to a place."""
-    return os.path.join(uri, *parts)
+    return remote.join(uri, *parts) if is_remote(uri) else os.path.join(uri, *parts)
 
 
 def require_local(uri: str) -> str:
-    """The path behind a place, or StorageError for a scheme that has no driver yet."""
-    scheme, separator, _ = uri.partition("://")
-    if separator and scheme != "file":
-        raise StorageError(f"{uri}: storage scheme {scheme!r} is not supported; copy the data to a local path")
+    """The path behind a place, or StorageError for one that is not on this machine."""
+    if is_remote(uri):
+        raise StorageError(f"{uri}: this has to be a local path; copy the data to one")
     return uri.removeprefix("file://")
 
 
+def absolute(uri: str) -> str:
+    """A place that means the same in any working directory; without a slash at its end."""
+    return uri.rstrip("/") if is_remote(uri) else os.path.abspath(require_local(uri))
+
+
 def exists(uri: str) -> bool:
-    """Whether a file or directory is there."""
-    return os.path.exists(require_local(uri))
+    """Whether a file or directory is there. Raises StorageError when a store does not say."""
+    return remote.exists(uri) if is_remote(uri) else os.path.exists(require_local(uri))
+
+
+def is_directory(uri: str) -> bool:
+    """Whether a directory is there. Raises StorageError when a store does not say."""
+    return remote.file_entry(uri) is None and remote.exists(uri) if is_remote(uri) else os.path.isdir(require_local(uri))
 
 
 def list_directory(uri: str) -> list[str]:
-    """Names in a directory, sorted; empty when there is none. Raises StorageError when it cannot be read."""
+    """Names in a directory, sorted; empty when there is none. Raises StorageError when it, or its bucket, cannot be read."""
+    if is_remote(uri):
+        return remote.list_directory(uri)
     try:
         return sorted(os.listdir(require_local(uri)))
     except (FileNotFoundError, NotADirectoryError):
@@ -60,30 +80,40 @@ def split_pattern(pattern: str) -> tuple[str, str]:
     A name that exists just as it is written is no pattern, whatever it holds: brackets are common in real names
     ("a[1].keras", "run [final]"). Inside a pattern, `[*]`, `[?]` and `[[]` stand for the character, as `glob.escape` writes it.
     """
-    path = require_local(pattern)
-    parts = path.split(os.sep)
+    path = pattern if is_remote(pattern) else require_local(pattern)
+    parts = path.split("/")
     fixed: list[str] = []
     for part in parts:
         if not _WILDCARD.search(_ESCAPED.sub("", part)):
             fixed.append(_ESCAPED.sub(r"\1", part))
-        elif os.path.lexists(os.sep.join([*fixed, part])):
+        elif is_remote(path) and len(fixed) < _PARTS_OF_A_BUCKET:
+            raise StorageError(f"{pattern}: the name of a bucket cannot be a pattern; write it out")
+        elif _is_there("/".join([*fixed, part])):
             fixed.append(part)
         else:
             break
-    return os.sep.join(fixed) or path[: path.startswith(os.sep)], os.sep.join(parts[len(fixed) :])
+    return "/".join(fixed) or path[: path.startswith("/")], "/".join(parts[len(fixed) :])
+
+
+def _is_there(uri: str) -> bool:
+    return remote.exists(uri) if is_remote(uri) else os.path.lexists(uri)
 
 
 def glob(pattern: str) -> list[str]:
-    """Paths a pattern names, sorted: `*`, `?` and `[...]` within a name, `**` across folders. Names that begin with a dot only
-    when asked for.
+    """Places a pattern names, sorted: `*`, `?` and `[...]` within a name, `**` across folders. Names that begin with a dot only
+    when asked for. Raises StorageError for a store that cannot be listed.
     """
     fixed, rest = split_pattern(pattern)
+    if is_remote(pattern):
+        return remote.glob(fixed, rest)
     escaped = globbing.escape(fixed)
     return sorted(globbing.glob(os.path.join(escaped, rest) if rest else escaped, recursive=True))
 
 
 def read_bytes(uri: str) -> bytes:
     """A file's bytes. Raises StorageError when it cannot be read."""
+    if is_remote(uri):
+        return remote.read_bytes(uri)
     try:
         with open(require_local(uri), "rb") as file:
             return file.read()
@@ -93,6 +123,9 @@ def read_bytes(uri: str) -> bytes:
 
 def write_bytes(uri: str, data: bytes) -> None:
     """Writes a file whole or not at all, creating its folder. Raises StorageError when it cannot be written."""
+    if is_remote(uri):
+        remote.write_bytes(uri, data)
+        return
     path = require_local(uri)
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
@@ -111,6 +144,28 @@ def write_bytes(uri: str, data: bytes) -> None:
         raise StorageError(f"{uri}: cannot be written: {error.strerror or error}") from error
 
 
+def create_exclusively(uri: str, data: bytes) -> bool:
+    """Writes a file where there is none: True for the call that made it, of however many at once; False when it was there.
+
+    On object stores the store decides, see `remote.create_exclusively`; on a disk the kernel does, and a process that dies in
+    between leaves a file without its content. Raises StorageError.
+    """
+    if is_remote(uri):
+        return remote.create_exclusively(uri, data)
+    path = require_local(uri)
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(path, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be written: {error.strerror or error}") from error
+    return True
+
+
 def append_line(uri: str, line: str) -> None:
     """Appends one line in one write, so that lines of several processes never mix. Raises StorageError."""
     path = require_local(uri)
@@ -127,6 +182,9 @@ def append_line(uri: str, line: str) -> None:
 
 def remove_tree(uri: str) -> None:
     """Removes a file, a link or a directory with all that is in it. What is not there or cannot be removed is left alone."""
+    if is_remote(uri):
+        remote.remove_tree(uri)
+        return
     path = require_local(uri)
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
@@ -140,6 +198,8 @@ def files_under(uri: str) -> list[str]:
 
     Links count as what they point to: model caches keep the bytes of a SavedModel elsewhere.
     """
+    if is_remote(uri):
+        return list(remote.folder_entries(uri)) or [uri.rstrip("/").rpartition("/")[2]]
     path = require_local(uri)
     if not os.path.isdir(path):
         return [os.path.basename(path)]
@@ -160,8 +220,24 @@ def _leads_back(folder: str, name: str) -> bool:
     return os.path.islink(link) and f"{os.path.realpath(folder)}{os.sep}".startswith(f"{os.path.realpath(link)}{os.sep}")
 
 
+def sizes_under(uri: str) -> dict[str, int]:
+    """Bytes of every file below a folder, by its path relative to it, sorted; none without a folder. Raises StorageError."""
+    if is_remote(uri):
+        return {name: entry.size for name, entry in remote.folder_entries(uri).items()}
+    path = require_local(uri)
+    if not os.path.isdir(path):
+        return {}
+    sizes = {}
+    for name in files_under(path):
+        with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+            sizes[name] = os.stat(os.path.join(path, name)).st_size
+    return sizes
+
+
 def size_bytes(uri: str) -> int:
     """Bytes of a file, or of every file below a directory. Raises StorageError."""
+    if is_remote(uri):
+        return remote.size_bytes(uri)
     path = require_local(uri)
     try:
         if not os.path.isdir(path):
@@ -172,7 +248,13 @@ def size_bytes(uri: str) -> int:
 
 
 def digest(uri: str) -> str:
-    """sha256 of a file's bytes, or of the names, sizes and bytes of every file below a directory. Raises StorageError."""
+    """sha256 of a file's bytes, or of the names, sizes and bytes of every file below a directory: the same wherever they are.
+    Raises StorageError.
+    """
+    if is_remote(uri):
+        with tempfile.TemporaryDirectory() as folder:
+            remote.fetch(uri, os.path.join(folder, "copy"))
+            return digest(os.path.join(folder, "copy"))
     path = require_local(uri)
     hasher = hashlib.sha256()
     try:
@@ -187,9 +269,68 @@ def digest(uri: str) -> str:
             with open(target, "rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     hasher.update(chunk)
+                if file.tell() < status.st_size:
+                    raise StorageError(f"{target}: only {file.tell():,} of {status.st_size:,} bytes could be read")
     except OSError as error:
         raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
     return f"sha256:{hasher.hexdigest()}"
+
+
+def stamp(uri: str) -> str:
+    """A text that is another one when a file, or any file below a directory, has other content. Nothing is read for it: of a
+    store it is the generation or the entity tag, of a disk time and size. Raises StorageError.
+    """
+    if is_remote(uri):
+        return remote.stamp(uri)
+    path = require_local(uri)
+    try:
+        paths = [os.path.join(path, name) for name in files_under(path)] if os.path.isdir(path) else [path]
+        facts = [(os.path.relpath(at, path), status.st_mtime_ns, status.st_size) for at in paths for status in (os.stat(at),)]
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def download(uri: str, local_path: str) -> None:
+    """Copies a file, or a directory with all that is in it, to a path where nothing is. Whole or not at all; of a store, several
+    files at once, each held against the size that the store says. Raises StorageError.
+    """
+    part = f"{local_path}.{uuid.uuid4().hex}.part"
+    try:
+        os.makedirs(os.path.dirname(local_path) or ".", exist_ok=True)
+        if is_remote(uri):
+            remote.fetch(uri, part)
+        elif os.path.isdir(require_local(uri)):
+            shutil.copytree(require_local(uri), part)
+        else:
+            shutil.copyfile(require_local(uri), part)
+        os.replace(part, local_path)
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be copied to {local_path}: {error.strerror or error}") from error
+    finally:
+        remove_tree(part)
+
+
+def upload(local_path: str, uri: str) -> None:
+    """Copies a file, or every file below a directory, to a place; to a store, several at once and in no order: an object appears
+    whole, a directory does not. Raises StorageError.
+    """
+    if os.path.isdir(local_path):
+        files = {os.path.join(local_path, name): join(uri, name) for name in files_under(local_path)}
+    else:
+        files = {local_path: uri}
+    if is_remote(uri):
+        remote.upload(files)
+        return
+    try:
+        for source, target in files.items():
+            target = require_local(target)
+            os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+            part = f"{target}.{uuid.uuid4().hex}.part"
+            shutil.copyfile(source, part)
+            os.replace(part, target)
+    except OSError as error:
+        raise StorageError(f"{local_path}: cannot be copied to {uri}: {error.strerror or error}") from error
 
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
