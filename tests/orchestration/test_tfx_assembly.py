@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from liteferry.errors import JobError, StorageError
+from liteferry.errors import JobError, LiteFerryError, StorageError
 from liteferry.tfx import assembly, outputs
 from liteferry.tfx.assembly import Inputs
 
@@ -149,9 +149,17 @@ def model(name: str, status: str = "blessed", **variants: str) -> dict[str, Any]
     ([], False),  # nothing was proven
 ])  # fmt: skip
 def test_verdict(statuses: list[str], is_blessed: bool) -> None:
-    verdict = outputs.verdict_of({"models": [model("m", status) for status in statuses]})
+    facts = {"models": [model("m", status) for status in statuses]}
+    verdict = outputs.verdict_of(facts, status=0 if is_blessed else 1)
     assert verdict.is_blessed is is_blessed
     assert verdict.marker == ("BLESSED" if is_blessed else "NOT_BLESSED")
+
+
+@pytest.mark.parametrize(("statuses", "status"), [(["blessed"], 1), (["failed"], 0), ([], 0)])
+def test_verdict_that_the_exit_status_denies_is_none(statuses: list[str], status: int) -> None:
+    """A checkpoint without a report: every model that is there is blessed, and the run says 1."""
+    with pytest.raises(LiteFerryError, match="the fleet is not whole"):
+        outputs.verdict_of({"models": [model("m", each) for each in statuses]}, status=status)
 
 
 def test_one_model_goes_where_pusher_looks_and_many_where_serving_does() -> None:

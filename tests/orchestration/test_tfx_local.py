@@ -166,6 +166,7 @@ def test_trained_model_as_pusher_takes_it(fleet: Path, launch: Launch, tmp_path:
 @pytest.mark.parametrize(("flags", "problem"), [
     (["--split", "test"], "no split 'test'"),
     (["--runner=NoSuchRunner"], "NoSuchRunner"),
+    (["--no_wait_until_finish"], "the component waits for its job"),
 ])  # fmt: skip
 def test_what_cannot_run_is_a_failed_execution(
     fleet: Path, launch: Launch, tmp_path: Path, flags: list[str], problem: str

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from liteferry import storage
+from liteferry.errors import LiteFerryError
 from liteferry.manifest import BLESSED, NOT_BLESSED
 
 _SERVING = "Format-Serving"  # where TFX's Pusher and InfraValidator look for a SavedModel
@@ -40,10 +41,17 @@ class Verdict:
         return f"{self.blessed_count} of {self.model_count} models blessed, {self.failed_count} failed"
 
 
-def verdict_of(facts: Mapping[str, Any]) -> Verdict:
-    """From the facts of a fleet, counted model by model."""
+def verdict_of(facts: Mapping[str, Any], *, status: int) -> Verdict:
+    """From the facts of a fleet, counted model by model.
+
+    Raises:
+      LiteFerryError: when the run's exit status says something else, as it does where a checkpoint has no report.
+    """
     statuses = [model["status"] for model in facts["models"]]
-    return Verdict(model_count=len(statuses), blessed_count=statuses.count("blessed"), failed_count=statuses.count("failed"))
+    verdict = Verdict(model_count=len(statuses), blessed_count=statuses.count("blessed"), failed_count=statuses.count("failed"))
+    if verdict.is_blessed != (status == 0):
+        raise LiteFerryError(f"exit status {status}, but {verdict.in_words()}: the fleet is not whole; run the pipeline again")
+    return verdict
 
 
 def fill(facts: Mapping[str, Any], out: str, *, exported_models: str, tflite_models: str, reports: str) -> None:
