@@ -1,8 +1,9 @@
-"""What Kubeflow was given, looked at without Kubeflow: the compiled pipelines are committed, and hold today's source."""
+"""What Kubeflow and Dataflow are given, looked at without them: the compiled pipelines hold today's source."""
 
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,22 @@ def tasks(value: Any) -> Iterator[tuple[str, Any]]:
         if key == "tasks":
             yield from item.items()
         yield from tasks(item)
+
+
+def test_the_dag_gives_the_flex_template_parameters_that_it_has() -> None:
+    template = json.loads((PIPELINES / "flex_template" / "metadata.json").read_text(encoding="utf-8"))
+    known = {parameter["name"]: not parameter.get("isOptional") for parameter in template["parameters"]}
+    dag = ast.parse((PIPELINES / "airflow_dag.py").read_text(encoding="utf-8"))
+    items = [item for node in ast.walk(dag) if isinstance(node, ast.Dict) for item in zip(node.keys, node.values, strict=True)]
+    found = {
+        key.value: value
+        for node in dicts
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant)
+    }
+    given = set(ast.literal_eval(found["parameters"]))
+    assert given <= known.keys()
+    assert {name for name, is_needed in known.items() if is_needed} <= given
 
 
 @pytest.mark.parametrize(("name", "step", "functions"), [
