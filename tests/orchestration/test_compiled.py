@@ -34,12 +34,7 @@ def test_the_dag_gives_the_flex_template_parameters_that_it_has() -> None:
     known = {parameter["name"]: not parameter.get("isOptional") for parameter in template["parameters"]}
     dag = ast.parse((PIPELINES / "airflow_dag.py").read_text(encoding="utf-8"))
     items = [item for node in ast.walk(dag) if isinstance(node, ast.Dict) for item in zip(node.keys, node.values, strict=True)]
-    found = {
-        key.value: value
-        for node in dicts
-        for key, value in zip(node.keys, node.values, strict=True)
-        if isinstance(key, ast.Constant)
-    }
+    found = {key.value: value for key, value in items if isinstance(key, ast.Constant)}
     given = set(ast.literal_eval(found["parameters"]))
     assert given <= known.keys()
     assert {name for name, is_needed in known.items() if is_needed} <= given
