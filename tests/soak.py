@@ -82,7 +82,8 @@ class Observer:
         for pid, name in {launcher.pid: "launcher", **nurseries}.items():
             with contextlib.suppress(psutil.Error):
                 resident = psutil.Process(pid).memory_info().rss
-                self.processes.setdefault(pid, Watched(name)).samples.append((count, resident))
+                if resident:  # 0 of one that has just ended
+                    self.processes.setdefault(pid, Watched(name)).samples.append((count, resident))
 
     def seconds_a_model(self, first: int, last: int) -> float:
         """From when `first` models were finished to when `last` were."""

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the random kills, 1.0: 160 of them")
     parser.add_argument("--only", default="", help="cases whose name or group has these words; several: split by |")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
+    parser.add_argument("--minutes", type=float, default=90, help="cases not begun by then are not tried, and the table says so")
     parser.add_argument("--keep", metavar="DIR", help="work in this folder and leave it")
     parser.add_argument("--results", metavar="FILE", help="keep results here; cases that held before are not tried again")
     parser.add_argument("--write", metavar="FILE", help="put the table into this file, between its markers")
@@ -36,16 +37,16 @@ def main() -> int:
     chosen = [fault for fault in faults(arguments.scale) if any(words in f"{fault.group}: {fault.name}" for words in wanted)]
     known = _known(arguments.results)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
-        grounds = Grounds(Path(arguments.keep or temporary))
-        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-            running = [
-                pool.submit(_try_out, grounds, fault, arguments.seed + number, arguments.results)
-                for number, fault in enumerate(chosen)
-                if fault.name not in known
-            ]
-            new = {result.fault.name: result for result in (future.result() for future in running)}
-    results = [new[fault.name] if fault.name in new else Result(fault, **known[fault.name]) for fault in chosen]
+    deadline = started + arguments.minutes * 60
+    todo = [(fault, arguments.seed + number) for number, fault in enumerate(chosen) if fault.name not in known]
+    new: dict[str, Result] = {}
+    if todo and time.monotonic() < deadline:
+        with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
+            grounds = Grounds(Path(arguments.keep or temporary))
+            with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+                running = [pool.submit(_try_out, grounds, *case, arguments.results, deadline) for case in todo]
+                new = {result.fault.name: result for result in (future.result() for future in running)}
+    results = [new.get(fault.name) or _result(fault, known.get(fault.name)) for fault in chosen]
     broken = [result for result in results if result.broken]
     kills, made = sum(result.kills for result in results), sum(result.faults for result in results)
     minutes = sum(result.seconds for result in results) / 60 / arguments.jobs if known else (time.monotonic() - started) / 60
@@ -64,7 +65,13 @@ def _known(path: str | None) -> dict[str, dict[str, Any]]:
     return {kept.pop("name"): kept for kept in map(json.loads, lines)}
 
 
-def _try_out(grounds: Grounds, fault: Fault, seed: int, results: str | None) -> Result:
+def _result(fault: Fault, kept: dict[str, Any] | None) -> Result:
+    return Result(fault, **kept) if kept else Result(fault, 0, 0, 0, 0.0, skipped="the time was up")
+
+
+def _try_out(grounds: Grounds, fault: Fault, seed: int, results: str | None, deadline: float) -> Result:
+    if time.monotonic() > deadline:
+        return _result(fault, None)
     result = grounds.try_out(fault, seed=seed)
     if results and not result.broken and not result.skipped:
         with open(results, "a", encoding="utf-8") as file:
@@ -87,9 +94,10 @@ def _page(results: Sequence[Result], *, seed: int, minutes: float) -> str:
     kills, made, checks = (sum(getattr(result, name) for result in results) for name in ("kills", "faults", "checks"))
     today = datetime.datetime.now(tz=datetime.UTC).date()
     machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    tried = [result for result in results if not result.skipped]
     told = (
-        f"{len(results)} cases, {made} faults, {kills} of them a SIGKILL that hit a living process, {checks:,} checks of "
-        f"{len(invariants.NAMES)} invariants; seed {seed}, {minutes:.0f} minutes on {machine}, {today}."
+        f"{len(tried)} of {len(results)} cases, {made} faults, {kills} of them a SIGKILL that hit a living process, "
+        f"{checks:,} checks of {len(invariants.NAMES)} invariants; seed {seed}, {minutes:.0f} minutes on {machine}, {today}."
     )
     return "\n".join([told, "", *lines])
 
