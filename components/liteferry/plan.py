@@ -19,6 +19,7 @@ from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
 from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.recipes import read as read_recipes
+from liteferry.sandbox import scratch
 from liteferry.sandbox.client import Limits
 from liteferry.signatures import SignatureSpec
 from liteferry.types import TensorSpec
@@ -48,7 +49,8 @@ class ModelPlan:
     checkpoint digest and the same recipe digest is still right. Limits are left out: raising one does not make finished work
     wrong. `export_recipe` covers the part of it that decides what the SavedModel computes, and `version` is the number of its
     folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
-    folders.
+    folders, and `work` is the local folder in which they are, where OUT is not local. `marker_before` is the marker that stood in
+    the model's folder when this plan was made.
     """
 
     model_id: str
@@ -71,6 +73,8 @@ class ModelPlan:
     serve_examples: bool = False
     version: int = 1
     attempt: str = ""
+    work: str = ""
+    marker_before: bytes | None = None
     digest: str | None = None
     size_bytes: int | None = None
     share_key: str | None = None
@@ -89,9 +93,17 @@ class ModelPlan:
     def model_directory(self) -> str:
         return storage.join(self.out, "models", self.model_id)
 
+    def work_root(self) -> str:
+        """A local folder for work folders: on the file system of OUT, so that what is done is put in place by a rename; one of
+        this worker's own for an OUT on a store.
+        """
+        if self.work:
+            return self.work
+        return storage.join(storage.require_local(self.out), ".staging")
+
     def staging_directory(self) -> str:
         """Where this model is built. One for each attempt: a runner may process an element twice, also at the same time."""
-        return storage.join(self.out, ".staging", "models", self.model_id, self.attempt or "0")
+        return os.path.join(self.work_root(), "models", self.model_id, self.attempt or "0")
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:
@@ -293,9 +305,12 @@ def _plan(
 
 
 def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
-    """The plans with work folders of their own, whoever else works on the same models."""
+    """The plans with work folders of their own, whoever else works on the same models: on this worker, which is the one that
+    publishes them, since no stage after this one shuffles.
+    """
     attempt = uuid.uuid4().hex
-    return tuple(dataclasses.replace(plan, attempt=attempt) for plan in plans)
+    work = scratch.shared_folder("work") if any(storage.is_remote(plan.out) for plan in plans) else ""
+    return tuple(dataclasses.replace(plan, attempt=attempt, work=work) for plan in plans)
 
 
 def _files_of(uri: str) -> list[str]:

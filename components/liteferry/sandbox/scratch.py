@@ -29,6 +29,13 @@ def new_folder() -> str:
     return tempfile.mkdtemp(dir=_root_folder())
 
 
+def shared_folder(name: str) -> str:
+    """A folder for what several units of work need one after the other; it goes when this process ends."""
+    folder = os.path.join(_root_folder(), name)
+    os.makedirs(folder, exist_ok=True)
+    return folder
+
+
 @contextlib.contextmanager
 def folder() -> Iterator[str]:
     """`new_folder` for as long as the context lasts. What SIGKILL leaves of it the next process removes."""
