@@ -209,9 +209,8 @@ class TestPaths:
         assert glob.glob(config.parse_job(job_mapping(), base_dir=str(folder)).models[0].checkpoints) == [str(folder / "a.keras")]
 
     def test_a_job_file_on_a_store_is_read_there_and_names_are_relative_to_it(self, gs: Bucket) -> None:
-        gs.put(
-            "jobs/job.yaml", b"models: [{checkpoints: '../a*.keras', samples: d}]\nsamples: {d: {path: d.npz}}\nmodules: [m.py]\n"
-        )
+        text = "models: [{checkpoints: '../a*.keras', samples: d}]\nsamples: {d: {path: d.npz}}\nmodules: [m.py]\n"
+        gs.put("jobs/job.yaml", text.encode())
         job = config.load_job(f"{gs.uri}/jobs/job.yaml")
         assert job.models[0].checkpoints == f"{gs.uri}/a*.keras"
         assert (job.samples["d"].path, job.modules) == (f"{gs.uri}/jobs/d.npz", (f"{gs.uri}/jobs/m.py",))

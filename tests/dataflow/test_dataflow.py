@@ -1,5 +1,5 @@
-"""A job submitted to Dataflow for real, to a service that takes jobs and to a storage emulator; what was staged is then executed by
-workers that have nothing else.
+"""A job submitted to Dataflow for real, to a service that takes jobs and to a storage emulator. What was staged is then executed
+by workers that have nothing else.
 """
 
 from __future__ import annotations
