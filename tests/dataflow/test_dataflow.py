@@ -95,6 +95,8 @@ def test_a_job_is_submitted_staged_and_executed_by_workers_that_have_only_what_w
 
 
 def _check_job(submitted: Submitted) -> None:
+    from google.cloud.dataflow import AutoscalingAlgorithm, WorkerIPAddressConfiguration
+
     job, pool = submitted.job, submitted.pool
     assert (job["projectId"], job["location"], job["name"]) == ("my-project", "europe-west1", "nightly-digits")
     assert job["labels"] == {"application": "liteferry", "team": "vision"}
@@ -105,10 +107,10 @@ def _check_job(submitted: Submitted) -> None:
         "numThreadsPerWorker": 4,
         "network": "batch",
         "subnetwork": "regions/europe-west1/subnetworks/batch",
-        "ipConfiguration": "WORKER_IP_PRIVATE",
+        "ipConfiguration": WorkerIPAddressConfiguration.WORKER_IP_PRIVATE.value,
         "diskSizeGb": 100,
         "numWorkers": 1,
-        "autoscalingSettings": {"algorithm": "AUTOSCALING_ALGORITHM_BASIC", "maxNumWorkers": 7},
+        "autoscalingSettings": {"algorithm": AutoscalingAlgorithm.AUTOSCALING_ALGORITHM_BASIC.value, "maxNumWorkers": 7},
     }
     assert {name: pool[name] for name in expected} == expected
     assert "goes on by itself" in submitted.said.stdout and job["id"] in submitted.said.stdout
