@@ -106,6 +106,10 @@ scale: venv ## Two million sample rows in 16 shards through one model: memory an
 chaos: venv ## Kill and starve runs for real, by the hundred; about half an hour, writes docs/reliability.md
 	$(VENV_PYTHON) -m tests.chaos --write docs/reliability.md
 
+.PHONY: fuzz
+fuzz: venv ## Feed a hundred thousand broken and hostile files to what reads them; half an hour, writes docs/reliability.md
+	$(VENV_PYTHON) -m tests.fuzz --inputs 100000 --loads 500 --write docs/reliability.md
+
 .PHONY: soak
 soak: venv ## A thousand small checkpoints, kills on the way: memory and pace stay; about ten minutes, writes docs/reliability.md
 	$(VENV_PYTHON) -m tests.soak --write docs/reliability.md
