@@ -14,7 +14,7 @@ _JOBS = re.compile(r"^/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/
 
 
 class Service(http.server.ThreadingHTTPServer):
-    """`jobs`: the JSON of each that was submitted, with its id, project and region. `state`: what it says of all of them."""
+    """`jobs`: the JSON of each that was submitted, with its id, project and region. `state`, `complaint`: what it says of them."""
 
     daemon_threads = True
 
@@ -22,6 +22,7 @@ class Service(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.jobs: list[dict[str, Any]] = []
         self.state = "JOB_STATE_RUNNING"
+        self.complaint = ""
         # Beam's client takes the REST way for an endpoint with this word in it.
         self.endpoint = f"http://localhost:{self.server_port}"
 
@@ -34,7 +35,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if found is None or found["id"] is None:
             self._answer(404, {"error": {"code": 404, "message": self.path}})
         elif found["of"]:
-            self._answer(200, {})  # no messages, no metrics
+            error = {"id": "1", "time": "2026-01-01T00:00:00Z", "messageImportance": "JOB_MESSAGE_ERROR"}
+            told = [{**error, "messageText": self.server.complaint}] if self.server.complaint else []
+            self._answer(200, {"jobMessages": told} if found["of"] == "/messages" else {})
         else:
             (job,) = (job for job in self.server.jobs if job["id"] == found["id"])
             self._answer(200, {**job, "currentState": self.server.state})

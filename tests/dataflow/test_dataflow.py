@@ -94,6 +94,18 @@ def test_a_job_is_submitted_staged_and_executed_by_workers_that_have_only_what_w
     _check_reports(submitted, demo, gs, tmp_path)
 
 
+@pytest.mark.slow
+def test_a_job_that_dataflow_gives_up_is_told_in_one_message(gs: Bucket, tmp_path: Path) -> None:
+    """The launcher waits, here for a job that has failed already."""
+    gs.put("fleet/job.yaml", b"models: [{checkpoints: '*.keras'}]\nvariants: [float32]\n")
+    gs.put("fleet/a.keras", b"no archive")
+    with running() as service:
+        service.state, service.complaint = "JOB_STATE_FAILED", "Workflow failed: quota of n2 in europe-west1 exceeded"
+        said = submit(service, gs, tmp_path)
+    assert (said.returncode, "Traceback" in said.stderr) == (1, False), said.stderr
+    assert "liteferry: DataflowRunner:" in said.stderr and "quota of n2" in said.stderr, said.stderr
+
+
 def _check_job(submitted: Submitted) -> None:
     from google.cloud.dataflow import AutoscalingAlgorithm, WorkerIPAddressConfiguration
 
