@@ -14,7 +14,7 @@ _JOBS = re.compile(r"^/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/
 
 
 class Service(http.server.ThreadingHTTPServer):
-    """`jobs`: the JSON of each that was submitted, with its id, project and region. `state`, `complaint`: what it says of them."""
+    """`jobs`: the JSON of each that was taken, with its id, project and region. `state`, `complaint`: what it says of it."""
 
     daemon_threads = True
 
