@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteferry import compare_flags
-from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError
+from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError
 from liteferry.version import __version__
 
 _EPILOG = """\
@@ -124,6 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except JobError as error:
         print(f"liteferry: {error}", file=sys.stderr)
         return 2
+    except WorkerLostError as error:
+        print(f"liteferry: {error}", file=sys.stderr)
+        _leave_at_once(1)
     except LiteFerryError as error:
         print(f"liteferry: {error}", file=sys.stderr)
         return 1
@@ -216,9 +219,11 @@ def _check_output(output: str) -> None:
     from liteferry.errors import StorageError
 
     try:
-        path = storage.require_local(output)
+        path = storage.absolute(output)
     except StorageError as error:
         raise JobError([f"--output: {error}"], source="flags") from error
+    if storage.is_remote(path):
+        return
     if os.path.lexists(path) and not os.path.isdir(path):
         raise JobError([f"--output: {output} is a file; name a folder, which is made if it is not there"], source="flags")
 
@@ -267,11 +272,11 @@ def _report(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry import launch, verify
+    from liteferry import launch, storage, verify
     from liteferry.workers import available_cores
 
     launch.refuse_while_running(arguments.output)
-    found = verify.verify(os.path.abspath(arguments.output), processes=available_cores(), with_rows=not arguments.no_rows)
+    found = verify.verify(storage.absolute(arguments.output), processes=available_cores(), with_rows=not arguments.no_rows)
     return verify.print_verification(found, as_json=arguments.json)
 
 

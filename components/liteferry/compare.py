@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from liteferry.gate_limits import resolve_gates
 from liteferry.gates import Verdict, judge
 from liteferry.parity import OutputStats
 from liteferry.samples import open_samples
+from liteferry.sandbox import scratch
 from liteferry.sandbox.client import Limits
 
 GATES_OF = "float32"
@@ -98,10 +98,10 @@ def compare(
     """
     resolved = _resolve(gates or {})
     sample_set = open_samples(spec)
-    with tempfile.TemporaryDirectory(prefix="liteferry-compare-") as scratch:
+    with scratch.folder() as work:
         tasks = []
         for side, path in (("reference", reference), ("candidate", candidate)):
-            folder = os.path.join(scratch, side)
+            folder = os.path.join(work, side)
             os.makedirs(folder)
             tasks.append(
                 SideTask(

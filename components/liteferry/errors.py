@@ -5,6 +5,7 @@
     |- SamplesError      sample data that cannot serve a model
     |- ModelError        anything that ends one model's work; carries a `Reason`
     |- RunnerError       the runner did not take the job, or ended it before its end
+    |  `- WorkerLostError   one of its processes has died
     `- StorageError      a path that cannot be read or written
 
 A `Reason` is data: it crosses process boundaries and ends in `report.json`. Codes are stable; docs/reason_codes.md lists
@@ -41,6 +42,7 @@ class ReasonCode(str, enum.Enum):
     PARITY_NONFINITE = "PARITY_NONFINITE"
     METRIC_DROP = "METRIC_DROP"
     CRASHED = "CRASHED"
+    KILLED = "KILLED"
     TIMEOUT = "TIMEOUT"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     STORAGE_FAILED = "STORAGE_FAILED"
@@ -98,6 +100,10 @@ class StorageError(LiteFerryError):
 
 class RunnerError(LiteFerryError):
     """The runner did not take the job, or ended it before its end; what is finished stays finished."""
+
+
+class WorkerLostError(RunnerError):
+    """A worker process on this machine has died, and the run with it."""
 
 
 class ModelError(LiteFerryError):

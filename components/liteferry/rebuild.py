@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 from collections.abc import Iterator
 from typing import Any
 
-from liteferry import storage
+from liteferry import published, runs, storage
 from liteferry.errors import JobError, StorageError
-from liteferry.manifest import PAGE, REPORT
+from liteferry.manifest import PAGE
+
+_AT_ONCE = 16
 
 
 def read_reports(out: str) -> list[dict[str, Any]]:
@@ -19,12 +22,12 @@ def read_reports(out: str) -> list[dict[str, Any]]:
 
 
 def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those of published models; what is being put there, or was left half done, is none."""
     models = storage.join(out, "models")
-    for name in storage.list_directory(models):
-        try:
-            yield name, json.loads(storage.read_bytes(storage.join(models, name, REPORT)))
-        except (StorageError, ValueError):
-            continue
+    names = storage.list_directory(models)
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE if storage.is_remote(out) else 1) as pool:
+        reports = pool.map(lambda name: published.read(storage.join(models, name)), names)
+        yield from ((name, report) for name, report in zip(names, reports, strict=True) if report)
 
 
 def rebuild_pages(out: str) -> int:
@@ -47,7 +50,8 @@ def rebuild_pages(out: str) -> int:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
     named = _models_of_last_run(out)
     kept = [report for report in reports if named is None or report["model_id"] in named]
-    write_fleet(out, fleet_facts(kept, changes=_changes_of_last_run(out)))
+    with runs.writing_fleet(out):
+        write_fleet(out, fleet_facts(kept, changes=_changes_of_last_run(out)))
     return len(kept)
 
 

@@ -18,6 +18,7 @@ import tempfile
 from typing import Any
 
 from liteferry.errors import ModelError, ReasonCode, Stage, StorageError
+from liteferry.sandbox import scratch
 
 SECONDS = 60.0
 _ANSWER_BYTES = 64 * 2**20
@@ -38,8 +39,8 @@ def inspect(path: str, *, seconds: float = SECONDS) -> dict[str, Any]:
     """
     if not os.path.lexists(path) and not os.path.isfile(f"{path}.index"):
         raise StorageError(f"{path}: no such file or directory; name a checkpoint, a SavedModel directory or a .tflite file")
-    with tempfile.TemporaryDirectory(prefix="liteferry-inspect-") as scratch:
-        answer = _read_in_child(path, scratch, seconds)
+    with scratch.folder() as work:
+        answer = _read_in_child(path, work, seconds)
     error = answer.get("error")
     if error is not None:
         raise ModelError(ReasonCode(error["code"]), Stage(error["stage"]), str(error["message"]))
@@ -47,11 +48,11 @@ def inspect(path: str, *, seconds: float = SECONDS) -> dict[str, Any]:
     return facts
 
 
-def _read_in_child(path: str, scratch: str, seconds: float) -> dict[str, Any]:
-    """Runs the reader. Archives are unpacked below `scratch`, which goes also when the reader is killed."""
+def _read_in_child(path: str, work: str, seconds: float) -> dict[str, Any]:
+    """Runs the reader. Archives are unpacked below `work`, which goes also when the reader is killed."""
     command = [sys.executable, "-c", _PROGRAM, os.path.abspath(path), *map(os.path.abspath, sys.path)]
     environment = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(("LC_", "PYTHON"))}
-    environment |= {"TMPDIR": scratch, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment |= {"TMPDIR": work, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=said, stderr=errors, env=environment, start_new_session=True
