@@ -14,6 +14,7 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import StorageError
+from liteferry.json_text import parse
 from liteferry.manifest import BLESSED, NOT_BLESSED, REPORT
 from liteferry.types import Status
 
@@ -84,7 +85,7 @@ def _read_if(directory: str, names: Iterable[str]) -> dict[str, Any]:
 
 def _parse(data: bytes) -> dict[str, Any]:
     try:
-        report = json.loads(data)
-    except (ValueError, RecursionError):
+        report = parse(data)
+    except ValueError:
         return {}
     return report if isinstance(report, dict) else {}
