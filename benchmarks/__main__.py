@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ from benchmarks.measure import HERE, Run, run_job, run_script
 from benchmarks.simulate import Family, families_of, simulate
 
 _NAMES = ("mixed", "siblings", "parity", "overhead", "growth", "costs", "simulation")
+_RUN_ONCE = ("costs", "simulation")
 _FLEET_TARGETS = {"mixed": 5.0, "siblings": 9.0}
 _PARITY_ROWS = {"mlp": 100_000, "cnn": 10_000}
 
@@ -34,7 +36,8 @@ rows.
 The script is [benchmarks/tutorial.py](../benchmarks/tutorial.py): Keras's ExportArchive, `from_saved_model` once per variant,
 batched
 evaluation, one process. *mixed* is of three small and middle CNNs, *siblings* of one architecture (MobileNetV2, 64x64, alpha
-0.5). LiteFerry's time includes its start-up, the proof in clean processes and the reports.
+0.5). LiteFerry's time includes its start-up, the proof in clean processes and the reports. The sides run in turn; compare the
+ratios, not the seconds.
 """)
 _FLEET_WORDS = _lines("""
 In each round the script took another part of the fleet, every third model with three rounds, so that it took each
@@ -75,14 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     arguments = parser.parse_args(argv)
-    text: list[str] = []
     for name, section in _sections(arguments.count, arguments.rounds, arguments.scale).items():
         if name in arguments.only.split(","):
             lines = section()
-            text += ["", *lines]
             print("\n".join(lines), flush=True)
-    if arguments.write:
-        _write(text, arguments.rounds)
+            if arguments.write:
+                runs = "one run" if name in _RUN_ONCE else f"medians of {arguments.rounds}"
+                _write(name, [*lines, "", f"Measured on {_today()}, {runs}, on: {_machine()}."])
     return 0
 
 
@@ -295,18 +297,20 @@ def _machine() -> str:
     return f"{processor}{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
 
 
-def _write(sections: Sequence[str], rounds: int) -> None:
-    text = [
-        "# Benchmarks",
-        "",
-        *_INTRODUCTION,
-        "",
-        f"Medians of {rounds} rounds, the sides in turn, on: {_machine()}. Compare the ratios, not the seconds.",
-        *sections,
-    ]
+def _today() -> str:
+    return datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d")
+
+
+def _write(name: str, section: Sequence[str]) -> None:
+    """Puts one section into docs/benchmarks.md; the others stay as they were measured."""
     path = os.path.join(os.path.dirname(HERE), "docs", "benchmarks.md")
+    known = {name: "\n".join(section) + "\n"}
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        for part in file.read().split("\n## ")[1:]:
+            known.setdefault(part.splitlines()[0], f"## {part.rstrip()}\n")
+    ordered = [known[other] for other in _NAMES if other in known]
     with open(path, "w", encoding="utf-8") as file:
-        file.write("\n".join(text) + "\n")
+        file.write("\n".join(["# Benchmarks\n", "\n".join(_INTRODUCTION) + "\n", *ordered]))
 
 
 if __name__ == "__main__":
