@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -186,7 +187,7 @@ def test_who_finds_no_room_waits_until_there_is_some(place: str, cache: Path) ->
             assert all(os.path.getsize(copies.path(f"{place}/{name}")) == 4000 for name in (first, second))
             seen.append(size_of(cache))
 
-    run_all([lambda pair=pair: work(*pair) for pair in ("ab", "ba", "cd", "dc", "ac", "bd", "ad", "cb")])
+    run_all([functools.partial(work, *pair) for pair in ("ab", "ba", "cd", "dc", "ac", "bd", "ad", "cb")])
     assert len(seen) == 8 and max(seen) <= 10_000
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from liteferry import storage
 from liteferry.config import Job
 from liteferry.errors import JobError, SamplesError
 from liteferry.plan import find_checkpoints, refuse_missing_files
@@ -68,6 +69,8 @@ def _kind(uri: str) -> str:
     from liteferry.checkpoints.detect import examine
     from liteferry.errors import ModelError
 
+    if storage.is_remote(uri):
+        return "not looked into"
     try:
         return examine(uri).kind.value
     except ModelError as error:
