@@ -67,8 +67,8 @@ models:
 modules: ["{models}/code/layers.py"]
 samples:
   rows: {{path: "{rows}/rows.npz", label: label}}
-  shards: {{path: "{rows}/part-*.parquet", take: 90}}
-  refused: {{path: "{rows}/refused-*.parquet"}}
+  shards: {{path: "{rows}/part-*.parquet", take: 90, label: label}}
+  refused: {{path: "{rows}/refused-*.parquet", label: label}}
 variants: [float32, float16]
 metrics: [{{class_name: SparseCategoricalAccuracy, max_drop: 0.5}}]
 """
@@ -95,7 +95,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def run_in(folder: Path, *, models: str, rows: str, out: str) -> Run:
     (folder / f"{out}.yaml").write_text(JOB.format(models=models, rows=rows))
-    return Run(folder / out, liteferry("run", "--config", folder / f"{out}.yaml", "--output", folder / out))
+    said = liteferry("run", "--config", folder / f"{out}.yaml", "--output", folder / out)
+    assert said.returncode < 2, said.stderr
+    return Run(folder / out, said)
 
 
 @dataclasses.dataclass
@@ -124,7 +126,7 @@ def distant(local: Run, _s3_server: _S3, _gcs_server: _GCS, tmp_path_factory: py
         yield Distant(run, models, rows, list(models.faults.requests), cache)
 
 
-SAME = ("deep-first", "halved", "old", "exported", "trained")
+SAME = ("deep-first", "halved", "old", "exported", "trained.index")
 
 
 def second(run: Run) -> str:
@@ -180,7 +182,8 @@ def test_a_shard_that_may_not_be_read_fails_the_models_that_need_it_with_its_uri
 def test_each_object_is_fetched_once(distant: Distant) -> None:
     fetched = [request for request in distant.requests if request.startswith("GET") and "list-type" not in request]
     for name in ("first.keras", "halved.keras", "old.h5", "saved_model.pb", "trained.data", "layers.py"):
-        assert len([request for request in fetched if name in request]) in ((1, 2) if name == "layers.py" else (1,)), name
+        most = 2 if name == "layers.py" else 1  # for its digest, and beside the other modules
+        assert 1 <= len([request for request in fetched if name in request]) <= most, name
 
 
 def test_nothing_of_the_cache_is_held_when_the_run_is_over(distant: Distant) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from liteferry import local_cache, sandbox, storage
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError
 from liteferry.local_cache import Copies, Wanted
-from liteferry.plan import ModelPlan
+from liteferry.plan import ModelPlan, distant_code
 from liteferry.sample_copies import wanted_of, with_copies
 
 
@@ -69,13 +69,8 @@ def storage_reason(error: StorageError, stage: Stage) -> Reason:
 def _wanted(plan: ModelPlan, needs: Needs) -> Iterator[tuple[Wanted, Stage]]:
     if needs.checkpoint and storage.is_remote(plan.uri):
         yield Wanted(uris=plan.files or (plan.uri,), stamp=plan.stamp), Stage.LOAD
-    if needs.code:
-        modules = tuple(module for module in plan.load.modules if storage.is_remote(module))
-        if modules:
-            yield Wanted(uris=modules), Stage.LOAD  # in one folder: they may import each other
-        for signature in plan.signatures:
-            for path in filter(storage.is_remote, signature.assets.values()):
-                yield Wanted(uris=(path,)), Stage.EXPORT
+    for files in distant_code(plan) if needs.code else ():
+        yield Wanted(uris=files, stamp=plan.code_stamps.get(files[0])), Stage.LOAD
     if plan.samples.sample_set is not None:
         for one in wanted_of(plan.samples.sample_set.shards[index] for index in needs.shards):
             yield one, Stage.SAMPLES

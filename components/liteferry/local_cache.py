@@ -126,6 +126,12 @@ def localise(uri: str, *, stamp: str | None = None) -> Iterator[str]:
         yield copies.path(uri)
 
 
+def digest(uri: str) -> str:
+    """`storage.digest`, by way of a copy. Raises StorageError."""
+    with localise(uri) as path:
+        return storage.digest(path)
+
+
 @contextlib.contextmanager
 def lease(wanted: Sequence[Wanted]) -> Iterator[Copies]:
     """Holds copies of everything that is wanted and not local; what cannot be had is among `problems`, and the others are held.

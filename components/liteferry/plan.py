@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob as globbing
 import hashlib
@@ -48,7 +49,7 @@ class ModelPlan:
     wrong. `export_recipe` covers the part of it that decides what the SavedModel computes, and `version` is the number of its
     folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
     folders. Of a checkpoint on a store, `files` are its objects, `stamp` says what they were when its digest was taken, and
-    `path` is where a copy of it is held, as long as one is.
+    `path` is where a copy of it is held, as long as one is. `code_stamps`: the same of code and assets, see `distant_code`.
     """
 
     model_id: str
@@ -79,6 +80,7 @@ class ModelPlan:
     files: tuple[str, ...] = ()
     stamp: str | None = None
     path: str | None = None
+    code_stamps: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def checkpoint_path(self) -> str:
@@ -114,7 +116,27 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
     recipes = [_entry_recipe(job, index, samples, metrics[index]) for index in range(len(job.models))]
     exports = [_export_recipe(job, entry, samples) for entry in job.models]
     plans = [_plan(job, at, out, samples, recipes[at.entry], exports[at.entry]) for at in found]
-    return [dataclasses.replace(plan, metrics=metrics[at.entry]) for plan, at in zip(plans, found, strict=True)]
+    stamps = _code_stamps(plans)
+    return [
+        dataclasses.replace(plan, metrics=metrics[at.entry], code_stamps=stamps) for plan, at in zip(plans, found, strict=True)
+    ]
+
+
+def distant_code(plan: ModelPlan) -> list[tuple[str, ...]]:
+    """The user's files on stores that a model needs beside its checkpoint, in groups that have to lie side by side: modules may
+    import each other. A group is called by its first URI.
+    """
+    modules = tuple(filter(storage.is_remote, plan.load.modules))
+    assets = {path for signature in plan.signatures for path in signature.assets.values() if storage.is_remote(path)}
+    return [*([modules] if modules else []), *((path,) for path in sorted(assets))]
+
+
+def _code_stamps(plans: Sequence[ModelPlan]) -> dict[str, str]:
+    stamps = {}
+    for files in {files for plan in plans for files in distant_code(plan)}:
+        with contextlib.suppress(StorageError):  # each model that needs them will say why they cannot be had
+            stamps[files[0]] = local_cache.stamp_of(files)
+    return stamps
 
 
 def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
@@ -251,12 +273,20 @@ def _sha256(value: Any) -> str:
 
 def _asset_digests(entry: ModelSpec) -> dict[str, str]:
     paths = {path for signature in entry.signatures.values() for path in signature.assets.values()}
-    return {path: storage.digest(path) for path in sorted(paths) if storage.exists(path)}
+    return {path: digest for path in sorted(paths) if (digest := _digest_of(path)) is not None}
 
 
 def _code_digest(module: str) -> str | None:
     """A user's file by its bytes; an installed module by name only, its versions are in the report's environment."""
-    return storage.digest(module) if module.endswith(".py") and storage.exists(module) else None
+    return _digest_of(module) if module.endswith(".py") else None
+
+
+def _digest_of(path: str) -> str | None:
+    """None for what is not there, or cannot be had now: the models that need it will say so."""
+    try:
+        return local_cache.digest(path)
+    except StorageError:
+        return None
 
 
 def _signatures(entry: ModelSpec) -> tuple[SignatureSpec, ...]:
