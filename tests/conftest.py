@@ -10,6 +10,7 @@ import pytest
 
 from tests import fixtures_hostile, packages
 from tests.emulators import _gcs_server, _s3_server, gs, s3  # noqa: F401  # fixtures
+from tests.stores import memory_store, shared_store, store  # noqa: F401  # fixtures
 from tests.support import Run, liteferry
 
 # Set here, not in a fixture: TensorFlow and gRPC read these once, when they are imported, and sandbox processes inherit them.

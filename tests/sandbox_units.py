@@ -73,6 +73,12 @@ def kill_itself(_: Any, reporter: Reporter) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def count_and_be_killed(path: str, reporter: Reporter) -> None:
+    with open(path, "a") as file:
+        file.write("a try\n")
+    kill_itself(None, reporter)
+
+
 def call_sys_exit(_: Any, reporter: Reporter) -> None:
     _announce(reporter)
     sys.exit("bye")
@@ -276,6 +282,13 @@ def write_pids_and_sleep(path: str, _: Reporter) -> None:
 def announce_and_sleep(path: str, reporter: Reporter) -> None:
     _announce(reporter)
     write_pids_and_sleep(path, reporter)
+
+
+def sleep_unless_it_is_there(path: str, reporter: Reporter) -> None:
+    if os.path.exists(path):
+        reporter.result("the second try")
+    else:
+        announce_and_sleep(path, reporter)
 
 
 def try_to_reach_outside(outside: str, reporter: Any) -> None:

@@ -86,7 +86,7 @@ def test_a_real_run_tells_its_stages_and_show_reads_them(tmp_path):
     command = [sys.executable, "-m", "liteferry"]
     run = subprocess.Popen([*command, "run", "--config", "job.yaml", "--output", str(out)], cwd=tmp_path)
     try:
-        watcher, deadline = Watcher(str(out)), time.monotonic() + 60
+        watcher, deadline = Watcher(str(out)), time.monotonic() + 300
         while not watcher.running and run.poll() is None and time.monotonic() < deadline:
             list(watcher.new_lines())
             time.sleep(0.1)
@@ -94,5 +94,5 @@ def test_a_real_run_tells_its_stages_and_show_reads_them(tmp_path):
         shown = subprocess.run([*command, "show", str(out)], capture_output=True, text=True, timeout=60, check=False)
         assert "a run is going on" in shown.stderr and "running: one" in shown.stderr
     finally:
-        run.wait(timeout=120)
+        run.wait(timeout=300)
     assert Run(out, shown).model_ids()

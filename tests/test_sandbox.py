@@ -139,6 +139,7 @@ def test_a_function_that_is_not_there_is_an_error_of_the_unit() -> None:
 # How a unit may end
 
 TIMED_OUT, CRASHED, OUT_OF_MEMORY = ReasonCode.TIMEOUT.value, ReasonCode.CRASHED.value, ReasonCode.OUT_OF_MEMORY.value
+KILLED = ReasonCode.KILLED.value
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ TIMED_OUT, CRASHED, OUT_OF_MEMORY = ReasonCode.TIMEOUT.value, ReasonCode.CRASHED
         ("abort", CRASHED, "its last words:\nthe assertion that failed"),
         ("segfault", CRASHED, "SIGSEGV"),
         ("exit_at_once", CRASHED, "status 3"),
-        ("kill_itself", CRASHED, "SIGKILL"),
+        ("kill_itself", KILLED, "SIGKILL"),
         ("close_every_descriptor", CRASHED, "closed the channel"),
         ("write_garbage_to_the_channel", CRASHED, "no message"),
         ("write_json_that_is_no_event", CRASHED, "'nowhere' is not a valid Stage"),
@@ -363,16 +364,54 @@ def signalling_the_nursery(number: signal.Signals, pids: pathlib.Path) -> Iterat
     thread.join()
 
 
-def test_a_nursery_that_is_killed_costs_the_unit_it_was_killed_in_and_no_other(tmp_path: pathlib.Path) -> None:
+def test_a_nursery_that_is_killed_costs_no_unit_anything(tmp_path: pathlib.Path) -> None:
     with signalling_the_nursery(signal.SIGKILL, tmp_path / "pids"):
-        outcome = run("announce_and_sleep", str(tmp_path / "pids"), writable=[tmp_path])
-    assert outcome.error is not None
-    assert (outcome.error["code"], outcome.error["stage"]) == (CRASHED, "convert")
-    assert "parent process was killed" in outcome.error["message"]
+        outcome = run("sleep_unless_it_is_there", str(tmp_path / "pids"), writable=[tmp_path])
+    assert only_result(outcome) == "the second try"
     between_units = nurseries.nursery(Flavor.CLEAN).pid
     os.kill(between_units, signal.SIGKILL)
     assert_works()
     assert nurseries.nursery(Flavor.CLEAN).pid != between_units
+
+
+def test_a_unit_whose_nursery_is_killed_twice_is_given_up_and_may_be_tried_again_later(tmp_path: pathlib.Path) -> None:
+    def kill_both() -> None:
+        for _ in range(2):
+            nursery, *_ = wait_for(tmp_path / "pids")
+            (tmp_path / "pids").unlink()
+            os.kill(nursery, signal.SIGKILL)
+
+    undone: list[str] = []
+    thread = threading.Thread(target=kill_both)
+    thread.start()
+    outcome = sandbox.run(
+        "tests.sandbox_units:announce_and_sleep",
+        str(tmp_path / "pids"),
+        flavor=Flavor.CLEAN,
+        limits=PLENTY,
+        writable=[str(tmp_path)],
+        before_retry=lambda: undone.append("the first try"),
+    )
+    thread.join()
+    assert outcome.error is not None
+    assert (outcome.error["code"], outcome.error["stage"]) == (KILLED, "convert")
+    assert "parent process was killed" in outcome.error["message"]
+    assert undone == ["the first try"]
+    assert not nurseries._single
+    assert_works()
+
+
+def test_a_unit_that_is_not_to_be_repeated_is_not(tmp_path: pathlib.Path) -> None:
+    outcome = sandbox.run(
+        "tests.sandbox_units:count_and_be_killed",
+        str(tmp_path / "tries"),
+        flavor=Flavor.CLEAN,
+        limits=PLENTY,
+        writable=[str(tmp_path)],
+        before_retry=None,
+    )
+    assert outcome.is_killed
+    assert (tmp_path / "tries").read_text() == "a try\n"
 
 
 def test_a_nursery_that_answers_no_more_does_not_hang_the_launcher(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from liteferry.errors import JobError
+from liteferry.published import vouch_for
 from liteferry.verify import verify
 from tests.support import Run, liteferry
 
@@ -104,6 +105,7 @@ DAMAGES: dict[str, tuple[Damage, str | None, str]] = {
     "no report": (lambda out: (out / "models/cnn/report.json").unlink(), "cnn", "report.json is not there"),
     "half a report": (cut_the_report, "cnn", "report.json is not there or is no report"),
     "another model's report": (edit_report("cnn", lambda r: r.update(model_id="mlp")), "cnn", "report.json is about 'mlp'"),
+    "a report that nobody vouched for": (edit_report("cnn", lambda r: r.update(metadata={})), "cnn", "was written for another"),
     "both markers": (lambda out: (out / "models/cnn/NOT_BLESSED").touch(), "cnn", "the marker is BLESSED, NOT_BLESSED"),
     "no marker": (lambda out: (out / "models/cnn/BLESSED").unlink(), "cnn", "the marker is missing"),
     "blessed by hand": (bless_by_hand, "broken_truncated", "the model is blessed, but saved_model is not"),
@@ -138,6 +140,7 @@ def replace_and_vouch(out: Path, source: str) -> None:
     content = target.read_bytes()
     vouched = {"sha256": f"sha256:{hashlib.sha256(content).hexdigest()}", "bytes": len(content)}
     edit_report("cnn", lambda report: report["files"].update({"tflite/float16.tflite": vouched}))(out)
+    (out / "models/cnn/BLESSED").write_bytes(vouch_for((out / "models/cnn/report.json").read_bytes()))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteferry import compare_flags
-from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError
+from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError
 from liteferry.version import __version__
 
 _EPILOG = """\
@@ -122,10 +122,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse_typos(parser, arguments.command, unknown)
         return int(_COMMANDS[arguments.command](arguments, unknown))
     except JobError as error:
-        print(f"liteferry: {error}", file=sys.stderr)
+        _complain(error)
         return 2
-    except LiteFerryError as error:
+    except WorkerLostError as error:
         print(f"liteferry: {error}", file=sys.stderr)
+        _leave_at_once(1)
+    except LiteFerryError as error:
+        _complain(error)
         return 1
     except KeyboardInterrupt:
         print("\nliteferry: interrupted; finished models are kept, the same command goes on with the rest", file=sys.stderr)
@@ -133,6 +136,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     return 1
+
+
+def _complain(error: LiteFerryError) -> None:
+    """Says what is wrong. Names in it come from files: what a terminal would obey is made visible."""
+    from liteferry.report.formats import printable
+
+    print(printable(f"liteferry: {error}".encode("utf-8", "backslashreplace").decode()), file=sys.stderr)
 
 
 def _leave_at_once(status: int) -> None:
@@ -216,9 +226,11 @@ def _check_output(output: str) -> None:
     from liteferry.errors import StorageError
 
     try:
-        path = storage.require_local(output)
+        path = storage.absolute(output)
     except StorageError as error:
         raise JobError([f"--output: {error}"], source="flags") from error
+    if storage.is_remote(path):
+        return
     if os.path.lexists(path) and not os.path.isdir(path):
         raise JobError([f"--output: {output} is a file; name a folder, which is made if it is not there"], source="flags")
 
@@ -267,11 +279,11 @@ def _report(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry import launch, verify
+    from liteferry import launch, storage, verify
     from liteferry.workers import available_cores
 
     launch.refuse_while_running(arguments.output)
-    found = verify.verify(os.path.abspath(arguments.output), processes=available_cores(), with_rows=not arguments.no_rows)
+    found = verify.verify(storage.absolute(arguments.output), processes=available_cores(), with_rows=not arguments.no_rows)
     return verify.print_verification(found, as_json=arguments.json)
 
 

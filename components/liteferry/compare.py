@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,9 @@ from liteferry.local_cache import Copies, Wanted
 from liteferry.parity import OutputStats
 from liteferry.plan import files_of
 from liteferry.sample_copies import wanted_of, with_copies
+from liteferry.sample_headers import describe_contained
 from liteferry.samples import open_samples
+from liteferry.sandbox import scratch
 from liteferry.sandbox.client import Limits
 
 GATES_OF = "float32"
@@ -100,20 +101,17 @@ def compare(
       SamplesError: the samples cannot be read.
     """
     resolved = _resolve(gates or {})
-    sample_set = open_samples(spec)
+    sample_set = open_samples(spec, describe=describe_contained)
     load = load or LoadSpec()
     sides = [Wanted(uris=tuple(files_of(uri))) for uri in (reference, candidate)]
     modules = tuple(module for module in load.modules if storage.is_remote(module))
     wanted = [*sides, *([Wanted(uris=modules)] if modules else []), *wanted_of(sample_set.shards)]
-    with (
-        local_cache.lease(wanted) as copies,
-        tempfile.TemporaryDirectory(prefix="liteferry-compare-") as scratch,
-    ):
+    with local_cache.lease(wanted) as copies, scratch.folder() as work:
         copies.raise_problems()
         load = dataclasses.replace(load, modules=tuple(copies.paths.get(module, module) for module in load.modules))
         tasks = []
         for side, path in (("reference", reference), ("candidate", candidate)):
-            folder = os.path.join(scratch, side)
+            folder = os.path.join(work, side)
             os.makedirs(folder)
             tasks.append(
                 SideTask(

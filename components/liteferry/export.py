@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,10 +60,7 @@ def _needs(plan: ModelPlan) -> Needs:
 
 
 def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
-    for plan in plans:
-        storage.remove_tree(plan.staging_directory())
-        storage.remove_tree(reference.directory(plan))
-        os.makedirs(plan.staging_directory())
+    _make_room(plans)
     outcome = here.run(
         "liteferry.export:export_models",
         tuple(plans),
@@ -70,15 +68,28 @@ def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
         limits=plans[0].limits,
         writable=[folder for plan in plans for folder in reference.work_directories(plan)],
         network=plans[0].load.may_use_network,
+        # Of siblings the finished ones stand, and each of the others is tried alone below.
+        before_retry=functools.partial(_make_room, plans) if len(plans) == 1 else None,
     )
     exported = []
     for plan in plans:
         results = [result for result in outcome.results if result["model_id"] == plan.model_id]
-        if len(plans) == 1 or any("ended" in result for result in results):
+        ended = [result["ended"] for result in results if "ended" in result]
+        # What was perhaps read wrongly among siblings is read again alone, before its verdict stands.
+        if len(plans) == 1 or (ended and not (ended[0] or {}).get("misread")):
             exported.append(_assemble(plan, results, outcome))
         else:
             exported += _export([plan], here)
     return exported
+
+
+def _make_room(plans: Sequence[ModelPlan]) -> None:
+    """Empty folders for what is exported, whatever an earlier try has left there."""
+    for plan in plans:
+        storage.remove_tree(plan.staging_directory())
+        storage.remove_tree(reference.directory(plan))
+        for folder in reference.work_directories(plan):
+            os.makedirs(folder)
 
 
 def reason_of(error: Mapping[str, Any] | None) -> Reason | None:
@@ -141,7 +152,9 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
         try:
             shared = _export_model(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
             error = None
-        except Exception as raised:  # noqa: BLE001  # anything the model's code raises is this model's reason, its siblings go on
+        except Exception as raised:  # anything the model's code raises is this model's reason, its siblings go on
+            if len(plans) == 1:
+                raise
             shared = None
             error = describe_error(raised, reporter.current_stage)
         own_peak = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -11,15 +10,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from liteferry import live, storage
+from liteferry import beam_workers, live, progress, runs, storage
 from liteferry.config import Job
 from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
+from liteferry.json_text import parse
 from liteferry.progress import Watcher
 from liteferry.report.formats import STAGE_WORDS
 from liteferry.runner_traits import RunnerTraits, refuse_bare_workers, refuse_local_paths, traits_of
 
 ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
 _LOOK_EVERY_S = 0.3
+_LOOK_AT_STORE_EVERY_S = 2.0
 
 
 def run_job(
@@ -46,10 +47,11 @@ def run_job(
     if traits.is_dataflow:
         refuse_local_paths(job, out)
         refuse_bare_workers(beam_flags)
-    out = os.path.abspath(storage.require_local(out))
+    out = storage.absolute(out)
     total = count_checkpoints(job)
-    with storage.exclusive(storage.join(out, ".staging", "lock")):
-        _clear_leftovers(out)
+    with runs.exclusive(out):
+        _tell_of_submitted(out)
+        runs.clear_leftovers(out)
         write_assets(out)  # the first report may be opened long before the last
         if traits.is_here:  # elsewhere the workers have nurseries of their own
             sandbox.warm_up()
@@ -57,7 +59,7 @@ def run_job(
             name = _run_pipeline(job, out, traits, processes=processes, force=force, beam_flags=beam_flags)
         if not traits.waits:
             return _handed_over(out, traits, name)
-        _clear_leftovers(out)
+        runs.clear_leftovers(out)
     sandbox.close()
     return _conclude(out, total, counts)
 
@@ -70,21 +72,23 @@ def count_checkpoints(job: Job) -> int:
     return len(find_checkpoints(job))
 
 
-def _clear_leftovers(out: str) -> None:
-    """Everything in staging but the lock belongs to a run that is over: this process holds the lock."""
-    staging = storage.join(out, ".staging")
-    for name in storage.list_directory(staging):
-        if name != "lock":
-            storage.remove_tree(storage.join(staging, name))
+def _tell_of_submitted(out: str) -> None:
+    for words in runs.submitted(out):
+        print(
+            f"{out}: a job {words} has not come to its end here. If it still runs, it and this run take turns at each model, and "
+            "the later one keeps what the other has finished",
+            file=sys.stderr,
+        )
 
 
 def _run_pipeline(
     job: Job, out: str, traits: RunnerTraits, *, processes: int | None, force: bool, beam_flags: Sequence[str]
 ) -> str | None:
-    from liteferry import pipeline
-
     try:
-        return pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
+        with beam_workers.watched():
+            from liteferry import pipeline
+
+            return pipeline.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
     except LiteFerryError:
         raise
     # Runners raise what they like, their clients' errors among it; how the job ended is told in one message.
@@ -97,6 +101,8 @@ def _run_pipeline(
 
 
 def _handed_over(out: str, traits: RunnerTraits, name: str | None) -> int:
+    if name or not traits.is_dataflow:  # a template was written otherwise, and nothing runs yet
+        runs.note_submitted(out)
     print(f"{traits.name}: {f'job {name}' if name else 'the job'} goes on by itself; `liteferry show {out}` tells how far it is")
     return ALL_BLESSED
 
@@ -129,6 +135,10 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
         seen: set[str] = set()
 
         def look() -> None:
+            with contextlib.suppress(StorageError):  # a store that does not answer now may the next time
+                take_lines()
+
+        def take_lines() -> None:
             for line in watcher.new_lines():
                 if line["model_id"] in seen:  # a runner may process a model twice
                     continue
@@ -137,7 +147,7 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
                 on_line(line, sum(counts.values()))
 
         def keep_looking() -> None:
-            while not stop.wait(_LOOK_EVERY_S):
+            while not stop.wait(_LOOK_AT_STORE_EVERY_S if storage.is_remote(out) else _LOOK_EVERY_S):
                 look()
 
         thread = threading.Thread(target=keep_looking, daemon=True)
@@ -147,19 +157,20 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
         finally:
             stop.set()
             thread.join()
+            progress.flush()
             look()
 
 
 def read_fleet(out: str) -> dict[str, Any]:
-    """The facts of a finished run. Raises JobError when there is none."""
+    """The facts of a finished run. Raises JobError when there is none, or none that agree with themselves."""
+    from liteferry.report.fleet_check import sound_facts
+
     path = storage.join(out, "fleet.json")
     try:
-        facts: dict[str, Any] = json.loads(storage.read_bytes(path))
-        return facts
+        return sound_facts(parse(storage.read_bytes(path)))
     except (StorageError, ValueError) as error:
-        raise JobError(
-            [f"{path}: no finished run here ({error}); run `liteferry run ... --output {out}` first"], source=out
-        ) from error
+        first = f"run `liteferry run ... --output {out}` first, or, if there are reports, `liteferry report {out}`"
+        raise JobError([f"{path}: no finished run here ({error}); {first}"], source=out) from error
 
 
 def read_progress(out: str) -> dict[str, Any]:
@@ -171,12 +182,14 @@ def read_progress(out: str) -> dict[str, Any]:
     from liteferry.rebuild import read_reports
     from liteferry.report.fleet import fleet_facts
 
-    if _is_going_on(out):
-        reports = read_reports(out)
-        print(f"{out}: a run is going on, {len(reports)} report(s) so far", file=sys.stderr)
-        _print_running(out)
-        return fleet_facts(reports)
-    return read_fleet(out)
+    is_going_on, submitted = runs.is_going_on(out), runs.submitted(out)
+    if not is_going_on and not submitted:
+        return read_fleet(out)
+    reports = read_reports(out)
+    what = "a run is going on" if is_going_on else f"a job {submitted[0]} has not come to its end"
+    print(f"{out}: {what}, {len(reports)} report(s) so far", file=sys.stderr)
+    _print_running(out)
+    return fleet_facts(reports)
 
 
 def _print_running(out: str) -> None:
@@ -187,20 +200,9 @@ def _print_running(out: str) -> None:
         print(f"running: {line['doing']}, {STAGE_WORDS.get(line['stage'], line['stage'])}", file=sys.stderr)
 
 
-def _is_going_on(out: str) -> bool:
-    lock = storage.join(out, ".staging", "lock")
-    if not storage.exists(lock):
-        return False
-    try:
-        with storage.exclusive(lock):
-            return False
-    except StorageError:
-        return True
-
-
 def refuse_while_running(out: str) -> None:
     """Raises JobError while a run writes to `out`."""
-    if _is_going_on(out):
+    if runs.is_going_on(out):
         raise JobError([f"{out}: a run is going on here; verify it when it has ended"], source=out)
 
 
@@ -238,4 +240,5 @@ def _conclude(out: str, total: int, counts: dict[str, int]) -> int:
 
 def status_of(facts: dict[str, Any]) -> int:
     """The exit status that a fleet's facts stand for."""
-    return ALL_BLESSED if all(model["status"] == "blessed" for model in facts["models"]) else NOT_ALL_BLESSED
+    models = facts["models"]
+    return ALL_BLESSED if models and all(model["status"] == "blessed" for model in models) else NOT_ALL_BLESSED

@@ -7,6 +7,7 @@ import dataclasses
 import glob as globbing
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage, 
 from liteferry.local_cache import Wanted
 from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
+from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.recipes import read as read_recipes
+from liteferry.sandbox import scratch
 from liteferry.sandbox.client import Limits
 from liteferry.signatures import SignatureSpec
 from liteferry.types import TensorSpec
@@ -48,8 +51,10 @@ class ModelPlan:
     checkpoint digest and the same recipe digest is still right. Limits are left out: raising one does not make finished work
     wrong. `export_recipe` covers the part of it that decides what the SavedModel computes, and `version` is the number of its
     folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
-    folders. Of a checkpoint on a store, `files` are its objects, `stamp` says what they were when its digest was taken, and
-    `path` is where a copy of it is held, as long as one is. `code_stamps`: the same of code and assets, see `distant_code`.
+    folders, and `work` is the local folder in which they are, where OUT is not local. `marker_before` is the marker that stood in
+    the model's folder when this plan was made. Of a checkpoint on a store, `files` are its objects, `stamp` says what they were
+    when its digest was taken, and `path` is where a copy of it is held, as long as one is. `code_stamps`: the same of code and
+    assets, see `distant_code`.
     """
 
     model_id: str
@@ -72,6 +77,8 @@ class ModelPlan:
     serve_examples: bool = False
     version: int = 1
     attempt: str = ""
+    work: str = ""
+    marker_before: bytes | None = None
     digest: str | None = None
     size_bytes: int | None = None
     share_key: str | None = None
@@ -99,9 +106,17 @@ class ModelPlan:
     def model_directory(self) -> str:
         return storage.join(self.out, "models", self.model_id)
 
+    def work_root(self) -> str:
+        """A local folder for work folders: on the file system of OUT, so that what is done is put in place by a rename; one of
+        this worker's own for an OUT on a store.
+        """
+        if self.work:
+            return self.work
+        return storage.join(storage.require_local(self.out), ".staging")
+
     def staging_directory(self) -> str:
         """Where this model is built. One for each attempt: a runner may process an element twice, also at the same time."""
-        return storage.join(self.out, ".staging", "models", self.model_id, self.attempt or "0")
+        return os.path.join(self.work_root(), "models", self.model_id, self.attempt or "0")
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:
@@ -199,12 +214,22 @@ def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint]) -> None:
 
 
 def _open(name: str, spec: SamplesSpec) -> BoundSamples:
+    from liteferry.sample_headers import describe_contained
     from liteferry.samples import open_samples
 
     try:
-        return BoundSamples(name=name, spec=spec, sample_set=open_samples(spec), problem=None)
+        try:
+            sample_set = open_samples(spec, describe=describe_contained)
+        except SamplesError as error:
+            if not may_be_misread(error):
+                raise
+            sample_set = open_samples(
+                spec, describe=describe_contained
+            )  # a second look: this would be the verdict of every model
+        return BoundSamples(name=name, spec=spec, sample_set=sample_set, problem=None)
     except SamplesError as error:
-        return BoundSamples(name=name, spec=spec, sample_set=None, problem=error.reason)
+        code = ReasonCode.STORAGE_FAILED if is_storage_trouble(error) else error.reason.code
+        return BoundSamples(name=name, spec=spec, sample_set=None, problem=dataclasses.replace(error.reason, code=code))
 
 
 _NO_SAMPLES = BoundSamples(
@@ -341,9 +366,12 @@ def _plan(
 
 
 def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
-    """The plans with work folders of their own, whoever else works on the same models."""
+    """The plans with work folders of their own, whoever else works on the same models: on this worker, which is the one that
+    publishes them, since no stage after this one shuffles.
+    """
     attempt = uuid.uuid4().hex
-    return tuple(dataclasses.replace(plan, attempt=attempt) for plan in plans)
+    work = scratch.shared_folder("work") if any(storage.is_remote(plan.out) for plan in plans) else ""
+    return tuple(dataclasses.replace(plan, attempt=attempt, work=work) for plan in plans)
 
 
 def files_of(uri: str) -> list[str]:
@@ -354,24 +382,31 @@ def files_of(uri: str) -> list[str]:
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest, size and family. One that cannot be read keeps None; loading it will say why."""
+    """The plan with the checkpoint's digest, size and family. One that twice cannot be read keeps None; loading will say why."""
+    try:
+        return _fingerprint(plan)
+    except (StorageError, OSError):
+        try:
+            return _fingerprint(plan)
+        except (StorageError, OSError):
+            return plan
+
+
+def _fingerprint(plan: ModelPlan) -> ModelPlan:
     from liteferry.siblings import share_key_of
 
-    try:
-        files = tuple(files_of(plan.uri))
-        stamp = local_cache.stamp_of(files) if storage.is_remote(plan.uri) else None
-        with local_cache.lease([Wanted(uris=files, stamp=stamp)]) as copies:
-            copies.raise_problems()
-            parts = [copies.path(file) for file in files]
-            digests = [storage.digest(part) for part in parts]
-            return dataclasses.replace(
-                plan,
-                digest=digests[0] if len(parts) == 1 else _sha256(digests),
-                size_bytes=sum(storage.size_bytes(part) for part in parts),
-                # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
-                share_key=None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest),
-                files=files,
-                stamp=stamp,
-            )
-    except (StorageError, OSError):
-        return plan
+    files = tuple(files_of(plan.uri))
+    stamp = local_cache.stamp_of(files) if storage.is_remote(plan.uri) else None
+    with local_cache.lease([Wanted(uris=files, stamp=stamp)]) as copies:
+        copies.raise_problems()
+        parts = [copies.path(file) for file in files]
+        digests = [storage.digest(part) for part in parts]
+        return dataclasses.replace(
+            plan,
+            digest=digests[0] if len(parts) == 1 else _sha256(digests),
+            size_bytes=sum(storage.size_bytes(part) for part in parts),
+            # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
+            share_key=None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest),
+            files=files,
+            stamp=stamp,
+        )

@@ -1,4 +1,5 @@
-"""How a run that goes on tells how far it is: JSON lines appended under OUT/.staging, read by whoever watches.
+"""How a run that goes on tells how far it is: JSON lines under OUT/.staging, appended or, on a store, written now and then;
+read by whoever watches.
 
 A line says that a model's report is in place (`line`, `status`, `is_new`), or that models are being worked on (`doing`, `stage`).
 """
@@ -8,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
 from liteferry.errors import Stage, StorageError
+from liteferry.json_text import parse
 from liteferry.report.summary import one_line
+from liteferry.store_log import StoreLog
 
 if TYPE_CHECKING:
     from liteferry.plan import ModelPlan
@@ -38,7 +42,56 @@ def report_doing(plans: Iterable[ModelPlan], stage: Stage) -> None:
 
 
 def _append(out: str, line: Mapping[str, Any]) -> None:
-    storage.append_line(storage.join(_folder(out), f"{os.getpid()}.jsonl"), json.dumps(line))
+    if storage.is_remote(out):
+        _log_of(out).append(json.dumps(line))
+    else:
+        storage.append_line(storage.join(_folder(out), f"{os.getpid()}.jsonl"), json.dumps(line))
+
+
+_logs: dict[str, StoreLog] = {}
+_logs_lock = threading.Lock()
+
+
+def _log_of(out: str) -> StoreLog:
+    with _logs_lock:
+        if out not in _logs:
+            _logs[out] = StoreLog(_folder(out))
+        return _logs[out]
+
+
+def flush() -> None:
+    """Writes what this process has kept for stores: a bundle ends, and the process may be ended with it."""
+    for log in list(_logs.values()):
+        log.flush()
+
+
+def forget(out: str) -> None:
+    """Drops what this process has said about an OUT: a run begins there, or is over."""
+    with _logs_lock:
+        log = _logs.pop(out, None)
+    if log is not None:
+        log.close()
+
+
+def _read_from(path: str, offset: int) -> bytes:
+    if storage.is_remote(path):
+        return storage.read_bytes(path)[offset:]  # such an object is small
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read()
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line as it was written, or {}: a full disk may hold half of one, and a hand may have been at it."""
+    try:
+        parsed = parse(line)
+    except ValueError:
+        return {}
+    if not isinstance(parsed, dict):
+        return {}
+    texts = ("doing", "stage") if "doing" in parsed else ("model_id", "status", "line")
+    is_sound = all(isinstance(parsed.get(key), str) for key in texts) and isinstance(parsed.get("since", 0.0), (int, float))
+    return parsed if is_sound and isinstance(parsed.get("is_new", True), bool) else {}
 
 
 class Watcher:
@@ -52,15 +105,20 @@ class Watcher:
 
     def new_lines(self) -> Iterator[dict[str, Any]]:
         """The models that were finished meanwhile."""
-        for name in storage.list_directory(self._folder):
-            path = storage.join(self._folder, name)
-            with open(path, "rb") as file:
-                file.seek(self._offsets.get(name, 0))
-                data = file.read()
-            whole, _, _ = data.rpartition(b"\n")
-            if whole:
-                self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
-                yield from self._finished_in(json.loads(line) for line in whole.splitlines())
+        sizes = storage.sizes_under(self._folder)
+        for name in sorted(sizes):
+            with contextlib.suppress(OSError, StorageError):  # somebody has removed it since
+                yield from self._finished_in(self._new_in(name, sizes[name]))
+
+    def _new_in(self, name: str, size: int) -> list[dict[str, Any]]:
+        if size < self._offsets.get(name, 0):
+            self._offsets[name] = 0  # it is another file: the output was removed, and is written again
+        if size == self._offsets.get(name, 0):
+            return []
+        whole, _, _ = _read_from(storage.join(self._folder, name), self._offsets.get(name, 0)).rpartition(b"\n")
+        if whole:
+            self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
+        return [line for line in map(_parsed, whole.splitlines()) if line]
 
     def _finished_in(self, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for line in lines:

@@ -1,49 +1,76 @@
-"""A finished model -> its folder under OUT/models: whole, report and marker inside, by one rename. Also: is it there already?"""
+"""A finished model -> its folder under OUT/models: whole, report and marker inside, by one rename, or as `store_publish` does it
+on an object store. Also: is it there already?
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
+import socket
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import manifest, progress, reference, storage, worst_rows
+from liteferry import manifest, progress, published, reference, storage, store_publish, worst_rows
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError, reason_for
 from liteferry.evaluate import Evaluation
-from liteferry.manifest import BLESSED, NOT_BLESSED, PAGE, REPORT
+from liteferry.manifest import PAGE, REPORT
 from liteferry.plan import ModelPlan
 from liteferry.report.facts import build, for_fleet
-from liteferry.types import ExportedModel, Status
+from liteferry.types import ExportedModel
 from liteferry.version import REPORT_SCHEMA_VERSION
 
 # These say something of the machine at that hour, not of the model: the same command tries again.
-_TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.INTERNAL.value}
+_TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.KILLED.value, ReasonCode.INTERNAL.value}
 # These depend on the limits: they are tried again when the job allows more.
 _LIMITED = {ReasonCode.TIMEOUT.value: "seconds", ReasonCode.OUT_OF_MEMORY.value: "memory_bytes"}
 
 
-def publish(plan: ModelPlan, report: Mapping[str, Any]) -> None:
+def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
     """Writes the report, with the digest of every file it vouches for, and its page into the staging directory, the marker last,
     and puts the directory in place.
 
+    Returns:
+      The report that stands: this one, or, on a store, that of another run which has put the same result there meanwhile.
+
     Raises:
-      StorageError: when the output cannot be written.
+      StorageError: when the output cannot be written, or the staging directory has lost what the report is about.
     """
     from liteferry.report.pages import render_model
 
     staging = plan.staging_directory()
+    _refuse_lost(staging, report)
     _remove_unreported(staging, report)
     report = {**report, "files": manifest.of(staging)}
-    storage.write_bytes(storage.join(staging, REPORT), json.dumps(report, indent=2, allow_nan=False).encode())
+    text = json.dumps(report, indent=2, allow_nan=False).encode()
+    storage.write_bytes(storage.join(staging, REPORT), text)
     storage.write_bytes(storage.join(staging, PAGE), render_model(report).encode())
-    storage.write_bytes(storage.join(staging, _marker(report)), b"")
-    storage.publish_directory(staging, plan.model_directory())
+    storage.write_bytes(storage.join(staging, published.marker_of(report)), published.vouch_for(text))
+    if storage.is_remote(plan.out):
+        intent = {"version": plan.version, "export_digest": plan.export_digest}
+        others = store_publish.put_in_place(
+            staging, plan.model_directory(), intent=intent, settled=lambda: _put_there_meanwhile(plan)
+        )
+        report = others or report
+        storage.remove_tree(staging)
+    else:
+        storage.publish_directory(staging, plan.model_directory())
     storage.remove_tree(reference.directory(plan))
+    return report
 
 
-def _marker(report: Mapping[str, Any]) -> str:
-    return BLESSED if report["status"] == Status.BLESSED.value else NOT_BLESSED
+def _put_there_meanwhile(plan: ModelPlan) -> dict[str, Any] | None:
+    """The report of the same work that was not there yet when this plan was made."""
+    if published.marker(plan.model_directory()) == plan.marker_before:
+        return None
+    return finished_report(plan)
+
+
+def _refuse_lost(staging: str, report: Mapping[str, Any]) -> None:
+    """Somebody may have removed the output, or a part of it, after its artifacts were judged."""
+    lost = sorted(path for path in _artifacts(report) if not storage.exists(storage.join(staging, path)))
+    if lost:
+        raise StorageError(f"{staging}: {', '.join(lost)} has been removed while the run went on")
 
 
 def _artifacts(report: Mapping[str, Any]) -> set[str]:
@@ -61,48 +88,75 @@ def _remove_unreported(staging: str, report: Mapping[str, Any]) -> None:
             storage.remove_tree(storage.join(staging, path))
 
 
+def look(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | None]:
+    """The plan, ready to be worked on, and None; or the plan and what the fleet's table needs of a report that ends the matter:
+    that of an earlier run, unless `force`, or that nobody can tell what is there. Never raises.
+    """
+    try:
+        report = None if force else finished_report(plan)
+        if report is None:
+            return numbered(plan), None
+        if storage.is_remote(plan.out):
+            store_publish.clear(plan.model_directory())
+        with contextlib.suppress(StorageError):
+            progress.report_finished(plan.out, report, is_new=False)
+        return plan, for_fleet(report)
+    except StorageError as error:  # to write there now might replace what is good
+        return plan, failed_for_fleet(plan, reason_for(error, Stage.PUBLISH))
+
+
 def numbered(plan: ModelPlan) -> ModelPlan:
     """The plan with the number of its SavedModel's folder: that of the last run in this OUT where nothing has changed, else the
     next one. A server that watches the folder sees a new number for every new function, and the same one is never two.
+
+    Raises:
+      StorageError: the store does not answer.
     """
-    report = _read_report(plan)
+    directory = plan.model_directory()
+    half: Mapping[str, Any] = {}
+    if storage.is_remote(plan.out):
+        half = store_publish.unfinished(directory)
+        plan = dataclasses.replace(plan, marker_before=published.marker(directory))
+    report = half or published.read_report(directory)
     before = report.get("version")
     if not isinstance(before, int) or before < 1:
-        names = storage.list_directory(storage.join(plan.model_directory(), "saved_model"))
+        names = storage.list_directory(storage.join(directory, "saved_model"))
         return dataclasses.replace(plan, version=max((int(name) for name in names if name.isdecimal()), default=0) + 1)
     is_same = plan.export_digest is not None and report.get("export_digest") == plan.export_digest
-    is_unused = report.get("saved_model") is None
+    is_unused = not half and report.get("saved_model") is None
     return dataclasses.replace(plan, version=before if is_same or is_unused else before + 1)
 
 
-def _read_report(plan: ModelPlan) -> dict[str, Any]:
-    """The report at the final path, {} where there is none that can be read."""
-    try:
-        report = json.loads(storage.read_bytes(storage.join(plan.model_directory(), REPORT)))
-    except (StorageError, ValueError, RecursionError):
-        return {}
-    return report if isinstance(report, dict) else {}
-
-
 def finished_report(plan: ModelPlan) -> dict[str, Any] | None:
-    """The report that an earlier run left for exactly this checkpoint and recipe, or None when there is work to do."""
-    directory = plan.model_directory()
+    """The report that an earlier run left for exactly this checkpoint and recipe, or None when there is work to do.
+
+    Raises:
+      StorageError: OUT is a store that does not answer.
+    """
     try:
-        names = storage.list_directory(directory)
-        report = _read_report(plan)
-        is_whole = {BLESSED, NOT_BLESSED}.intersection(names) == {_marker(report)} and all(
-            storage.exists(storage.join(directory, path)) for path in _artifacts(report)
-        )
+        report = published.read_whole(plan.model_directory())
         is_same = (
-            report["schema_version"] == REPORT_SCHEMA_VERSION
+            bool(report)
+            and report["schema_version"] == REPORT_SCHEMA_VERSION
             and report["model_id"] == plan.model_id
             and report["checkpoint"]["uri"] == _text(plan.uri)
             and report["checkpoint"]["digest"] == plan.digest
             and report["recipe_digest"] == plan.recipe_digest
+            and _vouches_for_its_artifacts(report)
         )
-        return report if is_whole and is_same and plan.digest is not None and _still_stands(report, plan) else None
-    except (StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return report if is_same and plan.digest is not None and _still_stands(report, plan) else None
+    except StorageError:
+        if storage.is_remote(plan.out):
+            raise
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # none there, or somebody's hand was: the work is done
+
+
+def _vouches_for_its_artifacts(report: Mapping[str, Any]) -> bool:
+    """Whether each artifact is a file, or a folder of files, whose digest the report holds."""
+    files = report["files"]
+    return all(path in files or any(name.startswith(f"{path}/") for name in files) for path in _artifacts(report))
 
 
 def _still_stands(report: Mapping[str, Any], plan: ModelPlan) -> bool:
@@ -121,18 +175,27 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
     as failed.
     """
     is_transient = exported.reason is not None and exported.reason.code.value in _TRANSIENT
-    if not is_transient and not storage.exists(plan.staging_directory()):
-        before = finished_report(plan)  # a runner may bring a model here twice: the first time took the folder away
-        if before is not None:
-            return for_fleet(before)
     try:
+        if not is_transient and not storage.exists(plan.staging_directory()):
+            before = finished_report(plan)  # a runner may bring a model here twice: the first time took the folder away
+            if before is not None:
+                return for_fleet(before)
+            raise StorageError(_lost_work(plan))
         report = _text(build(plan, exported, evaluation, worst_rows=worst_rows.collect(plan, exported, evaluation)))
-        publish(plan, report)
+        report = publish(plan, report)
     except Exception as error:  # noqa: BLE001  # what nobody foresaw is one model's report, never the end of the run
         report = _publish_failure(plan, exported, reason_for(error, Stage.PUBLISH))
     with contextlib.suppress(StorageError):
         progress.report_finished(plan.out, report, is_new=True)
     return for_fleet(report)
+
+
+def _lost_work(plan: ModelPlan) -> str:
+    return (
+        f"{plan.staging_directory()}: this work folder is not there on {socket.gethostname()}: it has been removed while the run "
+        "went on, or the runner has moved the model to another worker between export and publishing, where there is no shuffle. "
+        "Nothing is published; run again"
+    )
 
 
 def _text(value: Any) -> Any:
@@ -144,10 +207,20 @@ def _text(value: Any) -> Any:
     return [_text(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _publish_failure(plan: ModelPlan, exported: ExportedModel, reason: Reason) -> dict[str, Any]:
-    failed = dataclasses.replace(exported, saved_model=None, variants={}, samples_problem=None, reason=reason)
-    report: dict[str, Any] = _text(build(plan, failed, Evaluation(candidates={}, reason=reason)))
+def _publish_failure(plan: ModelPlan, exported: ExportedModel, reason: Reason) -> Mapping[str, Any]:
+    report = _failed(plan, exported, reason)
     with contextlib.suppress(Exception):  # the report in the fleet's table is then the only one
         storage.remove_tree(plan.staging_directory())
-        publish(plan, report)
+        return publish(plan, report)
+    return report
+
+
+def failed_for_fleet(plan: ModelPlan, reason: Reason) -> dict[str, Any]:
+    """What the fleet's table needs of a model of which nothing else can be told."""
+    return for_fleet(_failed(plan, ExportedModel(reason=reason), reason))
+
+
+def _failed(plan: ModelPlan, exported: ExportedModel, reason: Reason) -> dict[str, Any]:
+    failed = dataclasses.replace(exported, saved_model=None, variants={}, samples_problem=None, reason=reason)
+    report: dict[str, Any] = _text(build(plan, failed, Evaluation(candidates={}, reason=reason)))
     return report

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import concurrent.futures
 from collections.abc import Iterator
 from typing import Any
 
-from liteferry import storage
+from liteferry import published, runs, storage
 from liteferry.errors import JobError, StorageError
-from liteferry.manifest import PAGE, REPORT
+from liteferry.json_text import parse
+from liteferry.manifest import PAGE
+
+_AT_ONCE = 16
 
 
 def read_reports(out: str) -> list[dict[str, Any]]:
@@ -19,12 +22,12 @@ def read_reports(out: str) -> list[dict[str, Any]]:
 
 
 def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those of published models; what is being put there, or was left half done, is none."""
     models = storage.join(out, "models")
-    for name in storage.list_directory(models):
-        try:
-            yield name, json.loads(storage.read_bytes(storage.join(models, name, REPORT)))
-        except (StorageError, ValueError):
-            continue
+    names = storage.list_directory(models)
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE if storage.is_remote(out) else 1) as pool:
+        reports = pool.map(lambda name: published.read(storage.join(models, name)), names)
+        yield from ((name, report) for name, report in zip(names, reports, strict=True) if report)
 
 
 def rebuild_pages(out: str) -> int:
@@ -46,14 +49,15 @@ def rebuild_pages(out: str) -> int:
     if not reports:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
     named = _models_of_last_run(out)
-    kept = [report for report in reports if named is None or report["model_id"] in named]
-    write_fleet(out, fleet_facts(kept, changes=_changes_of_last_run(out)))
+    kept = [report for report in reports if named is None or str(report.get("model_id")) in named]
+    with runs.writing_fleet(out):
+        write_fleet(out, fleet_facts(kept, changes=_changes_of_last_run(out)))
     return len(kept)
 
 
 def _changes_of_last_run(out: str) -> dict[str, Any] | None:
     try:
-        changes = json.loads(storage.read_bytes(storage.join(out, "fleet.json"))).get("changes")
+        changes = parse(storage.read_bytes(storage.join(out, "fleet.json"))).get("changes")
     except (StorageError, ValueError, AttributeError):
         return None
     return changes if isinstance(changes, dict) else None
@@ -61,7 +65,7 @@ def _changes_of_last_run(out: str) -> dict[str, Any] | None:
 
 def _models_of_last_run(out: str) -> set[str] | None:
     try:
-        facts = json.loads(storage.read_bytes(storage.join(out, "fleet.json")))
+        facts = parse(storage.read_bytes(storage.join(out, "fleet.json")))
         return {model["model_id"] for model in facts["models"]}
     except (StorageError, ValueError, KeyError, TypeError):
         return None

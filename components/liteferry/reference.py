@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from liteferry import noise, slicing, storage
+from liteferry import noise, slicing
 from liteferry.pace import Pace
 from liteferry.plan import ModelPlan
 from liteferry.types import Signature
@@ -32,7 +32,7 @@ _NOISE = "noise.json"
 
 def directory(plan: ModelPlan) -> str:
     """Where this model's reference answers are kept while it is worked on; beside staging, never published."""
-    return storage.join(plan.out, ".staging", "reference", plan.model_id, plan.attempt or "0")
+    return os.path.join(plan.work_root(), "reference", plan.model_id, plan.attempt or "0")
 
 
 def work_directories(plan: ModelPlan) -> tuple[str, ...]:

@@ -33,6 +33,24 @@ def beam_flags(path: str | None, given: Sequence[str]) -> list[str]:
     return [*from_file, *given]
 
 
+def without_values(flags: Sequence[str], *, switches: Sequence[str] = ()) -> list[str]:
+    """The flags with switches as switches: `--force=true` is `--force`, `--force=false` is left out. Templates give every
+    parameter a value.
+
+    Args:
+      switches: those that are not Beam's.
+    """
+    bare = {*switches, *(flag for action in _beam_parser()._actions if action.nargs == 0 for flag in action.option_strings)}
+    written = []
+    for flag in flags:
+        name, _, value = flag.partition("=")
+        if name not in bare or value.lower() not in ("true", "false"):
+            written.append(flag)
+        elif value.lower() == "true":
+            written.append(name)
+    return written
+
+
 def flags_of(path: str) -> list[str]:
     """The flags a runner configuration stands for: true is a bare flag, false and null none, a list or a mapping the flag several
     times, once for each item or `key=value`. Where Beam has a `--no_` flag, false is that one.
@@ -40,11 +58,11 @@ def flags_of(path: str) -> list[str]:
     Raises:
       JobError: when the file cannot be read, is not a mapping of options, or names options or values that Beam does not take.
     """
-    import yaml
+    from liteferry.config_text import safe_yaml
 
     try:
-        options: Any = yaml.safe_load(storage.read_bytes(path))
-    except (StorageError, yaml.YAMLError) as error:
+        options: Any = safe_yaml(storage.read_bytes(path))
+    except (StorageError, ValueError) as error:
         raise JobError([f"cannot be read: {error}"], source=path) from error
     if not isinstance(options, dict):
         raise JobError(

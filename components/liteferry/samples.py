@@ -13,10 +13,12 @@ files on object stores are read from the local cache (`sample_copies`).
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,17 @@ from liteferry.errors import ReasonCode, SamplesError, StorageError
 from liteferry.sample_binding import Binding, BoundInput, bind, cast_rows
 from liteferry.sample_copies import readable
 from liteferry.sample_images import decode_images
-from liteferry.sample_readers import FORMATS, ColumnSpec, FileFacts, Rows, describe_file, is_tfrecord, mismatch, read_rows
+from liteferry.sample_readers import (
+    FORMATS,
+    ColumnSpec,
+    Describe,
+    FileFacts,
+    Rows,
+    describe_files,
+    is_tfrecord,
+    mismatch,
+    read_rows,
+)
 from liteferry.sample_take import NamedRows, Selection, rows_to_take, select
 
 if TYPE_CHECKING:
@@ -94,8 +106,10 @@ class Batch:
     rows: np.ndarray | None = None
 
 
-def open_samples(spec: SamplesSpec) -> SampleSet:
+def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> SampleSet:
     """Looks at the headers of every file, sorted by path, and reads all of them once for the digest.
+
+    `describe`: what looks; `sample_headers.describe_contained` does it in a process that may die.
 
     SamplesError: SAMPLES_MISSING if no file is there, SAMPLES_MISMATCH for one that cannot be read or has other columns than the
     first, SAMPLES_EMPTY if there is no row at all, STORAGE_FAILED if a store does not give it.
@@ -106,7 +120,9 @@ def open_samples(spec: SamplesSpec) -> SampleSet:
     row_count = 0
     if spec.schema_file is not None and not any(map(is_tfrecord, paths)):
         raise mismatch(f"{spec.path}: schema_file is for TFRecord files, and none of these is one; remove the key")
-    opened = _open_all(paths, spec.schema_file)
+    with _local_schema(spec.schema_file) as schema_file:
+        opened = _open_all(paths, schema_file, describe)
+        schema_digest = storage.digest(schema_file) if schema_file else None
     for path, file in zip(paths, opened, strict=True):
         columns = _same_columns(columns or file.facts.columns, file.facts.columns, path=path, first_path=paths[0])
         row_in_file = 0
@@ -124,7 +140,9 @@ def open_samples(spec: SamplesSpec) -> SampleSet:
         columns=columns,
         row_count=row_count if selection is None else sum(shard.taken() for shard in chosen),
         rows_in_files=None if selection is None else row_count,
-        digest=_digest(paths, [file.digest for file in opened], spec.schema_file),
+        digest=_digest(
+            [*paths, *filter(None, [spec.schema_file])], [*(at.digest for at in opened), *filter(None, [schema_digest])]
+        ),
     )
 
 
@@ -135,23 +153,43 @@ class _Opened:
     stamp: str | None
 
 
-def _open_all(paths: Sequence[str], schema_file: str | None) -> list[_Opened]:
-    if not any(map(storage.is_remote, paths)):
-        return [_open(path, schema_file) for path in paths]
-    with concurrent.futures.ThreadPoolExecutor(_OPENED_AT_ONCE) as threads:
-        return list(threads.map(lambda path: _open(path, schema_file), paths))
+def _open_all(paths: Sequence[str], schema_file: str | None, describe: Describe) -> list[_Opened]:
+    if any(map(storage.is_remote, paths)):
+        with concurrent.futures.ThreadPoolExecutor(_OPENED_AT_ONCE) as threads:
+            return list(threads.map(lambda path: _open(path, schema_file, describe), paths))
+    facts = list(describe(paths, schema_file=schema_file))
+    return [_Opened(found, storage.digest(path), None) for path, found in zip(paths, facts, strict=True)]
 
 
-def _open(path: str, schema_file: str | None) -> _Opened:
+def _open(path: str, schema_file: str | None, describe: Describe) -> _Opened:
     """Headers and digest of one file, and what it was on its store when these were taken."""
     try:
-        stamp = local_cache.stamp_of([path]) if storage.is_remote(path) else None
+        stamp = local_cache.stamp_of([path])
         with readable(path, stamp=stamp) as local:
             if os.path.isdir(local):
                 raise _is_folder(path)
-            return _Opened(describe_file(local, schema_file=schema_file), storage.digest(local), stamp)
+            (facts,) = describe([local], schema_file=schema_file)
+            return _Opened(facts, storage.digest(local), stamp)
     except StorageError as error:
         raise SamplesError(ReasonCode.STORAGE_FAILED, str(error)) from error
+
+
+@contextlib.contextmanager
+def _local_schema(uri: str | None) -> Iterator[str | None]:
+    """Where a schema can be read: what looks at headers may have no network."""
+    if uri is None or not storage.is_remote(uri):
+        yield uri
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, uri.rpartition("/")[2])
+        try:
+            storage.download(uri, copy)
+        except StorageError as error:
+            raise SamplesError(ReasonCode.STORAGE_FAILED, f"{error}; correct schema_file of the samples entry") from error
+        try:
+            yield copy
+        except SamplesError as error:
+            raise SamplesError(error.reason.code, error.reason.message.replace(copy, uri)) from error
 
 
 def _shards_of(selection: Selection, shards: Sequence[Shard]) -> list[Shard]:
@@ -305,10 +343,9 @@ def _column_text(column: ColumnSpec | None) -> str:
     return "absent" if column is None else f"{column.dtype} {column.shape}"
 
 
-def _digest(paths: Sequence[str], digests: Sequence[str], schema_file: str | None) -> str:
+def _digest(paths: Sequence[str], digests: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    schema = [] if schema_file is None else [(schema_file, storage.digest(schema_file))]
-    for path, of_file in [*zip(paths, digests, strict=True), *schema]:
+    for path, of_file in zip(paths, digests, strict=True):
         # The name without its folder: the same files elsewhere are the same samples.
         digest.update(f"{of_file} {os.path.basename(path)}\n".encode(errors="surrogateescape"))
     return f"sha256:{digest.hexdigest()}"

@@ -269,6 +269,8 @@ def digest(uri: str) -> str:
             with open(target, "rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     hasher.update(chunk)
+                if file.tell() < status.st_size:
+                    raise StorageError(f"{target}: only {file.tell():,} of {status.st_size:,} bytes could be read")
     except OSError as error:
         raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
     return f"sha256:{hasher.hexdigest()}"

@@ -8,24 +8,29 @@ the SavedModel carries.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from liteferry import manifest, sandbox, storage
+from liteferry import manifest, published, sandbox, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.gates import METRICS
+from liteferry.json_text import parse
 from liteferry.report import fields
+from liteferry.report.formats import single_line
 from liteferry.sandbox import Flavor, Limits, Reporter
 from liteferry.types import Status
 from liteferry.version import REPORT_SCHEMA_VERSION
 
 _LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
 SAVED_MODEL = "saved_model"
+_MOST_CHARS = 2000
 # A few rows run in another batch than the judged ones: kernels round differently, and what is quantised may take the next step.
 _ROUNDING = {"float32": 1e-5, "float16": 1e-3}
 _QUANTIZED_ROUNDING = 2e-2
@@ -56,33 +61,47 @@ def verify(out: str, *, processes: int, with_rows: bool = True) -> Verification:
     if not model_ids:
         raise JobError([f"{models}: no model was published here; run `liteferry run ... --output {out}` first"], source=out)
     problems: list[tuple[str | None, str]] = [(None, sentence) for sentence in _fleet_problems(out, set(model_ids))]
-    sound: dict[str, dict[str, Any]] = {}
-    blessed = 0
-    for model_id in model_ids:
-        directory = storage.join(models, model_id)
-        found = list(_model_problems(directory, model_id))
-        problems += [(model_id, sentence) for sentence in found]
-        report = _report(directory)
-        if report.get("status") == Status.BLESSED.value:
-            blessed += 1
-        if not found:
-            sound[model_id] = report
-    artifact_count = 0
+    blessed = artifact_count = 0
+    with concurrent.futures.ThreadPoolExecutor(processes) as pool:
+        answers = pool.map(lambda model_id: _verify_model(storage.join(models, model_id), model_id, with_rows), model_ids)
+        for model_id, (is_blessed, count, sentences) in zip(model_ids, answers, strict=True):
+            blessed += is_blessed
+            artifact_count += count
+            problems += [(model_id, sentence) for sentence in sentences]
     if with_rows:
-        with concurrent.futures.ThreadPoolExecutor(processes) as pool:
-            answers = pool.map(lambda item: _run_again(storage.join(models, item[0]), item[1]), sound.items())
-            for model_id, (count, sentences) in zip(sound, answers, strict=True):
-                artifact_count += count
-                problems += [(model_id, sentence) for sentence in sentences]
         sandbox.close()
     return Verification(
         model_count=len(model_ids), blessed_count=blessed, artifact_count=artifact_count, problems=tuple(problems)
     )
 
 
+def _verify_model(place: str, model_id: str, with_rows: bool) -> tuple[bool, int, list[str]]:
+    """Whether its report says blessed, how many artifacts were run, what is wrong."""
+    with _local_copy(place) as directory:
+        found = list(_model_problems(directory, model_id))
+        report = published.read_report(directory)
+        is_blessed = report.get("status") == Status.BLESSED.value
+        count = 0
+        if with_rows and not found:
+            count, found = _run_again(directory, report)
+        return is_blessed, count, found
+
+
+@contextlib.contextmanager
+def _local_copy(place: str) -> Iterator[str]:
+    """A model's folder on this machine: where it is, or copied for as long as the context lasts."""
+    if not storage.is_remote(place):
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="liteferry-verify-") as folder:
+        local = os.path.join(folder, "model")
+        storage.download(place, local)
+        yield local
+
+
 def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     try:
-        models = json.loads(storage.read_bytes(storage.join(out, "fleet.json")))["models"]
+        models = parse(storage.read_bytes(storage.join(out, "fleet.json")))["models"]
         status = {model["model_id"]: model["status"] for model in models}
     except (StorageError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield f"fleet.json cannot be read ({error}); run the job again to finish it"
@@ -90,7 +109,7 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     for model_id in sorted(status.keys() - model_ids):
         yield f"fleet.json names {model_id}, which has no folder under models/"
     for model_id in sorted(status.keys() & model_ids):
-        own = _report(storage.join(out, "models", model_id)).get("status")
+        own = published.read_report(storage.join(out, "models", model_id)).get("status")
         if own != status[model_id]:
             yield f"fleet.json says {status[model_id]} of {model_id}, its own report says {own}"
     for name in storage.files_under(out):
@@ -98,16 +117,8 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
             yield f"{name} was left behind; the next run removes it"
 
 
-def _report(directory: str) -> dict[str, Any]:
-    try:
-        report = json.loads(storage.read_bytes(storage.join(directory, manifest.REPORT)))
-    except (StorageError, ValueError, RecursionError):
-        return {}
-    return report if isinstance(report, dict) else {}
-
-
 def _model_problems(directory: str, model_id: str) -> Iterator[str]:
-    report = _report(directory)
+    report = published.read_report(directory)
     if not report:
         yield "report.json is not there or is no report"
         return
@@ -120,6 +131,8 @@ def _model_problems(directory: str, model_id: str) -> Iterator[str]:
     markers = {name for name in storage.list_directory(directory) if name in (manifest.BLESSED, manifest.NOT_BLESSED)}
     if markers != {manifest.BLESSED if is_blessed else manifest.NOT_BLESSED}:
         yield f"the marker is {', '.join(sorted(markers)) or 'missing'}, the report says {report.get('status')}"
+    elif not published.read(directory):
+        yield f"the marker {markers.pop()} was written for another report.json (sha256)"
     try:
         yield from manifest.problems(directory, fields.mapping(report.get("files")))
     except StorageError as error:
@@ -252,7 +265,7 @@ def print_verification(found: Verification, *, as_json: bool) -> int:
         print(json.dumps(dataclasses.asdict(found), indent=1))
     else:
         for model_id, sentence in found.problems:
-            print(f"{model_id or 'run'}: {sentence}")
+            print(single_line(f"{model_id or 'run'}: {sentence}", limit=_MOST_CHARS))
         verdict = "no problem" if not found.problems else f"{len(found.problems)} problem(s)"
         counts = f"{found.model_count} models, {found.blessed_count} blessed, {found.artifact_count} blessed artifacts run again"
         print(f"{counts}: {verdict}")

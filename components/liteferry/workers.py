@@ -62,8 +62,20 @@ def shared_pool(width: int) -> WorkPool:
         return _pools[width]
 
 
+_waiting_pools: dict[int, WorkPool] = {}
+
+
+def waiting_pool(width: int) -> WorkPool:
+    """This process's pool for what waits for storage and needs no core."""
+    with _lock:
+        if width not in _waiting_pools:
+            _waiting_pools[width] = WorkPool(width)
+        return _waiting_pools[width]
+
+
 def _forget_pools() -> None:
     _pools.clear()
+    _waiting_pools.clear()
     _lock.release()
 
 

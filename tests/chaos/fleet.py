@@ -1,4 +1,4 @@
-"""The fleet that faults happen to: healthy checkpoints of two families, and models that do their worst."""
+"""The fleets that faults happen to: healthy checkpoints of two families, and models that do their worst."""
 
 from __future__ import annotations
 
@@ -12,26 +12,35 @@ import os, sys
 import numpy as np
 import keras
 
-folder = sys.argv[1]
-sys.path.insert(0, folder)
+healthy, worst = sys.argv[1:]
+sys.path.insert(0, worst)
 import chaos_layers
 
-rng = np.random.default_rng(0)
-np.savez(os.path.join(folder, "rows.npz"), x=rng.random((40, 6), dtype=np.float32))
+def rows(folder):
+    np.savez(os.path.join(folder, "rows.npz"), x=np.random.default_rng(0).random((40, 6), dtype=np.float32))
 
-def save(name, *layers):
+def model(*layers):
     keras.utils.clear_session()
-    model = keras.Sequential([keras.Input((6,), name="x"), *layers, keras.layers.Dense(3, name="y")])
-    model.save(os.path.join(folder, f"{name}.keras"))
+    keras.utils.set_random_seed(len(layers))
+    return keras.Sequential([keras.Input((6,), name="x"), *layers, keras.layers.Dense(3, name="y")])
 
-for number in range(6):
-    save(f"narrow_{number}", keras.layers.Dense(8, activation="relu"))
-for number in range(2):
-    save(f"wide_{number}", keras.layers.Dense(32, activation="tanh"), keras.layers.Dense(8))
+def save(folder, name, *layers):
+    made = model(*layers)
+    made.set_weights([value + 0.01 * len(name) for value in made.get_weights()])
+    made.save(os.path.join(folder, f"{name}.keras"))
+
+for folder, narrow, wide in ((healthy, 4, 2), (worst, 2, 0)):
+    rows(folder)
+    for number in range(narrow):
+        save(folder, f"narrow_{number}", keras.layers.Dense(8, activation="relu"))
+    for number in range(wide):
+        save(folder, f"wide_{number}", keras.layers.Dense(32, activation="tanh"), keras.layers.Dense(8))
+    with open(os.path.join(folder, "cut_short.keras"), "wb") as file:
+        file.write(open(os.path.join(folder, "narrow_0.keras"), "rb").read()[:2000])
 for name in chaos_layers.BAD:
-    save(f"bad_{name}", getattr(chaos_layers, name)())
-with open(os.path.join(folder, "bad_truncated.keras"), "wb") as file:
-    file.write(open(os.path.join(folder, "narrow_0.keras"), "rb").read()[:2000])
+    save(worst, f"bad_{name}", getattr(chaos_layers, name)())
+for how in chaos_layers.BUILDERS:
+    model(keras.layers.Dense(8)).save_weights(os.path.join(worst, f"builder_{how}.weights.h5"))
 """
 
 _LAYERS = '''
@@ -67,8 +76,20 @@ def bad(harm):
 
 
 @bad
-def Aborts():
+def AbortsInCall():
     os.abort()
+
+
+@bad
+def AbortsInConvert():
+    import liteferry.tflite
+    import tensorflow as tf
+
+    def abort(*_, **__):
+        os.abort()
+
+    tf.lite.TFLiteConverter.convert = abort
+    liteferry.tflite.convert = abort
 
 
 @bad
@@ -85,8 +106,19 @@ def TakesMemory():
 
 
 @bad
+def AllocatesTenGigabytes():
+    import numpy
+
+    numpy.ones(10 * 2**30, dtype=numpy.uint8)
+
+
+@bad
 def RemovesTheOutput():
     shutil.rmtree(OUT, ignore_errors=True)
+
+
+@bad
+def ChangesDirectoryAndEnvironment():
     os.chdir("/")
     os.environ.clear()
 
@@ -133,59 +165,136 @@ def StartsThreads():
         threading.Thread(target=time.sleep, args=(10_000,)).start()
 
 
+class AbortsInLoad(Bad):
+    def __init__(self, **keywords):
+        super().__init__(**keywords)
+        if OUT is not None:
+            os.abort()
+
+    def harm(self):
+        pass
+
+
+AbortsInLoad = keras.saving.register_keras_serializable("chaos")(AbortsInLoad)
+
+
+def _exit_at_once():
+    os._exit(0)
+
+
+def _raise_system_exit():
+    raise SystemExit("enough")
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+def _start_threads():
+    for _ in range(8):
+        threading.Thread(target=time.sleep, args=(10_000,)).start()
+
+
+def _start_processes():
+    import subprocess
+    for new_session in (False, True):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(10_000)"], start_new_session=new_session)
+
+
+BUILDERS = {
+    "calls_sys_exit": lambda: sys.exit(0),
+    "calls_os_exit": _exit_at_once,
+    "raises_SystemExit": _raise_system_exit,
+    "raises_KeyboardInterrupt": _interrupt,
+    "starts_threads": _start_threads,
+    "starts_processes": _start_processes,
+}
+
+
+def build(how):
+    BUILDERS[how]()
+    layers = [keras.Input((6,), name="x"), keras.layers.Dense(8), keras.layers.Dense(3, name="y")]
+    return keras.Sequential(layers)
+
+
 made = [value for value in globals().values() if isinstance(value, type) and issubclass(value, Bad)]
 BAD = [value.__name__ for value in made if value is not Bad]
 '''
 
 _JOB = """
-models: [{checkpoints: "*.keras", samples: rows}]
+models:
+{entries}
 modules: [chaos_layers.py]
-samples: {rows: {path: rows.npz}}
+samples: {{rows: {{path: rows.npz}}}}
 variants: [float32, dynamic_int8]
-gates: {dynamic_int8: {sqnr_db: 5, argmax_agreement: 0.5}}
-limits: {seconds_per_model: 20, memory_gb_per_model: 3}
+gates: {{dynamic_int8: {{sqnr_db: 5, argmax_agreement: 0.5}}}}
+evaluation: {{latency: false}}
+limits: {{seconds_per_model: {seconds}, memory_gb_per_model: 3}}
 """
 
-# What each bad model must come to. None: it does what it likes to itself, and is exported and judged as any other.
-VERDICTS = {
-    "bad_Aborts": "CRASHED",
-    "bad_LoopsForEver": "TIMEOUT",
-    "bad_TakesMemory": "OUT_OF_MEMORY",
-    "bad_RemovesTheOutput": None,
-    "bad_WritesIntoTheOutput": "EXPORT_FAILED",
-    "bad_KillsItsParents": "EXPORT_FAILED",
-    "bad_PrintsMegabytes": None,
-    "bad_Exits": "EXPORT_FAILED",
-    "bad_Interrupts": "EXPORT_FAILED",
-    "bad_StartsThreads": None,
-    "bad_truncated": "LOAD_CORRUPT",
+# What each bad model must come to. BLESSED: it does what it likes to itself, and is exported and judged as any other.
+BLESSED = None
+_EXPORT_ENDED = ("EXPORT_FAILED", "LOAD_FAILED")  # a Sequential is called once when it is loaded
+_WORST_VERDICTS: dict[str, tuple[str | None, ...]] = {
+    "bad_AbortsInLoad": ("CRASHED",),
+    "bad_AbortsInCall": ("CRASHED",),
+    "bad_AbortsInConvert": ("CRASHED",),
+    "bad_LoopsForEver": ("TIMEOUT",),
+    "bad_TakesMemory": ("OUT_OF_MEMORY",),
+    "bad_AllocatesTenGigabytes": ("OUT_OF_MEMORY",),
+    "bad_RemovesTheOutput": (BLESSED,),
+    "bad_ChangesDirectoryAndEnvironment": (BLESSED,),
+    "bad_WritesIntoTheOutput": _EXPORT_ENDED,
+    "bad_KillsItsParents": (*_EXPORT_ENDED, "KILLED"),  # where the kernel cannot keep it from that
+    "bad_PrintsMegabytes": (BLESSED,),
+    "bad_Exits": _EXPORT_ENDED,
+    "bad_Interrupts": _EXPORT_ENDED,
+    "bad_StartsThreads": (BLESSED,),
+    "builder_calls_sys_exit": ("LOAD_FAILED",),
+    "builder_calls_os_exit": ("CRASHED",),
+    "builder_raises_SystemExit": ("LOAD_FAILED",),
+    "builder_raises_KeyboardInterrupt": ("LOAD_FAILED",),
+    "builder_starts_threads": (BLESSED,),
+    "builder_starts_processes": (BLESSED,),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Fleet:
-    """A folder with checkpoints, rows and a job file."""
+    """A folder with checkpoints, rows and a job file. `verdicts`: the reason codes that each model may come to; None: blessed."""
 
     folder: Path
+    verdicts: dict[str, tuple[str | None, ...]]
 
     @property
     def job(self) -> Path:
         return self.folder / "job.yaml"
 
     def model_ids(self) -> set[str]:
-        return {path.stem for path in self.folder.glob("*.keras")}
-
-    def healthy(self) -> set[str]:
-        return {name for name in self.model_ids() if not name.startswith("bad_")}
+        return set(self.verdicts)
 
 
-def write(folder: Path, *, bad: bool) -> Fleet:
-    """Writes the fleet with Keras itself; `bad`: with the models that do their worst."""
-    folder.mkdir(parents=True)
-    (folder / "chaos_layers.py").write_text(_LAYERS)
-    subprocess.run([sys.executable, "-c", _WRITER, str(folder)], check=True, capture_output=True)
-    (folder / "job.yaml").write_text(_JOB)
-    if not bad:
-        for path in folder.glob("bad_*"):
-            path.unlink()
-    return Fleet(folder)
+def write(folder: Path) -> tuple[Fleet, Fleet]:
+    """Writes two fleets with Keras itself: healthy models beside one that is cut short, and models that do their worst."""
+    healthy, worst = folder / "healthy", folder / "worst"
+    for place in (healthy, worst):
+        place.mkdir(parents=True)
+        (place / "chaos_layers.py").write_text(_LAYERS)
+    done = subprocess.run([sys.executable, "-c", _WRITER, str(healthy), str(worst)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return tuple(_with_job(place, seconds) for place, seconds in ((healthy, 120), (worst, 20)))  # type: ignore[return-value]
+
+
+def _with_job(place: Path, seconds: int) -> Fleet:
+    entries = ['  - {checkpoints: "*.keras", samples: rows}']
+    names = [path.stem for path in place.glob("*.keras")]
+    for path in sorted(place.glob("*.weights.h5")):
+        name = path.name.removesuffix(".weights.h5")
+        how = name.removeprefix("builder_")
+        entries.append(
+            f'  - {{checkpoints: "{path.name}", samples: rows, builder: "chaos_layers:build", builder_args: {{how: {how}}}}}'
+        )
+        names.append(name)
+    (place / "job.yaml").write_text(_JOB.format(entries="\n".join(entries), seconds=seconds))
+    verdicts = {name: _WORST_VERDICTS.get(name, (BLESSED,)) for name in names}
+    return Fleet(place, verdicts | {"cut_short": ("LOAD_CORRUPT",)})

@@ -92,6 +92,10 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "Native code ended the process; no other model was harmed. Run this checkpoint alone with `liteferry run "
             "--checkpoints`: if it dies again, drop the variant that was being made and report the crash upstream."
         ),
+        ReasonCode.KILLED: (
+            "Somebody outside ended the process, and did so again when it was tried a second time: the kernel's out-of-memory "
+            "killer, most likely. Use fewer `--processes` or a larger machine, then run again: this model is tried again."
+        ),
         ReasonCode.TIMEOUT: (
             "The work was stopped at its time limit. Raise `limits.seconds_per_model`, give fewer sample rows, or drop the "
             "variants that you do not need."

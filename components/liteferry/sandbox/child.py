@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.sandbox import frames
 from liteferry.sandbox.confine import confine
 
@@ -27,6 +28,15 @@ from liteferry.sandbox.confine import confine
 SPEECHLESS = 71
 
 _MAX_MESSAGE_CHARS = 20_000
+# What a model is blamed for when its files, or what is made of them, cannot be read or written.
+_TOLD_OF_FILES = {
+    ReasonCode.LOAD_CORRUPT,
+    ReasonCode.LOAD_FAILED,
+    ReasonCode.EXPORT_FAILED,
+    ReasonCode.CONVERT_FAILED,
+    ReasonCode.SAMPLES_MISSING,
+    ReasonCode.SAMPLES_MISMATCH,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,16 +73,24 @@ class Reporter:
 
 
 def describe_error(error: BaseException, stage: Stage) -> dict[str, Any]:
-    """An exception as a message: a ModelError keeps its reason, memory exhaustion gets its code, anything else has code None."""
+    """An exception as a message: a ModelError keeps its reason, exhausted memory and failing storage get their codes, anything
+    else has code None. `misread`: whether a file that was read wrongly may have led to it.
+    """
+    has_trouble = is_storage_trouble(error)
+    misread = {"misread": may_be_misread(error)}
     if isinstance(error, ModelError):
         reason = error.reason
-        return {"event": "error", "code": reason.code.value, "stage": reason.stage.value, "message": reason.message}
-    code = None
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        code = ReasonCode.OUT_OF_MEMORY.value
+        code = ReasonCode.STORAGE_FAILED if has_trouble and reason.code in _TOLD_OF_FILES else reason.code
+        return {"event": "error", "code": code.value, "stage": reason.stage.value, "message": reason.message, **misread}
+    told = None
+    if has_trouble:
+        told = ReasonCode.STORAGE_FAILED.value
+    elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        told = ReasonCode.OUT_OF_MEMORY.value
     message = f"{type(error).__name__}: {_words_of(error)}".strip().rstrip(":")
     trace = "".join(traceback.format_exception(error, limit=-12))
-    return {"event": "error", "code": code, "stage": stage.value, "message": message, "traceback": trace[-_MAX_MESSAGE_CHARS:]}
+    trace = trace[-_MAX_MESSAGE_CHARS:]
+    return {"event": "error", "code": told, "stage": stage.value, "message": message, "traceback": trace, **misread}
 
 
 def _words_of(error: BaseException) -> str:

@@ -54,6 +54,20 @@ class Outcome:
     seconds: float
     peak_memory_bytes: int
 
+    @property
+    def is_killed(self) -> bool:
+        """Whether a SIGKILL that nobody here sent ended the process, or the nursery it came from."""
+        return self.error is not None and self.error["code"] == ReasonCode.KILLED.value
+
+    @property
+    def is_misread(self) -> bool:
+        """Whether a file that was read wrongly may have led to the error."""
+        return self.error is not None and self.error.get("misread") is True
+
+
+def _nothing() -> None:
+    """A unit that writes its results over those of an earlier try leaves nothing to undo."""
+
 
 def run(
     function: str,
@@ -63,8 +77,13 @@ def run(
     limits: Limits,
     writable: Sequence[str] = (),
     network: bool = False,
+    before_retry: Callable[[], None] | None = _nothing,
 ) -> Outcome:
     """Runs `function(argument, reporter)` in a process of its own and waits for its end. Never raises for what happens inside.
+
+    Two ends are not believed at once, and the unit is tried a second time. What was killed from outside gets a nursery of its
+    own: a neighbour that kills their common one costs nobody but itself. What could not read a file may have met a moment of bad
+    storage.
 
     Args:
       function: "module:name" of a function that can be imported here.
@@ -73,6 +92,7 @@ def run(
       limits: wall clock and memory; passing either kills the child's whole process group.
       writable: folders it may write below besides its own scratch folder; made if they are not there.
       network: whether it may reach the network. Both are held by the kernel where it can; see `confine`.
+      before_retry: undoes what a first try may have left; None: there is no second one.
     """
     folder = scratch.new_folder()
     try:
@@ -87,19 +107,30 @@ def run(
             network=network,
         )
         request_path = os.path.join(folder, ".request")
-        with open(request_path, "wb") as file:
-            pickle.dump(request, file)
+        _write_request(request, request_path)
         nursery = nurseries.nursery(flavor)
         supervision = _Supervision(request_path, request.log_path, nursery, limits)
         outcome = supervision.watch()
         if not supervision.has_begun and not nursery.is_closed:  # it died with the request in hand: a fresh one gets it, once
             nursery.settle()
-            outcome = _Supervision(request_path, request.log_path, nurseries.nursery(flavor), limits).watch()
+            nursery = nurseries.nursery(flavor)
+            outcome = _Supervision(request_path, request.log_path, nursery, limits).watch()
+        if (outcome.is_killed or outcome.is_misread) and before_retry is not None and not nursery.is_closed:
+            before_retry()
+            _write_request(request, request_path)
+            with nurseries.nursery_of_its_own(flavor) if outcome.is_killed else nurseries.shared_nursery(flavor) as nursery:
+                again = _Supervision(request_path, request.log_path, nursery, limits).watch()
+            outcome = dataclasses.replace(again, seconds=outcome.seconds + again.seconds)
         if nurseries.VERBOSE in os.environ:
             _show_log(function, request.log_path)
         return outcome
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_request(request: Request, path: str) -> None:
+    with open(path, "wb") as file:
+        pickle.dump(request, file)
 
 
 def _show_log(function: str, path: str) -> None:
@@ -264,9 +295,8 @@ class _Supervision:
         if self._pid is None:
             last_words = self._nursery.last_words() or "it said nothing"
             return self._error_of(ReasonCode.INTERNAL, f"no process could be started, its nursery failed: {last_words}")
-        return self._error_of(
-            ReasonCode.CRASHED, f"the process ended in {self._stage.value}: {self._how_it_ended()}{self._log_tail()}"
-        )
+        code = ReasonCode.KILLED if self._wait_status in (None, signal.SIGKILL) else ReasonCode.CRASHED
+        return self._error_of(code, f"the process ended in {self._stage.value}: {self._how_it_ended()}{self._log_tail()}")
 
     def _error_of(self, code: ReasonCode, message: str) -> dict[str, Any]:
         return {"code": code.value, "stage": self._stage.value, "message": message}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 
 from liteferry.sandbox.flavors import Flavor
 
@@ -100,6 +101,7 @@ class Nursery:
 
 
 _nurseries: dict[Flavor, Nursery] = {}
+_single: set[Nursery] = set()
 _nurseries_lock = threading.Lock()
 
 
@@ -110,6 +112,27 @@ def nursery(flavor: Flavor) -> Nursery:
         if found is None or not found.is_alive():
             found = _nurseries[flavor] = Nursery(flavor)
         return found
+
+
+@contextlib.contextmanager
+def shared_nursery(flavor: Flavor) -> Iterator[Nursery]:
+    """`nursery`, where a context is wanted."""
+    yield nursery(flavor)
+
+
+@contextlib.contextmanager
+def nursery_of_its_own(flavor: Flavor) -> Iterator[Nursery]:
+    """A new nursery that nobody else gets, for as long as the context lasts."""
+    found = Nursery(flavor)
+    with _nurseries_lock:
+        _single.add(found)
+    try:
+        yield found
+    finally:
+        with _nurseries_lock:
+            _single.discard(found)
+        found.hang_up()
+        found.wait()
 
 
 def warm_up(*flavors: Flavor) -> None:
@@ -124,7 +147,7 @@ def warm_up(*flavors: Flavor) -> None:
 def close() -> None:
     """Ends the nurseries; their children die with them."""
     with _nurseries_lock:
-        closing = list(_nurseries.values())
+        closing = [*_nurseries.values(), *_single]
         _nurseries.clear()
     for found in closing:
         found.hang_up()

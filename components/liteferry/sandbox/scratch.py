@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from typing import IO
 
 _PREFIX = "liteferry-"
@@ -26,6 +27,23 @@ _root: tuple[int, str, IO[bytes]] | None = None  # pid, folder, its held lock
 def new_folder() -> str:
     """An empty folder of its own for one unit of work; the caller removes it."""
     return tempfile.mkdtemp(dir=_root_folder())
+
+
+def shared_folder(name: str) -> str:
+    """A folder for what several units of work need one after the other; it goes when this process ends."""
+    folder = os.path.join(_root_folder(), name)
+    os.makedirs(folder, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[str]:
+    """`new_folder` for as long as the context lasts. What SIGKILL leaves of it the next process removes."""
+    made = new_folder()
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _root_folder() -> str:

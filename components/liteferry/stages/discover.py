@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 
 from liteferry import progress
 from liteferry.config import Job
+from liteferry.errors import Reason, Stage
 from liteferry.plan import ModelPlan, fingerprint, plan_models
-from liteferry.publish import finished_report, numbered
-from liteferry.report.facts import for_fleet
+from liteferry.publish import failed_for_fleet, look
+from liteferry.stages.pooled import Future, WaitingDoFn
+from liteferry.workers import WorkPool
 
 TO_DO = "to_do"
 DONE = "done"
@@ -42,13 +44,33 @@ class SplitFinished(beam.PTransform):
     force: bool
 
     def expand(self, plans: Any) -> Any:
-        return plans | "Look" >> beam.FlatMap(_look, self.force).with_outputs(DONE, main=TO_DO)
+        looked = plans | "Look" >> beam.ParDo(_Look(self.force))
+        return looked | "Deal" >> beam.FlatMap(_dealt).with_outputs(DONE, main=TO_DO)
 
 
-def _look(plan: ModelPlan, force: bool) -> Iterator[Any]:
-    report = None if force else finished_report(plan)
-    if report is None:
-        yield numbered(plan)
-    else:
-        progress.report_finished(plan.out, report, is_new=False)
-        yield beam.pvalue.TaggedOutput(DONE, for_fleet(report))
+Looked = tuple[ModelPlan, dict[str, Any] | None]
+
+
+class _Look(WaitingDoFn):
+    stage = Stage.PUBLISH
+
+    def __init__(self, force: bool) -> None:
+        super().__init__()
+        self._force = force
+
+    def start(self, element: ModelPlan, pool: WorkPool) -> Sequence[Future]:
+        return [pool.submit(look, element, force=self._force)]
+
+    def finish(self, element: ModelPlan, results: list[Any]) -> list[Looked]:
+        return results
+
+    def recover(self, element: ModelPlan, reason: Reason) -> list[Looked]:
+        return [(element, failed_for_fleet(element, reason))]
+
+    def ended(self) -> None:
+        progress.flush()
+
+
+def _dealt(looked: Looked) -> Iterator[Any]:
+    plan, report = looked
+    yield plan if report is None else beam.pvalue.TaggedOutput(DONE, report)

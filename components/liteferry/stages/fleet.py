@@ -8,6 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from liteferry import runs
 from liteferry.report.changes import since_last_run, write_history
 from liteferry.report.fleet import fleet_facts, write_fleet
 
@@ -25,8 +26,10 @@ class WriteFleet(beam.PTransform):
 
 def _write(reports: list[dict[str, Any]], out: str, run_id: str) -> dict[str, Any]:
     once = {report["model_id"]: report for report in reports}  # a runner may deliver an element twice
-    changes, history = since_last_run(out, once.values(), run_id=run_id)
-    facts = fleet_facts(once.values(), changes=changes)
-    write_fleet(out, facts)
-    write_history(out, history)
+    with runs.writing_fleet(out):
+        changes, history = since_last_run(out, once.values(), run_id=run_id)
+        facts = fleet_facts(once.values(), changes=changes)
+        write_fleet(out, facts)
+        write_history(out, history)
+        runs.forget_submitted(out)
     return facts

@@ -20,7 +20,9 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from liteferry.errors import Reason, Stage, reason_for
-from liteferry.workers import WorkPool, available_cores, shared_pool
+from liteferry.workers import WorkPool, available_cores, shared_pool, waiting_pool
+
+_WAITING_AT_ONCE = 8
 
 Future = concurrent.futures.Future[Any]
 
@@ -63,6 +65,10 @@ class PooledDoFn(beam.DoFn):
         while self._waiting_for:
             for output in self._next():
                 yield WindowedValue(output, MIN_TIMESTAMP, (GlobalWindow(),))
+        self.ended()
+
+    def ended(self) -> None:
+        """Called when a bundle's last output is out."""
 
     def _next(self) -> list[Any]:
         entry = self._ended.get()
@@ -72,6 +78,16 @@ class PooledDoFn(beam.DoFn):
         # The one place: what a stage did not foresee is one model's INTERNAL report, never the run's end.
         except Exception as error:  # noqa: BLE001
             return self.recover(entry.element, reason_for(error, self.stage))
+
+
+class WaitingDoFn(PooledDoFn):
+    """For calls that wait for storage, not for a core: on a pool of their own, many at once."""
+
+    def __init__(self) -> None:
+        super().__init__(width=_WAITING_AT_ONCE)
+
+    def setup(self) -> None:
+        self._pool = waiting_pool(_WAITING_AT_ONCE)
 
 
 class _Entry:

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
 
+from liteferry import progress
+from liteferry.errors import Reason, Stage
 from liteferry.evaluate import Evaluation
 from liteferry.plan import ModelPlan
-from liteferry.publish import judge_and_publish
+from liteferry.publish import failed_for_fleet, judge_and_publish
+from liteferry.stages.pooled import Future, WaitingDoFn
 from liteferry.types import ExportedModel
+from liteferry.workers import WorkPool
+
+Evaluated = tuple[ModelPlan, ExportedModel, Evaluation]
 
 
 class JudgeAndPublish(beam.PTransform):
     """Puts every model's folder in place, its report and marker in it."""
 
     def expand(self, evaluated: Any) -> Any:
-        return evaluated | "Publish" >> beam.MapTuple(_publish)
+        return evaluated | "Publish" >> beam.ParDo(_Publish())
 
 
-def _publish(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
-    return judge_and_publish(plan, exported, evaluation)
+class _Publish(WaitingDoFn):
+    stage = Stage.PUBLISH
+
+    def start(self, element: Evaluated, pool: WorkPool) -> Sequence[Future]:
+        return [pool.submit(judge_and_publish, *element)]
+
+    def finish(self, element: Evaluated, results: list[Any]) -> list[dict[str, Any]]:
+        return results
+
+    def recover(self, element: Evaluated, reason: Reason) -> list[dict[str, Any]]:
+        return [failed_for_fleet(element[0], reason)]
+
+    def ended(self) -> None:
+        progress.flush()

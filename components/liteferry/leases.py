@@ -1,0 +1,285 @@
+"""Who may write a place on an object store, which has no locks: a lease, held by one process and renewed while it lives.
+
+A lease is a folder of small objects with rising numbers; the highest is the one that counts. Whoever wants it creates the next
+number, which a store gives to one only (`storage.create_exclusively`). So of two that see a dead holder, one follows it. Nothing
+is ever overwritten by another than who made it, and a holder that was taken for dead finds a higher number than its own.
+
+A holder is dead when its process is known to be gone (same machine, other or no process of that id), or when it has not renewed
+its lease for `TTL_S`. The clocks of two machines may differ by `SKEW_S`; a holder stops trusting its own lease before others do,
+by a clock that no one sets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import math
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from liteferry import storage
+from liteferry.errors import StorageError
+from liteferry.json_text import parse
+
+TTL_S = 90.0
+SKEW_S = 30.0
+RENEW_EVERY_S = 15.0
+LOOK_EVERY_S = 1.0
+_LOOKS, _GIVEN_BACK_S = 100, 0.05
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who holds a lease, as its object says. `expires`, `since`: Unix time in seconds. `note`: what the holder said with it."""
+
+    token: str
+    host: str
+    pid: int
+    process: str
+    since: float
+    expires: float
+    note: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def is_gone(self) -> bool:
+        """Whether its process is known not to run any more, or its time is over."""
+        if self.token in _given_up:
+            return True
+        here, own = _machine(), _process(self.pid)
+        is_here = here is not None and self.process.startswith(f"{here} ")
+        return (is_here and self.process != own) or time.time() > self.expires
+
+    def in_words(self) -> str:
+        """`process 4711 on build-3 since 2026-01-31 03:00:02 UTC`."""
+        since = datetime.datetime.fromtimestamp(self.since, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"process {self.pid} on {self.host} since {since}"
+
+    def seconds_left(self) -> int:
+        """Until it is taken for dead, unless it renews."""
+        return max(1, round(self.expires - time.time()))
+
+
+_given_up: set[str] = set()  # tokens of leases that this process holds no more, though it could not say so
+
+
+class Lease:
+    """A lease that this process holds; `held` and `take` make it."""
+
+    def __init__(self, folder: str, number: int, holder: Holder) -> None:
+        self._folder = folder
+        self._number = number
+        self._holder = holder
+        self._lock = threading.Lock()
+        self._is_lost = False
+        self._renewed = time.monotonic()
+
+    def is_safe(self) -> bool:
+        """Whether nobody can have taken it over yet, by this process's own clock. Asks nobody."""
+        return not self._is_lost and time.monotonic() < self._renewed + TTL_S - SKEW_S
+
+    def is_mine(self) -> bool:
+        """Whether it is held still; asks the store. Raises StorageError."""
+        if not self._is_lost and _numbers(self._folder)[-1:] != [self._number]:
+            self._is_lost = True
+        return not self._is_lost and self.is_safe()
+
+    def renew(self) -> None:
+        """Says that the holder lives. What the store refuses is tried again the next time."""
+        with self._lock, contextlib.suppress(StorageError):
+            if not self.is_mine():
+                self._is_lost = True
+                return
+            began = time.monotonic()
+            holder = dataclasses.replace(self._holder, expires=time.time() + TTL_S)
+            storage.write_bytes(_path(self._folder, self._number), _content(holder))
+            self._renewed = began
+
+    def release(self) -> None:
+        """Gives it back. Who died before gets its object removed, too."""
+        with self._lock:
+            self._is_lost = True
+            _given_up.add(self._holder.token)
+            _remove(self._folder, up_to=self._number)
+
+    def abandon(self) -> None:
+        """Holds it no more and leaves its note for whoever comes next: the work was not finished."""
+        with self._lock, contextlib.suppress(StorageError):
+            _given_up.add(self._holder.token)
+            if not self._is_lost and self.is_mine():
+                self._is_lost = True
+                storage.write_bytes(
+                    _path(self._folder, self._number), _content(dataclasses.replace(self._holder, expires=time.time()))
+                )
+            self._is_lost = True
+
+
+@contextlib.contextmanager
+def held(folder: str, note: Mapping[str, Any] | None = None, *, at_most_s: float = 3600.0) -> Iterator[Lease]:
+    """Waits for the lease and holds it for as long as the context lasts, but no longer than `at_most_s`: a holder that hangs
+    must not keep others waiting for ever.
+
+    Raises:
+      StorageError: the store cannot be read or written.
+    """
+    found = take(folder, note)
+    while isinstance(found, Holder):
+        time.sleep(min(LOOK_EVERY_S, found.seconds_left()))
+        found = take(folder, note)
+    with _kept(found, at_most_s=at_most_s):
+        yield found
+
+
+@contextlib.contextmanager
+def _kept(lease: Lease, *, at_most_s: float = math.inf) -> Iterator[None]:
+    stop, until = threading.Event(), time.monotonic() + at_most_s
+    thread = threading.Thread(target=_keep, args=(lease, stop, until), name="liteferry-lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        stop.set()
+        lease.abandon()
+        raise
+    stop.set()
+    lease.release()
+
+
+def _keep(lease: Lease, stop: threading.Event, until: float) -> None:
+    while not stop.wait(RENEW_EVERY_S) and time.monotonic() < until:
+        lease.renew()
+
+
+@contextlib.contextmanager
+def exclusive(folder: str, *, place: str) -> Iterator[Lease]:
+    """Holds the lease for as long as the context lasts, or does not wait for it.
+
+    Raises:
+      StorageError: somebody else holds it; says who, and what to do. `place` is what the lease is about.
+    """
+    found = take(folder)
+    if isinstance(found, Holder):
+        raise StorageError(
+            f"{place}: another run is writing here: {found.in_words()}. Wait for it, or give this one its own --output. If that "
+            f"process is gone, run again in {found.seconds_left()} s: its lease ends then"
+        )
+    with _kept(found):
+        yield found
+
+
+def holder_of(folder: str) -> Holder | None:
+    """Who holds the lease and lives, or None. Raises StorageError."""
+    for number in reversed(_numbers(folder)):
+        holder = _read(folder, number)
+        if holder is not None:
+            return None if holder.is_gone() else holder
+    return None
+
+
+def take(folder: str, note: Mapping[str, Any] | None = None) -> Lease | Holder:
+    """The lease, or who holds it. Raises StorageError."""
+    for _ in range(_LOOKS):
+        numbers = _numbers(folder)
+        last = numbers[-1] if numbers else 0
+        if numbers:
+            before = _read(folder, last)
+            if before is None:
+                time.sleep(_GIVEN_BACK_S)  # just now
+                continue
+            if not before.is_gone():
+                return before
+        now = time.time()
+        mine = Holder(
+            token=uuid.uuid4().hex,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process=_process(os.getpid()),
+            since=now,
+            expires=now + TTL_S,
+            note=dict(note or {}),
+        )
+        began = Lease(folder, last + 1, mine)
+        if storage.create_exclusively(_path(folder, last + 1), _content(mine)):
+            # Who looked earlier may have made a higher number: a lease was given back, and begun anew, in between.
+            if began.is_mine():
+                _remove(folder, up_to=last)
+                return began
+            storage.remove_tree(_path(folder, last + 1))
+    raise StorageError(f"{folder}: what is listed there is not there when it is read, {_LOOKS} times; is this store consistent?")
+
+
+def clear(folder: str) -> None:
+    """Removes what dead holders left, if nobody holds the lease. Raises StorageError."""
+    numbers = _numbers(folder)
+    if numbers and holder_of(folder) is None:
+        _remove(folder, up_to=numbers[-1])
+
+
+def note_of(folder: str) -> Mapping[str, Any]:
+    """What the last holder wrote beside its lease, dead or alive; empty where there is none. Raises StorageError."""
+    for number in reversed(_numbers(folder)):
+        holder = _read(folder, number)
+        if holder is not None:
+            return holder.note
+    return {}
+
+
+def _path(folder: str, number: int) -> str:
+    return storage.join(folder, f"{number:09d}.json")
+
+
+def _numbers(folder: str) -> list[int]:
+    stems = (name.removesuffix(".json") for name in storage.list_directory(folder))
+    return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+
+def _remove(folder: str, *, up_to: int) -> None:
+    with contextlib.suppress(StorageError):
+        for number in _numbers(folder):
+            if number <= up_to:
+                storage.remove_tree(_path(folder, number))
+
+
+def _content(holder: Holder) -> bytes:
+    return json.dumps(dataclasses.asdict(holder), indent=1).encode()
+
+
+def _read(folder: str, number: int) -> Holder | None:
+    """None when it is not there any more. What is no lease, somebody's hand made: nobody holds it."""
+    path = _path(folder, number)
+    try:
+        content = storage.read_bytes(path)
+    except StorageError:
+        if storage.exists(path):
+            raise
+        return None
+    try:
+        return Holder(**parse(content))
+    except (ValueError, TypeError):
+        return Holder(token="", host="", pid=0, process="", since=0.0, expires=0.0)
+
+
+def _machine() -> str | None:
+    """What tells this machine and its process ids from others; None where the system does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
+def _process(pid: int) -> str:
+    """A name for a process of this machine that no later process of the same id has; empty when there is none."""
+    machine = _machine()
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        state, started = fields[0], fields[19]
+    except (OSError, IndexError):
+        return ""
+    return f"{machine} {pid} {started}" if machine and state not in "ZX" else ""
