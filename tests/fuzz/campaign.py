@@ -21,7 +21,7 @@ from tests.fuzz.readers import LAUNCHER
 
 ROOT = Path(__file__).resolve().parents[2]
 HANG_S = 45.0  # of wall clock for one input; processor time is judged by the worker
-_CHUNK = 1000
+_CHUNK = 4000
 
 
 @dataclasses.dataclass
