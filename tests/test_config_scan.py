@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from liteferry import sandbox
-from liteferry.checkpoints.config_scan import architecture_digest, parse, refuse_untrusted, scan, serialized_objects
+from liteferry.checkpoints.config_scan import architecture_digest, refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detect import examine
 from liteferry.errors import ModelError
+from liteferry.json_text import parse
 from liteferry.sandbox import Flavor, Limits
 
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
+from liteferry import reader_process, sandbox
 from liteferry.checkpoints.keras_names import ACTIVATIONS, LAYERS, MADE_BY_KERAS
 from liteferry.errors import ModelError, ReasonCode
 from liteferry.inspection import bundle_index, contained
@@ -140,7 +140,7 @@ def test_a_contract_has_names_positions_and_shapes(artifacts: Path) -> None:
 @pytest.mark.parametrize("name", FACTS)
 def test_it_is_read_without_tensorflow_and_keras(artifacts: Path, name: str) -> None:
     program = (
-        "import sys; from liteferry.inspection.child import _protobufs_alone; _protobufs_alone();"
+        "import sys; from liteferry.inspection.child import protobufs_alone; protobufs_alone();"
         "from liteferry.inspection.facts import describe; describe(sys.argv[1]);"
         "heavy = ('keras', 'tf_keras', 'tensorflow.python');"
         "print([name for name in sys.modules if name.startswith(heavy)])"
@@ -261,7 +261,7 @@ ENDS = {
 def test_a_reader_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     """The reader is replaced by one that ends as a crashed parser does: no file is known today that crashes the real one."""
     program, code, words = ENDS[end]
-    monkeypatch.setattr(contained, "_PROGRAM", program)
+    monkeypatch.setattr(reader_process, "_PROGRAM", program)
     (tmp_path / "a.h5").write_bytes(b"")
     with pytest.raises(ModelError, match=words) as caught:
         contained.inspect(str(tmp_path / "a.h5"), seconds=2)
@@ -270,10 +270,10 @@ def test_a_reader_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_reader_has_a_limit_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
-        "import sys; sys.path[:] = sys.argv[2:]; from liteferry.inspection import child, facts;"
-        "facts.describe = lambda path: bytearray(32 * 2**30); child.main(sys.argv[1])"
+        "import sys; sys.path[:] = sys.argv[3:]; from liteferry import reader_child; from liteferry.inspection import facts;"
+        "facts.describe = lambda path: bytearray(32 * 2**30); reader_child.main(*sys.argv[1:3])"
     )
-    monkeypatch.setattr(contained, "_PROGRAM", program)
+    monkeypatch.setattr(reader_process, "_PROGRAM", program)
     (tmp_path / "a.h5").write_bytes(b"")
     with pytest.raises(ModelError) as caught:
         contained.inspect(str(tmp_path / "a.h5"))
@@ -295,5 +295,5 @@ def test_the_reader_sees_no_credentials_and_no_module_of_the_working_directory(
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "marker").exists()
     program = "import json, os; print(json.dumps({'facts': dict(os.environ)}))"
-    monkeypatch.setattr(contained, "_PROGRAM", program)
+    monkeypatch.setattr(reader_process, "_PROGRAM", program)
     assert "AWS_SECRET_ACCESS_KEY" not in contained.inspect(os.fspath(artifacts / "keras2.h5"))

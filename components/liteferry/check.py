@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from liteferry.config import Job
 from liteferry.errors import JobError, SamplesError
 from liteferry.plan import find_checkpoints, refuse_missing_files
+from liteferry.report import fields
+from liteferry.report.formats import printable
 
 
 def check(job: Job) -> dict[str, Any]:
@@ -18,6 +19,8 @@ def check(job: Job) -> dict[str, Any]:
     Raises:
       JobError: a pattern that names nothing, samples that cannot be used.
     """
+    from liteferry.inspection.contained import kinds
+    from liteferry.sample_headers import describe_contained
     from liteferry.samples import open_samples
 
     refuse_missing_files(job)
@@ -25,7 +28,7 @@ def check(job: Job) -> dict[str, Any]:
     problems, samples = [], {}
     for name, spec in job.samples.items():
         try:
-            opened = open_samples(spec)
+            opened = open_samples(spec, describe=describe_contained)
         except SamplesError as error:
             problems.append(f"samples.{name}: {error.reason.message}")
             continue
@@ -40,7 +43,10 @@ def check(job: Job) -> dict[str, Any]:
         raise JobError(problems)
     return {
         "samples": samples,
-        "models": [{"model_id": at.model_id, "kind": _kind(at.uri), "uri": at.uri} for at in found],
+        "models": [
+            {"model_id": at.model_id, "kind": kind, "uri": at.uri}
+            for at, kind in zip(found, kinds([at.uri for at in found]), strict=True)
+        ],
         "variants": [*(variant.value for variant in job.variants), *job.recipes],
     }
 
@@ -54,23 +60,15 @@ def print_check(job: Job, *, as_json: bool = False) -> int:
     for name, rows in facts["samples"].items():
         columns = ", ".join(f"{column} {about['dtype']}{about['shape']}" for column, about in rows["columns"].items())
         of_all = f" of {rows['rows_in_files']:,}" if rows["rows_in_files"] != rows["rows"] else ""
-        print(f"samples {name}: {rows['rows']:,}{of_all} rows in {rows['shards']} shard(s); {columns}")
+        _say(f"samples {name}: {rows['rows']:,}{of_all} rows in {rows['shards']} shard(s); {columns}")
     width = max(len(model["model_id"]) for model in facts["models"])
     for model in facts["models"]:
-        print(f"  {model['model_id']:<{width}}  {model['kind']:<18}  {model['uri']}")
+        _say(f"  {model['model_id']:<{width}}  {model['kind']:<18}  {model['uri']}")
     variants = facts["variants"]
     print(f"{len(facts['models'])} checkpoint(s) x {len(variants)} variant(s): {', '.join(variants)}")
     return 0
 
 
-def _kind(uri: str) -> str:
-    """The kind as the report will name it, or in a few words why there is none."""
-    from liteferry.checkpoints.detect import examine
-    from liteferry.errors import ModelError
-
-    try:
-        return examine(uri).kind.value
-    except ModelError as error:
-        return error.reason.code.value
-    except OSError as error:
-        return f"unreadable ({os.strerror(error.errno or 0)})"
+def _say(line: str) -> None:
+    """Prints one line: names of files and columns may hold line ends, and what a terminal would obey."""
+    print(" ".join(printable(fields.text(line) or "").splitlines()))

@@ -122,13 +122,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse_typos(parser, arguments.command, unknown)
         return int(_COMMANDS[arguments.command](arguments, unknown))
     except JobError as error:
-        print(f"liteferry: {error}", file=sys.stderr)
+        _complain(error)
         return 2
     except WorkerLostError as error:
         print(f"liteferry: {error}", file=sys.stderr)
         _leave_at_once(1)
     except LiteFerryError as error:
-        print(f"liteferry: {error}", file=sys.stderr)
+        _complain(error)
         return 1
     except KeyboardInterrupt:
         print("\nliteferry: interrupted; finished models are kept, the same command goes on with the rest", file=sys.stderr)
@@ -136,6 +136,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     return 1
+
+
+def _complain(error: LiteFerryError) -> None:
+    """Says what is wrong. Names in it come from files: what a terminal would obey is made visible."""
+    from liteferry.report.formats import printable
+
+    print(printable(f"liteferry: {error}".encode("utf-8", "backslashreplace").decode()), file=sys.stderr)
 
 
 def _leave_at_once(status: int) -> None:

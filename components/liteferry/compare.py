@@ -20,6 +20,7 @@ from liteferry.export import reason_of
 from liteferry.gate_limits import resolve_gates
 from liteferry.gates import Verdict, judge
 from liteferry.parity import OutputStats
+from liteferry.sample_headers import describe_contained
 from liteferry.samples import open_samples
 from liteferry.sandbox import scratch
 from liteferry.sandbox.client import Limits
@@ -97,7 +98,7 @@ def compare(
       SamplesError: the samples cannot be read.
     """
     resolved = _resolve(gates or {})
-    sample_set = open_samples(spec)
+    sample_set = open_samples(spec, describe=describe_contained)
     with scratch.folder() as work:
         tasks = []
         for side, path in (("reference", reference), ("candidate", candidate)):

@@ -6,8 +6,10 @@ people do not, so the loader here knows the YAML 1.2 scalars instead.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -15,6 +17,8 @@ import yaml
 from liteferry.errors import JobError
 
 _EMPTY = "the file: is empty; a job needs at least `models:`"
+_MOST_VALUES = 200_000
+_MOST_YAML_CHARS = 2**20  # which takes its parser ten seconds
 _INT_TAG = "tag:yaml.org,2002:int"
 _CORE_SCALARS = (
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -51,9 +55,13 @@ def read_job_file(path: str) -> tuple[Any, list[str]]:
     RecursionError for text nested deeper than the parser goes.
     """
     text = _read_text(path)
+    is_json = path.lower().endswith(".json")
+    if not is_json and len(text) > _MOST_YAML_CHARS:
+        problem = f"has {len(text):,} characters, and YAML is read at most {_MOST_YAML_CHARS:,} long"
+        raise JobError([f"the file: {problem}; name checkpoints by patterns, or write it as .json"], source=path)
     if not text.strip():
         raise JobError([_EMPTY], source=path)
-    raw, problems = _parse_json(text, path) if path.lower().endswith(".json") else _parse_yaml(text, path)
+    raw, problems = _parse_json(text, path) if is_json else _parse_yaml(text, path)
     if raw is None:
         raise JobError([_EMPTY], source=path)
     if not isinstance(raw, dict):
@@ -86,25 +94,47 @@ def _parse_yaml(text: str, path: str) -> tuple[Any, list[str]]:
         if node is None:
             return None, []
         problems: list[str] = []
-        _find_repeats(node, "", (), problems)
+        _find_repeats(node, "", (), problems, itertools.count())
         return loader.construct_document(node), problems
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"
         what = ", ".join(part for part in (error.context, error.problem) if part)
         raise JobError([f"{where}: cannot be read as YAML: {what}"], source=path) from None
-    except (yaml.YAMLError, ValueError) as error:  # a character YAML forbids; an integer with thousands of digits
-        raise JobError([f"the file: cannot be read as YAML: {' '.join(str(error).split())}"], source=path) from None
+    except RecursionError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a character YAML forbids; a tag with words behind it that its constructor chokes on
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise JobError([f"the file: cannot be read as YAML: {what}"], source=path) from None
 
 
-def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], problems: list[str]) -> None:
-    """Walks the syntax tree, where repeated keys are still there; loading would silently keep the last."""
+def safe_yaml(text: str | bytes) -> Any:
+    """The one document of a YAML text as PyYAML's safe loader reads it. Raises ValueError for what is none, whatever it is."""
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _find_repeats(node, "", (), [], itertools.count())
+        return loader.construct_document(node)
+    except Exception as error:  # PyYAML's own constructors raise anything for tags with the wrong words behind them
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], problems: list[str], visits: Iterator[int]) -> None:
+    """Walks the syntax tree, where repeated keys are still there; loading would silently keep the last.
+
+    Raises for an alias inside itself, and for aliases of aliases, a few lines of which stand for more values than anybody wrote.
+    """
+    if next(visits) > _MOST_VALUES:
+        what = f"with its aliases the file stands for more than {_MOST_VALUES:,} values"
+        raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
     if node in above:
         raise yaml.constructor.ConstructorError(None, None, "an alias stands inside the value it refers to", node.start_mark)
     above = (*above, node)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _find_repeats(item, f"{path}[{index}]", above, problems)
+            _find_repeats(item, f"{path}[{index}]", above, problems, visits)
     elif isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
@@ -115,7 +145,7 @@ def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], prob
             if key.value in lines:
                 problems.append(f"{key_path}: is there twice, in lines {lines[key.value]} and {line}; keep one")
             lines.setdefault(key.value, line)
-            _find_repeats(value, key_path, above, problems)
+            _find_repeats(value, key_path, above, problems, visits)
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -76,6 +76,16 @@ class LiteFerryError(Exception):
     """Base of every error that LiteFerry raises on purpose."""
 
 
+# A hostile or generated job file may have any number of problems, each as long as the file.
+_MOST_SHOWN, _MOST_CHARS = 100, 2000
+
+
+def _cut(sentence: str) -> str:
+    """Beginning and end of a very long sentence: the key stands first, the fix last."""
+    half = _MOST_CHARS // 2
+    return sentence if len(sentence) <= _MOST_CHARS else f"{sentence[:half]} ... {sentence[-half:]}"
+
+
 class JobError(LiteFerryError):
     """The job file or the flags cannot be used. `problems` holds every one found, each a sentence that starts with its key."""
 
@@ -83,8 +93,10 @@ class JobError(LiteFerryError):
         self.problems = tuple(problems)
         self.source = source
         count = len(self.problems)
-        heading = f"{source}: {count} problem{'s' if count != 1 else ''}"
-        super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
+        heading = f"{source}: {count:,} problem{'s' if count != 1 else ''}"
+        shown = [f"  {_cut(problem)}" for problem in self.problems[:_MOST_SHOWN]]
+        more = [f"  and {count - _MOST_SHOWN:,} more"] if count > _MOST_SHOWN else []
+        super().__init__("\n".join([heading, *shown, *more]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore_job_error, (self.problems, self.source)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 from liteferry import beam_workers, live, progress, runs, storage
 from liteferry.config import Job
 from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
+from liteferry.json_text import parse
 from liteferry.progress import Watcher
 from liteferry.report.formats import STAGE_WORDS
 from liteferry.runner_traits import RunnerTraits, refuse_bare_workers, refuse_local_paths, traits_of
@@ -162,15 +162,15 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
 
 
 def read_fleet(out: str) -> dict[str, Any]:
-    """The facts of a finished run. Raises JobError when there is none."""
+    """The facts of a finished run. Raises JobError when there is none, or none that agree with themselves."""
+    from liteferry.report.fleet_check import sound_facts
+
     path = storage.join(out, "fleet.json")
     try:
-        facts: dict[str, Any] = json.loads(storage.read_bytes(path))
-        return facts
+        return sound_facts(parse(storage.read_bytes(path)))
     except (StorageError, ValueError) as error:
-        raise JobError(
-            [f"{path}: no finished run here ({error}); run `liteferry run ... --output {out}` first"], source=out
-        ) from error
+        first = f"run `liteferry run ... --output {out}` first, or, if there are reports, `liteferry report {out}`"
+        raise JobError([f"{path}: no finished run here ({error}); {first}"], source=out) from error
 
 
 def read_progress(out: str) -> dict[str, Any]:
@@ -240,4 +240,5 @@ def _conclude(out: str, total: int, counts: dict[str, int]) -> int:
 
 def status_of(facts: dict[str, Any]) -> int:
     """The exit status that a fleet's facts stand for."""
-    return ALL_BLESSED if all(model["status"] == "blessed" for model in facts["models"]) else NOT_ALL_BLESSED
+    models = facts["models"]
+    return ALL_BLESSED if models and all(model["status"] == "blessed" for model in models) else NOT_ALL_BLESSED

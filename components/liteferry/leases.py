@@ -26,6 +26,7 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import StorageError
+from liteferry.json_text import parse
 
 TTL_S = 90.0
 SKEW_S = 30.0
@@ -257,7 +258,7 @@ def _read(folder: str, number: int) -> Holder | None:
             raise
         return None
     try:
-        return Holder(**json.loads(content))
+        return Holder(**parse(content))
     except (ValueError, TypeError):
         return Holder(token="", host="", pid=0, process="", since=0.0, expires=0.0)
 

@@ -164,15 +164,18 @@ def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint]) -> None:
 
 
 def _open(name: str, spec: SamplesSpec) -> BoundSamples:
+    from liteferry.sample_headers import describe_contained
     from liteferry.samples import open_samples
 
     try:
         try:
-            sample_set = open_samples(spec)
+            sample_set = open_samples(spec, describe=describe_contained)
         except SamplesError as error:
             if not may_be_misread(error):
                 raise
-            sample_set = open_samples(spec)  # a second look: this would be the verdict of every model
+            sample_set = open_samples(
+                spec, describe=describe_contained
+            )  # a second look: this would be the verdict of every model
         return BoundSamples(name=name, spec=spec, sample_set=sample_set, problem=None)
     except SamplesError as error:
         code = ReasonCode.STORAGE_FAILED if is_storage_trouble(error) else error.reason.code

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
 from liteferry.errors import Stage, StorageError
+from liteferry.json_text import parse
 from liteferry.report.summary import one_line
 from liteferry.store_log import StoreLog
 
@@ -81,12 +82,16 @@ def _read_from(path: str, offset: int) -> bytes:
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
-    """A line as it was written, or {}: a full disk may hold half of one."""
+    """A line as it was written, or {}: a full disk may hold half of one, and a hand may have been at it."""
     try:
-        parsed = json.loads(line)
+        parsed = parse(line)
     except ValueError:
         return {}
-    return parsed if isinstance(parsed, dict) and ("doing" in parsed or "model_id" in parsed) else {}
+    if not isinstance(parsed, dict):
+        return {}
+    texts = ("doing", "stage") if "doing" in parsed else ("model_id", "status", "line")
+    is_sound = all(isinstance(parsed.get(key), str) for key in texts) and isinstance(parsed.get("since", 0.0), (int, float))
+    return parsed if is_sound and isinstance(parsed.get("is_new", True), bool) else {}
 
 
 class Watcher:

@@ -15,6 +15,7 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import StorageError
+from liteferry.json_text import parse
 from liteferry.manifest import BLESSED, NOT_BLESSED, REPORT
 from liteferry.types import Status
 
@@ -93,7 +94,7 @@ def look_at(directory: str) -> Folder:
 
 def _parse(data: bytes) -> dict[str, Any]:
     try:
-        report = json.loads(data)
-    except (ValueError, RecursionError):
+        report = parse(data)
+    except ValueError:
         return {}
     return report if isinstance(report, dict) else {}

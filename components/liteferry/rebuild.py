@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from liteferry import published, runs, storage
 from liteferry.errors import JobError, StorageError
+from liteferry.json_text import parse
 from liteferry.manifest import PAGE
 
 _AT_ONCE = 16
@@ -49,7 +49,7 @@ def rebuild_pages(out: str) -> int:
     if not reports:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
     named = _models_of_last_run(out)
-    kept = [report for report in reports if named is None or report["model_id"] in named]
+    kept = [report for report in reports if named is None or str(report.get("model_id")) in named]
     with runs.writing_fleet(out):
         write_fleet(out, fleet_facts(kept, changes=_changes_of_last_run(out)))
     return len(kept)
@@ -57,7 +57,7 @@ def rebuild_pages(out: str) -> int:
 
 def _changes_of_last_run(out: str) -> dict[str, Any] | None:
     try:
-        changes = json.loads(storage.read_bytes(storage.join(out, "fleet.json"))).get("changes")
+        changes = parse(storage.read_bytes(storage.join(out, "fleet.json"))).get("changes")
     except (StorageError, ValueError, AttributeError):
         return None
     return changes if isinstance(changes, dict) else None
@@ -65,7 +65,7 @@ def _changes_of_last_run(out: str) -> dict[str, Any] | None:
 
 def _models_of_last_run(out: str) -> set[str] | None:
     try:
-        facts = json.loads(storage.read_bytes(storage.join(out, "fleet.json")))
+        facts = parse(storage.read_bytes(storage.join(out, "fleet.json")))
         return {model["model_id"] for model in facts["models"]}
     except (StorageError, ValueError, KeyError, TypeError):
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
 from liteferry.errors import StorageError
+from liteferry.json_text import parse
 
 if TYPE_CHECKING:
     from liteferry.config import Job
@@ -33,7 +34,7 @@ def problems_of(job: Job) -> list[str]:
     problems = []
     for name, path in job.recipes.items():
         try:
-            _check(json.loads(storage.read_bytes(path)))
+            _check(parse(storage.read_bytes(path)))
         except (StorageError, OSError) as error:
             problems.append(f"recipes.{name}: {path} cannot be read ({error}); correct the path")
         except ValueError as error:
@@ -58,7 +59,7 @@ def _check(recipe: Any) -> None:
         missing = [key for key in ("regex", "operation", "algorithm_key", "op_config") if key not in rule]
         if missing:
             raise ValueError(f"rule {index} has no {', '.join(missing)}")
-        if rule["operation"] not in operations:
+        if str(rule["operation"]) not in operations:
             raise ValueError(f"rule {index}: {rule['operation']!r} is no operation that it knows")
         re.compile(str(rule["regex"]))
     try:

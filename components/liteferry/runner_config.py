@@ -58,11 +58,11 @@ def flags_of(path: str) -> list[str]:
     Raises:
       JobError: when the file cannot be read, is not a mapping of options, or names options or values that Beam does not take.
     """
-    import yaml
+    from liteferry.config_text import safe_yaml
 
     try:
-        options: Any = yaml.safe_load(storage.read_bytes(path))
-    except (StorageError, yaml.YAMLError) as error:
+        options: Any = safe_yaml(storage.read_bytes(path))
+    except (StorageError, ValueError) as error:
         raise JobError([f"cannot be read: {error}"], source=path) from error
     if not isinstance(options, dict):
         raise JobError(

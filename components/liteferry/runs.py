@@ -18,6 +18,8 @@ from collections.abc import Iterator
 
 from liteferry import leases, progress, storage
 from liteferry.errors import StorageError
+from liteferry.json_text import parse
+from liteferry.report.formats import single_line
 
 _LOCK = "lock"
 _KEPT = (_LOCK, "fleet", "submitted")
@@ -85,10 +87,10 @@ def submitted(out: str) -> list[str]:
     """A few words for each job that was handed over and has not written the fleet's files yet: from where, since when."""
     found = []
     for name in storage.list_directory(_staging(out, "submitted")):
-        with contextlib.suppress(StorageError, ValueError, KeyError, TypeError):
-            note = json.loads(storage.read_bytes(_staging(out, "submitted", name)))
+        with contextlib.suppress(StorageError, ValueError, KeyError, TypeError, OverflowError, OSError):
+            note = parse(storage.read_bytes(_staging(out, "submitted", name)))
             since = datetime.datetime.fromtimestamp(note["since"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-            found.append(f"submitted from {note['host']} at {since}")
+            found.append(f"submitted from {single_line(note['host'])} at {since}")
     return found
 
 

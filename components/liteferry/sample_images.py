@@ -17,7 +17,9 @@ import numpy as np
 from liteferry.sample_readers import Rows, mismatch
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's name
-_MAX_PIXELS = 1 << 28  # beyond it a file of some kilobytes fills the memory
+_MAX_PIXELS = 1 << 26  # decoded and scaled, some 20 bytes each
+# A file of some kilobytes may claim to be very large. Photographs and drawings take more than a byte for 100 pixels.
+_SMALL_PIXELS, _MAX_RATIO = 1 << 24, 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def decode_images(rows: Rows, decoding: ImageDecoding, *, where: str, numbers: S
     for number, content in zip(numbers, rows.values, strict=True):
         try:
             images.append(_decode(content, decoding))
-        except (OSError, ValueError, SyntaxError, MemoryError) as error:  # what Pillow's decoders raise for damaged files
+        except Exception as error:  # Pillow's decoders are many, and raise anything for damaged files
             why = " ".join(str(error).split()) or type(error).__name__
             raise mismatch(f"{where}, row {number}: is no image that can be decoded: {why}; correct or drop the row") from error
     shapes = np.array([image.shape for image in images], np.int64).reshape(len(images), len(decoding.row_shape()))
@@ -75,8 +77,9 @@ def _decode(content: bytes, decoding: ImageDecoding) -> np.ndarray:
 
     with Image.open(io.BytesIO(content)) as opened:
         width, height = opened.size
-        if width * height > _MAX_PIXELS:
-            raise ValueError(f"it has {width} x {height} pixels")
+        pixels = width * height
+        if pixels > _MAX_PIXELS or (pixels > _SMALL_PIXELS and pixels > _MAX_RATIO * len(content)):
+            raise ValueError(f"it claims {width} x {height} pixels, in {len(content):,} bytes")
         if opened.mode in ("I", "F") or opened.mode.startswith("I;"):
             raise ValueError(f"it has more than 8 bits a channel (mode {opened.mode}); store it as an array")
         image: Any = opened.convert(_MODES[decoding.channels])

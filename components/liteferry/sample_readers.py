@@ -9,17 +9,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import io
+import math
 import os
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from liteferry.errors import ReasonCode, SamplesError
+from liteferry.errors import LiteFerryError, ReasonCode, SamplesError
 
 FORMATS = ".parquet, .npz, .arrow, .feather or .tfrecord"
+# Deflate reaches 1,032 to 1 on zeros; rows that are mostly zeros reach fifty.
+_SMALL_BYTES, _MAX_RATIO = 2**28, 500
+_MOST_HEADER_BYTES = 2**17
 _IPC_SUFFIXES = (".arrow", ".arrows", ".ipc", ".feather")
 
 
@@ -87,6 +91,18 @@ def describe_file(path: str, *, schema_file: str | None = None) -> FileFacts:
         return describe(path)
 
 
+class Describe(Protocol):
+    """What looks at the headers of sample files: facts for each path, in order."""
+
+    def __call__(self, paths: Sequence[str], *, schema_file: str | None) -> Iterable[FileFacts]: ...
+
+
+def describe_files(paths: Sequence[str], *, schema_file: str | None) -> Iterator[FileFacts]:
+    """Columns and row ranges of sample files, looked at in this process."""
+    for path in paths:
+        yield describe_file(path, schema_file=schema_file)
+
+
 def read_rows(
     path: str, columns: Mapping[str, ColumnSpec], *, start: int, count: int, first_row: int, block_rows: int
 ) -> Iterator[dict[str, Rows]]:
@@ -129,12 +145,14 @@ def mismatch(message: str) -> SamplesError:
 
 @contextlib.contextmanager
 def _readable(path: str) -> Iterator[None]:
-    """Everything the libraries below raise for a damaged file; pyarrow's errors derive from these as well."""
+    """Whatever the libraries below raise for a damaged file, as an error that names it."""
     try:
         yield
     except FileNotFoundError as error:
         raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: is no longer there; put it back and start again") from error
-    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except LiteFerryError:
+        raise
+    except Exception as error:  # whatever a damaged file brings its reader to, native ones above all
         why = " ".join(str(error).split()) or type(error).__name__
         kind = ".tfrecord" if is_tfrecord(path) else os.path.splitext(path)[1]
         raise mismatch(f"{path}: cannot be read as {kind}: {why}; write the file again") from error
@@ -148,8 +166,8 @@ def _describe_npz(path: str) -> FileFacts:
     columns: dict[str, ColumnSpec] = {}
     lengths: dict[str, int] = {}
     with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
-            name = member.removesuffix(".npy")
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
             shape, dtype = _read_npy_header(archive, member)
             if dtype.hasobject:
                 raise mismatch(f"{path}: array {name!r} holds Python objects, which are never unpickled; save numbers or text")
@@ -169,11 +187,20 @@ def _describe_npz(path: str) -> FileFacts:
     return FileFacts(columns=columns, range_sizes=(lengths[first],))
 
 
-def _read_npy_header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
+def _read_npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an array. Raises ValueError for one that would take more memory than its file can be about."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"its member {member.filename!r} is packed by method {member.compress_type}, which NumPy does not write")
+    if member.file_size > _SMALL_BYTES and member.file_size > _MAX_RATIO * member.compress_size:
+        raise ValueError(f"the {member.compress_size:,} bytes of {member.filename!r} claim to unpack to {member.file_size:,}")
+    with archive.open(member) as stream:
+        file = io.BytesIO(stream.read(_MOST_HEADER_BYTES))  # a header may claim to have gigabytes
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed < 0 or (claimed > member.file_size and not dtype.hasobject):
+        raise ValueError(f"{member.filename!r} claims {claimed:,} bytes and holds {member.file_size:,}")
     return shape, dtype
 
 

@@ -26,7 +26,9 @@ from liteferry.sample_readers import ColumnSpec, FileFacts, Rows, changed, misma
 
 # A plain file can be cut anywhere, by walking over the frames before; a gzip file would have to be unpacked up to there.
 _RANGE_ROWS = 65_536
-_ROWS_LOOKED_AT = 4096
+_ROWS_LOOKED_AT, _BYTES_LOOKED_AT = 4096, 2**28
+_MOST_RECORD_BYTES = 2**31  # protobuf's own limit
+_SMALL_RECORD_BYTES, _MAX_RATIO = 2**28, 100
 _BUFFER_BYTES = 1 << 20
 _FRAME = struct.Struct("<QI")  # length of the record, masked crc of these eight bytes; the record's own crc follows it
 _CRC = struct.Struct("<I")
@@ -92,26 +94,50 @@ def _is_frame(head: bytes) -> bool:
 def _frame_lengths(file: BinaryIO) -> Iterator[int]:
     """The length of every record; each is stepped over before the next is asked for."""
     is_gzip = isinstance(file, gzip.GzipFile)
-    end = 0 if is_gzip else os.fstat(file.fileno()).st_size
+    stored = _stored_bytes(file)
     for number in itertools.count():
         head = file.read(_FRAME.size)
         if not head:
             return
         if not _is_frame(head):
             raise ValueError(f"record {number} does not begin as one does, or its length is damaged")
-        length = _FRAME.unpack(head)[0]
+        length = _length(head, number, stored)
         rest = length + _CRC.size
-        if len(file.read(rest)) < rest if is_gzip else file.seek(rest, os.SEEK_CUR) > end:
+        if not _skip(file, rest) if is_gzip else file.seek(rest, os.SEEK_CUR) > stored:
             raise ValueError(f"record {number} is cut short")
         yield length
 
 
+def _length(head: bytes, number: int, stored_bytes: int) -> int:
+    """The length that a record announces. Raises ValueError for one that no tf.Example has, or no file of this size."""
+    length: int = _FRAME.unpack(head)[0]
+    if length > _MOST_RECORD_BYTES or (length > _SMALL_RECORD_BYTES and length > _MAX_RATIO * stored_bytes):
+        raise ValueError(f"record {number} claims {length:,} bytes, in a file of {stored_bytes:,}")
+    return length
+
+
+def _skip(file: BinaryIO, count: int) -> bool:
+    """Reads over so many bytes, a piece at a time. False when there are not so many."""
+    while count:
+        piece = file.read(min(count, _BUFFER_BYTES))
+        if not piece:
+            return False
+        count -= len(piece)
+    return True
+
+
+def _stored_bytes(file: BinaryIO) -> int:
+    """The size of the file that is read, packed if it is."""
+    return os.fstat(file.fileno()).st_size
+
+
 def _records(file: BinaryIO, number: int) -> Iterator[bytes]:
     """The records from where the file stands; `number` is the first one's place in the file."""
+    stored = _stored_bytes(file)
     while head := file.read(_FRAME.size):
         if not _is_frame(head):
             raise ValueError(f"record {number} does not begin as one does, or its length is damaged")
-        length = _FRAME.unpack(head)[0]
+        length = _length(head, number, stored)
         content = file.read(length + _CRC.size)
         if len(content) < length + _CRC.size:
             raise ValueError(f"record {number} is cut short")
@@ -144,7 +170,7 @@ def _decode(decoder: Any, records: Sequence[bytes], path: str, first_row: int) -
 
 def _infer(path: str) -> dict[str, ColumnSpec]:
     with _open(path) as (file, _):
-        records = list(itertools.islice(_records(file, 0), _ROWS_LOOKED_AT))
+        records = list(_up_to(_records(file, 0), _ROWS_LOOKED_AT, _BYTES_LOOKED_AT))
     batch = _decode(_decoder(None), records, path, 0) if records else pa.RecordBatch.from_pylist([])
     columns = {}
     for field, column in zip(batch.schema, batch.columns, strict=True):
@@ -156,6 +182,16 @@ def _infer(path: str) -> dict[str, ColumnSpec]:
         dtype = "string" if pa.types.is_large_binary(value) else np.dtype(value.to_pandas_dtype()).name
         columns[field.name] = ColumnSpec(dtype=dtype, shape=() if shape == (1,) else shape, is_flat=True)
     return columns
+
+
+def _up_to(records: Iterator[bytes], most_rows: int, most_bytes: int) -> Iterator[bytes]:
+    """The first records: so many, or fewer when they have so many bytes together."""
+    total = 0
+    for record in itertools.islice(records, most_rows):
+        yield record
+        total += len(record)
+        if total > most_bytes:
+            return
 
 
 def _columns_of_schema(schema_file: str) -> dict[str, ColumnSpec]:

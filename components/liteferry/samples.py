@@ -25,7 +25,7 @@ from liteferry import storage
 from liteferry.errors import ReasonCode, SamplesError, StorageError
 from liteferry.sample_binding import Binding, BoundInput, bind, cast_rows
 from liteferry.sample_images import decode_images
-from liteferry.sample_readers import FORMATS, ColumnSpec, Rows, describe_file, is_tfrecord, mismatch, read_rows
+from liteferry.sample_readers import FORMATS, ColumnSpec, Describe, Rows, describe_files, is_tfrecord, mismatch, read_rows
 from liteferry.sample_take import NamedRows, Selection, rows_to_take, select
 
 if TYPE_CHECKING:
@@ -88,8 +88,10 @@ class Batch:
     rows: np.ndarray | None = None
 
 
-def open_samples(spec: SamplesSpec) -> SampleSet:
+def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> SampleSet:
     """Looks at the headers of every file, sorted by path, and reads all of them once for the digest.
+
+    `describe`: what looks; `sample_headers.describe_contained` does it in a process that may die.
 
     SamplesError: SAMPLES_MISSING if no file is there, SAMPLES_MISMATCH for one that cannot be read or has other columns than the
     first, SAMPLES_EMPTY if there is no row at all.
@@ -100,8 +102,7 @@ def open_samples(spec: SamplesSpec) -> SampleSet:
     row_count = 0
     if spec.schema_file is not None and not any(map(is_tfrecord, paths)):
         raise mismatch(f"{spec.path}: schema_file is for TFRecord files, and none of these is one; remove the key")
-    for path in paths:
-        facts = describe_file(path, schema_file=spec.schema_file)
+    for path, facts in zip(paths, describe(paths, schema_file=spec.schema_file), strict=True):
         columns = _same_columns(columns or facts.columns, facts.columns, path=path, first_path=paths[0])
         row_in_file = 0
         for size in _shard_sizes(facts.range_sizes):

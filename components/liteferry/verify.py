@@ -21,13 +21,16 @@ import numpy as np
 from liteferry import manifest, published, sandbox, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.gates import METRICS
+from liteferry.json_text import parse
 from liteferry.report import fields
+from liteferry.report.formats import single_line
 from liteferry.sandbox import Flavor, Limits, Reporter
 from liteferry.types import Status
 from liteferry.version import REPORT_SCHEMA_VERSION
 
 _LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
 SAVED_MODEL = "saved_model"
+_MOST_CHARS = 2000
 # A few rows run in another batch than the judged ones: kernels round differently, and what is quantised may take the next step.
 _ROUNDING = {"float32": 1e-5, "float16": 1e-3}
 _QUANTIZED_ROUNDING = 2e-2
@@ -98,7 +101,7 @@ def _local_copy(place: str) -> Iterator[str]:
 
 def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     try:
-        models = json.loads(storage.read_bytes(storage.join(out, "fleet.json")))["models"]
+        models = parse(storage.read_bytes(storage.join(out, "fleet.json")))["models"]
         status = {model["model_id"]: model["status"] for model in models}
     except (StorageError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield f"fleet.json cannot be read ({error}); run the job again to finish it"
@@ -263,7 +266,7 @@ def print_verification(found: Verification, *, as_json: bool) -> int:
         print(json.dumps(dataclasses.asdict(found), indent=1))
     else:
         for model_id, sentence in found.problems:
-            print(f"{model_id or 'run'}: {sentence}")
+            print(single_line(f"{model_id or 'run'}: {sentence}", limit=_MOST_CHARS))
         verdict = "no problem" if not found.problems else f"{len(found.problems)} problem(s)"
         counts = f"{found.model_count} models, {found.blessed_count} blessed, {found.artifact_count} blessed artifacts run again"
         print(f"{counts}: {verdict}")

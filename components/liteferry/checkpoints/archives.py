@@ -80,6 +80,36 @@ def refuse_members(path: str, members: Sequence[Member]) -> None:
             raise unsafe(path, f"its member {member.name!r} is a link or a device, not a file")
 
 
+def _refuse_packing(path: str, archive: zipfile.ZipFile) -> None:
+    """Raises LOAD_UNSUPPORTED for members whose packing Python's zip reader unpacks by the block: some hundred bytes of bzip2 are
+    gigabytes, whatever size they announce, before the first of them can be counted.
+    """
+    for entry in archive.infolist():
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ModelError(
+                ReasonCode.LOAD_UNSUPPORTED,
+                Stage.LOAD,
+                f"{path}: its member {entry.filename!r} is packed by method {entry.compress_type}, and only stored and deflated "
+                "members are read; pack it again with `zip -r`",
+            )
+
+
+def read_member(path: str, archive: zipfile.ZipFile, name: str, *, most_bytes: int) -> bytes:
+    """The bytes of one member of a zip file, of which no more than its announced size are unpacked.
+
+    Raises:
+      KeyError: there is none of that name.
+      ModelError: LOAD_CORRUPT when it announces more than `most_bytes`, LOAD_UNSUPPORTED for its packing.
+    """
+    _refuse_packing(path, archive)
+    size = archive.getinfo(name).file_size
+    if size > most_bytes:
+        raise ModelError(
+            ReasonCode.LOAD_CORRUPT, Stage.LOAD, f"{path}: its {name} claims {size:,} bytes; copy or save the checkpoint again"
+        )
+    return archive.read(name)
+
+
 def refuse_sizes(path: str, claimed_bytes: int, count: int, *, most_bytes: int = MAX_BYTES) -> None:
     """Raises LOAD_UNSAFE for what a small archive cannot hold, LOAD_UNSUPPORTED for more than `most_bytes`."""
     stored = os.path.getsize(path)
@@ -104,6 +134,7 @@ def refuse_unsafe_archive(path: str, archive: zipfile.ZipFile) -> None:
     members = zip_members(archive)
     refuse_members(path, members)
     refuse_sizes(path, sum(member.bytes for member in members), len(members))
+    _refuse_packing(path, archive)
     for member in members:
         if member.name.endswith((".h5", ".hdf5")):
             _refuse_unsafe_weights(path, archive, member)
@@ -135,6 +166,7 @@ def _refuse_pickled_arrays(path: str, archive: zipfile.ZipFile, member: Member) 
     import numpy as np
 
     with archive.open(member.name) as stream, zipfile.ZipFile(stream) as arrays:
+        _refuse_packing(f"{path} ({member.name})", arrays)
         for name in arrays.namelist():
             with arrays.open(name) as array:
                 version = np.lib.format.read_magic(array)
@@ -195,6 +227,7 @@ def _contents(path: str, most_bytes: int) -> Iterator[tuple[Member, IO[bytes]]]:
         members = zip_members(archive)
         refuse_members(path, members)
         refuse_sizes(path, sum(member.bytes for member in members), len(members), most_bytes=most_bytes)
+        _refuse_packing(path, archive)
         for member in members:
             if not member.is_directory:
                 with archive.open(member.handle) as entry:

@@ -15,25 +15,6 @@ from typing import Any
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _TRUSTED_ROOTS = ("keras", "tf_keras", "builtins", "tensorflow")
-# JSON levels. A model inside a model takes four; beyond this, code that walks a config level by level would fail in ways that
-# are no model's fault.
-_MAX_DEPTH = 200
-
-
-def parse(text: str | bytes) -> Any:
-    """An architecture's JSON. Raises ValueError for what is none, or nests deeper than any architecture."""
-    try:
-        config = json.loads(text)
-    except RecursionError:
-        raise ValueError("it nests deeper than any architecture") from None
-    level, depth = [config], 0
-    while level:
-        depth += 1
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"it nests more than {_MAX_DEPTH} levels deep")
-        children = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list)))
-        level = [child for inside in children for child in inside]
-    return config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,10 @@ import zipfile
 import zlib
 from typing import Any
 
-from liteferry.checkpoints import archives, config_scan, tf_checkpoint
+from liteferry.checkpoints import archives, tf_checkpoint
 from liteferry.checkpoints.h5_files import refuse_unsafe
 from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.json_text import parse
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _ZIP_MAGIC = b"PK"
@@ -146,11 +147,10 @@ def _examine_archive(path: str) -> CheckpointFacts:
     try:
         with zipfile.ZipFile(path) as archive:
             archives.refuse_unsafe_archive(path, archive)
-            for name in ("config.json", "metadata.json"):
-                if archive.getinfo(name).file_size > _MAX_CONFIG_BYTES:
-                    raise _corrupt(path, f"its {name} claims {archive.getinfo(name).file_size:,} bytes")
-            config = config_scan.parse(archive.read("config.json"))
-            metadata = config_scan.parse(archive.read("metadata.json"))
+            config, metadata = (
+                parse(archives.read_member(path, archive, name, most_bytes=_MAX_CONFIG_BYTES))
+                for name in ("config.json", "metadata.json")
+            )
             damaged = archive.testzip()
     except KeyError as error:
         raise _corrupt(path, f"a zip archive, but no Keras one: {error.args[0]}") from error
@@ -185,7 +185,7 @@ def _examine_h5(path: str) -> CheckpointFacts:
             if version is None and "model_weights" in file:
                 version = _version(_text(file["model_weights"].attrs.get("keras_version")))
             is_legacy = "model_weights" in file or any(name.startswith("layer_names") for name in file.attrs)
-            config = config_scan.parse(config_text) if config_text is not None else None
+            config = parse(config_text) if config_text is not None else None
     except (OSError, ValueError, RuntimeError, KeyError, RecursionError) as error:
         raise _corrupt(path, f"not a whole HDF5 file ({error})") from error
     if config is None:

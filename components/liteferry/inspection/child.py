@@ -1,73 +1,65 @@
-"""The process that reads a stranger's file: limits first, then the file, then one JSON object on standard output."""
+"""What a reader process answers about a stranger's file; see `reader_process`."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import resource
 import sys
 import types
 from typing import Any
 
-from liteferry.errors import ModelError, Reason, ReasonCode, Stage, reason_for
+from liteferry.errors import ModelError, Reason, ReasonCode, Stage, StorageError
+from liteferry.reader_child import MEMORY_BYTES
 
-_MEMORY_BYTES = 6 * 2**30
-_CPU_S = 60
+# What is unpacked of an archive to be looked at. Published checkpoints in archives are below this; a bomb is refused sooner.
+MOST_UNPACKED_BYTES = 4 * 2**30
 
 
-def main(path: str) -> int:
-    """Prints {"facts": ...} or {"error": {code, stage, message}}. Always 0: what went wrong is in the answer."""
-    _limit(path)
-    _protobufs_alone()
-    answer: dict[str, Any]
+def answer(path: str) -> dict[str, Any]:
+    """{"facts": ...} or {"error": {code, stage, message}}, whatever the bytes are."""
     try:
+        protobufs_alone()
         from liteferry.inspection.facts import describe
 
-        answer = {"facts": describe(path)}
-    except MemoryError:
-        what = f"{path}: reading it needs more than {_MEMORY_BYTES / 2**30:g} GB; the file is very large, or claims to be"
-        answer = {"error": _as_dict(Reason(code=ReasonCode.OUT_OF_MEMORY, stage=Stage.LOAD, message=what))}
-    except ModelError as error:
-        answer = {"error": _as_dict(error.reason)}
-    except OSError as error:
-        answer = {"error": _as_dict(reason_for(error, Stage.LOAD))}
+        return {"facts": describe(path)}
     except Exception as error:  # noqa: BLE001  # readers written in Python raise anything over bytes that were made to
-        size = os.path.getsize(path) if os.path.exists(path) else 0
-        what = f"{path} ({size:,} bytes): cannot be read as what it claims to be ({type(error).__name__}: {error})"
-        answer = {
-            "error": _as_dict(Reason(code=ReasonCode.LOAD_CORRUPT, stage=Stage.LOAD, message=f"{what}; copy or save it again"))
-        }
-    print(json.dumps(answer))
-    return 0
+        reason = _reason(path, error)
+        return {"error": {"code": reason.code.value, "stage": reason.stage.value, "message": reason.message}}
 
 
-def _as_dict(reason: Reason) -> dict[str, str]:
-    return {"code": reason.code.value, "stage": reason.stage.value, "message": reason.message}
+def kind(path: str) -> dict[str, str]:
+    """{"kind": ...}: the kind of a checkpoint, or the reason code of what keeps it from being one."""
+    try:
+        from liteferry.checkpoints.detect import examine
+
+        return {"kind": examine(path, most_bytes=MOST_UNPACKED_BYTES).kind.value}
+    except OSError as error:
+        if error.errno is not None:
+            return {"kind": f"unreadable ({os.strerror(error.errno)})"}
+        return {"kind": ReasonCode.LOAD_CORRUPT.value}
+    except Exception as error:  # noqa: BLE001  # as above
+        return {"kind": _reason(path, error).code.value}
 
 
-def _limit(path: str) -> None:
-    """What the kernel holds this process to. No core file: a crash of a parser is an answer, not an event."""
-    size = os.path.getsize(path) if os.path.isfile(path) else 0
-    for kind, limit in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, _CPU_S),
-        (resource.RLIMIT_AS, _MEMORY_BYTES + size),
-    ):
-        _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+def _reason(path: str, error: Exception) -> Reason:
+    if isinstance(error, ModelError):
+        return error.reason
+    if isinstance(error, MemoryError):
+        what = f"{path}: reading it needs more than {MEMORY_BYTES / 2**30:g} GB; the file is very large, or claims to be"
+        return Reason(code=ReasonCode.OUT_OF_MEMORY, stage=Stage.LOAD, message=what)
+    if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno is not None):
+        return Reason(code=ReasonCode.STORAGE_FAILED, stage=Stage.LOAD, message=str(error))
+    size = os.path.getsize(path) if os.path.exists(path) else 0
+    what = f"{path} ({size:,} bytes): cannot be read as what it claims to be ({type(error).__name__}: {error})"
+    return Reason(code=ReasonCode.LOAD_CORRUPT, stage=Stage.LOAD, message=f"{what}; copy or save it again")
 
 
-def _protobufs_alone() -> None:
+def protobufs_alone() -> None:
     """Lets `tensorflow.core.protobuf` be imported without TensorFlow: its messages are generated Python, which needs nothing of
     the package around it, and whose import takes 0.1 s instead of 4 s. In this process only.
     """
-    spec = importlib.util.find_spec("tensorflow")
-    if spec is not None and spec.submodule_search_locations and "tensorflow" not in sys.modules:
+    spec = importlib.util.find_spec("tensorflow") if "tensorflow" not in sys.modules else None
+    if spec is not None and spec.submodule_search_locations:
         package = types.ModuleType("tensorflow")
         package.__path__ = list(spec.submodule_search_locations)
         sys.modules["tensorflow"] = package
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -10,11 +10,10 @@ from liteferry.checkpoints import config_scan
 from liteferry.checkpoints.detect import CheckpointFacts, Kind, detect, examine
 from liteferry.errors import ModelError, ReasonCode
 from liteferry.inspection import config_facts, saved_model_facts, stored_arrays, tflite_facts
+from liteferry.inspection.child import MOST_UNPACKED_BYTES
 from liteferry.inspection.next_step import next_step
 
 Facts = dict[str, Any]
-# What is unpacked of an archive to be looked at. Published checkpoints in archives are below this; a bomb is refused sooner.
-_MOST_UNPACKED_BYTES = 4 * 2**30
 _LOADERS = {True: "tf_keras", False: "keras"}
 
 
@@ -44,7 +43,7 @@ def _size(path: str) -> int:
 
 def _checkpoint(path: str) -> Facts:
     try:
-        examined = examine(path, most_bytes=_MOST_UNPACKED_BYTES)
+        examined = examine(path, most_bytes=MOST_UNPACKED_BYTES)
         place = examined.path or path
         facts = _by_kind(place, examined)
     except ModelError as error:

@@ -106,8 +106,12 @@ def _tflite(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "needs", "Select TensorFlow operators (Flex)"
     if not facts["has_signature"]:
         yield "signature", "none: the names are those of its tensors"
-    for key, value in (facts["liteferry"] or {}).items():
-        yield "metadata", f"{key}: {value}"
+    told = facts["liteferry"]
+    if isinstance(told, Mapping):
+        for key, value in told.items():
+            yield "metadata", f"{key}: {value}"
+    elif told is not None:
+        yield "metadata", "is there, and is not LiteFerry's"
 
 
 def _needs(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import StorageError
+from liteferry.json_text import parse
 from liteferry.report import fields
 from liteferry.types import Status
 
@@ -193,7 +194,7 @@ def write_history(out: str, history: Mapping[str, Any]) -> None:
 def _read(path: str) -> dict[str, Any]:
     """A JSON object; empty where none is there or somebody's hand was: then nothing is known of the run before."""
     try:
-        found = fields.mapping(json.loads(storage.read_bytes(path)))
+        found = fields.mapping(parse(storage.read_bytes(path)))
     except (StorageError, ValueError, RecursionError):
         return {}
     return found if found.get("schema_version") == _HISTORY_VERSION else {}

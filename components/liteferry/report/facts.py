@@ -16,6 +16,7 @@ from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.gates import Verdict, judge, resolve_gates
 from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
+from liteferry.report import fields
 from liteferry.report.changes import short_contract
 from liteferry.report.recommend import passed_over, smallest_blessed
 from liteferry.scatter import scatter_of
@@ -362,15 +363,15 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
     table is written.
     """
     slim = {key: value for key, value in report.items() if key not in ("environment", "metrics", "files", "worst_rows")}
-    if report.get("saved_model"):
+    if fields.mapping(report.get("saved_model")):
         slim["saved_model"] = {
             key: value
-            for key, value in report["saved_model"].items()
+            for key, value in fields.mapping(report["saved_model"]).items()
             if key not in ("signatures", "worst_examples", "metric_slices", "slices", "scatter")
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}
         | {"contract": short_contract(variant.get("contract"))}
-        for name, variant in report["variants"].items()
+        for name, variant in ((name, fields.mapping(facts)) for name, facts in fields.mapping(report.get("variants")).items())
     }
     return slim

@@ -1,0 +1,49 @@
+"""The process that reads strangers' files: limits first, then a line of JSON for each line it is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from liteferry.sandbox.confine import confine
+
+MEMORY_BYTES = 6 * 2**30
+
+
+def main(function: str, seconds: str) -> int:
+    """Answers the requests on standard input with `function`. Always 0: what went wrong with a file is in its answer."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no answer
+    _limit(resource.RLIMIT_CORE, 0)  # a crash of a parser is an answer, not an event
+    confine([tempfile.gettempdir()])
+    module_name, _, name = function.partition(":")
+    answer: Callable[[Any], Any] = getattr(importlib.import_module(module_name), name)
+    for line in sys.stdin:
+        request = json.loads(line)
+        used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+        _limit(resource.RLIMIT_CPU, int(used + float(seconds)) + 1)
+        _limit(resource.RLIMIT_AS, MEMORY_BYTES + _size(request))
+        answers.write(json.dumps(answer(request)) + "\n")
+        answers.flush()
+    return 0
+
+
+def _size(request: Any) -> int:
+    """Bytes of the file that a request names by its path."""
+    path: Any = request.get("path") if isinstance(request, dict) else request
+    with contextlib.suppress(OSError, TypeError, ValueError):
+        return os.path.getsize(path) if os.path.isfile(path) else 0
+    return 0
+
+
+def _limit(kind: int, limit: int) -> None:
+    """What the kernel holds this process to: the soft limit alone, since it is set again for the next file."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

@@ -1,0 +1,55 @@
+"""Is a fleet.json one? What `show` prints, and the exit status it ends with, are read off it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from liteferry.types import Status
+
+_MODEL_TEXTS = ("model_id", "status")
+_OPTIONAL_TEXTS = ("checkpoint_uri", "kind", "recommended_variant")
+
+
+def sound_facts(facts: Any) -> dict[str, Any]:
+    """The facts, if they have the form of a fleet's and agree with themselves. Raises ValueError that says what is wrong."""
+    if not isinstance(facts, dict):
+        raise ValueError("it is not a JSON object")
+    models, totals = facts.get("models"), facts.get("totals")
+    if not isinstance(models, list) or not isinstance(totals, dict):
+        raise ValueError("it has no models, or no totals")
+    for place, model in enumerate(models):
+        _look_at(place, model)
+    counted = {"models": len(models)} | {
+        status.value: sum(model["status"] == status.value for model in models)
+        for status in (Status.BLESSED, Status.NOT_BLESSED, Status.FAILED)
+    }
+    for name, count in counted.items():
+        if totals.get(name) != count:
+            raise ValueError(f"its totals say {totals.get(name)!r} for {name}, its models {count}")
+    return facts
+
+
+def _look_at(place: int, model: Any) -> None:
+    if not isinstance(model, dict):
+        raise ValueError(f"models[{place}] is not an object")
+    for name in (*_MODEL_TEXTS, *_OPTIONAL_TEXTS):
+        value = model.get(name)
+        if not (isinstance(value, str) or (name in _OPTIONAL_TEXTS and value is None)):
+            raise ValueError(f"models[{place}].{name} is not text")
+    if not _is_reason(model.get("reason")):
+        raise ValueError(f"models[{place}].reason is no reason")
+    variants = model.get("variants")
+    if not isinstance(variants, dict):
+        raise ValueError(f"models[{place}].variants is not an object")
+    for name, variant in variants.items():
+        if not isinstance(variant, dict) or not isinstance(variant.get("status"), str) or not _is_reason(variant.get("reason")):
+            raise ValueError(f"models[{place}].variants has no verdict for {name!r}")
+
+
+def _is_reason(reason: Any) -> bool:
+    if reason is None:
+        return True
+    return isinstance(reason, Mapping) and all(
+        isinstance(reason.get(key), (str, type(None))) for key in ("code", "stage", "message")
+    )
