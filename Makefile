@@ -58,6 +58,24 @@ endef
 .venv-kfp/.installed: tests/orchestration/kfp.lock .venv/.installed
 	$(LAYER)
 
+# Its own, not a layer: Airflow and its providers pin hundreds of packages, and start LiteFerry with another interpreter.
+.venv-airflow/.installed: tests/orchestration/airflow.lock
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; name it: make test-airflow PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@rm -rf $(@D) && "$(PYTHON)" -m venv $(@D)
+	@echo "Installing $$(grep -c == $<) pinned packages into $(@D): two to four minutes and 2.2 GB of disk"
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+.PHONY: test-airflow
+test-airflow: venv .venv-airflow/.installed ## The DAG of pipelines/, run by Airflow: blessed, not blessed, not started
+	LITEFERRY_ORCHESTRATOR=airflow LITEFERRY_AIRFLOW=$(CURDIR)/.venv-airflow/bin/python \
+		$(VENV_PYTHON) -m pytest tests/orchestration/test_airflow.py $(PYTEST_ARGS)
+
+.PHONY: test-kfp
+test-kfp: .venv-kfp/.installed ## The Kubeflow pipeline of pipelines/: compiled, its steps run here
+	LITEFERRY_ORCHESTRATOR=kfp LITEFERRY_PYTHON=$(abspath $(VENV_PYTHON)) \
+		.venv-kfp/bin/python -m pytest tests/orchestration/test_kubeflow.py $(PYTEST_ARGS)
+
 .PHONY: test-tfx
 test-tfx: .venv-tfx/.installed ## A real TFX pipeline with ml-pipelines-sdk alone; part of `make test`
 	LITEFERRY_ORCHESTRATOR=tfx .venv-tfx/bin/python -m pytest tests/orchestration/test_tfx_local.py $(PYTEST_ARGS)

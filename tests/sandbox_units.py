@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import importlib
 import os
@@ -289,6 +290,19 @@ def sleep_unless_it_is_there(path: str, reporter: Reporter) -> None:
         reporter.result("the second try")
     else:
         announce_and_sleep(path, reporter)
+
+
+def fail_to_read_once(path: str, reporter: Reporter) -> None:
+    if os.path.exists(path):
+        reporter.result("the second try")
+        return
+    pathlib.Path(path).touch()
+    raise OSError(errno.EIO, os.strerror(errno.EIO), "a file")
+
+
+def always_fail_to_read(_: Any, reporter: Reporter) -> None:
+    _announce(reporter)
+    raise OSError(errno.EIO, os.strerror(errno.EIO), "a file")
 
 
 def try_to_reach_outside(outside: str, reporter: Any) -> None:

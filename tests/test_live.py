@@ -43,6 +43,17 @@ def test_a_watcher_knows_what_is_running(tmp_path):
     assert set(watcher.running) == {"b"}, "a line that comes late does not bring a finished model back"
 
 
+def test_half_a_line_and_a_file_that_begins_again_are_no_end_of_watching(tmp_path):
+    watcher = Watcher(str(tmp_path))
+    write(tmp_path, doing("a"), done("b"), doing("a", "evaluate", 101.0))
+    assert [line["model_id"] for line in watcher.new_lines()] == ["b"]
+    lines = tmp_path / ".staging" / "progress" / "1.jsonl"
+    lines.write_text('{"model_id": "a", "sta')  # the output was removed, and the disk was full after
+    assert list(watcher.new_lines()) == []
+    lines.write_text('{"model_id": "a", "sta\n[1]\n{}\n' + json.dumps(done("c")) + "\n")
+    assert [line["model_id"] for line in watcher.new_lines()] == ["c"]
+
+
 def test_the_table_has_stage_and_time_and_is_cut(tmp_path):
     running = {f"m{number:02}": doing(f"m{number:02}", since=100.0 - number) for number in range(14)}
     running["[red]x"] = doing("[red]x\x1b[2J", "evaluate", 0.0)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,19 @@ def test_an_output_that_cannot_be_written_is_the_models_reason_and_leaves_what_w
     assert report["saved_model"] is None
     assert report["recommended_variant"] is None
     assert (tmp_path / "out" / "models").read_text() == "a file where a folder belongs"
+
+
+@pytest.mark.parametrize("lost", ["tflite/float32.tflite", "saved_model/1", "."])
+def test_what_was_removed_under_the_run_is_not_blessed_and_is_tried_again(tmp_path: Path, lost: str) -> None:
+    plan = make_plan(tmp_path / "out")
+    exported = export(plan)
+    target = Path(plan.staging_directory()) / lost
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    report = judge_and_publish(plan, exported, evaluate())
+    assert (report["status"], report["reason"]["code"]) == ("failed", "STORAGE_FAILED")
+    assert "removed while the run went on" in report["reason"]["message"]
+    assert files(plan) == {"report.json", "report.html", "NOT_BLESSED"}
+    assert finished_report(plan) is None, "the next run would believe it"
 
 
 def test_what_nobody_foresaw_is_the_models_reason_and_not_the_end_of_the_run(tmp_path: Path) -> None:
@@ -335,6 +349,7 @@ def test_a_file_where_the_models_folder_belongs_is_not_a_finished_model(tmp_path
         (ReasonCode.OUT_OF_MEMORY, MORE_MEMORY, False),
         (ReasonCode.STORAGE_FAILED, SAME, False),
         (ReasonCode.INTERNAL, SAME, False),
+        (ReasonCode.KILLED, SAME, False),
     ],
     ids=str,
 )

@@ -154,6 +154,7 @@ KILLED = ReasonCode.KILLED.value
         ("write_garbage_to_the_channel", CRASHED, "no message"),
         ("write_json_that_is_no_event", CRASHED, "'nowhere' is not a valid Stage"),
         ("let_a_fork_return_first", CRASHED, "SIGABRT"),
+        ("always_fail_to_read", ReasonCode.STORAGE_FAILED.value, "Input/output error"),
         ("call_sys_exit", None, "SystemExit: bye"),
         ("raise_keyboard_interrupt", None, "KeyboardInterrupt"),
         ("recurse", None, "RecursionError: maximum recursion depth"),
@@ -399,6 +400,12 @@ def test_a_unit_whose_nursery_is_killed_twice_is_given_up_and_may_be_tried_again
     assert undone == ["the first try"]
     assert not nurseries._single
     assert_works()
+
+
+def test_a_file_that_could_not_be_read_is_read_again_before_it_is_blamed(tmp_path: pathlib.Path) -> None:
+    nursery = nurseries.nursery(Flavor.CLEAN).pid
+    assert only_result(run("fail_to_read_once", str(tmp_path / "tried"), writable=[tmp_path])) == "the second try"
+    assert nurseries.nursery(Flavor.CLEAN).pid == nursery
 
 
 def test_a_unit_that_is_not_to_be_repeated_is_not(tmp_path: pathlib.Path) -> None:

@@ -41,8 +41,10 @@ def run_job(
     """
     from liteferry import sandbox
     from liteferry.report.assets import write_assets
+    from liteferry.sandbox import scratch
 
     _set_logs(is_verbose=is_verbose)
+    scratch.catch_temporaries()
     traits = traits_of(beam_flags)
     if traits.is_dataflow:
         refuse_local_paths(job, out)

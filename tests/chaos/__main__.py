@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import datetime
+import json
 import os
 import platform
 import sys
@@ -12,9 +13,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.chaos import invariants
-from tests.chaos.cases import Grounds, Result, faults
+from tests.chaos.cases import Fault, Grounds, Result, faults
 from tests.page import replace_between
 
 _MARKS = ("<!-- made by make chaos -->", "<!-- end -->")
@@ -23,31 +25,50 @@ _MARKS = ("<!-- made by make chaos -->", "<!-- end -->")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the random kills, 1.0: 150 of them")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the random kills, 1.0: 160 of them")
     parser.add_argument("--only", default="", help="cases whose name or group has these words; several: split by |")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
     parser.add_argument("--keep", metavar="DIR", help="work in this folder and leave it")
+    parser.add_argument("--results", metavar="FILE", help="keep results here; cases that held before are not tried again")
     parser.add_argument("--write", metavar="FILE", help="put the table into this file, between its markers")
     arguments = parser.parse_args()
     wanted = arguments.only.split("|")
     chosen = [fault for fault in faults(arguments.scale) if any(words in f"{fault.group}: {fault.name}" for words in wanted)]
+    known = _known(arguments.results)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         grounds = Grounds(Path(arguments.keep or temporary))
         with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-            running = [pool.submit(_try_out, grounds, fault, arguments.seed + number) for number, fault in enumerate(chosen)]
-            results = [future.result() for future in running]
+            running = [
+                pool.submit(_try_out, grounds, fault, arguments.seed + number, arguments.results)
+                for number, fault in enumerate(chosen)
+                if fault.name not in known
+            ]
+            new = {result.fault.name: result for result in (future.result() for future in running)}
+    results = [new[fault.name] if fault.name in new else Result(fault, **known[fault.name]) for fault in chosen]
     broken = [result for result in results if result.broken]
     kills, made = sum(result.kills for result in results), sum(result.faults for result in results)
-    minutes = (time.monotonic() - started) / 60
+    minutes = sum(result.seconds for result in results) / 60 / arguments.jobs if known else (time.monotonic() - started) / 60
     print(f"{len(results)} cases, {made} faults, {kills} of them kills, {minutes:.0f} minutes: {len(broken)} cases broken")
     if arguments.write:
         replace_between(Path(arguments.write), _MARKS, _page(results, seed=arguments.seed, minutes=minutes))
     return 1 if broken else 0
 
 
-def _try_out(grounds: Grounds, fault: object, seed: int) -> Result:
-    result = grounds.try_out(fault, seed=seed)  # type: ignore[arg-type]
+_KEPT = ("kills", "faults", "checks", "seconds")
+
+
+def _known(path: str | None) -> dict[str, dict[str, Any]]:
+    """What earlier runs have kept of the cases that held."""
+    lines = Path(path).read_text().splitlines() if path and Path(path).exists() else []
+    return {kept.pop("name"): kept for kept in map(json.loads, lines)}
+
+
+def _try_out(grounds: Grounds, fault: Fault, seed: int, results: str | None) -> Result:
+    result = grounds.try_out(fault, seed=seed)
+    if results and not result.broken and not result.skipped:
+        with open(results, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"name": fault.name, **{name: getattr(result, name) for name in _KEPT}}) + "\n")
     verdict = f"skipped: {result.skipped}" if result.skipped else "BROKEN" if result.broken else "held"
     print(f"{verdict}: {result.fault.name}: {result.faults} faults, {result.kills} kills, {result.seconds:.0f} s", flush=True)
     if result.broken:

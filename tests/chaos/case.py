@@ -36,12 +36,14 @@ class BrokenError(AssertionError):
 class Case:
     """`kills` counts the SIGKILLs that were really delivered to a living process, `faults` everything that was done, those
     included. `undisturbed`: the output of a run of the same fleet to which nothing was done.
+    `pace`: how much longer than on a quiet machine that run took.
     """
 
     fleet: Fleet
     folder: Path
     random: random.Random
     undisturbed: Path
+    pace: float = 1.0
     kills: int = 0
     faults: int = 0
     checks: int = 0

@@ -12,6 +12,7 @@ from tests.chaos import fleet, kills, surroundings
 from tests.chaos.case import BrokenError, Case, NotTriedError
 from tests.chaos.fleet import Fleet
 
+_QUIET_RUN_S = 9.0
 _STAGES = ("load", "export", "reference", "convert", "evaluate")
 _TWO_WORKERS = ("--direct_running_mode=multi_processing", "--direct_num_workers=2", "--processes=1")
 
@@ -30,7 +31,7 @@ class Fault:
 
 
 def faults(scale: float = 1.0) -> list[Fault]:
-    """All of them. `scale`: share of the random kills, 1.0: 150 of them."""
+    """All of them. `scale`: share of the random kills, 1.0: 160 of them."""
 
     def count(number: int) -> int:
         return max(2, round(number * scale))
@@ -39,25 +40,25 @@ def faults(scale: float = 1.0) -> list[Fault]:
         Fault(
             "kills",
             "SIGKILL of the launcher, at random",
-            kills.at_random(kills.the_launcher, count=count(35), pause_s=(1.5, 8), once_a_run=True),
+            kills.at_random(kills.the_launcher, count=count(22), pause_s=(1.5, 8), once_a_run=True),
             in_slice=True,
         ),
         Fault(
             "kills",
             "SIGKILL of a nursery, at random",
-            kills.at_random(kills.a_nursery, count=count(40), pause_s=(0.5, 4)),
+            kills.at_random(kills.a_nursery, count=count(30), pause_s=(0.5, 4)),
             in_slice=True,
         ),
         Fault(
             "kills",
             "SIGKILL of a sandbox child, at random",
-            kills.at_random(kills.a_child, count=count(60), pause_s=(0.05, 0.5)),
+            kills.at_random(kills.a_child, count=count(100), pause_s=(0.05, 0.5)),
             in_slice=True,
         ),
         Fault(
             "kills",
             "SIGKILL of a Beam worker, at random",
-            kills.at_random(kills.a_worker, *_TWO_WORKERS, count=count(15), pause_s=(1, 9), once_a_run=True),
+            kills.at_random(kills.a_worker, *_TWO_WORKERS, count=count(8), pause_s=(1, 9), once_a_run=True),
             in_slice=True,
         ),
     ]
@@ -141,10 +142,14 @@ class Grounds:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.healthy, self.worst = fleet.write(folder / "fleets")
+        self.pace = 1.0
         self.undisturbed = self._undisturbed(self.healthy)
 
     def _undisturbed(self, of: Fleet) -> Path:
         case = Case(of, self.folder / "undisturbed", random.Random(0), self.folder / "undisturbed" / "out")
+        started = time.monotonic()
+        case.run()
+        self.pace = max(1.0, (time.monotonic() - started) / _QUIET_RUN_S)
         case.finish()
         return case.out
 
@@ -152,12 +157,8 @@ class Grounds:
         """Does it, lets the same command finish, and looks at every invariant."""
         folder = self.folder / "".join(letter if letter.isalnum() else "_" for letter in fault.name)
         nothing = self.folder / "nothing"  # the worst models have no undisturbed run
-        case = Case(
-            self.worst if fault.is_worst else self.healthy,
-            folder,
-            random.Random(seed),
-            nothing if fault.is_worst else self.undisturbed,
-        )
+        of, undisturbed = (self.worst, nothing) if fault.is_worst else (self.healthy, self.undisturbed)
+        case = Case(of, folder, random.Random(seed), undisturbed, self.pace)
         started = time.monotonic()
         broken = skipped = None
         try:

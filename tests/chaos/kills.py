@@ -64,7 +64,7 @@ def a_worker(launcher: subprocess.Popen[bytes], case: Case) -> psutil.Process | 
 def at_random(
     victim: Victim, *flags: str, count: int, pause_s: tuple[float, float], once_a_run: bool = False
 ) -> Callable[[Case], None]:
-    """Kills at random moments, run after run, until so many have hit a living process."""
+    """Kills at random moments, run after run, until so many have hit a living process. `pause_s`: on a quiet machine."""
 
     def do(case: Case) -> None:
         for _ in range(_MOST_RUNS):
@@ -74,7 +74,7 @@ def at_random(
             launcher = case.start(*flags, *force)
             hits = 0
             while launcher.poll() is None and case.kills < count and not (once_a_run and hits):
-                time.sleep(case.random.uniform(*pause_s))
+                time.sleep(case.random.uniform(*pause_s) * case.pace)
                 with contextlib.suppress(psutil.Error):
                     found = victim(launcher, case)
                     if found is not None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from liteferry.errors import JobError, StorageError
+from liteferry import storage
+from liteferry.errors import JobError, LiteFerryError, StorageError
 from liteferry.tfx import assembly, outputs
 from liteferry.tfx.assembly import Inputs
 
@@ -149,9 +151,17 @@ def model(name: str, status: str = "blessed", **variants: str) -> dict[str, Any]
     ([], False),  # nothing was proven
 ])  # fmt: skip
 def test_verdict(statuses: list[str], is_blessed: bool) -> None:
-    verdict = outputs.verdict_of({"models": [model("m", status) for status in statuses]})
+    facts = {"models": [model("m", status) for status in statuses]}
+    verdict = outputs.verdict_of(facts, status=0 if is_blessed else 1)
     assert verdict.is_blessed is is_blessed
     assert verdict.marker == ("BLESSED" if is_blessed else "NOT_BLESSED")
+
+
+@pytest.mark.parametrize(("statuses", "status"), [(["blessed"], 1), (["failed"], 0), ([], 0)])
+def test_verdict_that_the_exit_status_denies_is_none(statuses: list[str], status: int) -> None:
+    """A checkpoint without a report: every model that is there is blessed, and the run says 1."""
+    with pytest.raises(LiteFerryError, match="the fleet is not whole"):
+        outputs.verdict_of({"models": [model("m", each) for each in statuses]}, status=status)
 
 
 def test_one_model_goes_where_pusher_looks_and_many_where_serving_does() -> None:
@@ -179,6 +189,20 @@ def test_reports_leave_without_artifacts_and_without_what_an_earlier_job_left(tr
         "r/fleet.json", "r/index.html", "r/assets/app.js", "r/models/a/report.json", "r/models/a/evaluation/plots"
     }  # fmt: skip
     assert (target / "r" / "fleet.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(("run_on", "artifacts_on"), [("disk", "store"), ("store", "disk"), ("store", "store")])
+def test_run_and_artifacts_may_be_on_different_stores(tmp_path: Path, run_on: str, artifacts_on: str) -> None:
+    places = {"disk": str(tmp_path), "store": f"memory://{uuid.uuid4().hex}"}
+    out, target = f"{places[run_on]}/out", f"{places[artifacts_on]}/artifacts"
+    written = {"saved_model/3/saved_model.pb": "graph", "saved_model/3/variables/variables.index": "weights"}
+    for name, text in {**written, "tflite/int8.tflite": "int8", "report.json": "{}", "BLESSED": ""}.items():
+        storage.write_bytes(f"{out}/models/a/{name}", text.encode())
+    facts = {"models": [model("a", int8="blessed")]}
+    outputs.fill(facts, out, exported_models=f"{target}/e", tflite_models=f"{target}/t", reports=f"{target}/r")
+    copied = {"e/Format-Serving/saved_model.pb": b"graph", "e/Format-Serving/variables/variables.index": b"weights"}
+    copied |= {"t/a/int8.tflite": b"int8", "r/models/a/report.json": b"{}", "r/models/a/BLESSED": b""}
+    assert {name: storage.read_bytes(f"{target}/{name}") for name in storage.files_under(target)} == copied
 
 
 def test_an_artifact_that_is_gone_is_no_silent_gap(tmp_path: Path) -> None:

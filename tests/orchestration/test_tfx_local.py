@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,6 @@ from tfx.orchestration import metadata
 from liteferry import cli
 from liteferry.tfx import artifacts
 from tests.support import facts_of
-
-LAUNCHER = Path(__file__).resolve().parents[2] / "pipelines" / "tfx_local.py"
 
 
 class Store:
@@ -57,22 +53,6 @@ class Store:
 
 
 Launch = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def launcher() -> Any:
-    spec = importlib.util.spec_from_file_location("tfx_local", LAUNCHER)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def launch(launcher: Any, monkeypatch: pytest.MonkeyPatch) -> Launch:
-    """`pipelines/tfx_local.py` in this process: importing Beam and TFX takes longer than the run."""
-    monkeypatch.setattr(sys, "argv", [str(LAUNCHER)])  # TFX reads its flags off the command line
-    return lambda *flags: launcher.main([str(flag) for flag in flags])
 
 
 def files(folder: str) -> set[str]:
@@ -166,6 +146,7 @@ def test_trained_model_as_pusher_takes_it(fleet: Path, launch: Launch, tmp_path:
 @pytest.mark.parametrize(("flags", "problem"), [
     (["--split", "test"], "no split 'test'"),
     (["--runner=NoSuchRunner"], "NoSuchRunner"),
+    (["--no_wait_until_finish"], "the component waits for its job"),
 ])  # fmt: skip
 def test_what_cannot_run_is_a_failed_execution(
     fleet: Path, launch: Launch, tmp_path: Path, flags: list[str], problem: str

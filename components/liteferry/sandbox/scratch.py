@@ -22,6 +22,7 @@ _GRACE_S = 60.0  # a folder this young may be between its making and its locking
 
 _lock = threading.Lock()
 _root: tuple[int, str, IO[bytes]] | None = None  # pid, folder, its held lock
+_home: str | None = None  # the temporary folder of the machine, once everything else goes elsewhere
 
 
 def new_folder() -> str:
@@ -46,12 +47,22 @@ def folder() -> Iterator[str]:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def catch_temporaries() -> None:
+    """From here on, what any library puts into the temporary folder goes into this process's own: it is removed with it, also
+    after SIGKILL. Beam leaves a folder for each pipeline otherwise.
+    """
+    global _home
+    _home = tempfile.gettempdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = _root_folder()
+
+
 def _root_folder() -> str:
     global _root
     with _lock:
         if _root is None or _root[0] != os.getpid() or not os.path.isdir(_root[1]):
-            _sweep(tempfile.gettempdir())
-            folder = tempfile.mkdtemp(prefix=_PREFIX)
+            home = _home or tempfile.gettempdir()
+            _sweep(home)
+            folder = tempfile.mkdtemp(prefix=_PREFIX, dir=home)
             held = open(os.path.join(folder, _LOCK), "wb")  # noqa: SIM115  # held until the process ends: the kernel lets go of it
             fcntl.flock(held, fcntl.LOCK_EX)
             _root = (os.getpid(), folder, held)

@@ -14,7 +14,8 @@ from tfx.proto.orchestration import driver_output_pb2
 
 from liteferry import launch, storage
 from liteferry.config import Job
-from liteferry.errors import LiteFerryError
+from liteferry.errors import JobError, LiteFerryError
+from liteferry.runner_traits import traits_of
 from liteferry.tfx import artifacts, assembly, outputs
 
 FINGERPRINT = "input_fingerprint"
@@ -34,9 +35,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         self._log_startup(input_dict, output_dict, exec_properties)
+        _refuse_handing_over(self._beam_pipeline_args)
         produced = {name: found[0] for name, found in output_dict.items()}
         fleet = exec_properties.get("fleet_folder") or _beside(produced["reports"].uri)
-        launch.run_job(
+        status = launch.run_job(
             _job(input_dict, exec_properties),
             fleet,
             processes=exec_properties.get("processes"),
@@ -44,10 +46,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             is_quiet=True,
         )
         facts = launch.read_fleet(fleet)
+        verdict = outputs.verdict_of(facts, status=status)
         folders = {name: produced[name].uri for name in ("exported_models", "tflite_models", "reports")}
         outputs.fill(facts, fleet, **folders)
-        _describe(produced, outputs.verdict_of(facts), fleet)
-        _bless(produced["blessing"], outputs.verdict_of(facts), input_dict.get("models") or [])
+        _describe(produced, verdict, fleet)
+        _bless(produced["blessing"], verdict, input_dict.get("models") or [])
 
 
 class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
@@ -71,6 +74,15 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
             found = uuid.uuid4().hex  # never cached: the executor fails with the same error, and so on record
         answer.exec_properties[FINGERPRINT].string_value = found
         return answer
+
+
+def _refuse_handing_over(beam_flags: Sequence[str]) -> None:
+    """Raises JobError for flags with which nobody waits: the fleet that is there then would be an earlier run's."""
+    if not traits_of(beam_flags).waits:
+        raise JobError(
+            ["beam_pipeline_args: the component waits for its job; leave out --no_wait_until_finish and --template_location"],
+            source="LiteFerry component",
+        )
 
 
 def _job(inputs: Mapping[str, Sequence[Any]], parameters: Mapping[str, Any]) -> Job:

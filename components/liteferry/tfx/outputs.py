@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 from liteferry import storage
+from liteferry.errors import LiteFerryError
 from liteferry.manifest import BLESSED, NOT_BLESSED
 
 _SERVING = "Format-Serving"  # where TFX's Pusher and InfraValidator look for a SavedModel
 _ARTIFACT_FOLDERS = ("saved_model", "tflite")
 _OF_THE_FLEET = ("fleet.json", "fleet.parquet", "index.html", "assets")
-_AT_ONCE = 4  # copies wait for storage, not for processors; each holds one file in memory
+_AT_ONCE = 16  # copies wait for storage, not for processors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,10 +43,17 @@ class Verdict:
         return f"{self.blessed_count} of {self.model_count} models blessed, {self.failed_count} failed"
 
 
-def verdict_of(facts: Mapping[str, Any]) -> Verdict:
-    """From the facts of a fleet, counted model by model."""
+def verdict_of(facts: Mapping[str, Any], *, status: int) -> Verdict:
+    """From the facts of a fleet, counted model by model.
+
+    Raises:
+      LiteFerryError: when the run's exit status says something else, as it does where a checkpoint has no report.
+    """
     statuses = [model["status"] for model in facts["models"]]
-    return Verdict(model_count=len(statuses), blessed_count=statuses.count("blessed"), failed_count=statuses.count("failed"))
+    verdict = Verdict(model_count=len(statuses), blessed_count=statuses.count("blessed"), failed_count=statuses.count("failed"))
+    if verdict.is_blessed != (status == 0):
+        raise LiteFerryError(f"exit status {status}, but {verdict.in_words()}: the fleet is not whole; run the pipeline again")
+    return verdict
 
 
 def fill(facts: Mapping[str, Any], out: str, *, exported_models: str, tflite_models: str, reports: str) -> None:
@@ -57,9 +67,8 @@ def fill(facts: Mapping[str, Any], out: str, *, exported_models: str, tflite_mod
         *((path, storage.join(tflite_models, model_id, path.rpartition("/")[2])) for model_id, path in variants(facts)),
         *((path, storage.join(reports, path)) for path in report_paths(facts, out)),
     ]
-    files = [pair for source, target in trees for pair in _files(storage.join(out, source), target)]
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(lambda pair: storage.write_bytes(pair[1], storage.read_bytes(pair[0])), files):
+        for _ in pool.map(lambda tree: _copy(storage.join(out, tree[0]), tree[1]), trees):
             pass  # the first that cannot be copied raises here
 
 
@@ -94,9 +103,13 @@ def report_paths(facts: Mapping[str, Any], out: str) -> list[str]:
     return paths
 
 
-def _files(source: str, target: str) -> Iterator[tuple[str, str]]:
-    """(from, to) of every file of a tree, or of the one file."""
-    names: Sequence[str] = storage.files_under(source)
-    is_file = not storage.list_directory(source)
-    for name in names:
-        yield (source, target) if is_file else (storage.join(source, name), storage.join(target, name))
+def _copy(source: str, target: str) -> None:
+    """A file or a tree to where nothing is, from any store to any."""
+    if not storage.is_remote(target):
+        storage.download(source, target)
+    elif not storage.is_remote(source):
+        storage.upload(source, target)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            storage.download(source, os.path.join(folder, "copy"))
+            storage.upload(os.path.join(folder, "copy"), target)
