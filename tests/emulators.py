@@ -127,25 +127,33 @@ def _s3_server() -> Iterator[_S3]:
 
 
 @pytest.fixture
-def s3(_s3_server: _S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+def s3(_s3_server: _S3) -> Iterator[Bucket]:
     """A bucket of moto's S3."""
+    with s3_bucket(_s3_server) as bucket:
+        yield bucket
+
+
+@contextlib.contextmanager
+def s3_bucket(server: _S3) -> Iterator[Bucket]:
+    """A new bucket, and the environment that leads to it while the context lasts."""
     import boto3
 
-    environment = {"AWS_ENDPOINT_URL": _s3_server.endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    environment = {"AWS_ENDPOINT_URL": server.endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     environment |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null"}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    name = f"bucket-{next(_NUMBERS)}"
-    client.create_bucket(Bucket=name)
-    _s3_server.faults.forget()
-    yield Bucket(
-        uri=f"s3://{name}",
-        faults=_s3_server.faults,
-        put=lambda key, content: client.put_object(Bucket=name, Key=key, Body=content),
-        names=lambda: [item["Key"] for item in client.list_objects_v2(Bucket=name).get("Contents", [])],
-    )
-    _s3_server.faults.forget()
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in environment.items():
+            patch.setenv(variable, value)
+        client = boto3.client("s3")
+        name = f"bucket-{next(_NUMBERS)}"
+        client.create_bucket(Bucket=name)
+        server.faults.forget()
+        yield Bucket(
+            uri=f"s3://{name}",
+            faults=server.faults,
+            put=lambda key, content: client.put_object(Bucket=name, Key=key, Body=content),
+            names=lambda: [item["Key"] for item in client.list_objects_v2(Bucket=name).get("Contents", [])],
+        )
+        server.faults.forget()
 
 
 # GCS
@@ -269,20 +277,28 @@ def _gcs_server() -> Iterator[_GCS]:
 
 
 @pytest.fixture
-def gs(_gcs_server: _GCS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+def gs(_gcs_server: _GCS) -> Iterator[Bucket]:
     """A bucket of gcp-storage-emulator."""
+    with gcs_bucket(_gcs_server) as bucket:
+        yield bucket
+
+
+@contextlib.contextmanager
+def gcs_bucket(server: _GCS) -> Iterator[Bucket]:
+    """A new bucket, and the environment that leads to it while the context lasts."""
     from gcp_storage_emulator.handlers import buckets
     from google.cloud import storage as client
 
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", _gcs_server.endpoint)
-    name = f"bucket-{next(_NUMBERS)}"
-    buckets.create_bucket(name, _gcs_server.storage)
-    bucket = client.Client.create_anonymous_client().bucket(name)
-    _gcs_server.faults.forget()
-    yield Bucket(
-        uri=f"gs://{name}",
-        faults=_gcs_server.faults,
-        put=lambda key, content: bucket.blob(key).upload_from_string(content),
-        names=lambda: sorted(_gcs_server.storage.objects.get(name, {})),
-    )
-    _gcs_server.faults.forget()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+        name = f"bucket-{next(_NUMBERS)}"
+        buckets.create_bucket(name, server.storage)
+        bucket = client.Client.create_anonymous_client().bucket(name)
+        server.faults.forget()
+        yield Bucket(
+            uri=f"gs://{name}",
+            faults=server.faults,
+            put=lambda key, content: bucket.blob(key).upload_from_string(content),
+            names=lambda: sorted(server.storage.objects.get(name, {})),
+        )
+        server.faults.forget()

@@ -260,11 +260,6 @@ class TestUnusableFiles:
             tmp_path, tmp_path
         )
 
-    def test_remote(self) -> None:
-        assert "gs://bucket/x.npz: storage scheme 'gs' is not supported" in failure(
-            MISSING, open_samples, SamplesSpec(path="gs://bucket/x.npz")
-        )
-
     @pytest.mark.parametrize("name", ["x.npz", "x.parquet"])
     @pytest.mark.parametrize("content", [b"", b"PAR1 no", b"PK\x03\x04 no", "half"], ids=["empty", "par1", "zip", "half"])
     def test_corrupt(self, tmp_path: Path, name: str, content: bytes | str) -> None:

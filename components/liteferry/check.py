@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from liteferry import storage
 from liteferry.config import Job
 from liteferry.errors import JobError, SamplesError
 from liteferry.plan import find_checkpoints, refuse_missing_files
@@ -19,7 +21,6 @@ def check(job: Job) -> dict[str, Any]:
     Raises:
       JobError: a pattern that names nothing, samples that cannot be used.
     """
-    from liteferry.inspection.contained import kinds
     from liteferry.sample_headers import describe_contained
     from liteferry.samples import open_samples
 
@@ -45,10 +46,19 @@ def check(job: Job) -> dict[str, Any]:
         "samples": samples,
         "models": [
             {"model_id": at.model_id, "kind": kind, "uri": at.uri}
-            for at, kind in zip(found, kinds([at.uri for at in found]), strict=True)
+            for at, kind in zip(found, _kinds([at.uri for at in found]), strict=True)
         ],
         "variants": [*(variant.value for variant in job.variants), *job.recipes],
     }
+
+
+def _kinds(uris: Sequence[str]) -> list[str]:
+    """The kind of each, or the reason code of what it is instead. What lies on a store is not fetched for that."""
+    from liteferry.inspection.contained import kinds
+
+    here = [uri for uri in uris if not storage.is_remote(uri)]
+    found = dict(zip(here, kinds(here), strict=True))
+    return [found.get(uri, "not looked into") for uri in uris]
 
 
 def print_check(job: Job, *, as_json: bool = False) -> int:

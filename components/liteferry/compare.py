@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry import compare_side, sandbox
+from liteferry import compare_side, local_cache, sandbox, storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.compare_side import SideTask, read_answers, read_inputs
 from liteferry.comparing import Comparison
@@ -19,7 +19,10 @@ from liteferry.errors import JobError, ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
 from liteferry.gate_limits import resolve_gates
 from liteferry.gates import Verdict, judge
+from liteferry.local_cache import Copies, Wanted
 from liteferry.parity import OutputStats
+from liteferry.plan import files_of
+from liteferry.sample_copies import wanted_of, with_copies
 from liteferry.sample_headers import describe_contained
 from liteferry.samples import open_samples
 from liteferry.sandbox import scratch
@@ -99,7 +102,13 @@ def compare(
     """
     resolved = _resolve(gates or {})
     sample_set = open_samples(spec, describe=describe_contained)
-    with scratch.folder() as work:
+    load = load or LoadSpec()
+    sides = [Wanted(uris=tuple(files_of(uri))) for uri in (reference, candidate)]
+    modules = tuple(module for module in load.modules if storage.is_remote(module))
+    wanted = [*sides, *([Wanted(uris=modules)] if modules else []), *wanted_of(sample_set.shards)]
+    with local_cache.lease(wanted) as copies, scratch.folder() as work:
+        copies.raise_problems()
+        load = dataclasses.replace(load, modules=tuple(copies.paths.get(module, module) for module in load.modules))
         tasks = []
         for side, path in (("reference", reference), ("candidate", candidate)):
             folder = os.path.join(work, side)
@@ -107,18 +116,18 @@ def compare(
             tasks.append(
                 SideTask(
                     side=side,
-                    path=os.path.abspath(path),
+                    path=os.path.abspath(copies.path(path)),
                     spec=spec,
-                    sample_set=sample_set,
+                    sample_set=with_copies(sample_set, copies.paths),
                     batch_size=batch_size,
-                    load=load or LoadSpec(),
+                    load=load,
                     folder=folder,
                     rows=tuple(rows) if side == "reference" else (),
                 )
             )
         limits = limits or Limits(seconds=3600, memory_bytes=16 * 10**9)
         with concurrent.futures.ThreadPoolExecutor(2) as threads:
-            outcomes = list(threads.map(lambda task: _run(task, limits), tasks))
+            outcomes = list(threads.map(lambda task: _run(task, limits, copies), tasks))
         matched, notes = _match(outcomes, spec)
         for task, outcome in zip(tasks, outcomes, strict=True):
             _raise_for(task, outcome)
@@ -133,8 +142,9 @@ def compare(
     return Compared(stats=stats, verdict=verdict, notes=notes, row_count=sample_set.row_count, rows=found)
 
 
-def _run(task: SideTask, limits: Limits) -> sandbox.Outcome:
-    return sandbox.run("liteferry.compare_side:run_side", task, flavor=task.flavor(), limits=limits, writable=[task.folder])
+def _run(task: SideTask, limits: Limits, copies: Copies) -> sandbox.Outcome:
+    outcome = sandbox.run("liteferry.compare_side:run_side", task, flavor=task.flavor(), limits=limits, writable=[task.folder])
+    return dataclasses.replace(outcome, results=copies.in_uris(outcome.results), error=copies.in_uris(outcome.error))
 
 
 def _raise_for(task: SideTask, outcome: sandbox.Outcome) -> None:

@@ -33,14 +33,17 @@ def discover(patterns: Sequence[str]) -> list[FoundCheckpoint]:
     """Every checkpoint the patterns name, each once (the first entry that names it wins), in order of model_id.
 
     Args:
-      patterns: one per `models` entry: a path, or a glob.
+      patterns: one per `models` entry: a path or URI, or a glob.
+
+    Raises:
+      StorageError: a store that cannot be listed.
     """
     found: dict[str, tuple[str, int]] = {}  # absolute: who reads them may have another working directory
     for entry, pattern in enumerate(patterns):
         fixed, rest = storage.split_pattern(pattern)
-        root = os.path.abspath(fixed if rest else os.path.dirname(fixed.rstrip(os.sep)))
+        root = storage.absolute(fixed if rest else os.path.dirname(fixed.rstrip("/")))
         for path in storage.glob(pattern):
-            found.setdefault(os.path.abspath(path), (root, entry))
+            found.setdefault(storage.absolute(path), (root, entry))
     kept = _without_parts(found)
     names = {uri: readable_id(uri, found[uri][0]) for uri in kept}
     uses = collections.Counter(name.casefold() for name, is_faithful in names.values() if is_faithful)
@@ -56,8 +59,9 @@ def _without_parts(paths: Collection[str]) -> list[str]:
     """What `**` names beside checkpoints is left out: the files inside a SavedModel that is named itself, and the folders on the
     way to something else that is named.
     """
-    saved_models = {path for path in paths if storage.exists(storage.join(path, "saved_model.pb"))}
-    on_the_way = {folder for path in paths for folder in _above(path)} - saved_models
+    above = {folder for path in paths for folder in _above(path)}
+    saved_models = {path for path in above.intersection(paths) if storage.exists(storage.join(path, "saved_model.pb"))}
+    on_the_way = above - saved_models
     return [path for path in paths if path not in on_the_way and saved_models.isdisjoint(_above(path))]
 
 

@@ -12,10 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry import latency, noise, predictions, reference, runners, sandbox
+from liteferry import latency, noise, predictions, reference, runners
+from liteferry.at_hand import AtHand, Needs, at_hand, storage_reason
 from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
+from liteferry.local_cache import NoRoomError
 from liteferry.metric_gates import MetricsResult
 from liteferry.noise import Noise
 from liteferry.pace import Pace
@@ -122,7 +124,19 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
     """
     if len(tasks) == 1:
         return [evaluate_isolated(tasks[0], referenced=True)]
-    outcome = sandbox.run(
+    shards = {task.plan.model_id: task.shard_index for task in tasks}
+    try:
+        with at_hand([task.plan for task in tasks], lambda plan: Needs(shards=(shards[plan.model_id],))) as here:
+            if not here.problems:
+                tasks = [dataclasses.replace(task, plan=plan) for task, plan in zip(tasks, here.plans, strict=True)]
+                return _evaluate_siblings(tasks, here)
+    except NoRoomError:
+        pass
+    return [evaluate_isolated(task, referenced=True) for task in tasks]
+
+
+def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: AtHand) -> list[Evaluation]:
+    outcome = here.run(
         "liteferry.evaluate:run_candidates_in_turn",
         tuple(tasks),
         flavor=Flavor.CLEAN,
@@ -146,7 +160,7 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
                 )
             )
         else:
-            evaluations.append(evaluate_isolated(task, referenced=True))
+            evaluations.append(_evaluate_one(task, here, referenced=True))
     return evaluations
 
 
@@ -156,9 +170,20 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
     When that process crashes, every candidate without a result gets one of its own, so that the guilty one is known and the
     others are heard.
     """
+    needs = Needs(checkpoint=not referenced, code=not referenced, shards=(task.shard_index,))
+    try:
+        with at_hand([task.plan], lambda _: needs) as here:
+            for reason in here.problems.values():
+                return Evaluation(candidates={}, reason=reason)
+            return _evaluate_one(dataclasses.replace(task, plan=here.plans[0]), here, referenced=referenced)
+    except NoRoomError as error:
+        return Evaluation(candidates={}, reason=storage_reason(error, Stage.SAMPLES))
+
+
+def _evaluate_one(task: EvaluationTask, here: AtHand, *, referenced: bool) -> Evaluation:
     seconds, peak = 0.0, 0
     if not referenced:
-        outcome = sandbox.run(
+        outcome = here.run(
             "liteferry.evaluate:run_reference",
             task,
             flavor=Flavor.KERAS,
@@ -170,12 +195,12 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
         if outcome.error is not None:
             return Evaluation(candidates={}, reason=reason_of(outcome.error), seconds=seconds, peak_memory_bytes=peak)
     writable = reference.work_directories(task.plan)
-    together = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
+    together = here.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
     results = _results(together.results)
     seconds, peak = seconds + together.seconds, max(peak, together.peak_memory_bytes)
     for name in task.candidates.keys() - results.keys():
         alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
-        outcome = sandbox.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
+        outcome = here.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
         lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
         results[name] = _results(outcome.results).get(name) or CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
@@ -243,8 +268,8 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
     from liteferry.export import sample_columns
 
     reporter.stage(Stage.LOAD, subject=task.plan.model_id)
-    facts = checkpoints.examine(task.plan.uri)
-    model = checkpoints.load(task.plan.uri, facts, task.plan.load, sample_columns=sample_columns(task.plan))
+    facts = checkpoints.examine(task.plan.checkpoint_path)
+    model = checkpoints.load(task.plan.checkpoint_path, facts, task.plan.load, sample_columns=sample_columns(task.plan))
     traced = tracing.trace(model)
     reporter.stage(Stage.REFERENCE, subject=task.plan.model_id)
     binding = reference.bind(task.plan, model.signature, traced.renamed)

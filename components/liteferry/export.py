@@ -14,11 +14,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liteferry import artifacts, checkpoints, conversion, conversion_errors, reference, sandbox, storage, tracing
+from liteferry import artifacts, checkpoints, conversion, conversion_errors, reference, storage, tracing
 from liteferry.artifacts import Trace
+from liteferry.at_hand import AtHand, Needs, at_hand, storage_reason
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.local_cache import NoRoomError
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
 from liteferry.sample_binding import columns_as_inputs
@@ -36,13 +38,30 @@ _FALLBACK_CODES = {
 
 def export_isolated(plans: Sequence[ModelPlan]) -> list[ExportedModel]:
     """Exports siblings, or one model, in a process of their own, each into its staging directory. Never raises for what a
-    model does.
+    model does, or for what a store does not give.
 
     When the process dies, the models that were finished stand, and each of the others gets a process to itself: the guilty
     one is known by what it does alone.
     """
+    try:
+        with at_hand(plans, _needs) as here:
+            ready = [plan for plan in here.plans if plan.model_id not in here.problems]
+            done = dict(zip((plan.model_id for plan in ready), _export(ready, here) if ready else [], strict=True))
+            return [done.get(plan.model_id) or ExportedModel(reason=here.problems[plan.model_id]) for plan in plans]
+    except NoRoomError as error:
+        if len(plans) == 1:
+            return [ExportedModel(reason=storage_reason(error, Stage.LOAD))]
+        return [exported for plan in plans for exported in export_isolated([plan])]
+
+
+def _needs(plan: ModelPlan) -> Needs:
+    """The first shard is looked at by every export; with one shard the reference is run, too."""
+    return Needs(checkpoint=True, code=True, shards=(0,) if plan.samples.sample_set else ())
+
+
+def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
     _make_room(plans)
-    outcome = sandbox.run(
+    outcome = here.run(
         "liteferry.export:export_models",
         tuple(plans),
         flavor=Flavor.KERAS,
@@ -60,7 +79,7 @@ def export_isolated(plans: Sequence[ModelPlan]) -> list[ExportedModel]:
         if len(plans) == 1 or (ended and not (ended[0] or {}).get("misread")):
             exported.append(_assemble(plan, results, outcome))
         else:
-            exported += export_isolated([plan])
+            exported += _export([plan], here)
     return exported
 
 
@@ -170,13 +189,16 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
     """
     clock = _Clock()
     messages.stage(Stage.LOAD)
-    facts = checkpoints.examine(plan.uri)
+    facts = checkpoints.examine(plan.checkpoint_path)
     digest = None if facts.config is None else architecture_digest(facts.config)
     messages.facts(kind=facts.kind.value, keras_version=facts.keras_version, architecture_digest=digest)
     with clock.step("load"):
         if shared is not None and not _bring_weights(shared, plan, facts):
             shared = None
-        model = shared.model if shared else checkpoints.load(plan.uri, facts, plan.load, sample_columns=sample_columns(plan))
+        if shared is not None:
+            model = shared.model
+        else:
+            model = checkpoints.load(plan.checkpoint_path, facts, plan.load, sample_columns=sample_columns(plan))
     messages.stage(Stage.EXPORT)
     with clock.step("trace"):
         trace = shared or Trace(model, tracing.trace(model))
@@ -203,7 +225,9 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
 
 
 def _bring_weights(shared: Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
-    return shared.weights.load(shared.model.keep, facts.path or plan.uri, facts, shared.traced.function.graph.variables)
+    return shared.weights.load(
+        shared.model.keep, facts.path or plan.checkpoint_path, facts, shared.traced.function.graph.variables
+    )
 
 
 def _plain(record: Any) -> Any:

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from liteferry import conversion_errors, flatbuffer, reference, sandbox
+from liteferry import conversion_errors, flatbuffer, reference
+from liteferry.at_hand import Needs, at_hand
 from liteferry.evaluate import SAVED_MODEL, Evaluation, candidates_of, own_signature
 from liteferry.gates import judge, resolve_gates
+from liteferry.local_cache import NoRoomError
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
 from liteferry.sandbox import Flavor, Reporter
@@ -77,7 +79,15 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
 
 def localise_isolated(task: LocalisationTask) -> dict[str, tuple[DivergingTensor, ...]]:
     """Variant -> the first tensors that diverge, of those for which there are some. Never raises for what a file does."""
-    outcome = sandbox.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits)
+    needs = Needs(shards=_shards_with(task))
+    try:
+        with at_hand([task.plan], lambda _: needs) as here:
+            if here.problems:
+                return {}
+            task = dataclasses.replace(task, plan=here.plans[0])
+            outcome = here.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits)
+    except NoRoomError:
+        return {}
     return {
         message["variant"]: tuple(decode(DivergingTensor, tensor) for tensor in message["tensors"]) for message in outcome.results
     }
@@ -159,13 +169,21 @@ def _layers_of(tensors: Sequence[str], layers: Mapping[str, str]) -> tuple[str, 
     return tuple(dict.fromkeys(name for name in found if name is not None))
 
 
+def _shards_with(task: LocalisationTask) -> list[int]:
+    """The first shard, and the one in which the row is."""
+    assert task.plan.samples.sample_set is not None
+    shards = task.plan.samples.sample_set.shards
+    parts = [(index, part) for index, shard in enumerate(shards) for part in (shard, *shard.more)]
+    return sorted({0, *(index for index, part in parts if 0 <= task.row - part.first_row < part.row_count)})
+
+
 def _rows(task: LocalisationTask) -> dict[str, np.ndarray]:
     """A few rows of the batch that holds the worst one, that one first; else of the first batch."""
     binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
     assert task.plan.samples.sample_set is not None
     first: dict[str, np.ndarray] | None = None
     seen = 0
-    for shard_index in range(len(task.plan.samples.sample_set.shards)):
+    for shard_index in _shards_with(task):
         for batch in reference.batches(task.plan, binding, shard_index=shard_index):
             first = first or {name: value[:_ROWS] for name, value in batch.inputs.items()}
             at = task.row - batch.first_row

@@ -13,7 +13,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import reference, sandbox, storage
+from liteferry import reference, storage
+from liteferry.at_hand import Needs, at_hand
 from liteferry.errors import Stage
 from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.export import reason_of
@@ -57,13 +58,16 @@ def compute_isolated(task: MetricsTask) -> MetricsResult:
     assert task.plan.metrics is not None
     if task.plan.metrics.problem is not None:
         return MetricsResult(reason=task.plan.metrics.problem)
-    outcome = sandbox.run(
-        "liteferry.metrics:compute_metrics",
-        task,
-        flavor=Flavor.METRICS,
-        limits=task.plan.limits,
-        writable=[task.plan.staging_directory()],
-    )
+    with at_hand([task.plan], lambda _: Needs(code=True)) as here:
+        if here.problems:
+            return MetricsResult(reason=here.problems[task.plan.model_id])
+        outcome = here.run(
+            "liteferry.metrics:compute_metrics",
+            dataclasses.replace(task, plan=here.plans[0]),
+            flavor=Flavor.METRICS,
+            limits=task.plan.limits,
+            writable=[task.plan.staging_directory()],
+        )
     facts: dict[str, Any] = {"models": {}}
     for message in outcome.results:
         facts["models"].update(message.pop("models", {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob as globbing
 import hashlib
@@ -11,10 +12,11 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from liteferry import storage
+from liteferry import local_cache, storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage, StorageError
+from liteferry.local_cache import Wanted
 from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
 from liteferry.misreading import is_storage_trouble, may_be_misread
@@ -50,7 +52,9 @@ class ModelPlan:
     wrong. `export_recipe` covers the part of it that decides what the SavedModel computes, and `version` is the number of its
     folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
     folders, and `work` is the local folder in which they are, where OUT is not local. `marker_before` is the marker that stood in
-    the model's folder when this plan was made.
+    the model's folder when this plan was made. Of a checkpoint on a store, `files` are its objects, `stamp` says what they were
+    when its digest was taken, and `path` is where a copy of it is held, as long as one is. `code_stamps`: the same of code and
+    assets, see `distant_code`.
     """
 
     model_id: str
@@ -80,6 +84,15 @@ class ModelPlan:
     share_key: str | None = None
     metrics: MetricsPlan | None = None
     recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    stamp: str | None = None
+    path: str | None = None
+    code_stamps: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def checkpoint_path(self) -> str:
+        """Where the checkpoint can be read on this machine."""
+        return self.path or self.uri
 
     @property
     def export_digest(self) -> str | None:
@@ -118,13 +131,36 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
     recipes = [_entry_recipe(job, index, samples, metrics[index]) for index in range(len(job.models))]
     exports = [_export_recipe(job, entry, samples) for entry in job.models]
     plans = [_plan(job, at, out, samples, recipes[at.entry], exports[at.entry]) for at in found]
-    return [dataclasses.replace(plan, metrics=metrics[at.entry]) for plan, at in zip(plans, found, strict=True)]
+    stamps = _code_stamps(plans)
+    return [
+        dataclasses.replace(plan, metrics=metrics[at.entry], code_stamps=stamps) for plan, at in zip(plans, found, strict=True)
+    ]
+
+
+def distant_code(plan: ModelPlan) -> list[tuple[str, ...]]:
+    """The user's files on stores that a model needs beside its checkpoint, in groups that have to lie side by side: modules may
+    import each other. A group is called by its first URI.
+    """
+    modules = tuple(filter(storage.is_remote, plan.load.modules))
+    assets = {path for signature in plan.signatures for path in signature.assets.values() if storage.is_remote(path)}
+    return [*([modules] if modules else []), *((path,) for path in sorted(assets))]
+
+
+def _code_stamps(plans: Sequence[ModelPlan]) -> dict[str, str]:
+    stamps = {}
+    for files in {files for plan in plans for files in distant_code(plan)}:
+        with contextlib.suppress(StorageError):  # each model that needs them will say why they cannot be had
+            stamps[files[0]] = local_cache.stamp_of(files)
+    return stamps
 
 
 def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
-    """What the job's patterns name. Raises JobError for a pattern that names nothing at all."""
-    found = discover([entry.checkpoints for entry in job.models])
-    _refuse_empty_patterns(job, found)
+    """What the job's patterns name. Raises JobError for a pattern that names nothing at all, or that a store does not answer."""
+    try:
+        found = discover([entry.checkpoints for entry in job.models])
+        _refuse_empty_patterns(job, found)
+    except StorageError as error:
+        raise JobError([f"models: {error}"]) from error
     return found
 
 
@@ -133,22 +169,36 @@ def refuse_missing_files(job: Job) -> None:
     problems = [
         f"modules[{index}]: {module} is not there; correct the path (in a job file it is relative to the file's folder)"
         for index, module in enumerate(job.modules)
-        if module.endswith(".py") and not os.path.isfile(module)
+        if module.endswith(".py") and not _is_file(module)
     ]
     problems += [
         f"models[{index}].signatures.{name}.assets.{asset}: {path} is not there; correct the path"
         for index, entry in enumerate(job.models)
         for name, signature in entry.signatures.items()
         for asset, path in signature.assets.items()
-        if not os.path.isfile(path)
+        if not _is_file(path)
     ]
     problems += [
         f"samples.{name}.path: {spec.path!r} names no file; correct the path or the pattern"
         for name, spec in job.samples.items()
-        if not storage.glob(spec.path) and not storage.exists(spec.path)
+        if not _names_something(spec.path)
     ]
     if problems:
         raise JobError(problems)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return storage.exists(path) and not storage.is_directory(path)
+    except StorageError as error:
+        raise JobError([str(error)]) from error
+
+
+def _names_something(pattern: str) -> bool:
+    try:
+        return bool(storage.exists(pattern) or storage.glob(pattern))
+    except StorageError as error:
+        raise JobError([f"samples: {error}"]) from error
 
 
 def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint]) -> None:
@@ -248,12 +298,20 @@ def _sha256(value: Any) -> str:
 
 def _asset_digests(entry: ModelSpec) -> dict[str, str]:
     paths = {path for signature in entry.signatures.values() for path in signature.assets.values()}
-    return {path: storage.digest(path) for path in sorted(paths) if storage.exists(path)}
+    return {path: digest for path in sorted(paths) if (digest := _digest_of(path)) is not None}
 
 
 def _code_digest(module: str) -> str | None:
     """A user's file by its bytes; an installed module by name only, its versions are in the report's environment."""
-    return storage.digest(module) if module.endswith(".py") and os.path.isfile(module) else None
+    return _digest_of(module) if module.endswith(".py") else None
+
+
+def _digest_of(path: str) -> str | None:
+    """None for what is not there, or cannot be had now: the models that need it will say so."""
+    try:
+        return local_cache.digest(path)
+    except StorageError:
+        return None
 
 
 def _signatures(entry: ModelSpec) -> tuple[SignatureSpec, ...]:
@@ -316,7 +374,7 @@ def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
     return tuple(dataclasses.replace(plan, attempt=attempt, work=work) for plan in plans)
 
 
-def _files_of(uri: str) -> list[str]:
+def files_of(uri: str) -> list[str]:
     """A checkpoint of TensorFlow is named by its index and lies in the data files beside it; any other is what is named."""
     if not uri.endswith(".index"):
         return [uri]
@@ -337,12 +395,18 @@ def fingerprint(plan: ModelPlan) -> ModelPlan:
 def _fingerprint(plan: ModelPlan) -> ModelPlan:
     from liteferry.siblings import share_key_of
 
-    parts = _files_of(plan.uri)
-    digests = [storage.digest(part) for part in parts]
-    return dataclasses.replace(
-        plan,
-        digest=digests[0] if len(parts) == 1 else _sha256(digests),
-        size_bytes=sum(storage.size_bytes(part) for part in parts),
-        # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
-        share_key=None if plan.signatures else share_key_of(plan.uri, recipe_digest=plan.recipe_digest),
-    )
+    files = tuple(files_of(plan.uri))
+    stamp = local_cache.stamp_of(files) if storage.is_remote(plan.uri) else None
+    with local_cache.lease([Wanted(uris=files, stamp=stamp)]) as copies:
+        copies.raise_problems()
+        parts = [copies.path(file) for file in files]
+        digests = [storage.digest(part) for part in parts]
+        return dataclasses.replace(
+            plan,
+            digest=digests[0] if len(parts) == 1 else _sha256(digests),
+            size_bytes=sum(storage.size_bytes(part) for part in parts),
+            # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
+            share_key=None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest),
+            files=files,
+            stamp=stamp,
+        )

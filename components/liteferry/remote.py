@@ -148,28 +148,25 @@ def list_directory(uri: str) -> list[str]:
     return listed
 
 
-def stamp(uri: str) -> str:
-    """A text that is another one once a file, or any file below a folder, has other content. Raises StorageError."""
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What lies at a URI: a file, or a folder with `entries`. `stamp` is another text when the content of any file is."""
+
+    size: int
+    stamp: str
+    entries: Mapping[str, Entry] | None = None
+
+
+def look(uri: str) -> Look:
+    """Raises StorageError, also when nothing is there."""
     file = file_entry(uri)
-    return file.stamp if file else stamp_of(_folder(uri))
-
-
-def stamp_of(entries: Mapping[str, Entry]) -> str:
-    """The stamp of a folder that holds these."""
-    return hashlib.sha256(repr([(name, entry.stamp) for name, entry in entries.items()]).encode()).hexdigest()
-
-
-def _folder(uri: str) -> dict[str, Entry]:
+    if file is not None:
+        return Look(file.size, file.stamp)
     entries = folder_entries(uri)
     if not entries:
         raise failure(uri, "read", FileNotFoundError())
-    return entries
-
-
-def size_bytes(uri: str) -> int:
-    """Bytes of a file, or of every file below a folder. Raises StorageError."""
-    file = file_entry(uri)
-    return file.size if file else sum(entry.size for entry in _folder(uri).values())
+    text = repr([(name, entry.stamp) for name, entry in entries.items()])
+    return Look(sum(entry.size for entry in entries.values()), hashlib.sha256(text.encode()).hexdigest(), entries)
 
 
 # Patterns
@@ -256,24 +253,23 @@ def _mark_of(uri: str) -> str | None:
     return (marks or {}).get(_MARK)
 
 
-def fetch(uri: str, path: str) -> None:
+def fetch(uri: str, path: str, seen: Look | None = None) -> None:
     """Copies a file, or a folder with all that is in it, to a path at which nothing is; files side by side, every one of the size
-    that the store says.
+    that the store says, or said in `seen`.
 
     Raises:
       StorageError: then a part may be there.
     """
-    file = file_entry(uri)
-    if file:
-        _fetch(uri, path, file.size)
+    seen = seen or look(uri)
+    if seen.entries is None:
+        _fetch(uri, path, seen.size)
         return
-    entries = _folder(uri)
     try:
-        for folder in {os.path.dirname(os.path.join(path, name)) for name in entries}:
+        for folder in {os.path.dirname(os.path.join(path, name)) for name in seen.entries}:
             os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise failure(uri, f"copied to {path}", error) from error
-    files = [(join(uri, name), os.path.join(path, name), entry.size) for name, entry in entries.items()]
+    files = [(join(uri, name), os.path.join(path, name), entry.size) for name, entry in seen.entries.items()]
     _side_by_side(lambda file: _fetch(*file), files)
 
 

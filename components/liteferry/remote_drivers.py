@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 3
 _FIRST_PAUSE_S = 0.5
-_PATIENCE_S = 60.0  # no new attempt after this: the drivers' own repetitions have taken their time by then
+_PATIENCE_S = 20.0  # no new attempt after this: the drivers' own repetitions have taken their time by then
 STORES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}  # scheme -> store, of those that have ways of their own here
 _INSTALL = {"gs": "pip install 'liteferry[gcs]'", "s3": "pip install 'liteferry[s3]'"}
 _CREDENTIALS = {

@@ -7,25 +7,39 @@
 
 Nothing is repaired: no nulls filled, no shapes changed, no lossy casts. Two liberties: a scalar column may feed an input of shape
 (batch, 1), and flat lists of tf.Examples, which have no other, take the input's shape. All records are frozen and picklable;
-files are local (`file://` is accepted).
+files on object stores are read from the local cache (`sample_copies`).
 """
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from liteferry import storage
+from liteferry import local_cache, storage
 from liteferry.errors import ReasonCode, SamplesError, StorageError
 from liteferry.sample_binding import Binding, BoundInput, bind, cast_rows
+from liteferry.sample_copies import readable
 from liteferry.sample_images import decode_images
-from liteferry.sample_readers import FORMATS, ColumnSpec, Describe, Rows, describe_files, is_tfrecord, mismatch, read_rows
+from liteferry.sample_readers import (
+    FORMATS,
+    ColumnSpec,
+    Describe,
+    FileFacts,
+    Rows,
+    describe_files,
+    is_tfrecord,
+    mismatch,
+    read_rows,
+)
 from liteferry.sample_take import NamedRows, Selection, rows_to_take, select
 
 if TYPE_CHECKING:
@@ -35,12 +49,14 @@ __all__ = ["Batch", "Binding", "BoundInput", "ColumnSpec", "SampleSet", "Shard",
 
 ROWS_PER_SHARD = 65_536
 _ROWS_PER_TAKEN_SHARD = 1024
+_OPENED_AT_ONCE = 8  # files on stores: they wait for the network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
     """Consecutive rows of one file, or those of them that are chosen. `first_row` counts over all files of the set, `row_in_file`
     over this file alone; `row_count` rows from there on are looked at. `more`: what is read with it, where `take` leaves few.
+    `stamp`, `copy`: of a file on a store, what it was when it was opened, and where a copy of it is held.
     """
 
     path: str
@@ -49,6 +65,8 @@ class Shard:
     row_in_file: int = 0
     selection: Selection | NamedRows | None = None
     more: tuple[Shard, ...] = ()
+    stamp: str | None = None
+    copy: str | None = None
 
     def taken(self) -> int:
         """How many rows come out of it."""
@@ -94,7 +112,7 @@ def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> S
     `describe`: what looks; `sample_headers.describe_contained` does it in a process that may die.
 
     SamplesError: SAMPLES_MISSING if no file is there, SAMPLES_MISMATCH for one that cannot be read or has other columns than the
-    first, SAMPLES_EMPTY if there is no row at all.
+    first, SAMPLES_EMPTY if there is no row at all, STORAGE_FAILED if a store does not give it.
     """
     paths = _files(spec.path)
     shards: list[Shard] = []
@@ -102,11 +120,14 @@ def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> S
     row_count = 0
     if spec.schema_file is not None and not any(map(is_tfrecord, paths)):
         raise mismatch(f"{spec.path}: schema_file is for TFRecord files, and none of these is one; remove the key")
-    for path, facts in zip(paths, describe(paths, schema_file=spec.schema_file), strict=True):
-        columns = _same_columns(columns or facts.columns, facts.columns, path=path, first_path=paths[0])
+    with _local_schema(spec.schema_file) as schema_file:
+        opened = _open_all(paths, schema_file, describe)
+        schema_digest = storage.digest(schema_file) if schema_file else None
+    for path, file in zip(paths, opened, strict=True):
+        columns = _same_columns(columns or file.facts.columns, file.facts.columns, path=path, first_path=paths[0])
         row_in_file = 0
-        for size in _shard_sizes(facts.range_sizes):
-            shards.append(Shard(path=path, first_row=row_count, row_count=size, row_in_file=row_in_file))
+        for size in _shard_sizes(file.facts.range_sizes):
+            shards.append(Shard(path=path, first_row=row_count, row_count=size, row_in_file=row_in_file, stamp=file.stamp))
             row_count += size
             row_in_file += size
     if not row_count:
@@ -119,8 +140,56 @@ def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> S
         columns=columns,
         row_count=row_count if selection is None else sum(shard.taken() for shard in chosen),
         rows_in_files=None if selection is None else row_count,
-        digest=_digest(paths if spec.schema_file is None else [*paths, spec.schema_file]),
+        digest=_digest(
+            [*paths, *filter(None, [spec.schema_file])], [*(at.digest for at in opened), *filter(None, [schema_digest])]
+        ),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    facts: FileFacts
+    digest: str
+    stamp: str | None
+
+
+def _open_all(paths: Sequence[str], schema_file: str | None, describe: Describe) -> list[_Opened]:
+    if any(map(storage.is_remote, paths)):
+        with concurrent.futures.ThreadPoolExecutor(_OPENED_AT_ONCE) as threads:
+            return list(threads.map(lambda path: _open(path, schema_file, describe), paths))
+    facts = list(describe(paths, schema_file=schema_file))
+    return [_Opened(found, storage.digest(path), None) for path, found in zip(paths, facts, strict=True)]
+
+
+def _open(path: str, schema_file: str | None, describe: Describe) -> _Opened:
+    """Headers and digest of one file, and what it was on its store when these were taken."""
+    try:
+        stamp = local_cache.stamp_of([path])
+        with readable(path, stamp=stamp) as local:
+            if os.path.isdir(local):
+                raise _is_folder(path)
+            (facts,) = describe([local], schema_file=schema_file)
+            return _Opened(facts, storage.digest(local), stamp)
+    except StorageError as error:
+        raise SamplesError(ReasonCode.STORAGE_FAILED, str(error)) from error
+
+
+@contextlib.contextmanager
+def _local_schema(uri: str | None) -> Iterator[str | None]:
+    """Where a schema can be read: what looks at headers may have no network."""
+    if uri is None or not storage.is_remote(uri):
+        yield uri
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, uri.rpartition("/")[2])
+        try:
+            storage.download(uri, copy)
+        except StorageError as error:
+            raise SamplesError(ReasonCode.STORAGE_FAILED, f"{error}; correct schema_file of the samples entry") from error
+        try:
+            yield copy
+        except SamplesError as error:
+            raise SamplesError(error.reason.code, error.reason.message.replace(copy, uri)) from error
 
 
 def _shards_of(selection: Selection, shards: Sequence[Shard]) -> list[Shard]:
@@ -148,14 +217,15 @@ def read_batches(shard: Shard, binding: Binding, batch_size: int) -> Iterator[Ba
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     for part in (shard, *shard.more):
-        for numbers, block in _blocks(part, binding, batch_size):
-            yield from _cut(block, numbers, binding, path=part.path, is_some=part.selection is not None)
+        with readable(part.path, stamp=part.stamp, copy=part.copy) as local:
+            for numbers, block in _blocks(part, local, binding, batch_size):
+                yield from _cut(block, numbers, binding, path=part.path, is_some=part.selection is not None)
 
 
-def _blocks(shard: Shard, binding: Binding, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, Rows]]]:
+def _blocks(shard: Shard, path: str, binding: Binding, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, Rows]]]:
     """(rows,) numbers of the rows in the whole set, and their columns; `batch_size` rows of which the chosen ones are left."""
     blocks = read_rows(
-        shard.path,
+        path,
         binding.columns(),
         start=shard.row_in_file,
         count=shard.row_count,
@@ -225,14 +295,18 @@ def _ids(block: Mapping[str, Rows], binding: Binding, numbers: np.ndarray, start
 def _files(path: str) -> list[str]:
     try:
         # A name with brackets in it may be meant as it stands.
-        paths = [storage.require_local(path)] if storage.exists(path) else storage.glob(path)
+        paths = [path.removeprefix("file://")] if storage.exists(path) else storage.glob(path)
     except StorageError as error:
-        raise SamplesError(ReasonCode.SAMPLES_MISSING, str(error)) from error
+        raise SamplesError(ReasonCode.STORAGE_FAILED, str(error)) from error
     if not paths:
         raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: no such file; give a {FORMATS} file, or a glob of them")
     for folder in filter(os.path.isdir, paths):
-        raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{folder}: is a folder; name the files in it, as in {folder}/*.parquet")
+        raise _is_folder(folder)
     return paths
+
+
+def _is_folder(path: str) -> SamplesError:
+    return SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: is a folder; name the files in it, as in {path}/*.parquet")
 
 
 def _shard_sizes(range_sizes: Sequence[int]) -> list[int]:
@@ -269,11 +343,11 @@ def _column_text(column: ColumnSpec | None) -> str:
     return "absent" if column is None else f"{column.dtype} {column.shape}"
 
 
-def _digest(paths: Sequence[str]) -> str:
+def _digest(paths: Sequence[str], digests: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for path in paths:
+    for path, of_file in zip(paths, digests, strict=True):
         # The name without its folder: the same files elsewhere are the same samples.
-        digest.update(f"{storage.digest(path)} {os.path.basename(path)}\n".encode(errors="surrogateescape"))
+        digest.update(f"{of_file} {os.path.basename(path)}\n".encode(errors="surrogateescape"))
     return f"sha256:{digest.hexdigest()}"
 
 

@@ -21,7 +21,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 
-from liteferry import remote
+from liteferry import remote, remote_drivers
 from liteferry.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
@@ -45,6 +45,11 @@ def require_local(uri: str) -> str:
     if is_remote(uri):
         raise StorageError(f"{uri}: this has to be a local path; copy the data to one")
     return uri.removeprefix("file://")
+
+
+def require_driver(uri: str) -> None:
+    """Raises StorageError when there is no driver for a store, before anything is asked of it."""
+    remote_drivers.place(uri)
 
 
 def absolute(uri: str) -> str:
@@ -237,7 +242,7 @@ def sizes_under(uri: str) -> dict[str, int]:
 def size_bytes(uri: str) -> int:
     """Bytes of a file, or of every file below a directory. Raises StorageError."""
     if is_remote(uri):
-        return remote.size_bytes(uri)
+        return remote.look(uri).size
     path = require_local(uri)
     try:
         if not os.path.isdir(path):
@@ -281,7 +286,7 @@ def stamp(uri: str) -> str:
     store it is the generation or the entity tag, of a disk time and size. Raises StorageError.
     """
     if is_remote(uri):
-        return remote.stamp(uri)
+        return remote.look(uri).stamp
     path = require_local(uri)
     try:
         paths = [os.path.join(path, name) for name in files_under(path)] if os.path.isdir(path) else [path]

@@ -9,13 +9,12 @@ import base64
 import contextlib
 import dataclasses
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from liteferry import reference
+from liteferry import reference, storage
 from liteferry.evaluate import Evaluation, own_signature
 from liteferry.parity import MOST_SHOWN, text_of
 from liteferry.plan import ModelPlan
@@ -70,7 +69,7 @@ def _read(shards: Sequence[Shard], rows: tuple[int, ...], binding: Binding) -> I
         named = NamedRows(rows=rows)
         if not named.chosen(shard.first_row, shard.row_count).any():
             continue
-        if shard.path.endswith(".npz") and os.path.getsize(shard.path) > _MOST_NPZ_BYTES:
+        if shard.path.endswith(".npz") and storage.size_bytes(shard.path) > _MOST_NPZ_BYTES:
             continue
         for batch in read_batches(dataclasses.replace(shard, selection=named, more=()), binding, _BLOCK_ROWS):
             assert batch.rows is not None

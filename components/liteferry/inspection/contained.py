@@ -9,22 +9,37 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from liteferry import reader_process
+from liteferry import local_cache, reader_process, storage
 from liteferry.errors import ModelError, ReasonCode, Stage, StorageError
+from liteferry.local_cache import Wanted
+from liteferry.plan import files_of
 from liteferry.reader_process import SECONDS, NoAnswer
 
 
-def inspect(path: str, *, seconds: float = SECONDS) -> dict[str, Any]:
+def inspect(uri: str, *, seconds: float = SECONDS) -> dict[str, Any]:
     """The static facts of a checkpoint, a SavedModel directory or a .tflite file; keys as docs/inspect.md lists them.
 
     Args:
-      path: local file or directory, or the prefix of a TensorFlow checkpoint.
+      uri: file or directory, also on an object store; or the prefix of a TensorFlow checkpoint, on a store its .index file.
       seconds: after which the reader is stopped.
 
     Raises:
-      StorageError: there is no such file.
+      StorageError: there is no such file, or the store does not give it.
       ModelError: LOAD_CORRUPT, LOAD_UNSUPPORTED; CRASHED, TIMEOUT or OUT_OF_MEMORY when the reader did not survive the file.
     """
+    if not storage.is_remote(uri):
+        return _inspect(storage.require_local(uri), seconds)
+    with local_cache.lease([Wanted(uris=tuple(files_of(uri)))]) as copies:
+        copies.raise_problems()
+        try:
+            facts: dict[str, Any] = copies.in_uris(_inspect(copies.path(uri), seconds))
+        except ModelError as error:
+            reason = error.reason
+            raise ModelError(reason.code, reason.stage, copies.in_uris(reason.message)) from error
+        return facts
+
+
+def _inspect(path: str, seconds: float) -> dict[str, Any]:
     if not os.path.lexists(path) and not os.path.isfile(f"{path}.index"):
         raise StorageError(f"{path}: no such file or directory; name a checkpoint, a SavedModel directory or a .tflite file")
     (answer,) = reader_process.ask("liteferry.inspection.child:answer", [os.path.abspath(path)], seconds=seconds)
