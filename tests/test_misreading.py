@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from liteferry import plan
+from liteferry.config import SamplesSpec
 from liteferry.errors import ModelError, ReasonCode, SamplesError, Stage, StorageError
 from liteferry.misreading import is_storage_trouble, may_be_misread
 
@@ -63,3 +65,20 @@ def test_a_chain_that_leads_to_itself_ends() -> None:
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
     assert not may_be_misread(first)
+
+
+@pytest.mark.parametrize(("times", "code"), [(1, None), (2, "STORAGE_FAILED")])
+def test_samples_on_a_disk_that_fails_are_opened_again_and_never_end_the_run(
+    monkeypatch: pytest.MonkeyPatch, times: int, code: str | None
+) -> None:
+    left = [StorageError("rows.npz: cannot be read: Input/output error")] * times
+
+    def open_samples(*_: object, **__: object) -> str:
+        if left:
+            raise left.pop()
+        return "the samples"
+
+    monkeypatch.setattr("liteferry.samples.open_samples", open_samples)
+    bound = plan._open("rows", SamplesSpec(path="rows.npz"))
+    assert (bound.problem.code.value if bound.problem else None) == code
+    assert (bound.sample_set is None) == (code is not None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from liteferry import local_cache, storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
-from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage, StorageError
+from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage, StorageError, reason_for
 from liteferry.local_cache import Wanted
 from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
@@ -220,16 +220,15 @@ def _open(name: str, spec: SamplesSpec) -> BoundSamples:
     try:
         try:
             sample_set = open_samples(spec, describe=describe_contained)
-        except SamplesError as error:
+        except (SamplesError, StorageError, OSError) as error:
             if not may_be_misread(error):
                 raise
-            sample_set = open_samples(
-                spec, describe=describe_contained
-            )  # a second look: this would be the verdict of every model
+            sample_set = open_samples(spec, describe=describe_contained)  # again: this would be the verdict of every model
         return BoundSamples(name=name, spec=spec, sample_set=sample_set, problem=None)
-    except SamplesError as error:
-        code = ReasonCode.STORAGE_FAILED if is_storage_trouble(error) else error.reason.code
-        return BoundSamples(name=name, spec=spec, sample_set=None, problem=dataclasses.replace(error.reason, code=code))
+    except (SamplesError, StorageError, OSError) as error:
+        problem = reason_for(error, Stage.SAMPLES)
+        code = ReasonCode.STORAGE_FAILED if is_storage_trouble(error) else problem.code
+        return BoundSamples(name=name, spec=spec, sample_set=None, problem=dataclasses.replace(problem, code=code))
 
 
 _NO_SAMPLES = BoundSamples(
