@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from liteferry.errors import JobError, LiteFerryError
+from liteferry import storage
+from liteferry.errors import JobError, LiteFerryError, StorageError
 
 WITHIN, NOT_WITHIN, TROUBLE = 0, 1, 2
 
@@ -82,7 +83,10 @@ def _job_parts(arguments: argparse.Namespace) -> tuple[Any, Any]:
     from liteferry.checkpoints.model import LoadSpec
     from liteferry.config import parse_job
 
-    missing = [path for path in (arguments.reference, arguments.candidate) if not os.path.exists(path)]
+    try:
+        missing = [path for path in (arguments.reference, arguments.candidate) if not storage.exists(path)]
+    except StorageError as error:
+        raise JobError([str(error)], source="command line") from error
     if missing:
         raise JobError([f"{path}: no such file or directory" for path in missing], source="command line")
     names = ("label", "id", "schema_file", "decode", "scale", "offset", "take")
