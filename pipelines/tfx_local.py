@@ -93,7 +93,8 @@ def show_lineage(store):
         for event in store.get_events_by_execution_ids([execution.id]):
             found = known[event.artifact_id]
             way = "in " if event.type == metadata_store_pb2.Event.INPUT else "out"
-            said = {name: _plain(value) for name, value in found.custom_properties.items() if name in ("blessed", "verdict")}
+            about = found.custom_properties
+            said = {name: _plain(about[name]) for name in ("verdict", "blessed") if name in about}
             print(f"  {way} {event.path.steps[0].key}: {kinds[found.type_id]} {found.id} {found.uri} {said or ''}".rstrip())
             if way == "out" and event.path.steps[0].key == "blessing":
                 is_blessed = said.get("blessed") == 1

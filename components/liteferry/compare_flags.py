@@ -57,6 +57,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     from liteferry import sandbox
     from liteferry.compare import compare
     from liteferry.compare_text import text_of
+    from liteferry.report.formats import printable
 
     try:
         compared = compare(
@@ -70,11 +71,11 @@ def run_compare(arguments: argparse.Namespace) -> int:
     except JobError:
         raise
     except LiteFerryError as error:
-        print(f"liteferry: {error}", file=sys.stderr)
+        print(printable(f"liteferry: {error}"), file=sys.stderr)
         return TROUBLE
     finally:
         sandbox.close()
-    print(json.dumps(compared.as_json(), indent=1) if arguments.json else text_of(compared))
+    print(json.dumps(compared.as_json(), indent=1) if arguments.json else printable(text_of(compared)))
     return WITHIN if compared.verdict.is_blessed else NOT_WITHIN
 
 

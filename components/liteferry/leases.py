@@ -21,7 +21,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from liteferry import storage
@@ -101,11 +101,11 @@ class Lease:
             self._renewed = began
 
     def release(self) -> None:
-        """Gives it back. Who died before gets its object removed, too."""
+        """Gives it back."""
         with self._lock:
             self._is_lost = True
             _given_up.add(self._holder.token)
-            _remove(self._folder, up_to=self._number)
+            _remove(self._folder, [self._number])
 
     def abandon(self) -> None:
         """Holds it no more and leaves its note for whoever comes next: the work was not finished."""
@@ -207,7 +207,7 @@ def take(folder: str, note: Mapping[str, Any] | None = None) -> Lease | Holder:
         if storage.create_exclusively(_path(folder, last + 1), _content(mine)):
             # Who looked earlier may have made a higher number: a lease was given back, and begun anew, in between.
             if began.is_mine():
-                _remove(folder, up_to=last)
+                _remove(folder, numbers)
                 return began
             storage.remove_tree(_path(folder, last + 1))
     raise StorageError(f"{folder}: what is listed there is not there when it is read, {_LOOKS} times; is this store consistent?")
@@ -217,7 +217,7 @@ def clear(folder: str) -> None:
     """Removes what dead holders left, if nobody holds the lease. Raises StorageError."""
     numbers = _numbers(folder)
     if numbers and holder_of(folder) is None:
-        _remove(folder, up_to=numbers[-1])
+        _remove(folder, numbers)
 
 
 def note_of(folder: str) -> Mapping[str, Any]:
@@ -234,15 +234,14 @@ def _path(folder: str, number: int) -> str:
 
 
 def _numbers(folder: str) -> list[int]:
-    stems = (name.removesuffix(".json") for name in storage.list_directory(folder))
+    stems = (name.removesuffix(".json") for name in storage.sizes_under(folder))
     return sorted(int(stem) for stem in stems if stem.isdecimal())
 
 
-def _remove(folder: str, *, up_to: int) -> None:
-    with contextlib.suppress(StorageError):
-        for number in _numbers(folder):
-            if number <= up_to:
-                storage.remove_tree(_path(folder, number))
+def _remove(folder: str, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        with contextlib.suppress(StorageError):
+            storage.remove_tree(_path(folder, number))
 
 
 def _content(holder: Holder) -> bytes:

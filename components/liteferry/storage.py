@@ -21,7 +21,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 
-from liteferry import remote
+from liteferry import remote, remote_drivers
 from liteferry.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
@@ -45,6 +45,11 @@ def require_local(uri: str) -> str:
     if is_remote(uri):
         raise StorageError(f"{uri}: this has to be a local path; copy the data to one")
     return uri.removeprefix("file://")
+
+
+def require_driver(uri: str) -> None:
+    """Raises StorageError when there is no driver for a store, before anything is asked of it."""
+    remote_drivers.place(uri)
 
 
 def absolute(uri: str) -> str:
