@@ -108,6 +108,10 @@ demo: venv ## Train a small fleet on real digits and export it into demo_output/
 wild: venv ## Run on published checkpoints; WILD_CACHE=DIR keeps their files elsewhere than in .cache/wild
 	$(VENV_PYTHON) -m tests.wild --cache "$(WILD_CACHE)"
 
+.PHONY: test-dataflow
+test-dataflow: venv ## Submit a job to a local Dataflow service and execute what was staged; part of `make test`
+	$(VENV_PYTHON) -m pytest tests/dataflow tests/test_flex_template.py $(PYTEST_ARGS)
+
 .PHONY: image
 image: venv ## Do the Dockerfile's steps in environments that begin empty, as images do: 3 GB, some minutes
 	LITEFERRY_IMAGE_TEST=clean $(VENV_PYTHON) -m pytest tests/test_flex_template.py $(PYTEST_ARGS)

@@ -93,10 +93,14 @@ def _residual_cnn() -> Any:
 
     layers = keras.layers
     image = keras.Input((32, 32, 3), name="image")
-    x = layers.Conv2D(32, 3, padding="same", activation="relu")(image)
-    for _ in range(4):
-        y = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(32, 3, padding="same")(x)))
-        x = layers.Add()([x, layers.BatchNormalization()(layers.Conv2D(32, 3, padding="same")(y))])
+
+    def normalised(x: Any, width: int, size: int, strides: int) -> Any:
+        return layers.BatchNormalization()(layers.Conv2D(width, size, strides=strides, padding="same")(x))
+
+    x = layers.ReLU()(normalised(image, 16, 3, 1))
+    for width, strides in ((16, 1), (32, 2), (64, 2)):  # ResNet-8 of MLPerf Tiny
+        y = normalised(layers.ReLU()(normalised(x, width, 3, strides)), width, 3, 1)
+        x = layers.ReLU()(layers.Add()([x if strides == 1 else layers.Conv2D(width, 1, strides=strides)(x), y]))
     return keras.Model(image, layers.Dense(10, "softmax")(layers.GlobalAveragePooling2D()(x)), name="residual")
 
 

@@ -1,6 +1,6 @@
 """Rows per second of evaluation: LiteFerry on a SavedModel and two variants, TFMA on the two variants, over the same rows.
 
-    python benchmarks/parity.py mlp|cnn FOLDER ROWS     prints {"liteferry": rows per second, "tfma": rows per second}
+    python benchmarks/parity.py mlp|cnn_8x8|cnn_28x28 FOLDER ROWS   prints {"liteferry": rows per second, "tfma": rows per second}
 
 Both sides have imported what they need, have run once before, and are given batches of 1,000. LiteFerry's time is that of an
 evaluation as a run has it: a process of its own, rows and the checkpoint's answers read from disk, every statistic of the
@@ -44,9 +44,9 @@ def _write(kind: str, folder: str, rows: int) -> tuple[int, ...]:
     import keras
 
     layers = keras.layers
-    shape = (10,) if kind == "mlp" else (28, 28, 1)
+    shape = {"mlp": (10,), "cnn_8x8": (8, 8, 1), "cnn_28x28": (28, 28, 1)}[kind]
     hidden: list[Any] = [layers.Dense(64, "relu"), layers.Dense(64, "relu")]
-    if kind == "cnn":
+    if kind != "mlp":
         convolutions = [layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(32, 3, activation="relu")]
         hidden = [*convolutions, layers.GlobalAveragePooling2D()]
     keras.utils.set_random_seed(0)

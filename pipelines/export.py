@@ -3,8 +3,7 @@
     python pipelines/export.py --config=job.yaml --output=out
 
 The flags, the output and the exit status are those of `liteferry run`; flags that it does not know go to Beam. LiteFerry has
-to be installed in the Python that runs this. A Dataflow Flex Template starts such a file, too, but paths are local in this
-version.
+to be installed in the Python that runs this. What a Dataflow Flex Template starts is flex_template/launch.py, and does not wait.
 """
 
 import sys

@@ -15,9 +15,10 @@ import shutil
 import string
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+
+from tests.packages import show_dependencies
 
 
 @dataclasses.dataclass
@@ -102,7 +103,7 @@ def _make_environment(stage: Stage, *, has_dependencies: bool) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(stage.root / ".venv")], check=True, timeout=300)
     if has_dependencies:
         (site,) = stage.root.glob(".venv/lib/python*/site-packages")
-        (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        show_dependencies(site)
 
 
 def _copy(value: str, stage: Stage, stages: dict[str, Stage], context: Path, sent: Callable[[str], bool]) -> None:

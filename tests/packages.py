@@ -45,9 +45,8 @@ class Environment:
     def __init__(self, folder: Path, package: Path) -> None:
         self.folder = folder
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
-        self.install("--no-deps", "--no-build-isolation", str(package))
-        # A plain path in a .pth file adds that folder and none of the .pth files in it.
-        (self.site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        self.install("--no-deps", str(_wheel_of(package, folder / "wheel")))
+        show_dependencies(self.site)
         self.variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         self.variables["PATH"] = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
         self.variables["VIRTUAL_ENV"] = str(folder)
@@ -69,6 +68,26 @@ class Environment:
     def run(self, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
         command = [str(self.python), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=self.variables, timeout=600, check=False)
+
+
+def _wheel_of(package: Path, folder: Path) -> Path:
+    if package.suffix == ".whl":
+        return package
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", str(folder), str(package)], check=True, capture_output=True, timeout=300)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def show_dependencies(site: Path) -> None:
+    """Lets an environment see the packages of this one, but for liteferry, which may be installed as a link to this checkout."""
+    shown = site.parent / "dependencies"
+    shown.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith(("liteferry", "__editable__")):
+            (shown / path.name).symlink_to(path)
+    # A plain path in a .pth file adds that folder and none of the .pth files in it.
+    (site / "dependencies.pth").write_text(f"{shown}\n")
 
 
 def free_port() -> int:

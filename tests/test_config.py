@@ -21,6 +21,7 @@ from liteferry import config, config_text
 from liteferry.config import Job, Trust, Variant
 from liteferry.config_types import FrozenDict
 from liteferry.errors import JobError
+from tests.emulators import Bucket
 
 DOCS = Path(__file__).parent.parent / "docs" / "job_file.md"
 METRICS = types.SimpleNamespace(METRICS={"max_abs": "max", "argmax_agreement": "min"})
@@ -206,6 +207,15 @@ class TestPaths:
         job = config.parse_job(job_mapping(models=[{"checkpoints": "*.keras"}]), base_dir=str(folder))
         assert glob.glob(job.models[0].checkpoints) == [str(folder / "a.keras")]
         assert glob.glob(config.parse_job(job_mapping(), base_dir=str(folder)).models[0].checkpoints) == [str(folder / "a.keras")]
+
+    def test_a_job_file_on_a_store_is_read_there_and_names_are_relative_to_it(self, gs: Bucket) -> None:
+        text = "models: [{checkpoints: '../a*.keras', samples: d}]\nsamples: {d: {path: d.npz}}\nmodules: [m.py]\n"
+        gs.put("jobs/job.yaml", text.encode())
+        job = config.load_job(f"{gs.uri}/jobs/job.yaml")
+        assert job.models[0].checkpoints == f"{gs.uri}/a*.keras"
+        assert (job.samples["d"].path, job.modules) == (f"{gs.uri}/jobs/d.npz", (f"{gs.uri}/jobs/m.py",))
+        with pytest.raises(JobError, match=r"nowhere.yaml"):
+            config.load_job(f"{gs.uri}/jobs/nowhere.yaml")
 
     def test_without_a_base_dir_paths_stay(self) -> None:
         assert config.parse_job(job_mapping(), base_dir=None).models[0].checkpoints == "a.keras"

@@ -69,6 +69,17 @@ def test_what_a_parameter_takes(name: str, good: list[str], bad: list[str]) -> N
     assert [value for value in bad if is_taken(value)] == []
 
 
+def test_the_nightly_request_is_one_that_the_service_takes() -> None:
+    from google.cloud.dataflow import LaunchFlexTemplateRequest
+
+    body = json.loads((TEMPLATE / "nightly.json").read_text())
+    launch = LaunchFlexTemplateRequest.from_json(json.dumps(body)).launch_parameter  # refuses a key that it does not know
+    assert launch.environment.flexrs_goal.name == "FLEXRS_COST_OPTIMIZED"
+    regexes = {parameter["name"]: parameter["regexes"] for parameter in PARAMETERS}
+    assert {"config", "output"} <= set(launch.parameters) <= NAMES
+    assert all(any(re.fullmatch(regex, value) for regex in regexes[name]) for name, value in launch.parameters.items())
+
+
 FLAGS = "import sys, json, launch; print(json.dumps(launch.flags(sys.argv[1:])))"
 
 

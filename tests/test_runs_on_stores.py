@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import json
 import os
 import re
@@ -55,7 +54,11 @@ def assert_equal_in_every_fact(found: Run, expected: Run) -> None:
 
 
 def stamps(out: str) -> dict[str, str]:
-    return {model_id: storage.stamp(f"{out}/models/{model_id}") for model_id in storage.list_directory(f"{out}/models")}
+    """Model -> the stamps of its objects, but for a lease that a dead process has left beside them."""
+    names = [name for name in storage.files_under(f"{out}/models") if "/PUBLISHING/" not in name]
+    of_files = {name: storage.stamp(f"{out}/models/{name}") for name in names}
+    models = sorted({name.partition("/")[0] for name in names})
+    return {model: repr([stamp for name, stamp in of_files.items() if name.startswith(f"{model}/")]) for model in models}
 
 
 def start(program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -294,9 +297,7 @@ def test_what_the_store_does_not_take_of_the_progress_costs_nothing(memory_store
     assert storage.read_bytes(f"{memory_store}/progress/{name}") == b"first\nsecond\n", "it is written when the store takes it"
 
 
-@pytest.mark.parametrize("output", ["nonsense://bucket/out", "s3:/bucket/out"])
-def test_a_place_that_has_no_driver_is_a_users_mistake(output: str, arguments: list[str], tmp_path: Path) -> None:
-    with contextlib.chdir(tmp_path):
-        said = liteferry(*arguments, "--output", output)
+def test_a_place_that_has_no_driver_is_a_users_mistake(arguments: list[str]) -> None:
+    said = liteferry(*arguments, "--output", "nonsense://bucket/out")
     assert (said.returncode, "Traceback" in said.stderr) == (2, False), said.stderr
-    assert "--output" in said.stderr
+    assert "--output: nonsense://bucket/out: no driver for nonsense://" in said.stderr

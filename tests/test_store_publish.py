@@ -140,7 +140,7 @@ def test_a_model_is_published_as_on_a_disk(store: str, tmp_path: Path) -> None:
     assert names(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED"} == names(local)
     for name in ARTIFACTS:
         assert storage.read_bytes(f"{plan.model_directory()}/{name}") == storage.read_bytes(f"{local.model_directory()}/{name}")
-    assert finished_report(plan) == published.read_whole(plan.model_directory())
+    assert finished_report(plan) == published.look_at(plan.model_directory()).whole_report()
     assert not os.path.exists(plan.staging_directory()), "the work folder goes when the model is published"
 
 
@@ -240,7 +240,7 @@ def test_killed_at_any_request_it_is_finished_by_the_next_run_and_never_read_hal
     while True:
         new = attempt_of(plan)
         count = publish_in_a_process(new, f"killed at {killed_at}", killed_at=killed_at)
-        report = published.read_whole(plan.model_directory())
+        report = published.look_at(plan.model_directory()).whole_report()
         if report:  # the marker stands: then every file is what it was judged as
             whole, torn = read_by_the_rule(plan.model_directory())
             assert whole is not None, torn

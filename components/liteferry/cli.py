@@ -227,10 +227,11 @@ def _check_output(output: str) -> None:
 
     try:
         path = storage.absolute(output)
+        if storage.is_remote(path):
+            storage.require_driver(path)
+            return
     except StorageError as error:
         raise JobError([f"--output: {error}"], source="flags") from error
-    if storage.is_remote(path):
-        return
     if os.path.lexists(path) and not os.path.isdir(path):
         raise JobError([f"--output: {output} is a file; name a folder, which is made if it is not there"], source="flags")
 

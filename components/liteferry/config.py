@@ -31,6 +31,7 @@ from liteferry.config_types import (
     PositiveNumber,
     Record,
     Text,
+    is_uri,
 )
 from liteferry.errors import JobError
 
@@ -272,15 +273,17 @@ def parse_job(mapping: Mapping[str, Any], *, base_dir: str | None, source: str =
 
 
 def load_job(path: str | os.PathLike[str]) -> Job:
-    """Job of a local .yaml or .json file; relative paths in it are relative to its folder. JobError lists every problem."""
+    """Job of a .yaml or .json file, also on a store; relative paths are relative to its folder. JobError lists every problem."""
     source = os.fspath(path)
     try:
         raw, problems = config_text.read_job_file(source)
         if not isinstance(raw, Mapping):
             raise JobError(problems, source=source)
-        job, more = _parse(raw, os.path.dirname(os.path.abspath(source)))
+        job, more = _parse(raw, os.path.dirname(source if is_uri(source) else os.path.abspath(source)))
     except RecursionError:
         raise JobError(["the file: nests too deeply to be a job; write it flatter"], source=source) from None
+    except ValueError as error:  # a number of thousands of digits cannot even be shown
+        raise JobError([f"the file: cannot be used: {error}"], source=source) from None
     if job is None or problems:
         raise JobError([*problems, *more], source=source)
     return job

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from liteferry.errors import JobError
+from liteferry import storage
+from liteferry.errors import JobError, StorageError
 
 _EMPTY = "the file: is empty; a job needs at least `models:`"
 _MOST_VALUES = 200_000
@@ -49,7 +50,7 @@ _JobLoader.add_constructor(_INT_TAG, _construct_int)
 
 
 def read_job_file(path: str) -> tuple[Any, list[str]]:
-    """(mapping, a problem for each repeated key) of a local job file: JSON if it is named .json, YAML otherwise.
+    """(mapping, a problem for each repeated key) of a job file: JSON if it is named .json, YAML otherwise.
 
     JobError for a file that is missing, unreadable, empty, not text, not a mapping, or not YAML or JSON (with line and column).
     RecursionError for text nested deeper than the parser goes.
@@ -74,8 +75,12 @@ def read_job_file(path: str) -> tuple[Any, list[str]]:
 
 def _read_text(path: str) -> str:
     try:
+        if storage.is_remote(path):
+            return storage.read_bytes(path).decode("utf-8-sig")
         with open(path, "rb") as file:
             return file.read().decode("utf-8-sig")
+    except StorageError as error:
+        problem = f"cannot be read: {error}"
     except FileNotFoundError:
         problem = "does not exist; check the path"
     except IsADirectoryError:

@@ -44,7 +44,10 @@ def _resolve_pattern(pattern: str, info: pydantic.ValidationInfo) -> str:
 
 def _join(base_dir: str, path: str) -> str:
     joined = path if is_uri(path) else os.path.join(base_dir, os.path.expanduser(path))
-    return joined if is_uri(joined) else os.path.normpath(joined)
+    if is_uri(path):
+        return path
+    scheme, separator, rest = joined.rpartition("://")
+    return f"{scheme}{separator}{os.path.normpath(rest)}"
 
 
 def _resolve_module(module: str, info: pydantic.ValidationInfo) -> str:

@@ -21,7 +21,7 @@ from liteferry.runners import LiteRTRunner
 from liteferry.workers import available_cores
 
 # One setting of one variant: 100 invocations with one row, five with a batch, or this long, whichever is sooner; three at least.
-_SECONDS = 0.02
+_SECONDS = 0.01
 _RUNS, _BATCH_RUNS, _LEAST_RUNS = 100, 5, 3
 # What takes this long for one row is known to be slow; measuring it would cost more than it tells.
 _TOO_SLOW_S = 0.25

@@ -61,9 +61,8 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _put_there_meanwhile(plan: ModelPlan) -> dict[str, Any] | None:
     """The report of the same work that was not there yet when this plan was made."""
-    if published.marker(plan.model_directory()) == plan.marker_before:
-        return None
-    return finished_report(plan)
+    folder = published.look_at(plan.model_directory())
+    return None if folder.marker() == plan.marker_before else finished_report(plan, folder)
 
 
 def _refuse_lost(staging: str, report: Mapping[str, Any]) -> None:
@@ -92,49 +91,58 @@ def look(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | N
     """The plan, ready to be worked on, and None; or the plan and what the fleet's table needs of a report that ends the matter:
     that of an earlier run, unless `force`, or that nobody can tell what is there. Never raises.
     """
+    is_new = True
     try:
-        report = None if force else finished_report(plan)
+        folder = published.look_at(plan.model_directory())
+        report = None if force else finished_report(plan, folder)
+        is_new = report is None
         if report is None:
-            return numbered(plan), None
-        if storage.is_remote(plan.out):
+            return numbered(plan, folder), None
+        if store_publish.is_unfinished(folder):
             store_publish.clear(plan.model_directory())
-        with contextlib.suppress(StorageError):
-            progress.report_finished(plan.out, report, is_new=False)
-        return plan, for_fleet(report)
+        told = for_fleet(report)
     except StorageError as error:  # to write there now might replace what is good
-        return plan, failed_for_fleet(plan, reason_for(error, Stage.PUBLISH))
+        told = failed_for_fleet(plan, reason_for(error, Stage.PUBLISH))
+    with contextlib.suppress(StorageError):
+        progress.report_finished(plan.out, told, is_new=is_new)
+    return plan, told
 
 
-def numbered(plan: ModelPlan) -> ModelPlan:
+def numbered(plan: ModelPlan, folder: published.Folder | None = None) -> ModelPlan:
     """The plan with the number of its SavedModel's folder: that of the last run in this OUT where nothing has changed, else the
     next one. A server that watches the folder sees a new number for every new function, and the same one is never two.
+
+    Args:
+      folder: what is at the model's final path, if it was looked at already.
 
     Raises:
       StorageError: the store does not answer.
     """
-    directory = plan.model_directory()
+    folder = folder or published.look_at(plan.model_directory())
     half: Mapping[str, Any] = {}
     if storage.is_remote(plan.out):
-        half = store_publish.unfinished(directory)
-        plan = dataclasses.replace(plan, marker_before=published.marker(directory))
-    report = half or published.read_report(directory)
+        half = store_publish.unfinished(plan.model_directory()) if store_publish.is_unfinished(folder) else {}
+        plan = dataclasses.replace(plan, marker_before=folder.marker())
+    report = half or folder.report_there()
     before = report.get("version")
     if not isinstance(before, int) or before < 1:
-        names = storage.list_directory(storage.join(directory, "saved_model"))
-        return dataclasses.replace(plan, version=max((int(name) for name in names if name.isdecimal()), default=0) + 1)
+        return dataclasses.replace(plan, version=max(folder.versions(), default=0) + 1)
     is_same = plan.export_digest is not None and report.get("export_digest") == plan.export_digest
     is_unused = not half and report.get("saved_model") is None
     return dataclasses.replace(plan, version=before if is_same or is_unused else before + 1)
 
 
-def finished_report(plan: ModelPlan) -> dict[str, Any] | None:
+def finished_report(plan: ModelPlan, folder: published.Folder | None = None) -> dict[str, Any] | None:
     """The report that an earlier run left for exactly this checkpoint and recipe, or None when there is work to do.
+
+    Args:
+      folder: as in `numbered`.
 
     Raises:
       StorageError: OUT is a store that does not answer.
     """
     try:
-        report = published.read_whole(plan.model_directory())
+        report = (folder or published.look_at(plan.model_directory())).whole_report()
         is_same = (
             bool(report)
             and report["schema_version"] == REPORT_SCHEMA_VERSION

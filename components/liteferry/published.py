@@ -7,9 +7,10 @@ a report and files that agree has one whole model, whatever was written in betwe
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from liteferry import storage
@@ -31,56 +32,64 @@ def vouch_for(report: bytes) -> bytes:
     return json.dumps({"report_sha256": hashlib.sha256(report).hexdigest()}).encode() + b"\n"
 
 
-def read_report(directory: str) -> dict[str, Any]:
-    """The report that lies in a model's folder, whether the model is whole or not; {} where none can be read."""
-    try:
-        return _parse(storage.read_bytes(storage.join(directory, REPORT)))
-    except StorageError:
-        return {}
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A model's folder as one listing has shown it: `sizes`, path -> bytes. What is read of it later may be another meanwhile."""
+
+    directory: str
+    sizes: Mapping[str, int]
+
+    def marker(self) -> bytes | None:
+        """The content of the marker; None where there is not exactly one."""
+        there = [name for name in MARKERS if name in self.sizes]
+        return self._read(there[0]) if len(there) == 1 else None
+
+    def report_there(self) -> dict[str, Any]:
+        """The report that lies there, whether the model is published or not; {} where none can be read."""
+        return _parse(self._read(REPORT) or b"")
+
+    def report(self) -> dict[str, Any]:
+        """The report of a published model, {} where none is: no marker, two of them, one that speaks of another report, or a
+        report that calls for the other. Files are not looked at.
+        """
+        marker = self.marker()
+        data = None if marker is None else self._read(REPORT)
+        if data is None or marker != vouch_for(data):
+            return {}
+        report = _parse(data)
+        return report if "status" in report and marker_of(report) in self.sizes else {}
+
+    def whole_report(self) -> dict[str, Any]:
+        """As `report`, and every file that it names is there with its size."""
+        report = self.report()
+        files = report.get("files")
+        if not isinstance(files, Mapping):
+            return {}
+        is_whole = all(isinstance(facts, Mapping) and self.sizes.get(name) == facts.get("bytes") for name, facts in files.items())
+        return report if is_whole else {}
+
+    def versions(self) -> list[int]:
+        """Numbers of the folders below saved_model/."""
+        parts = [name.split("/") for name in self.sizes]
+        names = {part[1] for part in parts if part[0] == "saved_model" and len(part) > 1}
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _read(self, name: str) -> bytes | None:
+        """A file's bytes, None where it is not there. Raises StorageError for a store that does not answer."""
+        if name not in self.sizes:
+            return None
+        path = storage.join(self.directory, name)
+        try:
+            return storage.read_if_there(path)
+        except StorageError:
+            if storage.is_remote(path):
+                raise
+            return None  # a disk is asked again when the folder is put in place
 
 
-def read(directory: str) -> dict[str, Any]:
-    """The report of a model that is published, {} where none is: no marker, two of them, one that speaks of another report, or a
-    report that calls for the other. Files are not looked at.
-    """
-    return _read_if(directory, storage.list_directory(directory))
-
-
-def read_whole(directory: str) -> dict[str, Any]:
-    """As `read`, and every file that the report names is there with its size."""
-    sizes = storage.sizes_under(directory)
-    report = _read_if(directory, sizes)
-    files = report.get("files")
-    if not isinstance(files, Mapping):
-        return {}
-    is_whole = all(isinstance(facts, Mapping) and sizes.get(name) == facts.get("bytes") for name, facts in files.items())
-    return report if is_whole else {}
-
-
-def marker(directory: str) -> bytes | None:
-    """The content of the marker that stands in a model's folder; None where there is not exactly one."""
-    return _marker(directory, storage.list_directory(directory))
-
-
-def _marker(directory: str, names: Iterable[str]) -> bytes | None:
-    there = set(MARKERS).intersection(names)
-    try:
-        return storage.read_bytes(storage.join(directory, there.pop())) if len(there) == 1 else None
-    except StorageError:
-        return None
-
-
-def _read_if(directory: str, names: Iterable[str]) -> dict[str, Any]:
-    there = set(MARKERS).intersection(names)
-    content = _marker(directory, there)
-    if content is None:
-        return {}
-    try:
-        data = storage.read_bytes(storage.join(directory, REPORT))
-    except StorageError:
-        return {}
-    report = _parse(data)
-    return report if report and content == vouch_for(data) and "status" in report and there == {marker_of(report)} else {}
+def look_at(directory: str) -> Folder:
+    """Lists a model's folder. Raises StorageError when it cannot be listed."""
+    return Folder(directory, storage.sizes_under(directory))
 
 
 def _parse(data: bytes) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
     models = storage.join(out, "models")
     names = storage.list_directory(models)
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE if storage.is_remote(out) else 1) as pool:
-        reports = pool.map(lambda name: published.read(storage.join(models, name)), names)
+        reports = pool.map(lambda name: published.look_at(storage.join(models, name)).report(), names)
         yield from ((name, report) for name, report in zip(names, reports, strict=True) if report)
 
 

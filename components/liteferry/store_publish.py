@@ -62,6 +62,11 @@ def unfinished(target: str) -> Mapping[str, Any]:
     return leases.note_of(storage.join(target, PUBLISHING))
 
 
+def is_unfinished(folder: published.Folder) -> bool:
+    """Whether a process is putting something there, or was."""
+    return any(name.startswith(f"{PUBLISHING}/") for name in folder.sizes)
+
+
 def clear(target: str) -> None:
     """Removes what a dead publisher left in a folder that is whole. Raises StorageError."""
     leases.clear(storage.join(target, PUBLISHING))
@@ -70,8 +75,7 @@ def clear(target: str) -> None:
 def _replace(source: str, target: str, lease: leases.Lease) -> None:
     sizes = {name: os.path.getsize(os.path.join(source, name)) for name in storage.files_under(source)}
     marker = next(name for name in published.MARKERS if name in sizes)
-    _remove_markers(target)
-    there = _sizes(target)
+    there = _without_markers(target)
     files = [name for name in sizes if name not in (REPORT, PAGE, *published.MARKERS)]
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
 
@@ -105,15 +109,16 @@ def _refuse_unsafe(lease: leases.Lease) -> None:
         raise _LostError
 
 
-def _remove_markers(target: str) -> None:
+def _without_markers(target: str) -> dict[str, int]:
+    """What is there, with its bytes, once no marker is."""
     for _ in range(_TRIES):
-        left = set(published.MARKERS).intersection(storage.list_directory(target))
+        there = _sizes(target)
+        left = [name for name in published.MARKERS if name in there]
         if not left:
-            return
+            return there
         for name in left:
             storage.remove_tree(storage.join(target, name))
-    if left := set(published.MARKERS).intersection(storage.list_directory(target)):
-        raise StorageError(f"{storage.join(target, left.pop())}: cannot be removed, so nothing may be put beside it")
+    raise StorageError(f"{storage.join(target, left[0])}: cannot be removed, so nothing may be put beside it")
 
 
 def _sizes(target: str) -> dict[str, int]:

@@ -79,7 +79,7 @@ def _verify_model(place: str, model_id: str, with_rows: bool) -> tuple[bool, int
     """Whether its report says blessed, how many artifacts were run, what is wrong."""
     with _local_copy(place) as directory:
         found = list(_model_problems(directory, model_id))
-        report = published.read_report(directory)
+        report = published.look_at(directory).report_there()
         is_blessed = report.get("status") == Status.BLESSED.value
         count = 0
         if with_rows and not found:
@@ -109,7 +109,7 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     for model_id in sorted(status.keys() - model_ids):
         yield f"fleet.json names {model_id}, which has no folder under models/"
     for model_id in sorted(status.keys() & model_ids):
-        own = published.read_report(storage.join(out, "models", model_id)).get("status")
+        own = published.look_at(storage.join(out, "models", model_id)).report_there().get("status")
         if own != status[model_id]:
             yield f"fleet.json says {status[model_id]} of {model_id}, its own report says {own}"
     for name in storage.files_under(out):
@@ -118,7 +118,8 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
 
 
 def _model_problems(directory: str, model_id: str) -> Iterator[str]:
-    report = published.read_report(directory)
+    folder = published.look_at(directory)
+    report = folder.report_there()
     if not report:
         yield "report.json is not there or is no report"
         return
@@ -131,7 +132,7 @@ def _model_problems(directory: str, model_id: str) -> Iterator[str]:
     markers = {name for name in storage.list_directory(directory) if name in (manifest.BLESSED, manifest.NOT_BLESSED)}
     if markers != {manifest.BLESSED if is_blessed else manifest.NOT_BLESSED}:
         yield f"the marker is {', '.join(sorted(markers)) or 'missing'}, the report says {report.get('status')}"
-    elif not published.read(directory):
+    elif not folder.report():
         yield f"the marker {markers.pop()} was written for another report.json (sha256)"
     try:
         yield from manifest.problems(directory, fields.mapping(report.get("files")))
@@ -146,11 +147,11 @@ def _verdict_problems(report: fields.Report, *, is_blessed: bool) -> Iterator[st
         if part.get("status") == Status.BLESSED.value:
             yield from (f"{name} is blessed, but {sentence}" for sentence in _unproven(name, part, report))
     if is_blessed:
-        for name in [SAVED_MODEL, *fields.listing(report.get("required_variants"))]:
+        for name in [SAVED_MODEL, *map(str, fields.listing(report.get("required_variants")))]:
             if parts.get(name, {}).get("status") != Status.BLESSED.value:
                 yield f"the model is blessed, but {name} is not"
     recommended = report.get("recommended_variant")
-    if recommended is not None and parts.get(recommended, {}).get("status") != Status.BLESSED.value:
+    if recommended is not None and parts.get(str(recommended), {}).get("status") != Status.BLESSED.value:
         yield f"{recommended} is recommended, but not blessed"
 
 

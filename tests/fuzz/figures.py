@@ -32,10 +32,10 @@ def table(tallies: Mapping[str, Tally], loads: Tally | None, *, seed: int, wall_
     if loads is not None:
         lines.append(_row("full loads in the sandbox, of the first six kinds", loads, timed=False))
     total = sum(tally.inputs for tally in tallies.values())
-    said = f"Seed {seed}: {total:,} inputs in {wall_s / 60:.0f} minutes, {cpu_s / 60:.0f} of processor time"
+    said = f"Seed {seed}: {total:,} inputs in {wall_s / 60:.0f} minutes"
     if loads is not None:
-        said += f", then {loads.inputs:,} full loads in {loads_s / 60:.0f} minutes"
-    return "\n".join([f"{said}, on two cores that other work shared.", "", *lines])
+        said += f", beside them {loads.inputs:,} full loads in {loads_s / 60:.0f} minutes"
+    return "\n".join([f"{said}; {cpu_s / 60:.0f} minutes of processor time on two cores that other work shared.", "", *lines])
 
 
 def _row(what: str, tally: Tally, *, timed: bool = True) -> str:

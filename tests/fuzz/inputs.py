@@ -15,7 +15,7 @@ from tests.fuzz import archives, hdf5, protos, raw, records, values
 
 SEEDS = Path(__file__).parent / "seeds"
 CORPUS = Path(__file__).parent / "corpus"
-KEPT = -1  # in place of a seed: what is kept in the corpus
+KEPT, TABLE = -1, -2  # in place of a seed: what is kept in the corpus, and what stands in the table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +237,11 @@ def keep(kind: str, seed: int, number: int, name: str, broke: str) -> None:
 
 
 def make(kind: str, seed: int, number: int) -> Input:
-    """The input with this number, of this kind; of those that are kept, for the seed `KEPT`."""
+    """The input with this number, of this kind; of those that are kept, for the seed `KEPT`; of the table, for `TABLE`."""
+    if seed == TABLE:
+        from tests.fuzz import table
+
+        return table.make(kind, number)
     if seed == KEPT:
         return _kept_input(kind, kept(kind)[number])
     return MAKERS[kind](random.Random(f"{seed} {kind} {number}"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from liteferry import published
 from liteferry.launch import print_summary
 from liteferry.rebuild import rebuild_pages
 from liteferry.report import changes
@@ -217,7 +218,9 @@ def test_changes_are_shown_and_stay_when_pages_are_built_again(runs: Runs, capsy
     assert "  drifted: cnn int8 digit: argmax_agreement 0.99 -> 0.5\n" in shown
     assert "newly failing" in (runs.out / "index.html").read_text()
     (runs.out / "models" / "cnn").mkdir(parents=True)
-    (runs.out / "models" / "cnn" / "report.json").write_text(json.dumps(bad))
+    text = json.dumps(bad)
+    (runs.out / "models" / "cnn" / "report.json").write_text(text)
+    (runs.out / "models" / "cnn" / published.marker_of(bad)).write_bytes(published.vouch_for(text.encode()))
     rebuild_pages(str(runs.out))
     assert json.loads((runs.out / "fleet.json").read_text())["changes"] == found
 

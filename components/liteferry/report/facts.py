@@ -371,7 +371,16 @@ def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}
-        | {"contract": short_contract(variant.get("contract"))}
+        | {"contract": short_contract(variant.get("contract")), "parity": _short_parity(variant.get("parity"))}
         for name, variant in ((name, fields.mapping(facts)) for name, facts in fields.mapping(report.get("variants")).items())
     }
     return slim
+
+
+def _short_parity(parity: Any) -> dict[str, Any]:
+    """Each output's statistics without what is only drawn on the model's own page, more than all the rest."""
+    drawn = ("error_histogram", "flips")
+    return {
+        output: {key: value for key, value in fields.mapping(stats).items() if key not in drawn}
+        for output, stats in fields.mapping(parity).items()
+    }

@@ -1,0 +1,61 @@
+"""What `test_reader_process.py` has readers do, and the rows that a sandbox reads for `test_hostile_files.py`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Does what the request says, and answers with its name."""
+    do = request["do"]
+    if do == "abort":
+        os.abort()
+    elif do == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif do == "hang":
+        time.sleep(100)
+    elif do == "spin":
+        while True:
+            pass
+    elif do == "exit":
+        sys.exit("the library is not there")
+    elif do == "print":
+        os.write(1, b"a library prints\n")
+        print("so does another")
+    elif do == "take memory":
+        return {"do": do, "bytes": len(bytearray(2**30))}
+    elif do == "look":
+        return {"do": do, "environment": dict(os.environ), "core": str(__import__("resource").getrlimit(4))}
+    elif do == "write":
+        return {"do": do, "wrote": _can(lambda: open(request["place"], "w").close())}
+    elif do == "connect":
+        return {"do": do, "connected": _can(lambda: socket.create_connection(("127.0.0.1", request["port"]), 2).close())}
+    return {"do": do}
+
+
+def _can(act: Any) -> bool:
+    try:
+        act()
+    except OSError:
+        return False
+    return True
+
+
+def read_rows(path: str, reporter: Any) -> None:
+    """In a sandbox: the rows of a sample file, as evaluation reads them."""
+    from liteferry.config import SamplesSpec
+    from liteferry.samples import bind, open_samples, read_batches
+    from liteferry.types import Signature, TensorSpec
+
+    spec = SamplesSpec(path=path)
+    found = open_samples(spec)
+    inputs = tuple(
+        TensorSpec(name=name, shape=(None, *column.shape), dtype=column.dtype) for name, column in found.columns.items()
+    )
+    binding = bind(found, spec, Signature(inputs=inputs, outputs=inputs), samples_name="rows")
+    reporter.result(sum(len(batch.ids) for shard in found.shards for batch in read_batches(shard, binding, batch_size=64)))
