@@ -145,11 +145,27 @@ def test_who_was_taken_for_dead_finds_out(store: str, monkeypatch: pytest.Monkey
     first = leases.take(folder)
     assert isinstance(first, Lease)
     lay(folder, 2, holder())
+    storage.remove_tree(f"{folder}/000000001.json")  # as who follows does
     first.renew()
     assert not first.is_safe()
     assert not first.is_mine()
     first.release()
     assert storage.list_directory(folder) == ["000000002.json"], "what is not its own, a loser leaves alone"
+
+
+def test_the_same_number_may_be_anothers(store: str) -> None:
+    """Taken for dead, followed by one that has given it back since, and that one by a third."""
+    folder = f"{store}/lease"
+    first = leases.take(folder)
+    assert isinstance(first, Lease)
+    lay(folder, 1, holder())
+    assert not first.is_mine()
+    first.renew()
+    first.abandon()
+    first.release()
+    found = leases.holder_of(folder)
+    assert found is not None
+    assert found.host == "build-3", "the third one's lease is as it was"
 
 
 def test_a_holder_trusts_its_lease_for_less_time_than_others_do(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

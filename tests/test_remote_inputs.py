@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -191,8 +193,9 @@ def test_each_object_is_fetched_once(distant: Distant) -> None:
 def test_nothing_of_the_cache_is_held_when_the_run_is_over(distant: Distant) -> None:
     assert not list(distant.cache.glob("*.part"))
     for lock in distant.cache.glob("*.lock"):
-        descriptor = local_cache._lock(str(lock), 2)
+        descriptor = local_cache._lock(str(lock), fcntl.LOCK_EX)
         assert descriptor is not None, lock
+        os.close(descriptor)
 
 
 def test_inspect_check_and_compare_take_uris(local: Run, distant: Distant, monkeypatch: pytest.MonkeyPatch) -> None:

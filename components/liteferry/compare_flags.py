@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from liteferry.errors import JobError, LiteFerryError
+from liteferry import storage
+from liteferry.errors import JobError, LiteFerryError, StorageError
 
 WITHIN, NOT_WITHIN, TROUBLE = 0, 1, 2
 
@@ -56,6 +57,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     from liteferry import sandbox
     from liteferry.compare import compare
     from liteferry.compare_text import text_of
+    from liteferry.report.formats import printable
 
     try:
         compared = compare(
@@ -69,11 +71,11 @@ def run_compare(arguments: argparse.Namespace) -> int:
     except JobError:
         raise
     except LiteFerryError as error:
-        print(f"liteferry: {error}", file=sys.stderr)
+        print(printable(f"liteferry: {error}"), file=sys.stderr)
         return TROUBLE
     finally:
         sandbox.close()
-    print(json.dumps(compared.as_json(), indent=1) if arguments.json else text_of(compared))
+    print(json.dumps(compared.as_json(), indent=1) if arguments.json else printable(text_of(compared)))
     return WITHIN if compared.verdict.is_blessed else NOT_WITHIN
 
 
@@ -82,7 +84,10 @@ def _job_parts(arguments: argparse.Namespace) -> tuple[Any, Any]:
     from liteferry.checkpoints.model import LoadSpec
     from liteferry.config import parse_job
 
-    missing = [path for path in (arguments.reference, arguments.candidate) if not os.path.exists(path)]
+    try:
+        missing = [path for path in (arguments.reference, arguments.candidate) if not storage.exists(path)]
+    except StorageError as error:
+        raise JobError([str(error)], source="command line") from error
     if missing:
         raise JobError([f"{path}: no such file or directory" for path in missing], source="command line")
     names = ("label", "id", "schema_file", "decode", "scale", "offset", "take")

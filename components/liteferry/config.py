@@ -282,6 +282,8 @@ def load_job(path: str | os.PathLike[str]) -> Job:
         job, more = _parse(raw, os.path.dirname(source if is_uri(source) else os.path.abspath(source)))
     except RecursionError:
         raise JobError(["the file: nests too deeply to be a job; write it flatter"], source=source) from None
+    except ValueError as error:  # a number of thousands of digits cannot even be shown
+        raise JobError([f"the file: cannot be used: {error}"], source=source) from None
     if job is None or problems:
         raise JobError([*problems, *more], source=source)
     return job

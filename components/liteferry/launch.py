@@ -15,7 +15,7 @@ from liteferry.config import Job
 from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
 from liteferry.json_text import parse
 from liteferry.progress import Watcher
-from liteferry.report.formats import STAGE_WORDS
+from liteferry.report.formats import STAGE_WORDS, single_line
 from liteferry.runner_traits import RunnerTraits, refuse_bare_workers, refuse_local_paths, traits_of
 
 ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
@@ -199,7 +199,10 @@ def _print_running(out: str) -> None:
     for _ in watcher.new_lines():
         pass
     for line in list(watcher.running.values())[: live.RUNNING_SHOWN]:
-        print(f"running: {line['doing']}, {STAGE_WORDS.get(line['stage'], line['stage'])}", file=sys.stderr)
+        print(
+            f"running: {single_line(line['doing'])}, {STAGE_WORDS.get(line['stage'], single_line(line['stage']))}",
+            file=sys.stderr,
+        )
 
 
 def refuse_while_running(out: str) -> None:
@@ -211,7 +214,6 @@ def refuse_while_running(out: str) -> None:
 def print_summary(facts: dict[str, Any]) -> None:
     """The fleet's table: coloured on a terminal, plain elsewhere."""
     from liteferry.report.changes import in_words
-    from liteferry.report.formats import single_line
     from liteferry.report.summary import summary_table, summary_text
 
     if sys.stdout.isatty():

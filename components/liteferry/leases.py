@@ -77,17 +77,20 @@ class Lease:
         self._holder = holder
         self._lock = threading.Lock()
         self._is_lost = False
-        self._renewed = time.monotonic()
+        self._renewed = _now()
 
     def is_safe(self) -> bool:
         """Whether nobody can have taken it over yet, by this process's own clock. Asks nobody."""
-        return not self._is_lost and time.monotonic() < self._renewed + TTL_S - SKEW_S
+        return not self._is_lost and _now() < self._renewed + TTL_S - SKEW_S
 
     def is_mine(self) -> bool:
         """Whether it is held still; asks the store. Raises StorageError."""
-        if not self._is_lost and _numbers(self._folder)[-1:] != [self._number]:
-            self._is_lost = True
-        return not self._is_lost and self.is_safe()
+        if not self._is_lost:
+            # Numbers begin anew when a lease was given back, so the same number may be another's.
+            is_highest = _numbers(self._folder)[-1:] == [self._number]
+            found = _read(self._folder, self._number) if is_highest else None
+            self._is_lost = found is None or found.token != self._holder.token
+        return self.is_safe()
 
     def renew(self) -> None:
         """Says that the holder lives. What the store refuses is tried again the next time."""
@@ -95,7 +98,7 @@ class Lease:
             if not self.is_mine():
                 self._is_lost = True
                 return
-            began = time.monotonic()
+            began = _now()
             holder = dataclasses.replace(self._holder, expires=time.time() + TTL_S)
             storage.write_bytes(_path(self._folder, self._number), _content(holder))
             self._renewed = began
@@ -103,9 +106,10 @@ class Lease:
     def release(self) -> None:
         """Gives it back."""
         with self._lock:
-            self._is_lost = True
             _given_up.add(self._holder.token)
-            _remove(self._folder, [self._number])
+            if self.is_safe():
+                _remove(self._folder, [self._number])
+            self._is_lost = True
 
     def abandon(self) -> None:
         """Holds it no more and leaves its note for whoever comes next: the work was not finished."""
@@ -250,17 +254,18 @@ def _content(holder: Holder) -> bytes:
 
 def _read(folder: str, number: int) -> Holder | None:
     """None when it is not there any more. What is no lease, somebody's hand made: nobody holds it."""
-    path = _path(folder, number)
-    try:
-        content = storage.read_bytes(path)
-    except StorageError:
-        if storage.exists(path):
-            raise
+    content = storage.read_if_there(_path(folder, number))
+    if content is None:
         return None
     try:
         return Holder(**parse(content))
     except (ValueError, TypeError):
         return Holder(token="", host="", pid=0, process="", since=0.0, expires=0.0)
+
+
+def _now() -> float:
+    """Seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _machine() -> str | None:

@@ -35,6 +35,7 @@ _CONTENT = "content"
 _PART, _GONE = ".part", ".gone"
 _POLL_S = 0.05
 _SLOW_POLL_S = 0.5
+_LONGEST_WAIT_S = 3600.0  # for others: one that is stopped, or hangs, holds what it has for ever
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,18 +181,25 @@ def _take(wanted: Sequence[Wanted], held: contextlib.ExitStack) -> Copies:
             entries.append(_Entry(one, None if one.stamp else [remote.look(uri) for uri in one.uris], root))
         except StorageError as error:
             problems[one.uris[0]] = error
+    give_up = time.monotonic() + _LONGEST_WAIT_S
     while True:
         with contextlib.ExitStack() as locks:
-            ready = _try(entries, problems, locks, root)
-            if ready:
+            if _try(entries, problems, locks, root, give_up):
                 held.push(locks.pop_all())
                 break
+        if time.monotonic() > give_up:
+            raise StorageError(
+                f"{entries[0].wanted.uris[0]}: no room in {root} for {_LONGEST_WAIT_S:g} s: other processes use all of it; "
+                f"end those that hang, or raise {GIGABYTES}"
+            )
         time.sleep(_SLOW_POLL_S)
     paths = {uri: path for entry in entries if entry.wanted.uris[0] not in problems for uri, path in entry.paths().items()}
     return Copies(paths, problems)
 
 
-def _try(entries: Sequence[_Entry], problems: dict[str, StorageError], locks: contextlib.ExitStack, root: str) -> bool:
+def _try(
+    entries: Sequence[_Entry], problems: dict[str, StorageError], locks: contextlib.ExitStack, root: str, give_up: float
+) -> bool:
     """One try to hold all entries. False: there is no room, or somebody took one away; all is let go before the next try."""
     ours: list[tuple[_Entry, int]] = []
     theirs: list[_Entry] = []
@@ -222,7 +230,7 @@ def _try(entries: Sequence[_Entry], problems: dict[str, StorageError], locks: co
         fcntl.flock(lock, fcntl.LOCK_SH)
         if not os.path.isdir(entry.path) and entry.wanted.uris[0] not in problems:
             return False  # the lock changed hands while it was changed
-    return all(_wait_for(entry, locks) for entry in theirs)
+    return all(_wait_for(entry, locks, give_up) for entry in theirs)
 
 
 def _share(entry: _Entry, locks: contextlib.ExitStack) -> bool:
@@ -241,9 +249,9 @@ def _share(entry: _Entry, locks: contextlib.ExitStack) -> bool:
     return True
 
 
-def _wait_for(entry: _Entry, locks: contextlib.ExitStack) -> bool:
+def _wait_for(entry: _Entry, locks: contextlib.ExitStack, give_up: float) -> bool:
     """Waits for somebody else's download: who downloads has room already and waits for nobody. False when it came to nothing."""
-    while True:
+    while time.monotonic() < give_up:
         if _share(entry, locks):
             return True
         lock = _lock(f"{entry.path}.lock", fcntl.LOCK_EX)
@@ -251,6 +259,7 @@ def _wait_for(entry: _Entry, locks: contextlib.ExitStack) -> bool:
             os.close(lock)
             return _share(entry, locks)
         time.sleep(_POLL_S)
+    return False
 
 
 def _lock(path: str, how: int) -> int | None:

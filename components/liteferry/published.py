@@ -80,11 +80,11 @@ class Folder:
             return None
         path = storage.join(self.directory, name)
         try:
-            return storage.read_bytes(path)
+            return storage.read_if_there(path)
         except StorageError:
-            if storage.is_remote(path) and storage.exists(path):
+            if storage.is_remote(path):
                 raise
-            return None
+            return None  # a disk is asked again when the folder is put in place
 
 
 def look_at(directory: str) -> Folder:

@@ -25,6 +25,7 @@ from liteferry import remote, remote_drivers
 from liteferry.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
+_LOOKS = 3
 _WILDCARD = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\[([*?\[])\]")
 _PARTS_OF_A_BUCKET = 3  # "gs:", "", "bucket"
@@ -124,6 +125,18 @@ def read_bytes(uri: str) -> bytes:
             return file.read()
     except OSError as error:
         raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+
+
+def read_if_there(uri: str) -> bytes | None:
+    """A file's bytes, None where there is none. Raises StorageError for one that is there and cannot be read."""
+    for _ in range(_LOOKS):
+        try:
+            return read_bytes(uri)
+        except StorageError as error:
+            if not exists(uri):
+                return None
+            failure = error  # or it came after it was asked for: on a store, others write
+    raise failure
 
 
 def write_bytes(uri: str, data: bytes) -> None:

@@ -147,11 +147,11 @@ def _verdict_problems(report: fields.Report, *, is_blessed: bool) -> Iterator[st
         if part.get("status") == Status.BLESSED.value:
             yield from (f"{name} is blessed, but {sentence}" for sentence in _unproven(name, part, report))
     if is_blessed:
-        for name in [SAVED_MODEL, *fields.listing(report.get("required_variants"))]:
+        for name in [SAVED_MODEL, *map(str, fields.listing(report.get("required_variants")))]:
             if parts.get(name, {}).get("status") != Status.BLESSED.value:
                 yield f"the model is blessed, but {name} is not"
     recommended = report.get("recommended_variant")
-    if recommended is not None and parts.get(recommended, {}).get("status") != Status.BLESSED.value:
+    if recommended is not None and parts.get(str(recommended), {}).get("status") != Status.BLESSED.value:
         yield f"{recommended} is recommended, but not blessed"
 
 

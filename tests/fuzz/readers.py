@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from liteferry.errors import LiteFerryError, ModelError, ReasonCode
+from liteferry.report.formats import printable
 
 # What a terminal would obey, and what a page would run.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -54,7 +55,7 @@ def inspect(path: str) -> str:
 
     answer = json.loads(json.dumps(child.answer(path)))
     if "error" in answer:
-        _printable(answer["error"]["message"].replace(path, ""))
+        _printable(printable(answer["error"]["message"]))
         if answer["error"]["code"] == ReasonCode.INTERNAL.value:
             raise BrokenPromiseError(str(answer["error"]))
         return str(answer["error"]["code"])

@@ -160,8 +160,9 @@ def main(kind: str, seed: str, first: str, count: str, folder: str) -> None:
     watch = Watch(Path(folder).resolve())
     out = os.dup(1)
     for number in range(int(first), int(first) + int(count)):
+        given = inputs.make(kind, int(seed), number)
         os.write(out, b"%d\n" % number)
-        told = read(kind, inputs.make(kind, int(seed), number), room, watch, memory)
+        told = read(kind, given, room, watch, memory)
         os.write(out, json.dumps([number, *told]).encode() + b"\n")
 
 

@@ -33,6 +33,9 @@ def sound_facts(facts: Any) -> dict[str, Any]:
 def _look_at(place: int, model: Any) -> None:
     if not isinstance(model, dict):
         raise ValueError(f"models[{place}] is not an object")
+    missing = [name for name in (*_MODEL_TEXTS, *_OPTIONAL_TEXTS, "reason", "variants") if name not in model]
+    if missing:
+        raise ValueError(f"models[{place}] has no {missing[0]}")
     for name in (*_MODEL_TEXTS, *_OPTIONAL_TEXTS):
         value = model.get(name)
         if not (isinstance(value, str) or (name in _OPTIONAL_TEXTS and value is None)):
