@@ -21,13 +21,13 @@ import pytest
 from liteferry import local_cache, storage
 from liteferry.config import Job, load_job
 from liteferry.discovery import discover
-from liteferry.errors import JobError, ReasonCode, SamplesError
+from liteferry.errors import JobError, ModelError, ReasonCode, SamplesError
 from liteferry.evaluate import EvaluationTask, evaluate_isolated
 from liteferry.export import export_isolated
 from liteferry.launch import count_checkpoints
 from liteferry.plan import ModelPlan, fingerprint, plan_models
-from liteferry.samples import open_samples
-from liteferry.types import Signature
+from liteferry.samples import bind, open_samples, read_batches
+from liteferry.types import Signature, TensorSpec
 from tests.emulators import _GCS, _S3, Bucket, gcs_bucket, s3_bucket
 from tests.support import Run, facts_of, liteferry
 
@@ -342,3 +342,36 @@ def test_samples_that_are_not_there(gs: Bucket, name: str) -> None:
     gs.put("folder/rows.npz", b"1")
     with pytest.raises(SamplesError, match=rf"{gs.uri}/{name[:6]}"):
         open_samples(SamplesSpec(path=f"{gs.uri}/{name}"))
+
+
+SAMPLE_FILES = Path(__file__).parent / "fuzz" / "seeds" / "samples"
+SAMPLE_FORMATS = ("rows.parquet", "rows.npz", "rows.arrows", "rows.feather", "rows.tfrecord", "rows.tfrecord.gz")
+
+
+@pytest.mark.parametrize("store", ["s3", "gs"])
+@pytest.mark.parametrize("name", SAMPLE_FORMATS)
+def test_every_format_gives_the_same_rows_from_a_store(name: str, store: str, request: pytest.FixtureRequest) -> None:
+    bucket: Bucket = request.getfixturevalue(store)
+    with_schema = "tfrecord" in name
+    for file in (name, *(["schema.pbtxt"] if with_schema else [])):
+        bucket.put(f"samples/{file}", (SAMPLE_FILES / file).read_bytes())
+    assert rows_of(f"{bucket.uri}/samples", name, with_schema) == rows_of(str(SAMPLE_FILES), name, with_schema)
+
+
+def rows_of(folder: str, name: str, with_schema: bool) -> tuple[Any, ...]:
+    """Columns, digest, ids and values of a file of samples."""
+    from liteferry.config import SamplesSpec
+
+    spec = SamplesSpec(path=f"{folder}/{name}", schema_file=f"{folder}/schema.pbtxt" if with_schema else None)
+    found = open_samples(spec)
+    values = []
+    for column_name, column in found.columns.items():
+        inputs = (TensorSpec(name=column_name, shape=(None, *column.shape), dtype=column.dtype),)
+        try:
+            binding = bind(found, spec, Signature(inputs=inputs, outputs=inputs), samples_name="rows")
+        except ModelError:
+            continue  # no model takes such a column
+        batches = [batch for shard in found.shards for batch in read_batches(shard, binding, batch_size=4)]
+        values.append([(batch.ids, {at: rows.tolist() for at, rows in batch.inputs.items()}) for batch in batches])
+    assert values, f"no column of {name} can be read"
+    return list(found.columns.items()), found.row_count, found.digest, values

@@ -82,14 +82,9 @@ def AbortsInCall():
 
 @bad
 def AbortsInConvert():
-    import liteferry.tflite
-    import tensorflow as tf
+    from tensorflow.lite.python import convert
 
-    def abort(*_, **__):
-        os.abort()
-
-    tf.lite.TFLiteConverter.convert = abort
-    liteferry.tflite.convert = abort
+    convert.wrap_converter.wrapped_convert = lambda *_, **__: os.abort()
 
 
 @bad
@@ -240,8 +235,8 @@ _WORST_VERDICTS: dict[str, tuple[str | None, ...]] = {
     "bad_AbortsInCall": ("CRASHED",),
     "bad_AbortsInConvert": ("CRASHED",),
     "bad_LoopsForEver": ("TIMEOUT",),
-    "bad_TakesMemory": ("OUT_OF_MEMORY",),
-    "bad_AllocatesTenGigabytes": ("OUT_OF_MEMORY",),
+    "bad_TakesMemory": ("OUT_OF_MEMORY", "TIMEOUT"),  # a busy machine may not get so far in the time
+    "bad_AllocatesTenGigabytes": ("OUT_OF_MEMORY", "TIMEOUT"),
     "bad_RemovesTheOutput": (BLESSED,),
     "bad_ChangesDirectoryAndEnvironment": (BLESSED,),
     "bad_WritesIntoTheOutput": _EXPORT_ENDED,
