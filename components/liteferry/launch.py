@@ -120,12 +120,15 @@ def _set_logs(*, is_verbose: bool) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    logging.getLogger("apache_beam.runners.common").addFilter(_is_no_interruption)
+    logging.getLogger("apache_beam.runners.common").addFilter(_is_news)
 
 
-def _is_no_interruption(record: logging.LogRecord) -> bool:
-    """Beam logs a traceback for Ctrl-C, as for any error in a bundle; who pressed it knows."""
-    return "KeyboardInterrupt" not in record.getMessage()
+def _is_news(record: logging.LogRecord) -> bool:
+    """Beam logs a traceback for any error in a bundle: also for Ctrl-C, of which its user knows, and for an output that cannot be
+    written, which ends the run with one message.
+    """
+    text = f"{record.getMessage()} {record.exc_info}"
+    return not any(name in text for name in ("KeyboardInterrupt", "StorageError"))
 
 
 @contextlib.contextmanager

@@ -237,7 +237,7 @@ _WORST_VERDICTS: dict[str, tuple[str | None, ...]] = {
     "bad_LoopsForEver": ("TIMEOUT",),
     "bad_TakesMemory": ("OUT_OF_MEMORY", "TIMEOUT"),  # a busy machine may not get so far in the time
     "bad_AllocatesTenGigabytes": ("OUT_OF_MEMORY", "TIMEOUT"),
-    "bad_RemovesTheOutput": (BLESSED,),
+    "bad_RemovesTheOutput": (BLESSED, "STORAGE_FAILED"),  # what it can reach is its own work folder
     "bad_ChangesDirectoryAndEnvironment": (BLESSED,),
     "bad_WritesIntoTheOutput": _EXPORT_ENDED,
     "bad_KillsItsParents": (*_EXPORT_ENDED, "KILLED"),  # where the kernel cannot keep it from that

@@ -83,7 +83,8 @@ def describe_error(error: BaseException, stage: Stage) -> dict[str, Any]:
         code = ReasonCode.STORAGE_FAILED if has_trouble and reason.code in _TOLD_OF_FILES else reason.code
         return {"event": "error", "code": code.value, "stage": reason.stage.value, "message": reason.message, **misread}
     told = None
-    if has_trouble:
+    is_lost = isinstance(error, FileNotFoundError) and stage is Stage.EVALUATE  # an artifact was there when it was made
+    if has_trouble or is_lost:
         told = ReasonCode.STORAGE_FAILED.value
     elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         told = ReasonCode.OUT_OF_MEMORY.value
