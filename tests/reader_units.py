@@ -28,7 +28,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         os.write(1, b"a library prints\n")
         print("so does another")
     elif do == "take memory":
-        return {"do": do, "bytes": len(bytearray(2**30))}
+        return {"do": do, "bytes": len(bytearray(32 * 2**30))}
     elif do == "look":
         return {"do": do, "environment": dict(os.environ), "core": str(__import__("resource").getrlimit(4))}
     elif do == "write":

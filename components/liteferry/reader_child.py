@@ -15,8 +15,6 @@ from typing import Any
 from liteferry.sandbox.confine import confine
 
 MEMORY_BYTES = 6 * 2**30
-# Of that, what is allocated; the rest is reserved and never touched. A whole file and its decoded arrays fit several times.
-_DATA_BYTES, _DATA_PER_BYTE = 700 * 2**20, 8
 
 
 def main(function: str, seconds: str) -> int:
@@ -31,9 +29,7 @@ def main(function: str, seconds: str) -> int:
         request = json.loads(line)
         used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         _limit(resource.RLIMIT_CPU, int(used + float(seconds)) + 1)
-        size = _size(request)
-        _limit(resource.RLIMIT_AS, MEMORY_BYTES + size)
-        _limit(resource.RLIMIT_DATA, _DATA_BYTES + _DATA_PER_BYTE * size)
+        _limit(resource.RLIMIT_AS, MEMORY_BYTES + _size(request))
         answers.write(json.dumps(answer(request)) + "\n")
         answers.flush()
     return 0
