@@ -69,7 +69,7 @@ def test_the_reports_of_a_run_say_what_a_model_takes(demo: Run, capsys: pytest.C
     families = families_of(reports)
     assert sum(part.count for part in families) == len(reports)
     total = sum(sum(report["timings_s"].values()) for report in reports)
-    assert math.fsum(part.first_s for part in families if part.count == 1) <= total
+    assert math.fsum(part.first_s for part in families if part.count == 1) <= total + 1e-6
     assert main([str(demo.out), "--models", "1000", "--workers", "1,10", "--vcpu_hour", "0.05"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line[2].isdigit()]
     assert [row.split("|")[1].strip() for row in rows] == ["1", "10"]

@@ -7,7 +7,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import socket
+import threading
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +27,8 @@ from liteferry.version import REPORT_SCHEMA_VERSION
 _TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.KILLED.value, ReasonCode.INTERNAL.value}
 # These depend on the limits: they are tried again when the job allows more.
 _LIMITED = {ReasonCode.TIMEOUT.value: "seconds", ReasonCode.OUT_OF_MEMORY.value: "memory_bytes"}
+# One of these for each work folder, by its name.
+_LOCKS = tuple(threading.Lock() for _ in range(64))
 
 
 def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -182,6 +187,12 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
     Where the report cannot be made or the output not be written, the returned report says so: the run still counts this model,
     as failed.
     """
+    # A runner may bring a model here twice, and several are published at once: the second one waits, then finds the first.
+    with _LOCKS[zlib.crc32(os.fsencode(plan.staging_directory())) % len(_LOCKS)]:
+        return _judge_and_publish(plan, exported, evaluation)
+
+
+def _judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
     is_transient = exported.reason is not None and exported.reason.code.value in _TRANSIENT
     try:
         if not is_transient and not storage.exists(plan.staging_directory()):
