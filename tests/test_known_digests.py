@@ -154,8 +154,8 @@ def test_only_what_cannot_be_the_same_for_other_content_is_a_mark(facts: dict[st
 
 
 def test_a_mark_is_another_one_when_anything_that_the_store_says_is() -> None:
-    facts = {"size": 5, "ETag": '"abc"', "LastModified": datetime.datetime(2026, 1, 1)}
-    others = [{"size": 6}, {"ETag": '"abd"'}, {"LastModified": datetime.datetime(2026, 1, 2)}]
+    facts: dict[str, object] = {"size": 5, "ETag": '"abc"', "LastModified": datetime.datetime(2026, 1, 1)}
+    others: list[dict[str, object]] = [{"size": 6}, {"ETag": '"abd"'}, {"LastModified": datetime.datetime(2026, 1, 2)}]
     marks = [remote._entry({**facts, **other}).mark for other in ({}, *others)]
     assert None not in marks and len(set(marks)) == 4
 

@@ -53,8 +53,8 @@ class ModelPlan:
     folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
     folders, and `work` is the local folder in which they are, where OUT is not local. `marker_before` is the marker that stood in
     the model's folder when this plan was made. Of a checkpoint on a store, `files` are its objects, `stamp` says what they were
-    when its digest was taken, which was in an earlier run if it `is_remembered`, and `path` is where a copy of it is held, as long as one is. `code_stamps`: the same of code and
-    assets, see `distant_code`.
+    when its digest was taken, which was in an earlier run if it `is_remembered`, and `path` is where a copy of it is held, as
+    long as one is. `code_stamps`: the same of code and assets, see `distant_code`.
     """
 
     model_id: str

@@ -173,7 +173,7 @@ def list_directory(uri: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What lies at a URI: a file, or a folder with `entries`. `stamp` and `mark` are other texts when the content of any file is."""
+    """What lies at a URI: a file, or a folder with `entries`. `stamp` and `mark` are others when the content of any file is."""
 
     size: int
     stamp: str
