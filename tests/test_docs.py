@@ -393,3 +393,8 @@ def test_the_launcher_started_by_path_is_liteferry_run() -> None:
     assert done.returncode == 2
     assert "missing.yaml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_page_holds_the_marks_of_a_merge() -> None:
+    marks = re.compile(r"^(<{7}|>{7}|\|{7}) |^={7}$", flags=re.MULTILINE)
+    assert [page.name for page in PAGES if marks.search(page.read_text(encoding="utf-8"))] == []
