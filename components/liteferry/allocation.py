@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def at_most(count: int) -> Iterator[None]:
-    """Lets this process allocate `count` bytes more than it holds now; beyond that every allocation fails, with whatever error its
-    library makes of it. Bounds all threads of the process: for sandboxes and reader processes. Does nothing where the kernel does
-    not say what a process holds.
+    """Lets this process allocate `count` bytes more than it holds now; beyond that every allocation fails, and its library makes
+    of that what it likes.
+
+    It bounds all threads of the process, so it is for sandboxes and reader processes. Does nothing where the kernel does not say
+    what a process holds.
     """
     held = _held_bytes()
     if held is None:
