@@ -20,7 +20,10 @@ from liteferry.errors import WorkerLostError
 _LAUNCHER = "LITEFERRY_LAUNCHER"  # its pid, for the processes that it starts
 _BEAMS_THREAD = "run_worker"
 _LOST_CONNECTION = "RpcError"  # gRPC's, in whatever thread reads from the worker
-_LOGS_OF_CONNECTIONS = ("apache_beam.runners.worker.data_plane",)
+_LOGS_OF_CONNECTIONS = (
+    "apache_beam.runners.worker.data_plane",
+    "apache_beam.runners.portability.fn_api_runner.worker_handlers",
+)
 _TOLD_WITHIN_S = 10.0
 _WAKE = signal.SIGUSR1
 
@@ -79,7 +82,8 @@ class _Watch:
         return record.exc_info is None or not self._comes_of_it(record.exc_info[0])
 
     def _comes_of_it(self, kind: type[BaseException] | None) -> bool:
-        return kind is not None and kind.__name__ == _LOST_CONNECTION and self._is_known.wait(_TOLD_WITHIN_S)
+        is_lost_connection = kind is not None and any(base.__name__ == _LOST_CONNECTION for base in kind.__mro__)
+        return is_lost_connection and self._is_known.wait(_TOLD_WITHIN_S)
 
 
 @contextlib.contextmanager
