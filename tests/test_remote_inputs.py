@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -98,9 +99,13 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def run_in(folder: Path, *, models: str, rows: str, out: str) -> Run:
     (folder / f"{out}.yaml").write_text(JOB.format(models=models, rows=rows))
-    said = liteferry("run", "--config", folder / f"{out}.yaml", "--output", folder / out)
+    return run_job(folder / f"{out}.yaml", folder / out)
+
+
+def run_job(job: Path, out: Path) -> Run:
+    said = liteferry("run", "--config", job, "--output", out)
     assert said.returncode < 2, said.stderr
-    return Run(folder / out, said)
+    return Run(out, said)
 
 
 @dataclasses.dataclass
@@ -189,6 +194,31 @@ def test_each_object_is_fetched_once(distant: Distant) -> None:
     for name in ("first.keras", "halved.keras", "old.h5", "saved_model.pb", "trained.data", "layers.py"):
         most = 2 if name == "layers.py" else 1  # for its digest, and beside the other modules
         assert 1 <= len([request for request in fetched if name in request]) <= most, name
+
+
+def test_a_second_run_downloads_what_has_changed_and_no_other_checkpoint(
+    distant: Distant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(distant.run.out, tmp_path / "out")
+    (tmp_path / "cache").mkdir()
+    shutil.copy(distant.cache / "digests.sqlite", tmp_path / "cache")  # what lay in the cache itself has made room for others
+    monkeypatch.setenv(local_cache.FOLDER, str(tmp_path / "cache"))
+    uri = f"{distant.models.uri}/custom/old.h5"
+    whole = storage.read_bytes(uri)
+    other = bytes([*whole[:-1], whole[-1] ^ 1])  # as many bytes
+    distant.models.put("custom/old.h5", other)
+    distant.models.faults.requests.clear()
+    try:
+        again = run_job(distant.run.out.with_name("distant_out.yaml"), tmp_path / "out")
+    finally:
+        distant.models.put("custom/old.h5", whole)
+    fetched = [request for request in distant.models.faults.requests if request.startswith("GET") and "list-type" not in request]
+    names = ("first.keras", "second", "halved.keras", "saved_model.pb", "variables", "trained", "old.h5", "lonely.keras")
+    assert {name for name in names if any(name in request for request in fetched)} == {"old.h5", "lonely.keras"}, fetched
+    assert again.report("old")["checkpoint"]["digest"] == f"sha256:{hashlib.sha256(other).hexdigest()}"
+    for model_id in SAME:
+        kept = again.report(model_id) == distant.run.report(model_id)
+        assert kept == (model_id != "old"), model_id
 
 
 def test_nothing_of_the_cache_is_held_when_the_run_is_over(distant: Distant) -> None:

@@ -112,7 +112,22 @@ def capacity_bytes() -> int:
 
 def stamp_of(uris: Sequence[str]) -> str:
     """What `Wanted.stamp` is of these. Raises StorageError."""
-    return _stamp([remote.look(uri) for uri in uris])
+    return seen(uris).stamp
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """`stamp`: see Wanted. `mark`: see remote.Entry; None when one of the files has none."""
+
+    stamp: str
+    mark: str | None
+
+
+def seen(uris: Sequence[str]) -> Seen:
+    """What the stores say of these now. Raises StorageError."""
+    looks = [remote.look(uri) for uri in uris]
+    marks = [look.mark for look in looks]
+    return Seen(_stamp(looks), None if None in marks else repr(marks))
 
 
 def _stamp(looks: Sequence[remote.Look]) -> str:
@@ -173,7 +188,7 @@ def _name(uri: str) -> str:
 
 
 def _take(wanted: Sequence[Wanted], held: contextlib.ExitStack) -> Copies:
-    root = _made(folder())
+    root = made_folder()
     problems: dict[str, StorageError] = {}
     entries = []
     for one in wanted:
@@ -383,7 +398,9 @@ def _remove(path: str) -> bool:
     return True
 
 
-def _made(root: str) -> str:
+def made_folder() -> str:
+    """The cache's folder, made, for this user alone. Raises StorageError."""
+    root = folder()
     try:
         os.makedirs(root, mode=0o700, exist_ok=True)
     except OSError as error:

@@ -9,10 +9,10 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from liteferry import local_cache, storage
+from liteferry import known_digests, local_cache, storage
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage, StorageError, reason_for
@@ -53,8 +53,8 @@ class ModelPlan:
     folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
     folders, and `work` is the local folder in which they are, where OUT is not local. `marker_before` is the marker that stood in
     the model's folder when this plan was made. Of a checkpoint on a store, `files` are its objects, `stamp` says what they were
-    when its digest was taken, and `path` is where a copy of it is held, as long as one is. `code_stamps`: the same of code and
-    assets, see `distant_code`.
+    when its digest was taken, which was in an earlier run if it `is_remembered`, and `path` is where a copy of it is held, as
+    long as one is. `code_stamps`: the same of code and assets, see `distant_code`.
     """
 
     model_id: str
@@ -81,6 +81,7 @@ class ModelPlan:
     marker_before: bytes | None = None
     digest: str | None = None
     size_bytes: int | None = None
+    is_remembered: bool = False
     share_key: str | None = None
     metrics: MetricsPlan | None = None
     recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -381,31 +382,60 @@ def files_of(uri: str) -> list[str]:
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest, size and family. One that twice cannot be read keeps None; loading will say why."""
-    try:
-        return _fingerprint(plan)
-    except (StorageError, OSError):
-        try:
-            return _fingerprint(plan)
-        except (StorageError, OSError):
-            return plan
+    """The plan with the checkpoint's digest, size and family. One that twice cannot be read keeps None; loading will say why.
+
+    Of a checkpoint on a store that has not changed since its digest was taken on this machine, nothing is read: then the plan
+    `is_remembered`, and has no family. See `read_remembered`.
+    """
+    return _twice(_recalled, plan)
 
 
-def _fingerprint(plan: ModelPlan) -> ModelPlan:
+def read_remembered(plan: ModelPlan) -> ModelPlan:
+    """A plan as `fingerprint` makes it of a checkpoint that it has to read."""
+    return _twice(_read, plan) if plan.is_remembered else plan
+
+
+def _twice(take: Callable[[ModelPlan], ModelPlan], plan: ModelPlan) -> ModelPlan:
+    for _ in range(2):
+        with contextlib.suppress(StorageError, OSError):
+            return take(plan)
+    return dataclasses.replace(plan, digest=None, size_bytes=None, is_remembered=False)
+
+
+def _recalled(plan: ModelPlan) -> ModelPlan:
+    if not storage.is_remote(plan.uri):
+        return _read(plan)
+    files = tuple(files_of(plan.uri))
+    seen = local_cache.seen(files)
+    known = known_digests.recall(files, seen.mark)
+    if known is None:
+        return _read(plan)
+    return dataclasses.replace(
+        plan, digest=known.digest, size_bytes=known.size_bytes, files=files, stamp=seen.stamp, is_remembered=True
+    )
+
+
+def _read(plan: ModelPlan) -> ModelPlan:
     from liteferry.siblings import share_key_of
 
     files = tuple(files_of(plan.uri))
-    stamp = local_cache.stamp_of(files) if storage.is_remote(plan.uri) else None
-    with local_cache.lease([Wanted(uris=files, stamp=stamp)]) as copies:
+    seen = local_cache.seen(files) if storage.is_remote(plan.uri) else None
+    with local_cache.lease([Wanted(uris=files, stamp=seen.stamp if seen else None)]) as copies:
         copies.raise_problems()
         parts = [copies.path(file) for file in files]
         digests = [storage.digest(part) for part in parts]
-        return dataclasses.replace(
-            plan,
-            digest=digests[0] if len(parts) == 1 else _sha256(digests),
-            size_bytes=sum(storage.size_bytes(part) for part in parts),
-            # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
-            share_key=None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest),
-            files=files,
-            stamp=stamp,
-        )
+        digest = digests[0] if len(parts) == 1 else _sha256(digests)
+        size_bytes = sum(storage.size_bytes(part) for part in parts)
+        # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
+        share_key = None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest)
+    if seen:
+        known_digests.keep(files, seen.mark, known_digests.Known(digest, size_bytes))
+    return dataclasses.replace(
+        plan,
+        digest=digest,
+        size_bytes=size_bytes,
+        share_key=share_key,
+        files=files,
+        stamp=seen.stamp if seen else None,
+        is_remembered=False,
+    )

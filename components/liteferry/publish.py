@@ -18,7 +18,7 @@ from liteferry import manifest, progress, published, reference, storage, store_p
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError, reason_for
 from liteferry.evaluate import Evaluation
 from liteferry.manifest import PAGE, REPORT
-from liteferry.plan import ModelPlan
+from liteferry.plan import ModelPlan, read_remembered
 from liteferry.report.facts import build, for_fleet
 from liteferry.types import ExportedModel
 from liteferry.version import REPORT_SCHEMA_VERSION
@@ -29,6 +29,8 @@ _TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.KILLED.value, ReasonCo
 _LIMITED = {ReasonCode.TIMEOUT.value: "seconds", ReasonCode.OUT_OF_MEMORY.value: "memory_bytes"}
 # One of these for each work folder, by its name.
 _LOCKS = tuple(threading.Lock() for _ in range(64))
+# One checkpoint at a time is looked into, as where no digest is remembered: HDF5 takes a sandbox.
+_READING = threading.Lock()
 
 
 def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,6 +102,10 @@ def look(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | N
     try:
         folder = published.look_at(plan.model_directory())
         report = None if force else finished_report(plan, folder)
+        if report is None and plan.is_remembered:  # what is exported is known by its bytes
+            with _READING:
+                plan = read_remembered(plan)
+            report = None if force else finished_report(plan, folder)
         is_new = report is None
         if report is None:
             return numbered(plan, folder), None

@@ -19,9 +19,11 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import datetime
 import functools
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -33,16 +35,22 @@ from liteferry.remote_drivers import ENDPOINTS, STORES, ask, failure, place, sch
 T = TypeVar("T")
 
 _PARALLEL = 16  # requests under way at once, of one call: they wait for the network, not for a core
-_STAMP_KEYS = ("generation", "ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+_CONTENT_KEYS = ("generation", "ETag", "etag", "md5Hash")
+_TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created")
+_STAMP_KEYS = (*_CONTENT_KEYS, *_TIME_KEYS)
+_SETTLED_S = 60.0  # a time says nothing of what is written in the same tick, and clocks differ
 _MARK = "liteferry-call"  # metadata of an object that was created exclusively: whose it is
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """An object: its bytes, and a text that is another one when its content is."""
+    """An object: its bytes, and a text that is another one when its content is. `mark`: the same, good for ever: None where what
+    the driver gives may be the same for other content, as where it tells only a time, and that has just passed.
+    """
 
     size: int
     stamp: str
+    mark: str | None = None
 
 
 def join(uri: str, *parts: str) -> str:
@@ -74,7 +82,22 @@ def _refuse_missing_bucket(uri: str) -> None:
 def _entry(facts: Mapping[str, Any]) -> Entry:
     key = next((key for key in _STAMP_KEYS if facts.get(key)), None)  # the best one: listings know others less exactly
     size = int(facts.get("size") or 0)
-    return Entry(size, f"{key}={facts.get(key or '')} size={size}")
+    stamp = f"{key}={facts.get(key or '')} size={size}"
+    return Entry(size, stamp, f"{stamp} {_time_in(facts)}" if _is_lasting(key, facts) else None)
+
+
+def _time_in(facts: Mapping[str, Any]) -> str:
+    key = next((key for key in _TIME_KEYS if facts.get(key)), None)
+    return f"{key}={facts.get(key or '')}"
+
+
+def _is_lasting(key: str | None, facts: Mapping[str, Any]) -> bool:
+    if key in _CONTENT_KEYS:
+        return not str(facts[key]).startswith("W/")  # an entity tag that says itself that it is weak
+    at = facts.get(key or "")
+    if isinstance(at, datetime.datetime):
+        at = (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).timestamp()
+    return isinstance(at, int | float) and at < time.time() - _SETTLED_S
 
 
 def file_entry(uri: str) -> Entry | None:
@@ -150,23 +173,30 @@ def list_directory(uri: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What lies at a URI: a file, or a folder with `entries`. `stamp` is another text when the content of any file is."""
+    """What lies at a URI: a file, or a folder with `entries`. `stamp` and `mark` are others when the content of any file is."""
 
     size: int
     stamp: str
     entries: Mapping[str, Entry] | None = None
+    mark: str | None = None
 
 
 def look(uri: str) -> Look:
     """Raises StorageError, also when nothing is there."""
     file = file_entry(uri)
     if file is not None:
-        return Look(file.size, file.stamp)
+        return Look(file.size, file.stamp, mark=file.mark)
     entries = folder_entries(uri)
     if not entries:
         raise failure(uri, "read", FileNotFoundError())
-    text = repr([(name, entry.stamp) for name, entry in entries.items()])
-    return Look(sum(entry.size for entry in entries.values()), hashlib.sha256(text.encode()).hexdigest(), entries)
+    stamp = _hash([(name, entry.stamp) for name, entry in entries.items()])
+    marks = [(name, entry.mark) for name, entry in entries.items()]
+    mark = None if any(mark is None for _, mark in marks) else _hash(marks)
+    return Look(sum(entry.size for entry in entries.values()), stamp, entries, mark)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()
 
 
 # Patterns

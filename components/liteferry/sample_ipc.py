@@ -51,7 +51,16 @@ def _batches(path: str, names: Sequence[str] | None) -> Iterator[tuple[pa.Schema
             source.seek(0)
             reader = stack.enter_context((pa.ipc.open_file if is_file else pa.ipc.open_stream)(source, options=options))
         numbers = range(reader.num_record_batches) if is_file else ()
-        yield schema, (reader.get_batch(number) for number in numbers) if is_file else iter(reader)
+        batches = (reader.get_batch(number) for number in numbers) if is_file else iter(reader)
+        yield schema, batches if names is None else map(_checked, batches)
+
+
+def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Arrow takes the offsets of lists and texts as the file has them: damaged ones lead anywhere in memory, or to lists of
+    gigabytes.
+    """
+    batch.validate(full=True)
+    return batch
 
 
 def _cut(batches: Iterator[pa.RecordBatch], start: int, count: int, path: str) -> Iterator[pa.RecordBatch]:

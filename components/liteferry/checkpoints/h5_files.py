@@ -9,12 +9,14 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from liteferry import allocation
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 # HDF5's filters reach ratios of about a thousand on zeros; weights reach two. A dataset never written takes no bytes at all.
 _MAX_RATIO = 1100
 _SMALL_BYTES = 2**28
 _MAX_OBJECTS = 1_000_000
+_MEMORY_PER_BYTE = 8  # of the file, for what has lengths of its own: its bytes, HDF5's buffers, Python's text
 
 
 def unsafe(path: str, what: str) -> ModelError:
@@ -36,13 +38,16 @@ def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
 
     Raises:
       ModelError: LOAD_UNSAFE for links and data that lie in other files, for sizes that cannot be, and for endless files.
+      OSError: for texts that are not there, or longer than the file.
     """
     from h5py import h5d
 
     claimed = 0
+    _try_attributes("/", file.id, stored_bytes)
     for name, item in _items(path, file):
         if isinstance(item, str):
             raise unsafe(path, f"{name} is a link to another file ({item})")
+        _try_attributes(name, item, stored_bytes)
         if not isinstance(item, h5d.DatasetID):
             continue
         how = item.get_create_plist()
@@ -53,6 +58,43 @@ def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
         claimed += math.prod(item.shape or ()) * item.get_type().get_size()
         if claimed > _SMALL_BYTES and claimed > _MAX_RATIO * stored_bytes:
             raise unsafe(path, f"{name} brings its arrays to {claimed:,} bytes, in a file of {stored_bytes:,}")
+        _try_lengths(name, item, stored_bytes)
+
+
+def _try_attributes(name: str, item: Any, stored_bytes: int) -> None:
+    from h5py import h5a
+
+    for number in range(h5a.get_num_attrs(item)):
+        attribute = h5a.open(item, index=number)
+        _try_lengths(f"the attribute {_text(attribute.name)} of {name}", attribute, stored_bytes)
+
+
+def _try_lengths(name: str, stored: Any, stored_bytes: int) -> None:
+    """Reads what has lengths of its own, texts above all: HDF5 allocates what a length says before it looks whether the file has
+    so much. OSError for what is damaged, or takes more memory than a file of this size can be worth.
+    """
+    import numpy as np
+    from h5py import h5a, h5s
+
+    if not _has_own_lengths(stored.get_type()):
+        return
+    try:
+        values = np.empty(stored.shape or (), stored.dtype)
+        with allocation.at_most(_SMALL_BYTES + _MEMORY_PER_BYTE * stored_bytes):
+            stored.read(values) if isinstance(stored, h5a.AttrID) else stored.read(h5s.ALL, h5s.ALL, values)
+    except TypeError:
+        return  # a type that h5py has no values for; no loader of ours reads it
+    except (OSError, RuntimeError, ValueError, MemoryError) as error:
+        raise OSError(f"{name} cannot be read: {error or type(error).__name__}") from error
+
+
+def _has_own_lengths(kind: Any) -> bool:
+    from h5py import h5t
+
+    if isinstance(kind, h5t.TypeStringID):
+        return bool(kind.is_variable_str())
+    is_made_of_others = isinstance(kind, (h5t.TypeCompoundID, h5t.TypeArrayID))
+    return kind.detect_class(h5t.VLEN) or (is_made_of_others and kind.detect_class(h5t.STRING))
 
 
 def _items(path: str, file: Any) -> Iterator[tuple[str, Any]]:
