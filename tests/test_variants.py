@@ -1,4 +1,4 @@
-"""Calibration by the kernels finds what the quantizer's own search finds, to the last bit, and leaves to that what it cannot."""
+"""Calibration by the kernels finds what the quantizer's own search finds, to the last bit; int4 has blocks where it can."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import quantizer
 
 from liteferry import flatbuffer, variants
+from liteferry.runners import LiteRTRunner
 from tests.support import Run
 
 Rows = list[dict[str, np.ndarray]]
@@ -68,3 +69,25 @@ def with_a_second_subgraph(content: bytes) -> bytes:
 def test_what_it_cannot_do_is_left_to_the_quantizers_search(demo: Run, change: Callable[[bytes], bytes], scale: float) -> None:
     content = float_file(demo, "mlp")
     assert variants._ranges_by_the_kernels(worker_of(change(content)), rows_of(content, scale)) is None
+
+
+def outputs(content: bytes, rows: Rows) -> np.ndarray:
+    found = [LiteRTRunner(content).run(batch) for batch in rows]
+    return np.concatenate([next(iter(batch.values())) for batch in found])
+
+
+def test_int4_has_a_scale_for_each_block_where_rows_divide_into_them(demo: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = float_file(demo, "mlp")
+    made = variants.make("dynamic_int4", content, rows=list, options=variants.QuantizationOptions())
+    model = schema.ModelT.InitFromPackedBuf(made, 0)
+    weights = [tensor for tensor in model.subgraphs[0].tensors if tensor.type == schema.TensorType.INT4]
+    blocks = [schema.QuantizationDetails.BlockwiseQuantization == tensor.quantization.detailsType for tensor in weights]
+    assert blocks == [tensor.shape[1] % 32 == 0 for tensor in weights] and any(blocks)
+    assert flatbuffer.count_weights(made).keys() <= {"int4", "float32"}, "scales are no weights"
+
+    monkeypatch.setattr(variants, "with_blocks", lambda recipe, content: recipe)
+    plain = variants.make("dynamic_int4", content, rows=list, options=variants.QuantizationOptions())
+    rows = rows_of(content)
+    expected = outputs(content, rows)
+    errors = [float(np.sum((outputs(file, rows) - expected) ** 2)) for file in (made, plain)]
+    assert errors[0] < errors[1], errors

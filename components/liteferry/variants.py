@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from liteferry.blockwise import with_blocks
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 FLOAT32 = "float32"
@@ -60,6 +61,7 @@ _RECIPES: dict[str, Callable[[], Any]] = {
 
 NAMES = (FLOAT32, *_RECIPES)
 CALIBRATED = ("int8", "int16x8")
+_IN_BLOCKS = "dynamic_int4"  # the quantizer has no blocks for weights that are widened again
 
 
 def make(
@@ -87,6 +89,8 @@ def make(
         recipe = json.loads(recipes[variant]) if recipes and variant in recipes else _RECIPES[variant]()
         if variant in CALIBRATED and not options.integer_io:
             recipe = _with_float_io(recipe)
+        elif variant == _IN_BLOCKS:
+            recipe = with_blocks(recipe, float_content)
         worker = quantizer.Quantizer(bytearray(float_content), recipe)
         if not worker.need_calibration:
             return _quantized(worker, None)
