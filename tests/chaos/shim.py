@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import struct
 import subprocess
-import tempfile
 from pathlib import Path
 
 from tests.chaos.case import NotTriedError
@@ -14,12 +12,13 @@ from tests.chaos.case import NotTriedError
 _COUNTER = struct.Struct("=ii")
 
 
-@functools.cache
-def _library() -> Path:
+def _library(folder: Path) -> Path:
+    library = folder / "shim.so"
+    if library.exists():
+        return library
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise NotTriedError("no C compiler here, which makes the library that fails reads and writes")
-    library = Path(tempfile.mkdtemp(prefix="chaos-shim-")) / "shim.so"
     source = Path(__file__).with_name("shim.c")
     subprocess.run(
         [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True, capture_output=True
@@ -33,7 +32,7 @@ class Shim:
     def __init__(self, folder: Path, kind: str, text: str, times: int) -> None:
         self._counter = folder / "shim_counter"
         self._counter.write_bytes(_COUNTER.pack(times, 0))
-        self.environment = {"LD_PRELOAD": str(_library()), "LITEFERRY_CHAOS_SHIM": f"{kind}:{text}:{self._counter}"}
+        self.environment = {"LD_PRELOAD": str(_library(folder)), "LITEFERRY_CHAOS_SHIM": f"{kind}:{text}:{self._counter}"}
 
     def made(self) -> int:
         """How many faults have been made."""
