@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 
-def liteferry(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def liteferry(*arguments: str | Path, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "liteferry", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 class Run:

@@ -32,6 +32,7 @@ NAMES = (
 
 _TRIED_AGAIN = {"KILLED", "STORAGE_FAILED", "INTERNAL"}
 _SETTLES_S = 10.0
+_VERIFIED_S, _VERIFIED_S_PER_MODEL = 600.0, 5.0
 
 
 def processes_of(out: Path) -> list[psutil.Process]:
@@ -116,7 +117,7 @@ def broken(fleet: Fleet, out: Path, temporary: Path, *, undisturbed: Path) -> li
     listed = {model["model_id"] for model in json.loads((out / "fleet.json").read_text())["models"]}
     if listed != reports.keys():
         sentences.append(f"fleet.json lists {sorted(listed)}, there are reports of {sorted(reports)}")
-    verified = liteferry("verify", out)
+    verified = liteferry("verify", out, timeout_s=_VERIFIED_S + _VERIFIED_S_PER_MODEL * len(reports))
     if verified.returncode != 0:
         sentences.append(f"verify: {verified.stdout.strip()} {verified.stderr.strip()}")
     return sentences + _left(out, temporary)
