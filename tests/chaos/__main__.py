@@ -34,11 +34,13 @@ def main() -> int:
     parser.add_argument("--write", metavar="FILE", help="put the table into this file, between its markers")
     arguments = parser.parse_args()
     wanted = arguments.only.split("|")
-    chosen = [fault for fault in faults(arguments.scale) if any(words in f"{fault.group}: {fault.name}" for words in wanted)]
+    everything = faults(arguments.scale)
+    chosen = [fault for fault in everything if any(words in f"{fault.group}: {fault.name}" for words in wanted)]
     known = _known(arguments.results)
     started = time.monotonic()
     deadline = started + arguments.minutes * 60
-    todo = [(fault, arguments.seed + number) for number, fault in enumerate(chosen) if fault.name not in known]
+    seeds = {fault.name: arguments.seed + number for number, fault in enumerate(everything)}  # the same with --only
+    todo = [(fault, seeds[fault.name]) for fault in chosen if fault.name not in known]
     new: dict[str, Result] = {}
     if todo and time.monotonic() < deadline:
         with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
