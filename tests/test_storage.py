@@ -76,6 +76,17 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    hexadecimal = "0123456789abcdef" * 2
+    (tmp_path / "below").mkdir()
+    kept = ["fleet.json", "notes.tmp", f"{hexadecimal}.tmp", f"fleet.json.{hexadecimal}.tmp.txt", f"below/a.{hexadecimal}.tmp"]
+    for name in [*kept, f"fleet.json.{hexadecimal}.tmp", f"index.html.{hexadecimal}.tmp"]:
+        (tmp_path / name).write_bytes(b"")
+    storage.remove_unfinished(str(tmp_path))
+    assert storage.files_under(str(tmp_path)) == sorted(kept)
+    storage.remove_unfinished(str(tmp_path / "nowhere"))
+
+
 def test_lines_of_several_processes_never_mix(tmp_path: Path) -> None:
     program = """
         import sys

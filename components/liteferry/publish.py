@@ -111,6 +111,7 @@ def look(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | N
             return numbered(plan, folder), None
         if store_publish.is_unfinished(folder):
             store_publish.clear(plan.model_directory())
+        storage.remove_unfinished(plan.model_directory())  # of a `liteferry report` that was killed
         told = for_fleet(report)
     except StorageError as error:  # to write there now might replace what is good
         told = failed_for_fleet(plan, reason_for(error, Stage.PUBLISH))

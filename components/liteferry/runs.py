@@ -69,12 +69,16 @@ def writing_fleet(out: str) -> Iterator[None]:
 
 
 def clear_leftovers(out: str) -> None:
-    """Everything in staging but what others may hold belongs to a run that is over: this process holds the lock."""
+    """Everything in staging but what others may hold belongs to a run that is over: this process holds the lock. So does what is
+    half written of the fleet's files.
+    """
     progress.forget(out)
     kept = _KEPT if storage.is_remote(out) else (_LOCK,)
     for name in storage.list_directory(_staging(out)):
         if name not in kept:
             storage.remove_tree(_staging(out, name))
+    for folder in (out, storage.join(out, ".history"), storage.join(out, "assets")):
+        storage.remove_unfinished(folder)
 
 
 def note_submitted(out: str) -> None:

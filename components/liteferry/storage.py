@@ -26,6 +26,7 @@ from liteferry.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
 _LOOKS = 3
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")  # as `write_bytes` calls what it has not finished
 _WILDCARD = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\[([*?\[])\]")
 _PARTS_OF_A_BUCKET = 3  # "gs:", "", "bucket"
@@ -160,6 +161,17 @@ def write_bytes(uri: str, data: bytes) -> None:
             raise
     except OSError as error:
         raise StorageError(f"{uri}: cannot be written: {error.strerror or error}") from error
+
+
+def remove_unfinished(folder: str) -> None:
+    """Removes what calls of `write_bytes` that were killed have left directly in a folder. Nobody else may write there meanwhile. A
+    store has none of that.
+    """
+    if is_remote(folder):
+        return
+    for name in list_directory(folder):
+        if _UNFINISHED.search(name):
+            remove_tree(os.path.join(folder, name))
 
 
 def create_exclusively(uri: str, data: bytes) -> bool:

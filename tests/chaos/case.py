@@ -133,7 +133,7 @@ class Case:
             time.sleep(0.2)
         for folder in (self.folder / "tmp").glob("liteferry-*"):
             os.utime(folder, (0, 0))  # as if a minute had passed since the kill
-        before = invariants.finished(self.out)
+        before = invariants.finished(self.out, self.undisturbed)
         status = self.wait(self.start())
         sentences = []
         if status not in (0, 1):

@@ -56,12 +56,16 @@ def _codes(report: dict[str, Any]) -> set[str]:
     return {part["reason"]["code"] for part in parts if part.get("reason")}
 
 
-def finished(out: Path) -> dict[Path, int]:
-    """Files of models whose report stands, with their times; not of those that the next run is to try again."""
+def finished(out: Path, undisturbed: Path) -> dict[Path, int]:
+    """Files of models whose report stands, with their times; not of those that the next run is to try again: for their reason,
+    or since their report is of another recipe than the undisturbed run's, as it is where the sample rows could not be read.
+    """
+    recipes = {name: report["recipe_digest"] for name, report in _reports(undisturbed).items()}
     return {
         path: path.stat().st_mtime_ns
         for name, report in _reports(out).items()
         if not _codes(report) & _TRIED_AGAIN and report["checkpoint"]["digest"] is not None
+        if recipes.get(name, report["recipe_digest"]) == report["recipe_digest"]
         for path in (out / "models" / name).rglob("*")
         if path.is_file()
     }
