@@ -164,8 +164,8 @@ def write_bytes(uri: str, data: bytes) -> None:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Removes what killed calls of `write_bytes` have left directly in a folder, where nobody else may write meanwhile. A store has
-    none of that.
+    """Removes what killed calls of `write_bytes` have left directly in a folder, where nobody else may write meanwhile. Stores
+    have none of that.
     """
     if is_remote(folder):
         return
