@@ -61,7 +61,7 @@ def write_rows(folder: str, *, count: int) -> None:
 
 
 def write_classes(folder: str, *, count: int) -> None:
-    """`count` models of each size class, of the largest a quarter of that: an MLP, a small CNN, MobileNetV2, ResNet50."""
+    """`count` models of each size class, of the largest a quarter of that, or two: an MLP, a small CNN, MobileNetV2, ResNet50."""
     import keras
 
     image = keras.Input((_SIZE, _SIZE, 3), name="image")
@@ -74,7 +74,7 @@ def write_classes(folder: str, *, count: int) -> None:
     settings: dict[str, Any] = {"weights": None, "input_shape": (_SIZE, _SIZE, 3), "classes": 10}
     mobilenet = keras.applications.MobileNetV2(alpha=0.5, name="3_mobilenet", **settings)
     resnet = keras.applications.ResNet50(name="4_resnet50", **settings)
-    models = [*[mlp] * count, *[cnn] * count, *[mobilenet] * count, *[resnet] * max(1, count // 4)]
+    models = [*[mlp] * count, *[cnn] * count, *[mobilenet] * count, *[resnet] * max(2, count // 4)]
     _write(folder, ((model.name, model) for model in models), (_SIZE, _SIZE, 3))
 
 
