@@ -101,7 +101,7 @@ def _sections(count: int, rounds: int, scale: float) -> dict[str, Callable[[], l
         "overhead": lambda: _overhead(count, rounds),
         "growth": lambda: _growth(rounds, scale),
         "costs": lambda: _costs(max(2, count // 3)),
-        "simulation": lambda: _simulation(max(3, count // 2)),
+        "simulation": lambda: _simulation(max(3, count // 3)),
     }
 
 
