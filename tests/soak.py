@@ -33,6 +33,7 @@ _MARKS = ("<!-- made by make soak -->", "<!-- end of the soak -->")
 MOST_GROWTH_PERCENT = 1.0  # of a process's memory in 100 models
 MOST_DRIFT_PERCENT = 25.0  # of the seconds a model takes, from the first half of the run to the second
 _WARM_UP = 0.15  # share of the models after which figures count
+_OWN_WARM_UP = 50  # models that a process has to have seen before its memory counts
 _LEAST_MODELS = 150  # a nursery that was killed before is too young for a slope
 _LOOK_EVERY_S = 0.5
 
@@ -45,7 +46,10 @@ class Watched:
     samples: list[tuple[int, int]] = dataclasses.field(default_factory=list)
 
     def growth_percent(self, warm: int) -> float | None:
-        """Of its mean in 100 models, by regression after the warm-up; None for one that did not live long enough."""
+        """Of its mean in 100 models, by regression after the run's warm-up and its own, in which a nursery that replaces another
+        imports TensorFlow; None for one that did not live long enough.
+        """
+        warm = max(warm, self.samples[0][0] + _OWN_WARM_UP)
         counted = np.array([sample for sample in self.samples if sample[0] >= warm], dtype=np.float64)
         if not len(counted) or counted[-1, 0] - counted[0, 0] < _LEAST_MODELS:
             return None

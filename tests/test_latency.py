@@ -33,7 +33,8 @@ def test_every_variant_of_a_run_is_timed(demo: Run, model_id: str) -> None:
     report = demo.report(model_id)
     for name, variant in report["variants"].items():
         measured = variant["latency_ms"]
-        assert measured.keys() == NUMBERS | {"threads", "runs", "load"}, name
+        assert measured.keys() == NUMBERS | {"threads", "runs", "load", "measured_on"}, name
+        assert measured["measured_on"] == model_id, name  # no two of the demo's models are siblings with the same options
         assert 0 < measured["p50"] <= measured["p99"] and 0 < measured["p50_all_threads"] <= measured["p99_all_threads"]
         assert measured["rows_per_s"] > 0 and 3 <= measured["runs"] <= 100
         assert variant["activation_bytes"] > 0

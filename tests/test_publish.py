@@ -17,7 +17,8 @@ import pytest
 from liteferry import reference
 from liteferry.config import job_from_flags
 from liteferry.errors import Reason, ReasonCode, Stage
-from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
+from liteferry.evaluate import CandidateResult, Evaluation
+from liteferry.evaluation_units import SAVED_MODEL
 from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan, fingerprint, plan_models
 from liteferry.publish import finished_report, judge_and_publish, numbered

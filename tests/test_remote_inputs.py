@@ -23,7 +23,8 @@ from liteferry import local_cache, storage
 from liteferry.config import Job, load_job
 from liteferry.discovery import discover
 from liteferry.errors import JobError, ModelError, ReasonCode, SamplesError
-from liteferry.evaluate import EvaluationTask, evaluate_isolated
+from liteferry.evaluate import evaluate_isolated
+from liteferry.evaluation_units import EvaluationTask
 from liteferry.export import export_isolated
 from liteferry.launch import count_checkpoints
 from liteferry.plan import ModelPlan, fingerprint, plan_models

@@ -272,6 +272,7 @@ def test_credentials_of_the_launcher_are_unknown_to_a_unit(flavor: Flavor) -> No
             {"tensorflow": "imports", "keras": "ImportError", "keras.layers": "ImportError", "tf_keras": "ImportError"},
         ),
         (Flavor.KERAS, {"tensorflow": "imports", "keras": "imports", "keras.layers": "imports", "tf_keras": "imports"}),
+        (Flavor.KERAS, {"sklearn.base": "imports", "keras.wrappers": "imports"}),  # not preloaded, and there for who needs it
     ],
 )
 def test_a_flavor_has_what_it_promises(flavor: Flavor, expected: dict[str, str]) -> None:

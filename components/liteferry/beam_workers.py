@@ -7,49 +7,97 @@ the launcher is killed, they go on alone. Workers on other machines, and other r
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from liteferry.errors import WorkerLostError
 
 _LAUNCHER = "LITEFERRY_LAUNCHER"  # its pid, for the processes that it starts
 _BEAMS_THREAD = "run_worker"
+_LOST_CONNECTION = "RpcError"  # gRPC's, in whatever thread reads from the worker
+_LOGS_OF_CONNECTIONS = (
+    "apache_beam.runners.worker.data_plane",
+    "apache_beam.runners.portability.fn_api_runner.worker_handlers",
+)
+_TOLD_WITHIN_S = 10.0
+_WAKE = signal.SIGUSR1
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """For the launcher's main thread: ends the wait for a worker process that has died.
+    """For the launcher's main thread: ends the wait for a worker process that has died. In another thread, which no signal wakes,
+    it only kills the other workers.
 
     Raises:
       WorkerLostError: one has died; what is left of the others has been killed.
     """
     os.environ[_LAUNCHER] = str(os.getpid())
-    lost: list[str] = []
-    before = threading.excepthook
-
-    def look(failure: Any) -> None:
-        if failure.thread is None or failure.thread.name != _BEAMS_THREAD:
-            before(failure)
-        elif not lost:
-            lost.append(str(failure.exc_value))
-            _kill_descendants()  # first: on its way out the engine waits for every worker
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it from any wait
-
-    threading.excepthook = look
+    watch = _Watch(threading.excepthook)
+    threading.excepthook = watch.look
+    loggers = [logging.getLogger(name) for name in _LOGS_OF_CONNECTIONS]
+    for logger in loggers:
+        logger.addFilter(watch.is_news)
     try:
-        yield
+        with _woken_by_signal() if threading.current_thread() is threading.main_thread() else contextlib.nullcontext():
+            yield
     except BaseException as error:  # whatever the engine makes of it, the cause is the worker
-        if not lost:
+        if watch.lost is None:
             raise
-        what = f"a worker process has died ({lost[0]}); finished models are kept, the same command goes on with the rest"
+        what = f"a worker process has died ({watch.lost}); finished models are kept, the same command goes on with the rest"
         raise WorkerLostError(what) from error
     finally:
-        threading.excepthook = before
+        threading.excepthook = watch.before
+        for logger in loggers:
+            logger.removeFilter(watch.is_news)
         os.environ.pop(_LAUNCHER, None)
+
+
+class _Watch:
+    """What threads of Beam's engine end with: one says that a worker has died, the others that they have lost their connections
+    to it, in any order. `lost`: what the one said.
+    """
+
+    def __init__(self, before: Callable[[threading.ExceptHookArgs], Any]) -> None:
+        self.before = before
+        self.lost: str | None = None
+        self._is_known = threading.Event()
+
+    def look(self, failure: threading.ExceptHookArgs) -> None:
+        if failure.thread is None or failure.thread.name != _BEAMS_THREAD:
+            if not self._comes_of_it(failure.exc_type):
+                self.before(failure)
+        elif self.lost is None:
+            self.lost = str(failure.exc_value)
+            self._is_known.set()
+            _kill_descendants()  # first: on its way out the engine waits for every worker
+            if signal.getsignal(_WAKE) is _wake:
+                signal.pthread_kill(threading.main_thread().ident or 0, _WAKE)
+
+    def is_news(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is None or not self._comes_of_it(record.exc_info[0])
+
+    def _comes_of_it(self, kind: type[BaseException] | None) -> bool:
+        is_lost_connection = kind is not None and any(base.__name__ == _LOST_CONNECTION for base in kind.__mro__)
+        return is_lost_connection and self._is_known.wait(_TOLD_WITHIN_S)
+
+
+@contextlib.contextmanager
+def _woken_by_signal() -> Iterator[None]:
+    """Lets a signal end any wait of the main thread. Not SIGINT, which a shell has background jobs ignore."""
+    before = signal.signal(_WAKE, _wake)
+    try:
+        yield
+    finally:
+        signal.signal(_WAKE, before)
+
+
+def _wake(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt  # which nothing between here and `watched` takes for an ordinary failure
 
 
 def _kill_descendants() -> None:

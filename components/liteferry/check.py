@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from liteferry.errors import JobError, SamplesError
 from liteferry.plan import find_checkpoints, refuse_missing_files
 from liteferry.report import fields
 from liteferry.report.formats import printable
+
+_AT_ONCE = 4
 
 
 def check(job: Job) -> dict[str, Any]:
@@ -27,9 +30,13 @@ def check(job: Job) -> dict[str, Any]:
     refuse_missing_files(job)
     found = find_checkpoints(job)
     problems, samples = [], {}
-    for name, spec in job.samples.items():
+    # Each looks into files in a process of its own, which takes longer to start than to look.
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        kinds = pool.submit(_kinds, [at.uri for at in found])
+        opening = {name: pool.submit(open_samples, spec, describe=describe_contained) for name, spec in job.samples.items()}
+    for name, opened_or_not in opening.items():
         try:
-            opened = open_samples(spec, describe=describe_contained)
+            opened = opened_or_not.result()
         except SamplesError as error:
             problems.append(f"samples.{name}: {error.reason.message}")
             continue
@@ -45,8 +52,7 @@ def check(job: Job) -> dict[str, Any]:
     return {
         "samples": samples,
         "models": [
-            {"model_id": at.model_id, "kind": kind, "uri": at.uri}
-            for at, kind in zip(found, _kinds([at.uri for at in found]), strict=True)
+            {"model_id": at.model_id, "kind": kind, "uri": at.uri} for at, kind in zip(found, kinds.result(), strict=True)
         ],
         "variants": [*(variant.value for variant in job.variants), *job.recipes],
     }

@@ -81,15 +81,18 @@ def read_metadata(content: bytes) -> dict[str, Any] | None:
 
 def count_weights(content: bytes) -> dict[str, int]:
     """Elements of constant tensors by dtype, float and quantised ones; indices and shapes (int32 and wider without a scale)
-    are left out.
+    and the scales of blocks are left out.
     """
     schema = _schema()
     model = schema.Model.GetRootAs(content, 0)
     counts: collections.Counter[str] = collections.Counter()
     for i in range(model.SubgraphsLength()):
         subgraph = model.Subgraphs(i)
+        scales = {_scales_of_blocks(subgraph.Tensors(j)) for j in range(subgraph.TensorsLength())}
         for j in range(subgraph.TensorsLength()):
             tensor = subgraph.Tensors(j)
+            if j in scales:
+                continue
             if model.Buffers(tensor.Buffer()).DataLength() == 0 and model.Buffers(tensor.Buffer()).Offset() <= 1:
                 continue
             dtype = _enum_name(schema.TensorType, tensor.Type()).lower()
@@ -97,6 +100,17 @@ def count_weights(content: bytes) -> dict[str, int]:
             if dtype.startswith("float") or (quantization and (quantization.ScaleLength() or quantization.Details())):
                 counts[dtype] += math.prod(int(tensor.Shape(k)) for k in range(tensor.ShapeLength()))
     return dict(sorted(counts.items()))
+
+
+def _scales_of_blocks(tensor: Any) -> int | None:
+    """The tensor that holds the scales of one whose blocks have their own; None for any other."""
+    schema = _schema()
+    quantization = tensor.Quantization()
+    if quantization is None or quantization.DetailsType() != schema.QuantizationDetails.BlockwiseQuantization:
+        return None
+    blocks, details = schema.BlockwiseQuantization(), quantization.Details()
+    blocks.Init(details.Bytes, details.Pos)
+    return int(blocks.Scales())
 
 
 def _tensor_maps(schema: Any, subgraph: Any, indices: Sequence[int], names: Mapping[str, str], side: str) -> list[Any]:

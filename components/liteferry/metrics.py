@@ -16,7 +16,8 @@ from typing import Any
 from liteferry import reference, storage
 from liteferry.at_hand import Needs, at_hand
 from liteferry.errors import Stage
-from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
+from liteferry.evaluate import CandidateResult, Evaluation
+from liteferry.evaluation_units import SAVED_MODEL
 from liteferry.export import reason_of
 from liteferry.metric_gates import REFERENCE, MetricGate, MetricsResult, ModelMetrics
 from liteferry.plan import ModelPlan

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import keyword
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def trace(model: LoadedModel, *, batch: int | None = None) -> TracedModel:
         return {name: tf.convert_to_tensor(value) for name, value in outputs.items()}
 
     try:
-        function = tf.function(serving_default).get_concrete_function(**specs)
+        function = _traced_once(serving_default, specs)
     except Exception as error:
         raise ModelError(
             ReasonCode.EXPORT_FAILED, Stage.EXPORT, f"the model cannot be traced for inference: {type(error).__name__}: {error}"
@@ -109,6 +109,18 @@ def trace(model: LoadedModel, *, batch: int | None = None) -> TracedModel:
         renamed={own: given for own, given in renamed.items() if own != given},
         output_order=tuple(sorted(outputs)),  # TensorFlow flattens a dict by its sorted keys
     )
+
+
+def _traced_once(function: Callable[..., Any], specs: Mapping[str, Any]) -> Any:
+    """A ConcreteFunction. AutoGraph rewrites the source of every function on the way, Keras's own included, which takes most of
+    the time; only Python that branches or loops on a tensor needs it, and raises without it.
+    """
+    import tensorflow as tf
+
+    try:
+        return tf.function(function, autograph=False).get_concrete_function(**specs)
+    except Exception:  # noqa: BLE001  # whatever it is, it happens again below, or it was for want of AutoGraph
+        return tf.function(function).get_concrete_function(**specs)
 
 
 def _with_batch(shape: tuple[int | None, ...], batch: int | None) -> tuple[int | None, ...]:

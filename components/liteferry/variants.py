@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from liteferry.blockwise import with_blocks
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 FLOAT32 = "float32"
@@ -60,6 +61,7 @@ _RECIPES: dict[str, Callable[[], Any]] = {
 
 NAMES = (FLOAT32, *_RECIPES)
 CALIBRATED = ("int8", "int16x8")
+_IN_BLOCKS = "dynamic_int4"  # the quantizer has no blocks for weights that are widened again
 
 
 def make(
@@ -87,9 +89,14 @@ def make(
         recipe = json.loads(recipes[variant]) if recipes and variant in recipes else _RECIPES[variant]()
         if variant in CALIBRATED and not options.integer_io:
             recipe = _with_float_io(recipe)
+        elif variant == _IN_BLOCKS:
+            recipe = with_blocks(recipe, float_content)
         worker = quantizer.Quantizer(bytearray(float_content), recipe)
-        calibration = _calibrate(worker, _rows_for(variant, rows)) if worker.need_calibration else None
-        return bytes(worker.quantize(calibration, enable_progress_report=False, enable_progress_bar=False).quantized_model)
+        if not worker.need_calibration:
+            return _quantized(worker, None)
+        found = _rows_for(variant, rows)
+        ranges = _ranges_by_the_kernels(worker, found) if variant in CALIBRATED else None
+        return _quantized(worker, ranges or _ranges(worker, found))
     except ModelError:
         raise
     except Exception as error:
@@ -119,16 +126,47 @@ def _with_float_io(recipe: Any) -> Any:
     return manager.get_quantization_recipe()
 
 
-def _calibrate(worker: Any, rows: Rows) -> Any:
-    """Ranges as the smallest and largest value seen in any row.
+def _quantized(worker: Any, ranges: Any) -> bytes:
+    return bytes(worker.quantize(ranges, enable_progress_report=False, enable_progress_bar=False).quantized_model)
+
+
+def _ranges(worker: Any, rows: Rows, *, by_the_kernels: bool = False) -> Any:
+    """Ranges of the activations as the smallest and largest value seen in any row.
 
     Not the quantizer's default, a moving average: it depends on the order of the rows and cuts off what only few of them
-    show. On the demo's
-    CNN it made int8 0.52 wrong where this is 0.011.
+    show. On the demo's CNN it made int8 0.52 wrong where this is 0.011.
     """
     from ai_edge_quantizer import calibrator
     from ai_edge_quantizer.utils import qsv_utils
 
-    calibration = calibrator.Calibrator(worker._float_model_buffer, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    modes = calibrator.CalibrationMode
+    calibration = calibrator.Calibrator(
+        worker._float_model_buffer,
+        num_threads=1,
+        mode=modes.CALIBRATION_PROFILER_BASED if by_the_kernels else modes.CALIBRATION_PRESERVE_ALL_TENSORS,
+        qsv_update_func=qsv_utils.min_max_update,
+    )
     calibration.calibrate({_SIGNATURE: rows}, worker._recipe_manager)
     return calibration.get_model_qsvs()
+
+
+# Beyond it the quantizer's own search leaves values out: paddings and masks of minus infinity.
+_LARGEST_IN_RANGE = 3e38
+
+
+def _ranges_by_the_kernels(worker: Any, rows: Rows) -> Any:
+    """The same ranges, to the last bit, found while the kernels run and not by copying every tensor out: a fifth of the time.
+
+    None where that search is not the same: in more than one subgraph, or beyond what counts as a value.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if schema.Model.GetRootAs(worker._float_model_buffer, 0).SubgraphsLength() != 1:
+        return None
+    try:
+        found = _ranges(worker, rows, by_the_kernels=True)
+    except (RuntimeError, ValueError):
+        return None
+    as_float32 = {name: {end: np.asarray(value, np.float32) for end, value in ends.items()} for name, ends in found.items()}
+    values = np.array([value.item() for ends in as_float32.values() for value in ends.values()])
+    return as_float32 if np.all(np.abs(values) < _LARGEST_IN_RANGE) else None

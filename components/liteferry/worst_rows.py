@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from liteferry import reference, storage
-from liteferry.evaluate import Evaluation, own_signature
+from liteferry.evaluate import Evaluation
+from liteferry.evaluation_units import own_signature
 from liteferry.parity import MOST_SHOWN, text_of
 from liteferry.plan import ModelPlan
 from liteferry.sample_take import NamedRows

@@ -62,7 +62,8 @@ def faults(scale: float = 1.0) -> list[Fault]:
         Fault(
             "kills",
             "SIGKILL of a Beam worker, at random",
-            kills.at_random(kills.a_worker, *_TWO_WORKERS, count=count(8), pause_s=(1, 9), once_a_run=True),
+            kills.at_random(kills.a_worker, *_TWO_WORKERS, count=count(8), pause_s=(1, 9), once_a_run=True, in_background=True),
+            in_slice=True,
         ),
     ]
     steps = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -61,17 +62,24 @@ def a_worker(launcher: subprocess.Popen[bytes], case: Case) -> psutil.Process | 
     return _pick(workers, case)
 
 
+def _in_background() -> None:
+    """As a shell that is no terminal's starts what has `&` behind it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def at_random(
-    victim: Victim, *flags: str, count: int, pause_s: tuple[float, float], once_a_run: bool = False
+    victim: Victim, *flags: str, count: int, pause_s: tuple[float, float], once_a_run: bool = False, in_background: bool = False
 ) -> Callable[[Case], None]:
-    """Kills at random moments, run after run, until so many have hit a living process. `pause_s`: on a quiet machine."""
+    """Kills at random moments, run after run, until so many have hit a living process. `pause_s`: on a quiet machine.
+    `in_background`: every second run has SIGINT ignored.
+    """
 
     def do(case: Case) -> None:
-        for _ in range(_MOST_RUNS):
+        for number in range(_MOST_RUNS):
             if case.kills >= count:
                 return
             force = ("--force",) if case.random.random() < 0.7 else ()
-            launcher = case.start(*flags, *force)
+            launcher = case.start(*flags, *force, preexec_fn=_in_background if in_background and number % 2 else None)
             hits = 0
             while launcher.poll() is None and case.kills < count and not (once_a_run and hits):
                 time.sleep(case.random.uniform(*pause_s) * case.pace)

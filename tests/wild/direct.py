@@ -14,7 +14,8 @@ import scipy.special
 
 from liteferry import reference, runners
 from liteferry.config import load_job
-from liteferry.evaluate import evaluate_isolated, merge, own_signature, shard_tasks
+from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
+from liteferry.evaluation_units import own_signature
 from liteferry.export import export_isolated
 from liteferry.plan import ModelPlan, fingerprint, plan_models
 from liteferry.report.facts import build

@@ -12,7 +12,8 @@ from typing import Any
 
 from liteferry import noise
 from liteferry.errors import Reason, ReasonCode, Stage
-from liteferry.evaluate import SAVED_MODEL, CandidateResult, Evaluation
+from liteferry.evaluate import CandidateResult, Evaluation
+from liteferry.evaluation_units import SAVED_MODEL
 from liteferry.gates import Verdict, judge, resolve_gates
 from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan

@@ -14,12 +14,12 @@ from liteferry import predictions, progress, sandbox
 from liteferry.errors import Reason, Stage
 from liteferry.evaluate import (
     Evaluation,
-    EvaluationTask,
     evaluate_isolated,
     evaluate_siblings_isolated,
     merge,
     split_by_shards,
 )
+from liteferry.evaluation_units import EvaluationTask
 from liteferry.plan import ModelPlan
 from liteferry.stages.export import Family
 from liteferry.stages.pooled import Future, PooledDoFn

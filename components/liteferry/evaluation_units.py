@@ -1,0 +1,176 @@
+"""What the sandboxes of the evaluation run: the reference where the user's code is allowed, the candidates in a process that has
+neither Keras nor the user's code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from liteferry import latency, noise, predictions, reference, runners
+from liteferry.comparing import Comparison
+from liteferry.errors import ModelError, Reason, Stage
+from liteferry.pace import Pace
+from liteferry.plan import ModelPlan
+from liteferry.sandbox import Reporter, memory
+from liteferry.slicing import columns_of_slices
+from liteferry.types import Signature
+
+SAVED_MODEL = "saved_model"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationTask:
+    """One shard of one model. `candidates` maps a name to its path; `signature` is that of the artifacts, with the names
+    they carry.
+    """
+
+    plan: ModelPlan
+    signature: Signature
+    renamed_inputs: Mapping[str, str]
+    shard_index: int
+    candidates: Mapping[str, str]
+
+
+def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
+    """In a sandbox with the user's code: loads the checkpoint and writes its answers for one shard."""
+    from liteferry import checkpoints, tracing
+    from liteferry.export import sample_columns
+
+    reporter.stage(Stage.LOAD, subject=task.plan.model_id)
+    facts = checkpoints.examine(task.plan.checkpoint_path)
+    model = checkpoints.load(task.plan.checkpoint_path, facts, task.plan.load, sample_columns=sample_columns(task.plan))
+    traced = tracing.trace(model)
+    reporter.stage(Stage.REFERENCE, subject=task.plan.model_id)
+    binding = reference.bind(task.plan, model.signature, traced.renamed)
+    reference.write(traced, task.plan, binding, shard_index=task.shard_index)
+
+
+def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
+    """`run_candidates` for one model after the other."""
+    saved_models = runners.SavedModels()
+    latencies: dict[str, Any] = {}
+    for task in tasks:
+        memory.restart_peak()
+        inputs, variants = _compare_candidates(task, reporter, saved_models)
+        _measure_costs(task, reporter, inputs, variants, latencies)
+        reporter.result({"model_id": task.plan.model_id, "peak_memory_bytes": memory.peak_bytes()})
+    for task in tasks:
+        _measure_kernels(task, reporter)
+
+
+def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:
+    """In a sandbox without Keras and without the user's code: every candidate on every row of one shard, batch by batch."""
+    inputs, variants = _compare_candidates(task, reporter, runners.SavedModels())
+    _measure_costs(task, reporter, inputs, variants, {})
+    _measure_kernels(task, reporter)
+
+
+def _measure_kernels(task: EvaluationTask, reporter: Reporter) -> None:
+    """Hands over {model_id, noise} of the float32 file. Last, when all results are out: should other kernels crash, nothing is
+    lost but this.
+    """
+    path = task.candidates.get(noise.FLOAT32)
+    if path is None or task.shard_index != 0:
+        return
+    binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
+    batch = next(iter(reference.batches(task.plan, binding, shard_index=0)), None)
+    if batch is None:
+        return
+    expected = reference.read(task.plan, 0, shard_index=0)
+    try:
+        measured = noise.of_float32_file(path, batch.inputs, expected)
+    except ModelError:
+        return  # the file's own result says why it cannot be run
+    reporter.result({"model_id": task.plan.model_id, "noise": measured})
+
+
+def _compare_candidates(
+    task: EvaluationTask, reporter: Reporter, saved_models: runners.SavedModels
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Every candidate on every row of one shard, batch by batch.
+
+    Hands over {model_id, candidate, stats: {output: OutputStats}, slices: [[columns, Slices]], reason, rows_per_s, seconds} for
+    each candidate, in the end. Returns the first batch, and the variants that ran.
+    """
+    started = time.monotonic()
+    reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
+    reasons: dict[str, Reason] = {}
+    ready: dict[str, Any] = {}
+    for name, path in task.candidates.items():
+        try:
+            ready[name] = saved_models.runner(path) if name == SAVED_MODEL else runners.LiteRTRunner(path)
+        except ModelError as error:
+            reasons[name] = error.reason
+    slices, _ = columns_of_slices(task.plan.samples.spec, task.plan.samples.sample_set)
+    comparisons = {name: Comparison(slices) for name in task.candidates}
+    paces = {name: Pace() for name in task.candidates}
+    first_inputs: dict[str, Any] = {}
+    kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
+    binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
+    for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
+        expected = reference.read(task.plan, number, shard_index=task.shard_index)
+        kept.start(batch, expected)
+        for name, runner in ready.items():
+            if name in reasons:
+                continue
+            try:
+                observed = paces[name].run(runner.run, batch.inputs)
+                comparisons[name].add(
+                    expected,
+                    observed,
+                    ids=batch.ids,
+                    first_row=batch.first_row,
+                    rows=batch.rows,
+                    columns=batch.extras if slices else None,
+                )
+                kept.keep(name, observed)
+            except ModelError as error:
+                reasons[name] = error.reason
+        first_inputs = first_inputs or dict(batch.inputs)
+    kept.flush()
+    for name in task.candidates:
+        plain = {output: stats.to_json() for output, stats in comparisons[name].finish().items()}
+        reason = dataclasses.asdict(reasons[name]) if name in reasons else None
+        seconds, started = time.monotonic() - started, time.monotonic()
+        reporter.result(
+            {
+                "model_id": task.plan.model_id,
+                "candidate": name,
+                "stats": plain,
+                "slices": [[columns, found.to_json()] for columns, found in comparisons[name].finish_slices().items()],
+                "reason": reason,
+                "rows_per_s": paces[name].rows_per_s(),
+                "seconds": seconds,
+            }
+        )
+    return first_inputs, [name for name in task.candidates if name != SAVED_MODEL and name not in reasons]
+
+
+def _measure_costs(
+    task: EvaluationTask, reporter: Reporter, inputs: Mapping[str, Any], variants: Sequence[str], known: dict[str, Any]
+) -> None:
+    """Hands over {model_id, cost_of, cost, seconds} for each variant. Siblings run the same operators on other numbers, and the
+    first one's latency is that of all: it goes into `known` and is taken from there.
+    """
+    if not task.plan.latency or task.shard_index != 0 or not inputs:
+        return
+    for name in variants:
+        started = time.monotonic()
+        with open(task.candidates[name], "rb") as file:
+            content = file.read()
+        if name not in known:
+            measured = latency.measure(content, inputs)
+            known[name] = {**measured, "measured_on": task.plan.model_id} if measured else {}
+        cost = {"latency_ms": known[name], "activation_bytes": latency.least_arena_bytes(content)}
+        seconds = time.monotonic() - started
+        reporter.result({"model_id": task.plan.model_id, "cost_of": name, "cost": cost, "seconds": seconds})
+
+
+def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Signature:
+    """An artifact's signature under the model's own input names, which the job file uses."""
+    own = {given: name for name, given in renamed_inputs.items()}
+    inputs = tuple(dataclasses.replace(spec, name=own.get(spec.name, spec.name)) for spec in signature.inputs)
+    return dataclasses.replace(signature, inputs=inputs)
