@@ -16,8 +16,9 @@ from ai_edge_litert import schema_py_generated as schema
 from liteferry.config import load_job
 from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
 from liteferry.export import export_isolated
+from liteferry.fingerprints import fingerprint
 from liteferry.localise import InnerTensor, first_divergences, localise_isolated, tasks_of
-from liteferry.plan import fingerprint, plan_models
+from liteferry.plan import plan_models
 from liteferry.report.facts import build
 
 WRITER = """
