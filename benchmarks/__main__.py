@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import HERE, Run, run_job, run_script
-from benchmarks.simulate import Family, families_of, simulate
+from benchmarks.simulate import Family, around_s, families_of, simulate
 
 _NAMES = ("mixed", "siblings", "parity", "overhead", "growth", "costs", "simulation")
 _PARITY_TARGETS = {"mlp": "at least 20", "cnn_8x8": "at least 20"}
@@ -60,8 +61,10 @@ What one model takes of one process, by size: an MLP, a small CNN, MobileNetV2 (
 The first of a chunk of siblings is built and traced, each further one brings its weights. The same variants as above.
 """)
 _SIMULATION_WORDS = _lines("""
-`python -m benchmarks.simulate` on the reports of the run with one worker of one process, against runs of the same fleet of size
-classes.
+`python -m benchmarks.simulate`, calibrated on two models of each size class, against runs of a larger fleet of the same classes
+that it knows nothing of but its size. The small fleet's reports and wall time with one worker of one process say what a model
+takes, and what starting and ending do; its models' times with two workers, against those with one, how much slower everything is
+when two share this machine.
 """)
 _GROWTH_WORDS = _lines("""
 Tiny checkpoints of one architecture, 256 rows, one variant; then one small CNN and more and more rows of 16x16x3 numbers in
@@ -98,7 +101,7 @@ def _sections(count: int, rounds: int, scale: float) -> dict[str, Callable[[], l
         "overhead": lambda: _overhead(count, rounds),
         "growth": lambda: _growth(rounds, scale),
         "costs": lambda: _costs(max(2, count // 3)),
-        "simulation": lambda: _simulation(max(2, count // 3)),
+        "simulation": lambda: _simulation(max(3, count // 3)),
     }
 
 
@@ -251,25 +254,45 @@ def _costs(count: int) -> list[str]:
 
 
 def _simulation(count: int) -> list[str]:
+    """Of one or two workers, the seconds that runs of a small fleet and of the whole one take; the latter also simulated."""
+    took: dict[tuple[str, int], float] = {}
+    families: dict[tuple[str, int], list[Family]] = {}
+    with _folder("simulation") as folder:
+        for fleet, models in (("small", 2), ("whole", count)):
+            run_script("fleets.py", "classes", os.path.join(folder, fleet), models)
+        for workers in (1, 2):
+            for fleet in ("small", "whole"):  # one after the other, so that a slow spell of the machine hits both
+                out = os.path.join(folder, f"{fleet}-{workers}")
+                flags = ("--direct_running_mode=multi_processing", f"--direct_num_workers={workers}", "--processes=1")
+                took[fleet, workers] = run_job(os.path.join(folder, fleet, "job.yaml"), out, *flags).wall_s
+                families[fleet, workers] = families_of([report for group in _classes(out).values() for report in group])
+    around = around_s(families["small", 1], took_s=took["small", 1], processes=1)
+    slowdowns = {1: 1.0, 2: _slowdown(families["small", 1], families["small", 2])}
+    whole = [
+        dataclasses.replace(costs, count=family.count)
+        for costs, family in zip(families["small", 1], families["whole", 1], strict=True)
+    ]
+    models = sum(family.count for family in whole)
     lines = [
         "## simulation",
         "",
         *_SIMULATION_WORDS,
         "",
-        "| workers | measured, s | simulated, s | ratio |",
-        "| ---: " * 4 + "|",
+        f"{models} models. Start and end: {around:.0f} s. Two workers on this machine: {slowdowns[2]:.2f} times slower.",
+        "",
+        "| workers | measured, s | simulated, s | ratio | target |",
+        "| ---: " * 5 + "|",
     ]
-    families: list[Family] = []
-    with _folder("simulation") as folder:
-        run_script("fleets.py", "classes", folder, count)
-        for workers in (1, 2):
-            out = os.path.join(folder, f"out-{workers}")
-            flags = ("--direct_running_mode=multi_processing", f"--direct_num_workers={workers}", "--processes=1")
-            measured = run_job(os.path.join(folder, "job.yaml"), out, *flags).wall_s
-            families = families or families_of([report for group in _classes(out).values() for report in group])
-            simulated = simulate(families, workers=workers, processes=1, is_static=True).wall_s
-            lines.append(f"| {workers} | {measured:.0f} | {simulated:.0f} | {simulated / measured:.2f} |")
+    for workers, slowdown in slowdowns.items():
+        found = simulate(whole, workers=workers, processes=1, around_s=around, slowdown=slowdown, is_static=True)
+        measured = took["whole", workers]
+        lines.append(f"| {workers} | {measured:.0f} | {found.wall_s:.0f} | {found.wall_s / measured:.2f} | 0.85 to 1.15 |")
     return lines
+
+
+def _slowdown(alone: Sequence[Family], together: Sequence[Family]) -> float:
+    """How many times longer the first of each chunk took; with two workers of two models each, both are."""
+    return sum(family.first_s for family in together) / sum(family.first_s for family in alone)
 
 
 def _classes(out: str) -> dict[str, list[Any]]:

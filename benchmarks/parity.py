@@ -67,7 +67,8 @@ def _write(kind: str, folder: str, rows: int) -> tuple[int, ...]:
 def _export(folder: str) -> tuple[Any, Any]:
     from liteferry.config import load_job
     from liteferry.export import export_isolated
-    from liteferry.plan import fingerprint, plan_models
+    from liteferry.fingerprints import fingerprint
+    from liteferry.plan import plan_models
 
     (plan,) = [fingerprint(plan) for plan in plan_models(load_job(os.path.join(folder, "job.yaml")), os.path.join(folder, "out"))]
     exported = export_isolated([plan])[0]

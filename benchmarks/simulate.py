@@ -1,10 +1,11 @@
 """How long a fleet takes, and what it costs, with N workers: simulated from the reports of a run on a part of it.
 
-    python -m benchmarks.simulate OUT --models 100000 --workers 1,10,100 --worker_start_s 180
+    python -m benchmarks.simulate OUT --took_s 63 --models 100000 --workers 1,10,100 --worker_start_s 180
 
-OUT is the output of a run, on a machine like a worker of the real one, of a few models of every architecture in the fleet. What
-each took is in its report. The rest is arithmetic on how LiteFerry and Beam share work out: siblings in chunks, whose first
-member pays for building and tracing; chunks dealt out to workers; in a worker, the largest first, so many sandboxes at once.
+OUT is the output of a run, on a machine like a worker of the real one, of a few models of every architecture in the fleet, two of
+each at least. What each took of a process is in its report. How long the whole run took, `--took_s`, tells what there is besides:
+starting and ending. The rest is arithmetic on how LiteFerry and Beam share work out: siblings in chunks, whose first member pays
+for building and tracing; chunks dealt out to workers; in a worker, the largest first, so many sandboxes at once.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from typing import Any
 
 from liteferry.siblings import chunk_size
 
-# What a worker process takes before its first model: its imports and those of the two processes that sandboxes are forked from.
-_START_S = 8.0
+# What a run takes before its first model and after its last, where nobody has measured it: the imports of the worker and of the
+# two processes that sandboxes are forked from, the search for checkpoints, the fleet's files.
+_AROUND_S = 12.0
 # Memory of a worker besides its sandboxes.
 _WORKER_BYTES = 2e9
 
@@ -45,8 +47,8 @@ class Family:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """`wall_s`: from the start of the workers to the last report. `idle`: share of the workers' time after their start in which a
-    process waits for others to end. `worker_bytes`: memory that a worker needs.
+    """`wall_s`: from the command to its end. `idle`: share of the time between the first model and the last in which a process
+    waits for others to end. `worker_bytes`: memory that a worker needs.
     """
 
     workers: int
@@ -91,13 +93,27 @@ def grown(families: Sequence[Family], models: int) -> list[Family]:
     return [dataclasses.replace(family, count=max(1, round(family.count * models / total))) for family in families]
 
 
+def around_s(families: Sequence[Family], *, took_s: float, processes: int) -> float:
+    """What a run of exactly these models, by one worker, took before its first model and after its last."""
+    return max(0.0, took_s - simulate(families, workers=1, processes=processes, around_s=0.0).wall_s)
+
+
 def simulate(
-    families: Sequence[Family], *, workers: int, processes: int, worker_start_s: float = 0.0, is_static: bool = False
+    families: Sequence[Family],
+    *,
+    workers: int,
+    processes: int,
+    around_s: float = _AROUND_S,
+    slowdown: float = 1.0,
+    worker_start_s: float = 0.0,
+    is_static: bool = False,
 ) -> Forecast:
     """Runs the fleet in numbers.
 
     Args:
       workers: worker processes. processes: sandboxes at once in each.
+      around_s: seconds before the first model and after the last.
+      slowdown: how much slower everything is than when the costs were measured: more processes that share a machine's memory.
       worker_start_s: seconds until a worker's process starts; minutes on a cloud.
       is_static: chunks are dealt out once, round robin, as Beam's local engine does; else a worker that is free takes the next.
     """
@@ -107,7 +123,7 @@ def simulate(
         ends = [_makespan(sorted(share, reverse=True), processes) for share in shares]
     else:
         ends = [_makespan(chunks, workers * processes)]
-    busy_s, at_work_s = sum(chunks), _START_S + max(ends)
+    busy_s, at_work_s = sum(chunks), slowdown * (around_s + max(ends))
     peak = max((family.peak_bytes for family in families), default=0)
     return Forecast(
         workers=workers,
@@ -136,6 +152,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--processes", type=int, default=1, help="sandboxes at once per worker, one per vCPU (default: %(default)s)"
     )
+    parser.add_argument(
+        "--took_s",
+        type=float,
+        help=f"seconds that the run of OUT took, with one worker of so many processes (default: its models' and {_AROUND_S:g} s)",
+    )
+    parser.add_argument(
+        "--slowdown", type=float, default=1.0, help="how much slower than in OUT everything is (default: %(default)s)"
+    )
     parser.add_argument("--worker_start_s", type=float, default=0.0, help="seconds until a worker starts (default: %(default)s)")
     parser.add_argument("--vcpu_hour", type=float, default=0.0, help="price of an hour of one vCPU (default: none)")
     parser.add_argument("--gb_hour", type=float, default=0.0, help="price of an hour of 1 GB of memory (default: none)")
@@ -144,11 +168,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not reports:
         parser.error(f"{arguments.output}: no models/*/report.json there; give the output folder of a run")
     families = families_of(reports)
+    around = _AROUND_S if arguments.took_s is None else around_s(families, took_s=arguments.took_s, processes=arguments.processes)
     families = grown(families, arguments.models) if arguments.models else families
     print("| workers | wall, h | vCPU hours | GB hours | price | GB per worker | idle at the end |")
     print("| ---: " * 7 + "|")
     for workers in (int(text) for text in arguments.workers.split(",")):
-        found = simulate(families, workers=workers, processes=arguments.processes, worker_start_s=arguments.worker_start_s)
+        found = simulate(
+            families,
+            workers=workers,
+            processes=arguments.processes,
+            around_s=around,
+            slowdown=arguments.slowdown,
+            worker_start_s=arguments.worker_start_s,
+        )
         vcpu_hours, gb_hours = found.vcpu_hours(arguments.processes), found.gb_hours()
         price = vcpu_hours * arguments.vcpu_hour + gb_hours * arguments.gb_hour
         print(

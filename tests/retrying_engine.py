@@ -25,7 +25,8 @@ from apache_beam.runners.dask import transform_evaluator
 from apache_beam.runners.dask.dask_runner import DaskRunner
 
 from liteferry.config import load_job
-from liteferry.plan import fingerprint, plan_models
+from liteferry.fingerprints import fingerprint
+from liteferry.plan import plan_models
 from liteferry.publish import numbered
 from liteferry.stages.evaluate import EvaluateParity
 from liteferry.stages.export import ExportModels

@@ -12,7 +12,7 @@ import pytest
 from liteferry.config import job_from_flags
 from liteferry.discovery import FoundCheckpoint, discover
 from liteferry.errors import JobError
-from liteferry.plan import find_checkpoints
+from liteferry.job_files import find_checkpoints
 
 HASH = "-HASH"
 

@@ -14,8 +14,9 @@ from ai_edge_litert import schema_py_generated as schema
 from liteferry.config import load_job
 from liteferry.evaluate import Evaluation, evaluate_isolated, merge, shard_tasks
 from liteferry.export import export_isolated
+from liteferry.fingerprints import fingerprint
 from liteferry.metrics import with_metrics
-from liteferry.plan import ModelPlan, fingerprint, plan_models
+from liteferry.plan import ModelPlan, plan_models
 from liteferry.report.facts import build
 from liteferry.types import ExportedModel
 from tests.support import Run

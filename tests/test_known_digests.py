@@ -18,8 +18,9 @@ import pytest
 
 from liteferry import known_digests, local_cache, remote, storage
 from liteferry.config import Job, load_job
+from liteferry.fingerprints import fingerprint, read_remembered
 from liteferry.known_digests import Known
-from liteferry.plan import ModelPlan, fingerprint, plan_models, read_remembered
+from liteferry.plan import ModelPlan, plan_models
 from tests.emulators import Bucket
 
 NOW = time.time()

@@ -16,8 +16,9 @@ from ai_edge_litert import schema_py_generated as schema
 from liteferry.config import load_job
 from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
 from liteferry.export import export_isolated
+from liteferry.fingerprints import fingerprint
 from liteferry.localise import InnerTensor, first_divergences, localise_isolated, tasks_of
-from liteferry.plan import fingerprint, plan_models
+from liteferry.plan import plan_models
 from liteferry.report.facts import build
 
 WRITER = """
@@ -82,7 +83,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 def diverging(plan: Any, exported: Any) -> dict[str, Any]:
     evaluation = merge([evaluate_isolated(task, referenced=True) for task in shard_tasks(plan, exported)])
     found = [localise_isolated(task) for task in tasks_of(plan, exported, evaluation)]
-    evaluation = dataclasses.replace(evaluation, diverging=found[0] if found else {})
+    evaluation = dataclasses.replace(
+        evaluation, diverging=found[0].tensors if found else {}, localise_seconds=found[0].seconds if found else 0.0
+    )
     return build(plan, exported, evaluation)
 
 
@@ -94,6 +97,7 @@ def test_the_layer_that_float16_cannot_hold_is_named(exported: tuple[Any, Any]) 
     assert float16["diverging"][0]["layers"] == ("beyond_float16",), float16["diverging"]
     assert float16["diverging"][0]["relative"] is None, "infinity on one side has no number"
     assert report["variants"]["float32"]["diverging"] == []
+    assert report["timings_s"]["localise"] > 0, "the search takes time, too"
 
 
 def test_float32_is_held_against_the_graph(exported: tuple[Any, Any]) -> None:

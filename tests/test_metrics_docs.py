@@ -16,8 +16,9 @@ import tensorflow_model_analysis as tfma
 from liteferry.config import load_job
 from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
 from liteferry.export import export_isolated
+from liteferry.fingerprints import fingerprint
 from liteferry.metrics import with_metrics
-from liteferry.plan import fingerprint, plan_models
+from liteferry.plan import plan_models
 from liteferry.report.facts import build
 
 DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"

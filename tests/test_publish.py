@@ -19,8 +19,9 @@ from liteferry.config import job_from_flags
 from liteferry.errors import Reason, ReasonCode, Stage
 from liteferry.evaluate import CandidateResult, Evaluation
 from liteferry.evaluation_units import SAVED_MODEL
+from liteferry.fingerprints import fingerprint
 from liteferry.parity import OutputStats
-from liteferry.plan import ModelPlan, fingerprint, plan_models
+from liteferry.plan import ModelPlan, plan_models
 from liteferry.publish import finished_report, judge_and_publish, numbered
 from liteferry.sandbox import Limits
 from liteferry.types import ExportedModel, SavedModelFacts, Signature, TensorSpec, VariantFacts

@@ -17,7 +17,8 @@ from liteferry import config
 from liteferry.errors import JobError
 from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
 from liteferry.export import export_isolated
-from liteferry.plan import fingerprint, plan_models
+from liteferry.fingerprints import fingerprint
+from liteferry.plan import plan_models
 from liteferry.report.facts import build
 from tests.support import liteferry
 

@@ -26,8 +26,9 @@ from liteferry.errors import JobError, ModelError, ReasonCode, SamplesError
 from liteferry.evaluate import evaluate_isolated
 from liteferry.evaluation_units import EvaluationTask
 from liteferry.export import export_isolated
+from liteferry.fingerprints import fingerprint
 from liteferry.launch import count_checkpoints
-from liteferry.plan import ModelPlan, fingerprint, plan_models
+from liteferry.plan import ModelPlan, plan_models
 from liteferry.samples import bind, open_samples, read_batches
 from liteferry.types import Signature, TensorSpec
 from tests.emulators import _GCS, _S3, Bucket, gcs_bucket, s3_bucket

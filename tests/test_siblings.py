@@ -16,7 +16,8 @@ from liteferry import siblings
 from liteferry.checkpoints import examine
 from liteferry.config import load_job
 from liteferry.export import export_isolated
-from liteferry.plan import fingerprint, plan_models
+from liteferry.fingerprints import fingerprint
+from liteferry.plan import plan_models
 from tests.support import facts_of, liteferry
 
 WRITER = """

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.simulate import Family, families_of, grown, main, simulate
+from benchmarks.simulate import Family, around_s, families_of, grown, main, simulate
 from tests.support import Run
 
 
@@ -64,15 +64,46 @@ def test_a_grown_fleet_keeps_its_mixture() -> None:
     assert [part.count for part in grown([family(999, 1, 1), family(1, 1, 1)], 10)] == [10, 1]
 
 
+def test_what_a_run_took_besides_its_models_is_taken_over() -> None:
+    small = [family(2, 5, 1), family(1, 30, 30)]
+    besides = around_s(small, took_s=36 + 17, processes=1)
+    assert besides == 17
+    whole = [family(20, 5, 1), family(3, 30, 20)]
+    found = simulate(whole, workers=1, processes=1, around_s=besides)
+    assert found.wall_s == 17 + (5 + 9 + 5 + 9) + (30 + 20 + 20)
+    assert around_s(small, took_s=1, processes=1) == 0, "no run ends before its models"
+
+
+def test_a_machine_that_is_shared_is_slower_in_all_it_does() -> None:
+    fleet = [family(9, 5, 1)]
+    alone, shared = (simulate(fleet, workers=1, processes=1, slowdown=slowdown) for slowdown in (1.0, 1.25))
+    assert shared.wall_s == pytest.approx(1.25 * alone.wall_s) and shared.idle == alone.idle
+    assert simulate(fleet, workers=1, processes=1, slowdown=1.25, worker_start_s=100).wall_s == shared.wall_s + 100
+
+
+def test_a_models_steps_add_up_to_how_long_it_kept_a_process_busy(demo: Run) -> None:
+    """Else what is added up from reports is a lower bound."""
+    report = demo.report("cnn")
+    steps = report["timings_s"]
+    assert steps.keys() >= {"load", "trace", "save", "reference", "convert", "process", "evaluate"}
+    assert all(seconds >= 0 for seconds in steps.values()) and steps["process"] > 0
+    failed = demo.report("broken_truncated")["timings_s"]
+    assert failed["process"] > 0, "what fails takes time, too"
+
+
 def test_the_reports_of_a_run_say_what_a_model_takes(demo: Run, capsys: pytest.CaptureFixture[str]) -> None:
     reports = [demo.report(path.name) for path in sorted((demo.out / "models").iterdir())]
     families = families_of(reports)
     assert sum(part.count for part in families) == len(reports)
     total = sum(sum(report["timings_s"].values()) for report in reports)
     assert math.fsum(part.first_s for part in families if part.count == 1) <= total + 1e-6
-    assert main([str(demo.out), "--models", "1000", "--workers", "1,10", "--vcpu_hour", "0.05"]) == 0
-    rows = [line for line in capsys.readouterr().out.splitlines() if line[2].isdigit()]
-    assert [row.split("|")[1].strip() for row in rows] == ["1", "10"]
+    walls = []
+    for more in ((), ("--took_s", "4000"), ("--took_s", "4000", "--slowdown", "2")):
+        assert main([str(demo.out), "--models", "1000", "--workers", "1,10", "--vcpu_hour", "0.05", *more]) == 0
+        rows = [line for line in capsys.readouterr().out.splitlines() if line[2].isdigit()]
+        assert [row.split("|")[1].strip() for row in rows] == ["1", "10"]
+        walls.append(float(rows[1].split("|")[2]))
+    assert walls[0] < 1 < walls[1] < walls[2], "hours of ten workers"
 
 
 def test_an_output_without_reports_is_refused(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from liteferry import storage
 from liteferry.config import Job
 from liteferry.errors import JobError, SamplesError
-from liteferry.plan import find_checkpoints, refuse_missing_files
+from liteferry.job_files import find_checkpoints, refuse_missing_files
 from liteferry.report import fields
 from liteferry.report.formats import printable
 

@@ -17,11 +17,11 @@ from liteferry.comparing import Comparison
 from liteferry.config import SamplesSpec
 from liteferry.errors import JobError, ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
+from liteferry.fingerprints import files_of
 from liteferry.gate_limits import resolve_gates
 from liteferry.gates import Verdict, judge
 from liteferry.local_cache import Copies, Wanted
 from liteferry.parity import OutputStats
-from liteferry.plan import files_of
 from liteferry.sample_copies import wanted_of, with_copies
 from liteferry.sample_headers import describe_contained
 from liteferry.samples import open_samples

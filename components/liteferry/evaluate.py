@@ -47,12 +47,13 @@ class CandidateResult:
 class Evaluation:
     """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
     there are none. `metrics`: task metrics, once they are computed. `diverging`: variant -> where it begins to differ, of those
-    that failed. `noise`: the noise floor, by "reference" and "float32".
+    that failed, which took `localise_seconds`. `noise`: the noise floor, by "reference" and "float32".
     """
 
     candidates: Mapping[str, CandidateResult]
     metrics: MetricsResult | None = None
     diverging: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
+    localise_seconds: float = 0.0
     reason: Reason | None = None
     checkpoint_rows_per_s: float | None = None
     noise: Mapping[str, Noise | None] = dataclasses.field(default_factory=dict)
@@ -127,24 +128,28 @@ def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: AtHand) -> list[Ev
         writable=[folder for task in tasks for folder in reference.work_directories(task.plan)],
     )
     evaluations = []
+    not_timed_s = max(0.0, outcome.seconds - _seconds(outcome.results))  # of the process: each model's share
     for task in tasks:
         messages = tuple(message for message in outcome.results if message["model_id"] == task.plan.model_id)
         results = _results(messages)
         if results.keys() == task.candidates.keys():
-            seconds = sum(message.get("seconds", 0.0) for message in messages)
             own_peaks = [peak for message in messages if (peak := message.get("peak_memory_bytes"))]
             evaluations.append(
                 Evaluation(
                     candidates=results,
                     checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
                     noise=_noise(task, messages),
-                    seconds=seconds,
+                    seconds=_seconds(messages) + not_timed_s / len(tasks),
                     peak_memory_bytes=max(own_peaks, default=outcome.peak_memory_bytes),
                 )
             )
         else:
             evaluations.append(_evaluate_one(task, here, referenced=True))
     return evaluations
+
+
+def _seconds(messages: Sequence[Mapping[str, Any]]) -> float:
+    return float(sum(message.get("seconds", 0.0) for message in messages))
 
 
 def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:

@@ -72,12 +72,13 @@ def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
         before_retry=functools.partial(_make_room, plans) if len(plans) == 1 else None,
     )
     exported = []
+    share_s = _not_timed_s(outcome) / len(plans)
     for plan in plans:
         results = [result for result in outcome.results if result["model_id"] == plan.model_id]
         ended = [result["ended"] for result in results if "ended" in result]
         # What was perhaps read wrongly among siblings is read again alone, before its verdict stands.
         if len(plans) == 1 or (ended and not (ended[0] or {}).get("misread")):
-            exported.append(_assemble(plan, results, outcome))
+            exported.append(_assemble(plan, results, outcome, share_s))
         else:
             exported += _export([plan], here)
     return exported
@@ -101,7 +102,15 @@ def reason_of(error: Mapping[str, Any] | None) -> Reason | None:
     return Reason(code=ReasonCode(code), stage=stage, message=error["message"])
 
 
-def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Outcome) -> ExportedModel:
+def _not_timed_s(outcome: Outcome) -> float:
+    """Seconds of a process that are no step of any model's: its start and end, looking into files, handing over."""
+    timings = {
+        result["model_id"]: result["facts"]["timings_s"] for result in outcome.results if "timings_s" in result.get("facts", {})
+    }
+    return max(0.0, outcome.seconds - sum(sum(steps.values()) for steps in timings.values()))
+
+
+def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Outcome, share_s: float) -> ExportedModel:
     facts: dict[str, Any] = {}
     made: dict[str, VariantFacts] = {}
     reason, own_peak = reason_of(outcome.error), None
@@ -113,6 +122,7 @@ def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Ou
         if "ended" in result:
             reason, own_peak = reason_of(result["ended"]), result["peak_memory_bytes"]
     exported = decode(ExportedModel, facts)
+    exported = dataclasses.replace(exported, timings_s={**exported.timings_s, "process": round(share_s, 3)})
     if exported.saved_model is not None and reason is not None and reason.stage is Stage.CONVERT:
         # The conversion died, the SavedModel stands: the variants that were not made carry the reason.
         for name in plan.variants:

@@ -68,7 +68,7 @@ def run_job(
 
 def count_checkpoints(job: Job) -> int:
     """How many checkpoints the job's patterns name. Raises JobError for a pattern, a module or samples that name nothing."""
-    from liteferry.plan import find_checkpoints, refuse_missing_files
+    from liteferry.job_files import find_checkpoints, refuse_missing_files
 
     refuse_missing_files(job)
     return len(find_checkpoints(job))

@@ -47,6 +47,14 @@ class LocalisationTask:
     layers: Mapping[str, str]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Localised:
+    """`tensors`: variant -> the first tensors that diverge, of those for which there are some. `seconds`: of the search."""
+
+    tensors: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+
 def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[LocalisationTask]:
     """The unit of work of one model; none where every variant that ran is within its gates."""
     saved = exported.saved_model
@@ -78,20 +86,21 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
     ]
 
 
-def localise_isolated(task: LocalisationTask) -> dict[str, tuple[DivergingTensor, ...]]:
-    """Variant -> the first tensors that diverge, of those for which there are some. Never raises for what a file does."""
+def localise_isolated(task: LocalisationTask) -> Localised:
+    """Never raises for what a file does."""
     needs = Needs(shards=_shards_with(task))
     try:
         with at_hand([task.plan], lambda _: needs) as here:
             if here.problems:
-                return {}
+                return Localised()
             task = dataclasses.replace(task, plan=here.plans[0])
             outcome = here.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits)
     except NoRoomError:
-        return {}
-    return {
+        return Localised()
+    tensors = {
         message["variant"]: tuple(decode(DivergingTensor, tensor) for tensor in message["tensors"]) for message in outcome.results
     }
+    return Localised(tensors=tensors, seconds=outcome.seconds)
 
 
 def find(task: LocalisationTask, reporter: Reporter) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob as globbing
 import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from liteferry import known_digests, local_cache, storage
+from liteferry import local_cache, storage
 from liteferry.checkpoints.model import LoadSpec
-from liteferry.discovery import FoundCheckpoint, discover
-from liteferry.errors import JobError, Reason, ReasonCode, SamplesError, Stage, StorageError, reason_for
-from liteferry.local_cache import Wanted
+from liteferry.discovery import FoundCheckpoint
+from liteferry.errors import Reason, ReasonCode, SamplesError, Stage, StorageError, reason_for
+from liteferry.job_files import find_checkpoints
 from liteferry.lowering import LoweringOptions
 from liteferry.metrics_config import MetricsPlan, plan_metrics
 from liteferry.misreading import is_storage_trouble, may_be_misread
@@ -98,7 +97,7 @@ class ModelPlan:
     @property
     def export_digest(self) -> str | None:
         """Equal for two exports that compute the same; None for a checkpoint that cannot be read."""
-        return None if self.digest is None else _sha256([self.digest, self.export_recipe])
+        return None if self.digest is None else sha256_of([self.digest, self.export_recipe])
 
     def gates_like(self, variant: str) -> str:
         """The variant whose default gates count: its own, and those of int8 for a user's recipe, whatever it does."""
@@ -153,65 +152,6 @@ def _code_stamps(plans: Sequence[ModelPlan]) -> dict[str, str]:
         with contextlib.suppress(StorageError):  # each model that needs them will say why they cannot be had
             stamps[files[0]] = local_cache.stamp_of(files)
     return stamps
-
-
-def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
-    """What the job's patterns name. Raises JobError for a pattern that names nothing at all, or that a store does not answer."""
-    try:
-        found = discover([entry.checkpoints for entry in job.models])
-        _refuse_empty_patterns(job, found)
-    except StorageError as error:
-        raise JobError([f"models: {error}"]) from error
-    return found
-
-
-def refuse_missing_files(job: Job) -> None:
-    """Raises JobError for module files and samples that are not there: every model would suffer, so nothing is begun."""
-    problems = [
-        f"modules[{index}]: {module} is not there; correct the path (in a job file it is relative to the file's folder)"
-        for index, module in enumerate(job.modules)
-        if module.endswith(".py") and not _is_file(module)
-    ]
-    problems += [
-        f"models[{index}].signatures.{name}.assets.{asset}: {path} is not there; correct the path"
-        for index, entry in enumerate(job.models)
-        for name, signature in entry.signatures.items()
-        for asset, path in signature.assets.items()
-        if not _is_file(path)
-    ]
-    problems += [
-        f"samples.{name}.path: {spec.path!r} names no file; correct the path or the pattern"
-        for name, spec in job.samples.items()
-        if not _names_something(spec.path)
-    ]
-    if problems:
-        raise JobError(problems)
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return storage.exists(path) and not storage.is_directory(path)
-    except StorageError as error:
-        raise JobError([str(error)]) from error
-
-
-def _names_something(pattern: str) -> bool:
-    try:
-        return bool(storage.exists(pattern) or storage.glob(pattern))
-    except StorageError as error:
-        raise JobError([f"samples: {error}"]) from error
-
-
-def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint]) -> None:
-    problems = []
-    for index, entry in enumerate(job.models):
-        if not any(checkpoint.entry == index for checkpoint in found) and not storage.glob(entry.checkpoints):
-            problems.append(
-                f"models[{index}].checkpoints: {entry.checkpoints!r} names no file or directory; "
-                "correct the path or the pattern (in a job file it is relative to the file's folder)"
-            )
-    if problems:
-        raise JobError(problems)
 
 
 def _open(name: str, spec: SamplesSpec) -> BoundSamples:
@@ -272,14 +212,14 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
         "quantization": job.quantization.model_dump(mode="json"),
         "conversion": job.conversion.model_dump(mode="json"),
     }
-    return _sha256(recipe)
+    return sha256_of(recipe)
 
 
 def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSamples]) -> str:
     """Digest of what decides the SavedModel's graph and metadata, besides the checkpoint's bytes."""
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
     keys = {"metadata", "builder", "builder_args", "strip", "signatures", "serve_examples"}
-    return _sha256(
+    return sha256_of(
         {
             "liteferry": __version__,
             "entry": entry.model_dump(mode="json", include=keys),
@@ -292,21 +232,22 @@ def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSample
     )
 
 
-def _sha256(value: Any) -> str:
+def sha256_of(value: Any) -> str:
+    """SHA-256 of a JSON-friendly value."""
     return f"sha256:{hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()}"
 
 
 def _asset_digests(entry: ModelSpec) -> dict[str, str]:
     paths = {path for signature in entry.signatures.values() for path in signature.assets.values()}
-    return {path: digest for path in sorted(paths) if (digest := _digest_of(path)) is not None}
+    return {path: digest for path in sorted(paths) if (digest := _file_digest(path)) is not None}
 
 
 def _code_digest(module: str) -> str | None:
     """A user's file by its bytes; an installed module by name only, its versions are in the report's environment."""
-    return _digest_of(module) if module.endswith(".py") else None
+    return _file_digest(module) if module.endswith(".py") else None
 
 
-def _digest_of(path: str) -> str | None:
+def _file_digest(path: str) -> str | None:
     """None for what is not there, or cannot be had now: the models that need it will say so."""
     try:
         return local_cache.digest(path)
@@ -372,70 +313,3 @@ def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
     attempt = uuid.uuid4().hex
     work = scratch.shared_folder("work") if any(storage.is_remote(plan.out) for plan in plans) else ""
     return tuple(dataclasses.replace(plan, attempt=attempt, work=work) for plan in plans)
-
-
-def files_of(uri: str) -> list[str]:
-    """A checkpoint of TensorFlow is named by its index and lies in the data files beside it; any other is what is named."""
-    if not uri.endswith(".index"):
-        return [uri]
-    return [uri, *storage.glob(f"{globbing.escape(uri.removesuffix('.index'))}.data-*")]
-
-
-def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest, size and family. One that twice cannot be read keeps None; loading will say why.
-
-    Of a checkpoint on a store that has not changed since its digest was taken on this machine, nothing is read: then the plan
-    `is_remembered`, and has no family. See `read_remembered`.
-    """
-    return _twice(_recalled, plan)
-
-
-def read_remembered(plan: ModelPlan) -> ModelPlan:
-    """A plan as `fingerprint` makes it of a checkpoint that it has to read."""
-    return _twice(_read, plan) if plan.is_remembered else plan
-
-
-def _twice(take: Callable[[ModelPlan], ModelPlan], plan: ModelPlan) -> ModelPlan:
-    for _ in range(2):
-        with contextlib.suppress(StorageError, OSError):
-            return take(plan)
-    return dataclasses.replace(plan, digest=None, size_bytes=None, is_remembered=False)
-
-
-def _recalled(plan: ModelPlan) -> ModelPlan:
-    if not storage.is_remote(plan.uri):
-        return _read(plan)
-    files = tuple(files_of(plan.uri))
-    seen = local_cache.seen(files)
-    known = known_digests.recall(files, seen.mark)
-    if known is None:
-        return _read(plan)
-    return dataclasses.replace(
-        plan, digest=known.digest, size_bytes=known.size_bytes, files=files, stamp=seen.stamp, is_remembered=True
-    )
-
-
-def _read(plan: ModelPlan) -> ModelPlan:
-    from liteferry.siblings import share_key_of
-
-    files = tuple(files_of(plan.uri))
-    seen = local_cache.seen(files) if storage.is_remote(plan.uri) else None
-    with local_cache.lease([Wanted(uris=files, stamp=seen.stamp if seen else None)]) as copies:
-        copies.raise_problems()
-        parts = [copies.path(file) for file in files]
-        digests = [storage.digest(part) for part in parts]
-        digest = digests[0] if len(parts) == 1 else _sha256(digests)
-        size_bytes = sum(storage.size_bytes(part) for part in parts)
-        # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
-        share_key = None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest)
-    if seen:
-        known_digests.keep(files, seen.mark, known_digests.Known(digest, size_bytes))
-    return dataclasses.replace(
-        plan,
-        digest=digest,
-        size_bytes=size_bytes,
-        share_key=share_key,
-        files=files,
-        stamp=seen.stamp if seen else None,
-        is_remembered=False,
-    )

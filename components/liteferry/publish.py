@@ -17,8 +17,9 @@ from typing import Any
 from liteferry import manifest, progress, published, reference, storage, store_publish, worst_rows
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError, reason_for
 from liteferry.evaluate import Evaluation
+from liteferry.fingerprints import read_remembered
 from liteferry.manifest import PAGE, REPORT
-from liteferry.plan import ModelPlan, read_remembered
+from liteferry.plan import ModelPlan
 from liteferry.report.facts import build, for_fleet
 from liteferry.types import ExportedModel
 from liteferry.version import REPORT_SCHEMA_VERSION

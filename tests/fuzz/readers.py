@@ -79,7 +79,7 @@ def keras(path: str) -> str:
 
 def job(path: str) -> str:
     from liteferry.config import load_job
-    from liteferry.plan import find_checkpoints, refuse_missing_files
+    from liteferry.job_files import find_checkpoints, refuse_missing_files
 
     try:
         loaded = load_job(path)

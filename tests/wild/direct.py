@@ -17,7 +17,8 @@ from liteferry.config import load_job
 from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
 from liteferry.evaluation_units import own_signature
 from liteferry.export import export_isolated
-from liteferry.plan import ModelPlan, fingerprint, plan_models
+from liteferry.fingerprints import fingerprint
+from liteferry.plan import ModelPlan, plan_models
 from liteferry.report.facts import build
 
 Array = npt.NDArray[Any]

@@ -11,8 +11,8 @@ from typing import Any
 
 from liteferry import local_cache, reader_process, storage
 from liteferry.errors import ModelError, ReasonCode, Stage, StorageError
+from liteferry.fingerprints import files_of
 from liteferry.local_cache import Wanted
-from liteferry.plan import files_of
 from liteferry.reader_process import SECONDS, NoAnswer
 
 

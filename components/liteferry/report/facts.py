@@ -111,8 +111,12 @@ def build(
 
 
 def _timings(exported: ExportedModel, evaluation: Evaluation) -> dict[str, float]:
-    timings = {**exported.timings_s, "evaluate": round(evaluation.seconds, 3)}
-    return timings if evaluation.metrics is None else {**timings, "metrics": round(evaluation.metrics.seconds, 3)}
+    later = {"evaluate": evaluation.seconds}
+    if evaluation.metrics is not None:
+        later["metrics"] = evaluation.metrics.seconds
+    if evaluation.localise_seconds:
+        later["localise"] = evaluation.localise_seconds
+    return {**exported.timings_s, **{step: round(seconds, 3) for step, seconds in later.items()}}
 
 
 def _reason(reason: Reason | None) -> dict[str, str] | None:

@@ -11,7 +11,8 @@ import apache_beam as beam
 from liteferry import progress
 from liteferry.config import Job
 from liteferry.errors import Reason, Stage
-from liteferry.plan import ModelPlan, fingerprint, plan_models
+from liteferry.fingerprints import fingerprint
+from liteferry.plan import ModelPlan, plan_models
 from liteferry.publish import failed_for_fleet, look
 from liteferry.stages.pooled import Future, WaitingDoFn
 from liteferry.workers import WorkPool

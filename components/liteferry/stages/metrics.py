@@ -12,7 +12,7 @@ import apache_beam as beam
 
 from liteferry.errors import Reason, Stage
 from liteferry.evaluate import Evaluation
-from liteferry.localise import localise_isolated, tasks_of
+from liteferry.localise import Localised, localise_isolated, tasks_of
 from liteferry.metric_gates import MetricsResult
 from liteferry.metrics import compute_isolated, metrics_tasks
 from liteferry.plan import ModelPlan
@@ -46,8 +46,9 @@ class _Metrics(PooledDoFn):
     def finish(self, element: Evaluated, results: list[Any]) -> list[Evaluated]:
         plan, exported, evaluation = element
         metrics = results[0] if metrics_tasks(*element) else None
-        diverging = results[-1] if tasks_of(*element) else {}
-        return [(plan, exported, dataclasses.replace(evaluation, metrics=metrics, diverging=diverging))]
+        localised = results[-1] if tasks_of(*element) else Localised()
+        told = dataclasses.replace(evaluation, metrics=metrics, diverging=localised.tensors, localise_seconds=localised.seconds)
+        return [(plan, exported, told)]
 
     def recover(self, element: Evaluated, reason: Reason) -> list[Evaluated]:
         plan, exported, evaluation = element

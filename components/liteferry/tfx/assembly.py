@@ -136,9 +136,9 @@ def fingerprint(job: Job, out: str) -> str:
 
     Reads every checkpoint once. Where one cannot be read it is another digest every time, so that nothing is taken for cached.
     """
-    from liteferry import plan
+    from liteferry import fingerprints, plan
 
-    plans = [plan.fingerprint(at) for at in plan.plan_models(job, out)]
+    plans = [fingerprints.fingerprint(at) for at in plan.plan_models(job, out)]
     known = [[at.model_id, at.uri, at.digest or uuid.uuid4().hex, at.recipe_digest] for at in plans]
     limits = job.limits.model_dump(mode="json")
     return f"sha256:{hashlib.sha256(json.dumps([known, limits], sort_keys=True).encode(errors='surrogateescape')).hexdigest()}"
