@@ -134,6 +134,7 @@ class Case:
         for folder in (self.folder / "tmp").glob("liteferry-*"):
             os.utime(folder, (0, 0))  # as if a minute had passed since the kill
         before = invariants.finished(self.out, self.undisturbed)
+        renumbered = invariants.unknown(self.out)
         status = self.wait(self.start())
         sentences = []
         if status not in (0, 1):
@@ -145,7 +146,9 @@ class Case:
             )
         if "Traceback (most recent call last)" in self.log():
             sentences.append("a traceback was shown")
-        sentences += invariants.broken(self.fleet, self.out, self.folder / "tmp", undisturbed=self.undisturbed)
+        sentences += invariants.broken(
+            self.fleet, self.out, self.folder / "tmp", undisturbed=self.undisturbed, renumbered=renumbered
+        )
         self.checks += len(invariants.NAMES)
         if sentences:
             raise BrokenError("; ".join(sentences))

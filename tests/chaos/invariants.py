@@ -71,6 +71,11 @@ def finished(out: Path, undisturbed: Path) -> dict[Path, int]:
     }
 
 
+def unknown(out: Path) -> set[str]:
+    """Models whose report knows no digest of its checkpoint, which could not be read: the next run numbers their SavedModel anew."""
+    return {name for name, report in _reports(out).items() if report["checkpoint"]["digest"] is None}
+
+
 def halves(out: Path) -> list[str]:
     """What is at a final path and not whole, a sentence each. Holds at any moment, also right after a kill."""
     sentences = []
@@ -106,10 +111,14 @@ def _is_page(path: Path) -> bool:
     return path.read_text(encoding="utf-8").rstrip().endswith("</html>")
 
 
-def broken(fleet: Fleet, out: Path, temporary: Path, *, undisturbed: Path) -> list[str]:
-    """Every invariant that does not hold after the last run, a sentence each."""
+def broken(fleet: Fleet, out: Path, temporary: Path, *, undisturbed: Path, renumbered: set[str]) -> list[str]:
+    """Every invariant that does not hold after the last run, a sentence each. `renumbered`: models whose SavedModel may have a
+    higher number than in the undisturbed run.
+    """
     sentences = halves(out)
     reports, expected = _reports(out), _reports(undisturbed)
+    for name in renumbered & reports.keys() & expected.keys():
+        _renumber(reports[name], expected[name])
     if reports.keys() != fleet.model_ids():
         sentences.append(f"reports of {sorted(reports)}, checkpoints {sorted(fleet.model_ids())}")
     for name in sorted(reports.keys() & expected.keys()):
@@ -125,6 +134,14 @@ def broken(fleet: Fleet, out: Path, temporary: Path, *, undisturbed: Path) -> li
     if verified.returncode != 0:
         sentences.append(f"verify: {verified.stdout.strip()} {verified.stderr.strip()}")
     return sentences + _left(out, temporary)
+
+
+def _renumber(report: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Gives a report the number of the expected one, wherever it stands in a path."""
+    there, here = (f"saved_model/{one.get('version')}" for one in (expected, report))
+    text = json.dumps(report).replace(here, there)
+    report.clear()
+    report.update(json.loads(text) | {"version": expected.get("version")})
 
 
 def _left(out: Path, temporary: Path) -> list[str]:
