@@ -72,7 +72,7 @@ def finished(out: Path, undisturbed: Path) -> dict[Path, int]:
 
 
 def unknown(out: Path) -> set[str]:
-    """Models whose report knows no digest of its checkpoint, which could not be read: the next run numbers their SavedModel anew."""
+    """Models whose checkpoint could not be read for its digest: the next run numbers their SavedModel anew."""
     return {name for name, report in _reports(out).items() if report["checkpoint"]["digest"] is None}
 
 
