@@ -112,7 +112,7 @@ def _one_worker(tally: Tally, kind: str, seed: int, first: int, count: int, dead
             status = process.wait()
             process.stdout.close()
         if begun is None:
-            # Between inputs only the fuzzer's own code runs, in what address space the readers have left: a new worker has all of it.
+            # Between inputs only the fuzzer's own code runs, in what address space is left: a new worker has all of it.
             if status != 0 and last < first and (deadline is None or time.monotonic() < deadline):
                 errors.seek(0)
                 raise RuntimeError(f"a worker for {kind} ended with {status}: {errors.read()[-2000:].decode(errors='replace')}")

@@ -9,6 +9,7 @@ from tests.fuzz import raw
 
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 _MOST_FIELDS = 3000
+_MOST_COPIED_BYTES = 2**26
 
 
 class Field(NamedTuple):
@@ -95,7 +96,8 @@ def change(rng: random.Random, content: bytes, depth: int = 0) -> bytes:
     if what == 0:
         del message[at]
     elif what == 1:
-        message[at:at] = [message[at]] * rng.choice((1, 2, 50, 2000))
+        size = len(value) if isinstance(value, bytes) else 1
+        message[at:at] = [message[at]] * min(rng.choice((1, 2, 50, 2000)), 1 + _MOST_COPIED_BYTES // (size + 1))
     elif what == 2:
         message[at] = Field(rng.choice((number + 1, number - 1 or 1, rng.randrange(1, 40), 2**28)), kind, value)
     elif what == 3 and isinstance(value, int):
