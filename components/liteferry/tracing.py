@@ -16,8 +16,9 @@ from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import Signature, TensorSpec
 
-# Eager kernels and a graph's fused ones round differently; beyond this it is another function.
-_TRACE_TOLERANCE = 1e-5
+# Eager kernels and a graph's fused ones round differently: 1.04e-5 was seen on a MobileNetV2 with random weights. Beyond this,
+# which is also the most that the SavedModel's gate is ever raised to, it is another function.
+_TRACE_TOLERANCE = 5e-5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
