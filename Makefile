@@ -129,7 +129,7 @@ fuzz: venv ## Feed a hundred thousand broken and hostile files to what reads the
 	$(VENV_PYTHON) -m tests.fuzz --inputs 100000 --loads 500 --write docs/reliability.md
 
 .PHONY: soak
-soak: venv ## A thousand small checkpoints, kills on the way: memory and pace stay; about ten minutes, writes docs/reliability.md
+soak: venv ## A thousand small checkpoints, kills on the way: memory and pace stay; a quarter of an hour, writes docs/reliability.md
 	$(VENV_PYTHON) -m tests.soak --write docs/reliability.md
 
 .PHONY: bench

@@ -54,7 +54,9 @@ of the time is that of running it, which is the same on both sides.
 """)
 _OVERHEAD_WORDS = _lines("""
 CPU seconds on *siblings* against the bare sum of what cannot be avoided: the C++ conversion of each frozen graph once, and the
-reference, and the variants, invoked on the rows.
+reference, and the variants, invoked on the rows. The rest is starting up (TensorFlow in two processes, Keras, Beam: about 11 s),
+the SavedModel on the same rows (as much as the reference: parity has three sides), the eager run that proves each checkpoint,
+quantising in Python, saving and reports.
 """)
 _COSTS_WORDS = _lines("""
 What one model takes of one process, by size: an MLP, a small CNN, MobileNetV2 (alpha 0.5), ResNet50, all on 512 rows of 64x64x3.
