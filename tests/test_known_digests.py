@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,6 @@ from liteferry.fingerprints import fingerprint, read_remembered
 from liteferry.known_digests import Known
 from liteferry.plan import ModelPlan, plan_models
 from tests.emulators import Bucket
-
-NOW = time.time()
 
 
 def known(number: int = 1) -> Known:
@@ -132,24 +131,28 @@ def test_a_cache_that_cannot_be_made_is_nothing_known(tmp_path: Path, monkeypatc
 # What a store says, and whether it will do
 
 
+def ago(seconds: float) -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+
+
 @pytest.mark.parametrize(
-    ("facts", "lasts"),
+    ("facts", "lasts"),  # made when the test runs: minutes may have gone since it was collected
     [
-        ({"generation": "17"}, True),
-        ({"ETag": '"abc"', "LastModified": datetime.datetime.now(datetime.UTC)}, True),
-        ({"etag": "0x8D"}, True),
-        ({"ETag": 'W/"abc"'}, False),
-        ({"mtime": NOW - 3600}, True),
-        ({"mtime": NOW}, False),
-        ({"created": datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)}, True),
-        ({"created": datetime.datetime.now(datetime.UTC)}, False),
-        ({"created": datetime.datetime(2020, 1, 1)}, True),
-        ({"mtime": "yesterday"}, False),
-        ({}, False),
+        (lambda: {"generation": "17"}, True),
+        (lambda: {"ETag": '"abc"', "LastModified": ago(0)}, True),
+        (lambda: {"etag": "0x8D"}, True),
+        (lambda: {"ETag": 'W/"abc"'}, False),
+        (lambda: {"mtime": time.time() - 3600}, True),
+        (lambda: {"mtime": time.time()}, False),
+        (lambda: {"created": ago(3600)}, True),
+        (lambda: {"created": ago(0)}, False),
+        (lambda: {"created": datetime.datetime(2020, 1, 1)}, True),
+        (lambda: {"mtime": "yesterday"}, False),
+        (dict, False),
     ],
 )
-def test_only_what_cannot_be_the_same_for_other_content_is_a_mark(facts: dict[str, object], lasts: bool) -> None:
-    entry = remote._entry({"size": 5, **facts})
+def test_only_what_cannot_be_the_same_for_other_content_is_a_mark(facts: Callable[[], dict[str, object]], lasts: bool) -> None:
+    entry = remote._entry({"size": 5, **facts()})
     assert (entry.mark is not None) == lasts
     assert entry.size == 5 and entry.stamp
 
