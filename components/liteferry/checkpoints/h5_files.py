@@ -38,16 +38,25 @@ def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
 
     Raises:
       ModelError: LOAD_UNSAFE for links and data that lie in other files, for sizes that cannot be, and for endless files.
-      OSError: for texts that are not there, or longer than the file.
+      OSError: for what takes more memory than a file of this size can be worth: HDF5 allocates what damaged bytes say, for
+        links and texts alike, before it looks whether the file has so much.
     """
+    try:
+        with allocation.at_most(_SMALL_BYTES + _MEMORY_PER_BYTE * stored_bytes):
+            _look_over(path, file, stored_bytes)
+    except MemoryError as error:
+        raise OSError("looking over it takes more memory than a file of this size can be worth") from error
+
+
+def _look_over(path: str, file: Any, stored_bytes: int) -> None:
     from h5py import h5d
 
     claimed = 0
-    _try_attributes("/", file.id, stored_bytes)
+    _try_attributes("/", file.id)
     for name, item in _items(path, file):
         if isinstance(item, str):
             raise unsafe(path, f"{name} is a link to another file ({item})")
-        _try_attributes(name, item, stored_bytes)
+        _try_attributes(name, item)
         if not isinstance(item, h5d.DatasetID):
             continue
         how = item.get_create_plist()
@@ -58,21 +67,19 @@ def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
         claimed += math.prod(item.shape or ()) * item.get_type().get_size()
         if claimed > _SMALL_BYTES and claimed > _MAX_RATIO * stored_bytes:
             raise unsafe(path, f"{name} brings its arrays to {claimed:,} bytes, in a file of {stored_bytes:,}")
-        _try_lengths(name, item, stored_bytes)
+        _try_lengths(name, item)
 
 
-def _try_attributes(name: str, item: Any, stored_bytes: int) -> None:
+def _try_attributes(name: str, item: Any) -> None:
     from h5py import h5a
 
     for number in range(h5a.get_num_attrs(item)):
         attribute = h5a.open(item, index=number)
-        _try_lengths(f"the attribute {_text(attribute.name)} of {name}", attribute, stored_bytes)
+        _try_lengths(f"the attribute {_text(attribute.name)} of {name}", attribute)
 
 
-def _try_lengths(name: str, stored: Any, stored_bytes: int) -> None:
-    """Reads what has lengths of its own, texts above all: HDF5 allocates what a length says before it looks whether the file has
-    so much. OSError for what is damaged, or takes more memory than a file of this size can be worth.
-    """
+def _try_lengths(name: str, stored: Any) -> None:
+    """Reads what has lengths of its own, texts above all. OSError for what is damaged, or claims more memory than it may."""
     import numpy as np
     from h5py import h5a, h5s
 
@@ -80,8 +87,7 @@ def _try_lengths(name: str, stored: Any, stored_bytes: int) -> None:
         return
     try:
         values = np.empty(stored.shape or (), stored.dtype)
-        with allocation.at_most(_SMALL_BYTES + _MEMORY_PER_BYTE * stored_bytes):
-            stored.read(values) if isinstance(stored, h5a.AttrID) else stored.read(h5s.ALL, h5s.ALL, values)
+        stored.read(values) if isinstance(stored, h5a.AttrID) else stored.read(h5s.ALL, h5s.ALL, values)
     except TypeError:
         return  # a type that h5py has no values for; no loader of ours reads it
     except (OSError, RuntimeError, ValueError, MemoryError) as error:
