@@ -15,7 +15,7 @@ def at_most(count: int) -> Iterator[None]:
     It bounds all threads of the process, so it is for sandboxes and reader processes. Does nothing where the kernel does not say
     what a process holds.
     """
-    held = _held_bytes()
+    held = status_bytes("VmData")  # what Linux counts against RLIMIT_DATA: private writable memory, mapped ones too, since 4.7
     if held is None:
         yield
         return
@@ -31,10 +31,10 @@ def at_most(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _held_bytes() -> int | None:
-    """What Linux counts against RLIMIT_DATA: private writable memory, mapped ones too, since 4.7."""
-    with contextlib.suppress(OSError), open("/proc/self/status", "rb") as file:
+def status_bytes(name: str) -> int | None:
+    """What proc(5) says of this process under `name` (VmData, VmHWM), in bytes; None where there is no such thing."""
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         for line in file:
-            if line.startswith(b"VmData:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
     return None

@@ -6,6 +6,8 @@ import contextlib
 import os
 import resource
 
+from liteferry.allocation import status_bytes
+
 _PAGE_BYTES = resource.getpagesize()
 
 
@@ -39,11 +41,7 @@ def restart_peak() -> None:
 
 def peak_bytes() -> int | None:
     """The largest resident memory of this process since `restart_peak`, in bytes; None where the kernel does not say."""
-    with contextlib.suppress(OSError), open("/proc/self/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return None
+    return status_bytes("VmHWM")
 
 
 def _resident_bytes_anywhere(pid: int) -> int:
