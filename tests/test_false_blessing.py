@@ -12,7 +12,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from liteferry.config import load_job
-from liteferry.evaluate import Evaluation, evaluate_isolated, merge, shard_tasks
+from liteferry.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation_results import Evaluation, merge
 from liteferry.export import export_isolated
 from liteferry.fingerprints import fingerprint
 from liteferry.metrics import with_metrics

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from liteferry import flatbuffer, latency
-from liteferry.evaluate import _results
+from liteferry.evaluation_results import results_of
 from tests.support import Run
 
 HEALTHY = ("mlp", "cnn", "gru_over_rows")
@@ -89,6 +89,6 @@ def test_results_stand_without_costs_and_costs_never_stand_alone() -> None:
         "seconds": 0.0,
     }
     cost = {"model_id": "m", "cost_of": "float32", "cost": {"latency_ms": {"p50": 1.0}, "activation_bytes": 8}}
-    assert _results((answer,))["float32"].latency_ms == {}
-    assert _results((answer, cost))["float32"].latency_ms == {"p50": 1.0}
-    assert _results((cost,)) == {}
+    assert results_of((answer,))["float32"].latency_ms == {}
+    assert results_of((answer, cost))["float32"].latency_ms == {"p50": 1.0}
+    assert results_of((cost,)) == {}

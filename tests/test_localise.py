@@ -14,7 +14,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from liteferry.config import load_job
-from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
+from liteferry.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation_results import merge
 from liteferry.export import export_isolated
 from liteferry.fingerprints import fingerprint
 from liteferry.localise import InnerTensor, first_divergences, localise_isolated, tasks_of

@@ -374,6 +374,15 @@ class TestClosed:
         assert (code, message.startswith("task metrics: ")) == ("CRASHED", True)
         assert os.listdir(plan.staging_directory()) == []
 
+    def test_a_second_try_after_one_that_was_killed_when_all_was_written(self, tmp_path: Path) -> None:
+        plan = plan_of(tmp_path, CLASSIFIED, metrics=[{**ACCURACY, "max_drop": 0.1}])
+        task = answer(plan, CLASSIFIED, CLASSIFIERS)
+        first = compute_isolated(task)
+        assert first.reason is None and os.listdir(plan.staging_directory()), "nothing was left that could be in the way"
+        second = compute_isolated(task)
+        assert second.reason is None, second.reason
+        assert second.models == first.models
+
     def test_never_computed(self, tmp_path: Path) -> None:
         plan = plan_of(tmp_path, CLASSIFIED, metrics=[{**ACCURACY, "max_drop": 0.1}])
         assert reason(plan, None)[0] == "METRIC_DROP"

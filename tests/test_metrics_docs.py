@@ -14,7 +14,8 @@ import pytest
 import tensorflow_model_analysis as tfma
 
 from liteferry.config import load_job
-from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
+from liteferry.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation_results import merge
 from liteferry.export import export_isolated
 from liteferry.fingerprints import fingerprint
 from liteferry.metrics import with_metrics

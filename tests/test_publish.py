@@ -17,7 +17,7 @@ import pytest
 from liteferry import reference
 from liteferry.config import job_from_flags
 from liteferry.errors import Reason, ReasonCode, Stage
-from liteferry.evaluate import CandidateResult, Evaluation
+from liteferry.evaluation_results import CandidateResult, Evaluation
 from liteferry.evaluation_units import SAVED_MODEL
 from liteferry.fingerprints import fingerprint
 from liteferry.parity import OutputStats

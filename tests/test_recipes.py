@@ -15,7 +15,8 @@ from ai_edge_quantizer import recipe
 
 from liteferry import config
 from liteferry.errors import JobError
-from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
+from liteferry.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation_results import merge
 from liteferry.export import export_isolated
 from liteferry.fingerprints import fingerprint
 from liteferry.plan import plan_models

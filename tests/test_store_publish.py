@@ -22,7 +22,7 @@ import pytest
 
 from liteferry import leases, published, runs, storage, store_publish
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError
-from liteferry.evaluate import Evaluation
+from liteferry.evaluation_results import Evaluation
 from liteferry.plan import ModelPlan, begin_attempt
 from liteferry.publish import finished_report, judge_and_publish, look, numbered
 from liteferry.types import ExportedModel

@@ -7,58 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from liteferry import noise, reference
+from liteferry import reference
 from liteferry.at_hand import AtHand, Needs, at_hand, storage_reason
 from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.evaluation_results import CandidateResult, Evaluation, evaluation_of, results_of, seconds_of
 from liteferry.evaluation_units import SAVED_MODEL, EvaluationTask
 from liteferry.export import reason_of
 from liteferry.local_cache import NoRoomError
-from liteferry.metric_gates import MetricsResult
-from liteferry.noise import Noise
-from liteferry.parity import OutputStats
+from liteferry.lost_measurements import measured_again
 from liteferry.plan import ModelPlan
-from liteferry.records import decode
 from liteferry.sandbox import Flavor
-from liteferry.slicing import Columns, Slices, merge_outputs
-from liteferry.types import DivergingTensor, ExportedModel
+from liteferry.types import ExportedModel
 
 _UNIT = "liteferry.evaluation_units:run_candidates"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CandidateResult:
-    """What is known of one candidate after all rows: statistics per output, or why it could not be run. `slices`: the same for
-    slices, by the columns that cut them. `rows_per_s`: its speed on the first shard. `latency_ms`, `activation_bytes`: see
-    `latency.measure` and `latency.least_arena_bytes`.
-    """
-
-    stats: Mapping[str, OutputStats]
-    slices: Mapping[Columns, Slices] = dataclasses.field(default_factory=dict)
-    reason: Reason | None = None
-    rows_per_s: float | None = None
-    latency_ms: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    activation_bytes: int | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
-    there are none. `metrics`: task metrics, once they are computed. `diverging`: variant -> where it begins to differ, of those
-    that failed, which took `localise_seconds`. `noise`: the noise floor, by "reference" and "float32".
-    """
-
-    candidates: Mapping[str, CandidateResult]
-    metrics: MetricsResult | None = None
-    diverging: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
-    localise_seconds: float = 0.0
-    reason: Reason | None = None
-    checkpoint_rows_per_s: float | None = None
-    noise: Mapping[str, Noise | None] = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0
-    peak_memory_bytes: int = 0
+_SIBLINGS_UNIT = "liteferry.evaluation_units:run_candidates_in_turn"
 
 
 def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
@@ -121,35 +85,28 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluati
 
 def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: AtHand) -> list[Evaluation]:
     outcome = here.run(
-        "liteferry.evaluation_units:run_candidates_in_turn",
+        _SIBLINGS_UNIT,
         tuple(tasks),
         flavor=Flavor.CLEAN,
         limits=tasks[0].plan.limits,
         writable=[folder for task in tasks for folder in reference.work_directories(task.plan)],
     )
     evaluations = []
-    not_timed_s = max(0.0, outcome.seconds - _seconds(outcome.results))  # of the process: each model's share
+    not_timed_s = max(0.0, outcome.seconds - seconds_of(outcome.results))  # of the process: each model's share
     for task in tasks:
         messages = tuple(message for message in outcome.results if message["model_id"] == task.plan.model_id)
-        results = _results(messages)
-        if results.keys() == task.candidates.keys():
+        if results_of(messages).keys() == task.candidates.keys():
             own_peaks = [peak for message in messages if (peak := message.get("peak_memory_bytes"))]
-            evaluations.append(
-                Evaluation(
-                    candidates=results,
-                    checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
-                    noise=_noise(task, messages),
-                    seconds=_seconds(messages) + not_timed_s / len(tasks),
-                    peak_memory_bytes=max(own_peaks, default=outcome.peak_memory_bytes),
-                )
+            evaluation = evaluation_of(
+                task,
+                messages,
+                seconds=seconds_of(messages) + not_timed_s / len(tasks),
+                peak_memory_bytes=max(own_peaks, default=outcome.peak_memory_bytes),
             )
+            evaluations.append(evaluation if outcome.error is None else measured_again(task, here, evaluation, messages))
         else:
             evaluations.append(_evaluate_one(task, here, referenced=True))
     return evaluations
-
-
-def _seconds(messages: Sequence[Mapping[str, Any]]) -> float:
-    return float(sum(message.get("seconds", 0.0) for message in messages))
 
 
 def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
@@ -184,67 +141,16 @@ def _evaluate_one(task: EvaluationTask, here: AtHand, *, referenced: bool) -> Ev
             return Evaluation(candidates={}, reason=reason_of(outcome.error), seconds=seconds, peak_memory_bytes=peak)
     writable = reference.work_directories(task.plan)
     together = here.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
-    results = _results(together.results)
+    messages, failures = list(together.results), {}
     seconds, peak = seconds + together.seconds, max(peak, together.peak_memory_bytes)
-    for name in task.candidates.keys() - results.keys():
+    has_died = together.error is not None
+    for name in task.candidates.keys() - results_of(messages).keys():
         alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
         outcome = here.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
         lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
-        results[name] = _results(outcome.results).get(name) or CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
+        if name not in results_of(outcome.results):
+            failures[name] = CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
+        messages += outcome.results
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
-    return Evaluation(
-        candidates=results,
-        checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
-        noise=_noise(task, together.results),
-        seconds=seconds,
-        peak_memory_bytes=peak,
-    )
-
-
-def _results(messages: tuple[Any, ...]) -> dict[str, CandidateResult]:
-    costs = {message["cost_of"]: message["cost"] for message in messages if "cost_of" in message}
-    return {
-        message["candidate"]: CandidateResult(
-            stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
-            slices={tuple(columns): Slices.from_json(found) for columns, found in message["slices"]},
-            reason=decode(Reason, message["reason"]) if message["reason"] else None,
-            rows_per_s=message.get("rows_per_s"),
-            **costs.get(message["candidate"], {}),
-        )
-        for message in messages
-        if "candidate" in message
-    }
-
-
-def _noise(task: EvaluationTask, messages: tuple[Any, ...]) -> dict[str, Noise | None]:
-    if task.shard_index != 0:
-        return {}
-    of_float32 = next((message["noise"] for message in messages if "noise" in message), None)
-    return {noise.REFERENCE: reference.batch_noise(task.plan), noise.FLOAT32: of_float32}
-
-
-def merge(parts: list[Evaluation]) -> Evaluation:
-    """The shards of one model together. Sums are exact, so the order does not matter; a candidate that failed anywhere has
-    failed.
-    """
-    merged: dict[str, CandidateResult] = {}
-    for part in parts:
-        for name, result in part.candidates.items():
-            before = merged.get(name)
-            if before is None:
-                merged[name] = result
-                continue
-            merged[name] = dataclasses.replace(
-                before,
-                stats=merge_outputs(before.stats, result.stats),
-                slices={columns: found + result.slices.get(columns, Slices()) for columns, found in before.slices.items()},
-                reason=before.reason or result.reason,
-            )
-    return Evaluation(
-        candidates=merged,
-        reason=next((part.reason for part in parts if part.reason is not None), None),
-        checkpoint_rows_per_s=parts[0].checkpoint_rows_per_s if parts else None,
-        noise={name: measured for part in parts for name, measured in part.noise.items() if measured is not None},
-        seconds=sum(part.seconds for part in parts),
-        peak_memory_bytes=max((part.peak_memory_bytes for part in parts), default=0),
-    )
+    evaluation = evaluation_of(task, messages, failures=failures, seconds=seconds, peak_memory_bytes=peak)
+    return measured_again(task, here, evaluation, messages) if has_died else evaluation

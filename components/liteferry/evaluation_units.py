@@ -4,10 +4,11 @@ neither Keras nor the user's code.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liteferry import latency, noise, predictions, reference, runners
 from liteferry.comparing import Comparison
@@ -17,6 +18,9 @@ from liteferry.plan import ModelPlan
 from liteferry.sandbox import Reporter, memory
 from liteferry.slicing import columns_of_slices
 from liteferry.types import Signature
+
+if TYPE_CHECKING:
+    from liteferry.samples import Batch, Binding
 
 SAVED_MODEL = "saved_model"
 
@@ -68,23 +72,40 @@ def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:
     _measure_kernels(task, reporter)
 
 
+def run_costs(task: EvaluationTask, reporter: Reporter) -> None:
+    """In such a sandbox: latency and memory of variants that are known to run, on the first batch."""
+    reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
+    batch = _first_batch(task)
+    _measure_costs(task, reporter, batch.inputs if batch else {}, list(task.candidates), {})
+
+
+def run_kernels(task: EvaluationTask, reporter: Reporter) -> None:
+    """In such a sandbox: the noise floor of a float32 file that is known to run."""
+    reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
+    _measure_kernels(task, reporter)
+
+
 def _measure_kernels(task: EvaluationTask, reporter: Reporter) -> None:
-    """Hands over {model_id, noise} of the float32 file. Last, when all results are out: should other kernels crash, nothing is
-    lost but this.
+    """Hands over {model_id, noise} of the float32 file, null where it cannot be run: its own result says why. Last, when all
+    results are out: should other kernels crash, nothing is lost but this.
     """
     path = task.candidates.get(noise.FLOAT32)
     if path is None or task.shard_index != 0:
         return
-    binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
-    batch = next(iter(reference.batches(task.plan, binding, shard_index=0)), None)
-    if batch is None:
-        return
-    expected = reference.read(task.plan, 0, shard_index=0)
-    try:
-        measured = noise.of_float32_file(path, batch.inputs, expected)
-    except ModelError:
-        return  # the file's own result says why it cannot be run
+    batch, measured = _first_batch(task), None
+    if batch is not None:
+        expected = reference.read(task.plan, 0, shard_index=0)
+        with contextlib.suppress(ModelError):
+            measured = noise.of_float32_file(path, batch.inputs, expected)
     reporter.result({"model_id": task.plan.model_id, "noise": measured})
+
+
+def _first_batch(task: EvaluationTask) -> Batch | None:
+    return next(iter(reference.batches(task.plan, _binding(task), shard_index=task.shard_index)), None)
+
+
+def _binding(task: EvaluationTask) -> Binding:
+    return reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
 
 
 def _compare_candidates(
@@ -109,8 +130,7 @@ def _compare_candidates(
     paces = {name: Pace() for name in task.candidates}
     first_inputs: dict[str, Any] = {}
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
-    binding = reference.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
-    for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
+    for number, batch in enumerate(reference.batches(task.plan, _binding(task), shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
         kept.start(batch, expected)
         for name, runner in ready.items():

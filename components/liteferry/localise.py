@@ -15,7 +15,8 @@ import numpy as np
 
 from liteferry import conversion_errors, flatbuffer, reference
 from liteferry.at_hand import Needs, at_hand
-from liteferry.evaluate import Evaluation, candidates_of
+from liteferry.evaluate import candidates_of
+from liteferry.evaluation_results import Evaluation
 from liteferry.evaluation_units import SAVED_MODEL, own_signature
 from liteferry.gates import judge, resolve_gates
 from liteferry.local_cache import NoRoomError

@@ -16,7 +16,7 @@ from typing import Any
 from liteferry import reference, storage
 from liteferry.at_hand import Needs, at_hand
 from liteferry.errors import Stage
-from liteferry.evaluate import CandidateResult, Evaluation
+from liteferry.evaluation_results import CandidateResult, Evaluation
 from liteferry.evaluation_units import SAVED_MODEL
 from liteferry.export import reason_of
 from liteferry.metric_gates import REFERENCE, MetricGate, MetricsResult, ModelMetrics
@@ -119,6 +119,7 @@ def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
         samples_path=plan.samples.sample_set.path if plan.samples.sample_set else "",
         model_paths={REFERENCE: plan.uri, **{name: os.path.join("..", path) for name, path in task.artifacts.items()}},
     )
+    storage.remove_tree(_directory(plan))  # of a first try that was killed once it was written
     os.rename(_partial(plan), _directory(plan))
     for model in models:
         gates: list[MetricGate] = []

@@ -16,7 +16,7 @@ from typing import Any
 
 from liteferry import manifest, progress, published, reference, storage, store_publish, worst_rows
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError, reason_for
-from liteferry.evaluate import Evaluation
+from liteferry.evaluation_results import Evaluation
 from liteferry.fingerprints import read_remembered
 from liteferry.manifest import PAGE, REPORT
 from liteferry.plan import ModelPlan

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from liteferry import reference, storage
-from liteferry.evaluate import Evaluation
+from liteferry.evaluation_results import Evaluation
 from liteferry.evaluation_units import own_signature
 from liteferry.parity import MOST_SHOWN, text_of
 from liteferry.plan import ModelPlan

@@ -14,7 +14,8 @@ import scipy.special
 
 from liteferry import reference, runners
 from liteferry.config import load_job
-from liteferry.evaluate import evaluate_isolated, merge, shard_tasks
+from liteferry.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation_results import merge
 from liteferry.evaluation_units import own_signature
 from liteferry.export import export_isolated
 from liteferry.fingerprints import fingerprint

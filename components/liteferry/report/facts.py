@@ -12,7 +12,7 @@ from typing import Any
 
 from liteferry import noise
 from liteferry.errors import Reason, ReasonCode, Stage
-from liteferry.evaluate import CandidateResult, Evaluation
+from liteferry.evaluation_results import CandidateResult, Evaluation
 from liteferry.evaluation_units import SAVED_MODEL
 from liteferry.gates import Verdict, judge, resolve_gates
 from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
@@ -333,6 +333,7 @@ def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) 
         *_rename_warnings(exported),
         *_constant_warnings(evaluation),
         *noise.warnings_of(evaluation.noise),
+        *evaluation.warnings,
         *columns_of_slices(plan.samples.spec, plan.samples.sample_set)[1],
     ]
 

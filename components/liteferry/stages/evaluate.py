@@ -12,13 +12,8 @@ import apache_beam as beam
 
 from liteferry import predictions, progress, sandbox
 from liteferry.errors import Reason, Stage
-from liteferry.evaluate import (
-    Evaluation,
-    evaluate_isolated,
-    evaluate_siblings_isolated,
-    merge,
-    split_by_shards,
-)
+from liteferry.evaluate import evaluate_isolated, evaluate_siblings_isolated, split_by_shards
+from liteferry.evaluation_results import Evaluation, merge
 from liteferry.evaluation_units import EvaluationTask
 from liteferry.plan import ModelPlan
 from liteferry.stages.export import Family

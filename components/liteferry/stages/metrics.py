@@ -11,7 +11,7 @@ from typing import Any
 import apache_beam as beam
 
 from liteferry.errors import Reason, Stage
-from liteferry.evaluate import Evaluation
+from liteferry.evaluation_results import Evaluation
 from liteferry.localise import Localised, localise_isolated, tasks_of
 from liteferry.metric_gates import MetricsResult
 from liteferry.metrics import compute_isolated, metrics_tasks

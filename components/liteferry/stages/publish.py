@@ -9,7 +9,7 @@ import apache_beam as beam
 
 from liteferry import progress
 from liteferry.errors import Reason, Stage
-from liteferry.evaluate import Evaluation
+from liteferry.evaluation_results import Evaluation
 from liteferry.plan import ModelPlan
 from liteferry.publish import failed_for_fleet, judge_and_publish
 from liteferry.stages.pooled import Future, WaitingDoFn

@@ -1,0 +1,134 @@
+"""What is known of a model's candidates after the evaluation, and how it is read from what the sandboxes handed over."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from liteferry import noise, reference
+from liteferry.errors import Reason
+from liteferry.evaluation_units import EvaluationTask
+from liteferry.metric_gates import MetricsResult
+from liteferry.noise import Noise
+from liteferry.parity import OutputStats
+from liteferry.records import decode
+from liteferry.slicing import Columns, Slices, merge_outputs
+from liteferry.types import DivergingTensor
+
+Messages = Sequence[Mapping[str, Any]]
+"""What a unit of `liteferry.evaluation_units` handed over, see there."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CandidateResult:
+    """What is known of one candidate after all rows: statistics per output, or why it could not be run. `slices`: the same for
+    slices, by the columns that cut them. `rows_per_s`: its speed on the first shard. `latency_ms`, `activation_bytes`: see
+    `latency.measure` and `latency.least_arena_bytes`.
+    """
+
+    stats: Mapping[str, OutputStats]
+    slices: Mapping[Columns, Slices] = dataclasses.field(default_factory=dict)
+    reason: Reason | None = None
+    rows_per_s: float | None = None
+    latency_ms: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    activation_bytes: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
+    there are none. `metrics`: task metrics, once they are computed. `diverging`: variant -> where it begins to differ, of those
+    that failed, which took `localise_seconds`. `noise`: the noise floor, by "reference" and "float32". `warnings`: what could not
+    be measured, a sentence each.
+    """
+
+    candidates: Mapping[str, CandidateResult]
+    metrics: MetricsResult | None = None
+    diverging: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
+    localise_seconds: float = 0.0
+    reason: Reason | None = None
+    checkpoint_rows_per_s: float | None = None
+    noise: Mapping[str, Noise | None] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+    def failures(self) -> dict[str, CandidateResult]:
+        """The candidates that could not be run."""
+        return {name: result for name, result in self.candidates.items() if result.reason is not None}
+
+
+def merge(parts: list[Evaluation]) -> Evaluation:
+    """The shards of one model together. Sums are exact, so the order does not matter; a candidate that failed anywhere has
+    failed.
+    """
+    merged: dict[str, CandidateResult] = {}
+    for part in parts:
+        for name, result in part.candidates.items():
+            before = merged.get(name)
+            if before is None:
+                merged[name] = result
+                continue
+            merged[name] = dataclasses.replace(
+                before,
+                stats=merge_outputs(before.stats, result.stats),
+                slices={columns: found + result.slices.get(columns, Slices()) for columns, found in before.slices.items()},
+                reason=before.reason or result.reason,
+            )
+    return Evaluation(
+        candidates=merged,
+        reason=next((part.reason for part in parts if part.reason is not None), None),
+        checkpoint_rows_per_s=parts[0].checkpoint_rows_per_s if parts else None,
+        noise={name: measured for part in parts for name, measured in part.noise.items() if measured is not None},
+        warnings=tuple(sentence for part in parts for sentence in part.warnings),
+        seconds=sum(part.seconds for part in parts),
+        peak_memory_bytes=max((part.peak_memory_bytes for part in parts), default=0),
+    )
+
+
+def evaluation_of(
+    task: EvaluationTask,
+    messages: Messages,
+    *,
+    seconds: float,
+    peak_memory_bytes: int,
+    failures: Mapping[str, CandidateResult] = MappingProxyType({}),
+) -> Evaluation:
+    """One shard of one model, of which `messages` tell. `failures` stand, whatever these tell of the same candidates."""
+    return Evaluation(
+        candidates={**results_of(messages), **failures},
+        checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
+        noise=_noise_of(task, messages),
+        seconds=seconds,
+        peak_memory_bytes=peak_memory_bytes,
+    )
+
+
+def results_of(messages: Messages) -> dict[str, CandidateResult]:
+    """Results by candidate. Costs without a result are none."""
+    costs = {message["cost_of"]: message["cost"] for message in messages if "cost_of" in message}
+    return {
+        message["candidate"]: CandidateResult(
+            stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
+            slices={tuple(columns): Slices.from_json(found) for columns, found in message["slices"]},
+            reason=decode(Reason, message["reason"]) if message["reason"] else None,
+            rows_per_s=message.get("rows_per_s"),
+            **costs.get(message["candidate"], {}),
+        )
+        for message in messages
+        if "candidate" in message
+    }
+
+
+def _noise_of(task: EvaluationTask, messages: Messages) -> dict[str, Noise | None]:
+    if task.shard_index != 0:
+        return {}
+    of_float32 = next((message["noise"] for message in messages if "noise" in message), None)
+    return {noise.REFERENCE: reference.batch_noise(task.plan), noise.FLOAT32: of_float32}
+
+
+def seconds_of(messages: Messages) -> float:
+    """What the messages took, as far as they say so."""
+    return float(sum(message.get("seconds", 0.0) for message in messages))

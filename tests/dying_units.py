@@ -1,0 +1,52 @@
+"""Units of the evaluation that die at a planted place, each time they are tried: in a sandbox, for `test_lost_measurements.py`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from liteferry import evaluation_units, latency, noise
+from liteferry.evaluation_units import EvaluationTask
+from liteferry.sandbox import Reporter
+
+
+def _is_killed(*_: Any) -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+def _aborts(*_: Any) -> NoReturn:
+    os.abort()
+
+
+def _in_turn_until(module: Any, name: str, end: Callable[..., Any]) -> Callable[[Sequence[EvaluationTask], Reporter], None]:
+    def unit(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
+        setattr(module, name, end)  # of this process only: it is a fork
+        evaluation_units.run_candidates_in_turn(tasks, reporter)
+
+    return unit
+
+
+def _alone_until(module: Any, name: str, end: Callable[..., Any]) -> Callable[[EvaluationTask, Reporter], None]:
+    def unit(task: EvaluationTask, reporter: Reporter) -> None:
+        setattr(module, name, end)
+        evaluation_units.run_candidates(task, reporter)
+
+    return unit
+
+
+in_turn_killed_at_kernels = _in_turn_until(noise, "of_float32_file", _is_killed)
+in_turn_killed_at_costs = _in_turn_until(latency, "measure", _is_killed)
+alone_killed_at_kernels = _alone_until(noise, "of_float32_file", _is_killed)
+alone_aborts_at_kernels = _alone_until(noise, "of_float32_file", _aborts)
+alone_aborts_at_costs = _alone_until(latency, "measure", _aborts)
+
+
+def kernels_are_killed(*_: Any) -> None:
+    _is_killed()
+
+
+def kernels_abort(*_: Any) -> None:
+    _aborts()
