@@ -1,4 +1,4 @@
-"""Units of the evaluation that die at a planted place, each time they are tried: in a sandbox, for `test_lost_measurements.py`."""
+"""Units of the evaluation that die at a planted place, each time they are tried; `test_lost_measurements.py` has them run."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,18 @@ from liteferry.evaluation_units import SAVED_MODEL, EvaluationTask
 from liteferry.export import export_isolated
 from liteferry.fingerprints import fingerprint
 from liteferry.metrics import with_metrics
-from liteferry.plan import plan_models
+from liteferry.plan import ModelPlan, plan_models
 from liteferry.report.facts import build
+from liteferry.types import ExportedModel
 from tests.support import Run, facts_of
 
 
 @pytest.fixture(scope="module")
-def exported(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def exported(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelPlan, ExportedModel]:
     job = load_job(demo.out / "fleet" / "job.yaml")
     plans = plan_models(job, str(tmp_path_factory.mktemp("out")))
     plan = fingerprint(next(plan for plan in plans if plan.model_id == "mlp"))
-    yield plan, export_isolated([plan])[0]
+    return plan, export_isolated([plan])[0]
 
 
 @pytest.fixture(scope="module")
