@@ -20,9 +20,11 @@ from liteferry.report.facts import build
 from liteferry.types import ExportedModel
 from tests.support import Run, facts_of
 
+Exported = tuple[ModelPlan, ExportedModel]
+
 
 @pytest.fixture(scope="module")
-def exported(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelPlan, ExportedModel]:
+def exported(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     job = load_job(demo.out / "fleet" / "job.yaml")
     plans = plan_models(job, str(tmp_path_factory.mktemp("out")))
     plan = fingerprint(next(plan for plan in plans if plan.model_id == "mlp"))
@@ -30,7 +32,7 @@ def exported(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model
 
 
 @pytest.fixture(scope="module")
-def task(exported: Any) -> EvaluationTask:
+def task(exported: Exported) -> EvaluationTask:
     return shard_tasks(*exported)[0]
 
 
@@ -39,7 +41,7 @@ def undisturbed(task: EvaluationTask) -> Evaluation:
     return evaluate_isolated(task, referenced=True)
 
 
-def facts(exported: Any, evaluation: Evaluation) -> Any:
+def facts(exported: Exported, evaluation: Evaluation) -> Any:
     report = facts_of(build(*exported, evaluation))
     return {key: value for key, value in report.items() if key != "timings_s"}
 
@@ -58,7 +60,7 @@ def has_costs(evaluation: Evaluation) -> dict[str, bool]:
     ],
 )
 def test_what_a_dead_process_left_unmeasured_is_measured_again(
-    unit: str, task: EvaluationTask, exported: Any, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch
+    unit: str, task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "_UNIT", f"tests.dying_units:{unit}")
     evaluation = evaluate_isolated(task, referenced=True)
@@ -69,7 +71,7 @@ def test_what_a_dead_process_left_unmeasured_is_measured_again(
 
 @pytest.mark.parametrize("unit", ["in_turn_killed_at_kernels", "in_turn_killed_at_costs"])
 def test_siblings_whose_common_process_died_are_told_apart_no_worse(
-    unit: str, task: EvaluationTask, exported: Any, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    unit: str, task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(evaluate, "_SIBLINGS_UNIT", f"tests.dying_units:{unit}")
     both = evaluate_siblings_isolated([task, task])  # a model is its own nearest sibling
@@ -79,7 +81,7 @@ def test_siblings_whose_common_process_died_are_told_apart_no_worse(
 
 
 def test_killed_again_the_variant_is_killed_and_the_next_run_tries_it(
-    task: EvaluationTask, exported: Any, monkeypatch: pytest.MonkeyPatch
+    task: EvaluationTask, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "_UNIT", "tests.dying_units:alone_killed_at_kernels")
     monkeypatch.setattr(lost_measurements, "_KERNELS", "tests.dying_units:kernels_are_killed")
@@ -89,7 +91,7 @@ def test_killed_again_the_variant_is_killed_and_the_next_run_tries_it(
 
 
 def test_kernels_that_crash_on_the_file_leave_default_gates_and_a_warning(
-    task: EvaluationTask, exported: Any, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch
+    task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "_UNIT", "tests.dying_units:alone_aborts_at_kernels")
     monkeypatch.setattr(lost_measurements, "_KERNELS", "tests.dying_units:kernels_abort")
