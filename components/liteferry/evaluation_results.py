@@ -16,6 +16,7 @@ from liteferry.parity import OutputStats
 from liteferry.records import decode
 from liteferry.slicing import Columns, Slices, merge_outputs
 from liteferry.types import DivergingTensor
+from liteferry.worst_rows import Shown, of_artifact
 
 Messages = Sequence[Mapping[str, Any]]
 """What a unit of `liteferry.evaluation_units` handed over, see there."""
@@ -24,13 +25,14 @@ Messages = Sequence[Mapping[str, Any]]
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CandidateResult:
     """What is known of one candidate after all rows: statistics per output, or why it could not be run. `slices`: the same for
-    slices, by the columns that cut them. `rows_per_s`: its speed on the first shard. `latency_ms`, `activation_bytes`: see
-    `latency.measure` and `latency.least_arena_bytes`.
+    slices, by the columns that cut them. `worst_rows`: those that could be shown. `rows_per_s`: its speed on the first shard.
+    `latency_ms`, `activation_bytes`: see `latency.measure` and `latency.least_arena_bytes`.
     """
 
     stats: Mapping[str, OutputStats]
     slices: Mapping[Columns, Slices] = dataclasses.field(default_factory=dict)
     reason: Reason | None = None
+    worst_rows: Shown = dataclasses.field(default_factory=dict)
     rows_per_s: float | None = None
     latency_ms: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     activation_bytes: int | None = None
@@ -71,9 +73,11 @@ def merge(parts: list[Evaluation]) -> Evaluation:
             if before is None:
                 merged[name] = result
                 continue
+            stats, shown = merge_outputs(before.stats, result.stats), before.worst_rows | result.worst_rows
             merged[name] = dataclasses.replace(
                 before,
-                stats=merge_outputs(before.stats, result.stats),
+                stats=stats,
+                worst_rows={row: shown[row] for row in of_artifact(stats) if row in shown},
                 slices={columns: found + result.slices.get(columns, Slices()) for columns, found in before.slices.items()},
                 reason=before.reason or result.reason,
             )
@@ -114,6 +118,7 @@ def results_of(messages: Messages) -> dict[str, CandidateResult]:
             stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
             slices={tuple(columns): Slices.from_json(found) for columns, found in message["slices"]},
             reason=decode(Reason, message["reason"]) if message["reason"] else None,
+            worst_rows={shown["row"]: shown for shown in message.get("worst_rows", ())},
             rows_per_s=message.get("rows_per_s"),
             **costs.get(message["candidate"], {}),
         )

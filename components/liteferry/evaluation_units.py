@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from liteferry import latency, noise, predictions, reference, runners
+from liteferry import latency, noise, predictions, reference, runners, worst_rows
 from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, Stage
 from liteferry.pace import Pace
@@ -113,8 +113,8 @@ def _compare_candidates(
 ) -> tuple[Mapping[str, Any], list[str]]:
     """Every candidate on every row of one shard, batch by batch.
 
-    Hands over {model_id, candidate, stats: {output: OutputStats}, slices: [[columns, Slices]], reason, rows_per_s, seconds} for
-    each candidate, in the end. Returns the first batch, and the variants that ran.
+    Hands over {model_id, candidate, stats: {output: OutputStats}, slices: [[columns, Slices]], reason, worst_rows: [shown],
+    rows_per_s, seconds} for each candidate, in the end. Returns the first batch, and the variants that ran.
     """
     started = time.monotonic()
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
@@ -130,7 +130,8 @@ def _compare_candidates(
     paces = {name: Pace() for name in task.candidates}
     first_inputs: dict[str, Any] = {}
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
-    for number, batch in enumerate(reference.batches(task.plan, _binding(task), shard_index=task.shard_index)):
+    binding = _binding(task)
+    for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
         kept.start(batch, expected)
         for name, runner in ready.items():
@@ -151,8 +152,12 @@ def _compare_candidates(
                 reasons[name] = error.reason
         first_inputs = first_inputs or dict(batch.inputs)
     kept.flush()
+    statistics = {name: comparisons[name].finish() for name in task.candidates}
+    worst = {name: worst_rows.of_artifact(stats) for name, stats in statistics.items()}
+    named = {row: row_id for rows in worst.values() for row, row_id in rows.items()}
+    shown = worst_rows.shown(task.plan, binding, named, shard_index=task.shard_index)
     for name in task.candidates:
-        plain = {output: stats.to_json() for output, stats in comparisons[name].finish().items()}
+        plain = {output: stats.to_json() for output, stats in statistics[name].items()}
         reason = dataclasses.asdict(reasons[name]) if name in reasons else None
         seconds, started = time.monotonic() - started, time.monotonic()
         reporter.result(
@@ -162,6 +167,7 @@ def _compare_candidates(
                 "stats": plain,
                 "slices": [[columns, found.to_json()] for columns, found in comparisons[name].finish_slices().items()],
                 "reason": reason,
+                "worst_rows": [shown[row] for row in worst[name] if row in shown],
                 "rows_per_s": paces[name].rows_per_s(),
                 "seconds": seconds,
             }

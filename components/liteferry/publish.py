@@ -208,7 +208,7 @@ def _judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eva
             if before is not None:
                 return for_fleet(before)
             raise StorageError(_lost_work(plan))
-        report = _text(build(plan, exported, evaluation, worst_rows=worst_rows.collect(plan, exported, evaluation)))
+        report = _text(build(plan, exported, evaluation, worst_rows=worst_rows.collect(evaluation)))
         report = publish(plan, report)
     except Exception as error:  # noqa: BLE001  # what nobody foresaw is one model's report, never the end of the run
         report = _publish_failure(plan, exported, reason_for(error, Stage.PUBLISH))

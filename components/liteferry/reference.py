@@ -80,12 +80,20 @@ def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[
     A shard of less than 64 MB that this process has read to its end is remembered until another is: siblings that follow each
     other in one sandbox share their rows, and decoding images may cost more than running a small model on them.
     """
-    assert plan.samples.sample_set is not None
-    key = (plan.samples.sample_set.digest, plan.samples.sample_set.shards[shard_index], binding, plan.batch_size)
-    if _REMEMBERED and _REMEMBERED[0][0] == key:
+    if is_remembered(plan, binding, shard_index=shard_index):
         yield from _REMEMBERED[0][1]
         return
-    yield from _read_and_remember(key)
+    yield from _read_and_remember(_key(plan, binding, shard_index))
+
+
+def is_remembered(plan: ModelPlan, binding: Binding, *, shard_index: int) -> bool:
+    """Whether `batches` would read nothing."""
+    return bool(_REMEMBERED) and _REMEMBERED[0][0] == _key(plan, binding, shard_index)
+
+
+def _key(plan: ModelPlan, binding: Binding, shard_index: int) -> tuple[str, Shard, Binding, int]:
+    assert plan.samples.sample_set is not None
+    return plan.samples.sample_set.digest, plan.samples.sample_set.shards[shard_index], binding, plan.batch_size
 
 
 _REMEMBERED: list[tuple[Any, list[Batch]]] = []

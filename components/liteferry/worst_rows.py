@@ -1,6 +1,7 @@
 """The inputs of the rows on which artifacts are furthest off, small enough to look at: numbers, words, thumbnails.
 
-For people who read the report; nothing is judged by them. What cannot be shown or read again is left out.
+For people who read the report; nothing is judged by them. The process that evaluates a shard, which has its rows, shows those
+that may be the worst of all; the report takes those that are. What cannot be shown or read again is left out.
 """
 
 from __future__ import annotations
@@ -9,19 +10,19 @@ import base64
 import contextlib
 import dataclasses
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from liteferry import reference, storage
-from liteferry.evaluation_results import Evaluation
-from liteferry.evaluation_units import own_signature
-from liteferry.parity import MOST_SHOWN, text_of
+from liteferry.parity import MOST_SHOWN, OutputStats, text_of
 from liteferry.plan import ModelPlan
 from liteferry.sample_take import NamedRows
 from liteferry.samples import Binding, Shard, read_batches
-from liteferry.types import ExportedModel
+
+if TYPE_CHECKING:
+    from liteferry.evaluation_results import Evaluation
 
 _MOST_ROWS = 6
 _PER_ARTIFACT = 2
@@ -30,58 +31,69 @@ _LEAST_SIDE, _MOST_SIDE = 4, 2048  # smaller is a matrix, larger takes too long
 _BLOCK_ROWS = 1024
 _MOST_NPZ_BYTES = 64 * 2**20  # reading one row of it reads all
 
+Shown = dict[int, dict[str, Any]]
+"""Row -> `{id, row, inputs: {name: what `show` says}}`."""
 
-def collect(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[dict[str, Any]]:
-    """At most six rows, two for each artifact, as `{id, row, inputs: {name: what `show` says}}`; [] when there are none or
-    nothing of them can be shown.
+
+def collect(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """At most six rows in their order, two for each artifact, of those that could be shown."""
+    shown: Shown = {}
+    wanted: dict[int, str] = {}
+    for result in evaluation.candidates.values():
+        wanted |= of_artifact(result.stats)
+        shown |= result.worst_rows
+    return [shown[row] for row in sorted(list(wanted)[:_MOST_ROWS]) if row in shown]
+
+
+def of_artifact(stats: Mapping[str, OutputStats]) -> dict[int, str]:
+    """Row -> id of the rows on which an artifact is furthest off, the worst first. `stats`: by output."""
+    found: dict[int, str] = {}
+    for example in sorted((example for one in stats.values() for example in one.worst), key=lambda example: example.order()):
+        found.setdefault(example.row, example.id)
+    return dict(list(found.items())[:_PER_ARTIFACT])
+
+
+def shown(plan: ModelPlan, binding: Binding, named: Mapping[int, str], *, shard_index: int) -> Shown:
+    """Rows of a shard whose every file is here. `named`: row -> id. Never raises: they were read once, and whatever keeps them
+    from being read again, the results stand.
     """
-    wanted = _wanted(evaluation)
-    sample_set, saved = plan.samples.sample_set, exported.saved_model
-    if not wanted or sample_set is None or saved is None:
-        return []
-    found = []
-    with contextlib.suppress(Exception):  # they were read once; whatever keeps them from being read again, the report stands
-        signature = own_signature(saved.signature, saved.renamed_inputs)
-        binding = dataclasses.replace(reference.bind(plan, signature, saved.renamed_inputs), extras=())
-        for row, inputs in sorted(_read(sample_set.shards, tuple(wanted), binding), key=lambda found: found[0]):
-            shown = {key: show(value) for key, value in inputs.items()}
-            if any(one["values"] or one["image"] for one in shown.values()):
-                found.append({"id": wanted[row], "row": row, "inputs": shown})
+    found: Shown = {}
+    with contextlib.suppress(Exception):
+        for row, inputs in _read(plan, binding, named, shard_index):
+            seen = {name: show(value) for name, value in inputs.items()}
+            if any(one["values"] or one["image"] for one in seen.values()):
+                found[row] = {"id": named[row], "row": row, "inputs": seen}
     return found
 
 
-def _wanted(evaluation: Evaluation) -> dict[int, str]:
-    """Row -> id, the worst of each artifact first."""
-    rows: dict[int, str] = {}
-    for result in evaluation.candidates.values():
-        worst = sorted(
-            (example for stats in result.stats.values() for example in stats.worst), key=lambda example: example.order()
-        )
-        of_artifact: dict[int, str] = {}
-        for example in worst:
-            of_artifact.setdefault(example.row, example.id)
-        rows.update(list(of_artifact.items())[:_PER_ARTIFACT])
-    return dict(sorted(list(rows.items())[:_MOST_ROWS]))
-
-
-def _read(shards: Sequence[Shard], rows: tuple[int, ...], binding: Binding) -> Iterator[tuple[int, Mapping[str, np.ndarray]]]:
-    """Number and inputs of each row: a shard that holds some is read once, and only those are decoded."""
-    for shard in _parts(shards):
-        named = NamedRows(rows=rows)
+def _read(
+    plan: ModelPlan, binding: Binding, rows: Collection[int], shard_index: int
+) -> Iterator[tuple[int, Mapping[str, np.ndarray]]]:
+    """Number and inputs of each row: out of memory if all of the shard is there, else only these are read and decoded."""
+    assert plan.samples.sample_set is not None
+    if reference.is_remembered(plan, binding, shard_index=shard_index):
+        for batch in reference.batches(plan, binding, shard_index=shard_index):
+            numbers = batch.rows.tolist() if batch.rows is not None else range(batch.first_row, batch.first_row + len(batch.ids))
+            for place, row in enumerate(numbers):
+                if row in rows:
+                    yield row, {name: value[place] for name, value in batch.inputs.items()}
+        return
+    named, of_inputs = NamedRows(rows=tuple(sorted(rows))), dataclasses.replace(binding, extras=())
+    for shard in _parts(plan.samples.sample_set.shards[shard_index]):
         if not named.chosen(shard.first_row, shard.row_count).any():
             continue
         if shard.path.endswith(".npz") and storage.size_bytes(shard.path) > _MOST_NPZ_BYTES:
             continue
-        for batch in read_batches(dataclasses.replace(shard, selection=named, more=()), binding, _BLOCK_ROWS):
+        for batch in read_batches(dataclasses.replace(shard, selection=named, more=()), of_inputs, _BLOCK_ROWS):
             assert batch.rows is not None
             for place, row in enumerate(batch.rows.tolist()):
                 yield row, {name: value[place] for name, value in batch.inputs.items()}
 
 
-def _parts(shards: Sequence[Shard]) -> Iterator[Shard]:
-    for shard in shards:
-        yield shard
-        yield from _parts(shard.more)
+def _parts(shard: Shard) -> Iterator[Shard]:
+    yield shard
+    for one in shard.more:
+        yield from _parts(one)
 
 
 def show(value: np.ndarray) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _EVERYWHERE = (
     "liteferry.config",  # unpickling a plan needs it
     "liteferry.evaluation_units",
     "liteferry.sample_parquet",
+    "PIL.PngImagePlugin",  # thumbnails, and images among the samples
 )
 
 PRELOAD = {
