@@ -1,10 +1,10 @@
 """The bare sum of what cannot be avoided on a fleet of siblings, as CPU seconds: the C++ conversion of each frozen graph, once,
 and the reference and the variants invoked on every row.
 
-    python benchmarks/unavoidable.py FOLDER OUT     prints {"conversion": seconds, "reference": seconds, "variants": seconds}
+    python benchmarks/unavoidable.py FOLDER OUT     prints {"conversion": seconds, "reference": seconds, ...}
 
-FOLDER holds the fleet, OUT what LiteFerry published of it. Freezing, loading, quantising, saving, starting up and comparing
-are left out: all that is time that someone could save.
+FOLDER holds the fleet, OUT what LiteFerry published of it. The SavedModel's rows, which the sum leaves out, are told as well.
+Freezing, loading, quantising, saving, starting up and comparing are left out: all that is time that someone could save.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,14 @@ def main(folder: str, published: str) -> None:
 
     from liteferry import tracing
     from liteferry.checkpoints import LoadSpec, examine, load
-    from liteferry.runners import LiteRTRunner
+    from liteferry.runners import LiteRTRunner, SavedModels
     from liteferry.tflite import FrozenGraph
 
     tf.config.threading.set_intra_op_parallelism_threads(1)  # as in LiteFerry's processes: threads that wait for work spend time
     tf.config.threading.set_inter_op_parallelism_threads(1)
     rows = np.load(os.path.join(folder, "rows.npz"))["image"]
-    sums = {"conversion": 0.0, "reference": 0.0, "variants": 0.0}
+    sums = {"conversion": 0.0, "reference": 0.0, "variants": 0.0, "saved_model": 0.0}
+    saved_models = SavedModels()
     assert keras.backend.backend() == "tensorflow"
     model = traced = frozen = None
     for path in sorted(glob.glob(os.path.join(folder, "*.keras"))):
@@ -53,18 +54,21 @@ def main(folder: str, published: str) -> None:
         with _timed_conversion() as spent:
             frozen.convert()
         sums["conversion"] += spent[0]
-        started = time.process_time()
-        for batch in batches:
-            traced.run(batch)
-        sums["reference"] += time.process_time() - started
+        sums["reference"] += _seconds(traced, batches)
         model_id = os.path.basename(path).removesuffix(".keras")
-        for file in sorted(glob.glob(os.path.join(published, "models", model_id, "tflite", "*.tflite"))):
-            runner = LiteRTRunner(file)
-            started = time.process_time()
-            for batch in batches:
-                runner.run(batch)
-            sums["variants"] += time.process_time() - started
+        model_folder = os.path.join(published, "models", model_id)
+        for file in sorted(glob.glob(os.path.join(model_folder, "tflite", "*.tflite"))):
+            sums["variants"] += _seconds(LiteRTRunner(file), batches)
+        (served,) = glob.glob(os.path.join(model_folder, "saved_model", "*"))
+        sums["saved_model"] += _seconds(saved_models.runner(served), batches)
     print(json.dumps(sums))
+
+
+def _seconds(runner: Any, batches: Sequence[Mapping[str, np.ndarray]]) -> float:
+    started = time.process_time()
+    for batch in batches:
+        runner.run(batch)
+    return time.process_time() - started
 
 
 @contextlib.contextmanager
