@@ -120,16 +120,18 @@ def _write_trained(folder: str, models: Sequence[Any], shape: tuple[int, int, in
     """Each model as its own fine-tuning of the one that was trained, so that default gates are met: of noise nobody can tell
     what quantising did, and what fails takes longer than what is blessed.
     """
+    import keras
+
     os.makedirs(folder, exist_ok=True)
     random = np.random.default_rng(0)
-    trained: dict[str, list[Any]] = {}
+    trained: dict[str, list[np.ndarray]] = {}
     for number, model in enumerate(models):
         if model.name not in trained:
-            _train(model, *_pictures(_TRAINING_ROWS, shape, random))
-            trained[model.name] = [np.asarray(variable) for variable in model.weights]
+            pupil = keras.models.clone_model(model)  # the optimizer stays with it
+            _train(pupil, *_pictures(_TRAINING_ROWS, shape, random))
+            trained[model.name] = [np.asarray(variable) for variable in pupil.weights]
         for variable, value in zip(model.weights, trained[model.name], strict=True):
-            if value.dtype.kind == "f":
-                variable.assign(value * random.normal(1, 0.003, value.shape).astype(np.float32))
+            variable.assign(value * random.normal(1, 0.003, value.shape).astype(np.float32))
         model.save(os.path.join(folder, f"{model.name}_{number:04d}.keras"))
     image, label = _pictures(ROWS, shape, random)
     _write_job(folder, {"image": image, "label": label})
@@ -152,7 +154,6 @@ def _train(model: Any, image: np.ndarray, label: np.ndarray) -> None:
             layer.momentum = 0.8  # its averages are to arrive within a few dozen steps
     model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
     model.fit(image, label, batch_size=32, epochs=_EPOCHS, verbose=0)
-    model.compile()  # checkpoints without an optimizer, as they are handed on
 
 
 def _write(
