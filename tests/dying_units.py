@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -46,6 +47,10 @@ alone_aborts_at_costs = _alone_until(latency, "measure", _aborts)
 
 def kernels_are_killed(*_: Any) -> None:
     _is_killed()
+
+
+def kernels_meet_a_full_disk(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def kernels_abort(*_: Any) -> None:

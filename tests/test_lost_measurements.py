@@ -9,6 +9,7 @@ import pytest
 
 from liteferry import evaluate, lost_measurements
 from liteferry.config import load_job
+from liteferry.errors import ReasonCode
 from liteferry.evaluate import evaluate_isolated, evaluate_siblings_isolated, shard_tasks
 from liteferry.evaluation_results import Evaluation
 from liteferry.evaluation_units import SAVED_MODEL, EvaluationTask
@@ -80,13 +81,15 @@ def test_siblings_whose_common_process_died_are_told_apart_no_worse(
         assert all(has_costs(evaluation).values()), has_costs(evaluation)
 
 
-def test_killed_again_the_variant_is_killed_and_the_next_run_tries_it(
-    task: EvaluationTask, exported: Exported, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("end", "code"), [("kernels_are_killed", "KILLED"), ("kernels_meet_a_full_disk", "STORAGE_FAILED")])
+def test_what_ends_so_again_is_the_variants_reason_and_the_next_run_tries_it(
+    end: str, code: str, task: EvaluationTask, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "_UNIT", "tests.dying_units:alone_killed_at_kernels")
-    monkeypatch.setattr(lost_measurements, "_KERNELS", "tests.dying_units:kernels_are_killed")
+    monkeypatch.setattr(lost_measurements, "_KERNELS", f"tests.dying_units:{end}")
     report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True)))
-    assert report["variants"]["float32"]["reason"]["code"] == "KILLED"
+    assert report["variants"]["float32"]["reason"]["code"] == code
+    assert ReasonCode(code).is_transient
     assert report["variants"]["dynamic_int8"]["status"] == "blessed", "the others are heard"
 
 

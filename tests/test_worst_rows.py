@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from liteferry.worst_rows import show
+from liteferry import reference
+from liteferry.config import load_job
+from liteferry.plan import plan_models
+from liteferry.records import decode
+from liteferry.types import Signature
+from liteferry.worst_rows import show, shown
 from tests.support import Run, liteferry
 
 RANDOM = np.random.default_rng(0)
@@ -108,6 +113,23 @@ def test_the_input_is_that_of_the_row(tmp_path: Path, demo: Run) -> None:
     for row in rows:
         expected = np.asarray(whole.column("image")[row["row"]].as_py(), np.float32)
         assert row["inputs"]["image"] == show(expected.reshape(-1) if expected.size <= 16 else _as_input(expected))
+
+
+@pytest.mark.parametrize("model_id", ["cnn", "two_halves"])
+def test_rows_out_of_memory_are_those_that_are_read_again(
+    demo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_id: str
+) -> None:
+    """A small shard is remembered; of a large one only the rows that are shown are read a second time."""
+    job = load_job(demo.out / "fleet" / "job.yaml")
+    plan = next(plan for plan in plan_models(job, str(tmp_path)) if plan.model_id == model_id)
+    signature = decode(Signature, demo.report(model_id)["saved_model"]["signatures"]["serving_default"])
+    binding = reference.bind(plan, signature, {})
+    list(reference.batches(plan, binding, shard_index=0))
+    assert reference.is_remembered(plan, binding, shard_index=0), "both ways would be the same one"
+    remembered = shown(plan, binding, {3: "3", 77: "77"}, shard_index=0)
+    monkeypatch.setattr(reference, "_REMEMBERED", [])
+    assert shown(plan, binding, {3: "3", 77: "77"}, shard_index=0) == remembered
+    assert list(remembered) == [3, 77]
 
 
 def _as_input(flat: np.ndarray) -> np.ndarray:

@@ -48,6 +48,11 @@ class ReasonCode(str, enum.Enum):
     STORAGE_FAILED = "STORAGE_FAILED"
     INTERNAL = "INTERNAL"
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether it speaks of what happened to the run, not of the model: the next run tries the model again."""
+        return self in (ReasonCode.STORAGE_FAILED, ReasonCode.KILLED, ReasonCode.INTERNAL)
+
 
 class Stage(str, enum.Enum):
     """Where in a model's way something was seen."""

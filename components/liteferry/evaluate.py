@@ -143,7 +143,6 @@ def _evaluate_one(task: EvaluationTask, here: AtHand, *, referenced: bool) -> Ev
     together = here.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
     messages, failures = list(together.results), {}
     seconds, peak = seconds + together.seconds, max(peak, together.peak_memory_bytes)
-    has_died = together.error is not None
     for name in task.candidates.keys() - results_of(messages).keys():
         alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
         outcome = here.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
@@ -153,4 +152,4 @@ def _evaluate_one(task: EvaluationTask, here: AtHand, *, referenced: bool) -> Ev
         messages += outcome.results
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
     evaluation = evaluation_of(task, messages, failures=failures, seconds=seconds, peak_memory_bytes=peak)
-    return measured_again(task, here, evaluation, messages) if has_died else evaluation
+    return measured_again(task, here, evaluation, messages) if together.error is not None else evaluation

@@ -22,8 +22,8 @@ def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, m
     """The evaluation that `messages` told, with what is missing from it.
 
     Costs that cannot be measured stay away. Without its noise floor float32 would be judged by other limits: where the process
-    that measures it is killed, too, float32 is KILLED, and the next run tries the model again. Where it dies of the file, as it
-    would in every run, the default limits stand and a warning says so.
+    that measures it is killed, too, or meets another transient end, that is float32's reason, and the next run tries the model
+    again. Where it dies of the file, as it would in every run, the default limits stand and a warning says so.
     """
     outcomes, failures, warnings = [], evaluation.failures(), []
     ran = [name for name in task.candidates if name != SAVED_MODEL and name not in failures]
@@ -34,7 +34,7 @@ def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, m
         outcome = _run(_KERNELS, task, here, [noise.FLOAT32])
         outcomes.append(outcome)
         reason = reason_of(outcome.error)
-        if reason is not None and outcome.is_killed:
+        if reason is not None and reason.code.is_transient:
             failures[noise.FLOAT32] = dataclasses.replace(evaluation.candidates[noise.FLOAT32], reason=reason)
         elif reason is not None:
             warnings.append(f"the noise floor of float32 is not known, its default gates stand: {reason.message}")
@@ -44,7 +44,7 @@ def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, m
             [*messages, *(message for outcome in outcomes for message in outcome.results)],
             failures=failures,
             seconds=evaluation.seconds + sum(outcome.seconds for outcome in outcomes),
-            peak_memory_bytes=max(evaluation.peak_memory_bytes, *(outcome.peak_memory_bytes for outcome in outcomes), 0),
+            peak_memory_bytes=max([evaluation.peak_memory_bytes, *(outcome.peak_memory_bytes for outcome in outcomes)]),
         ),
         warnings=tuple(warnings),
     )

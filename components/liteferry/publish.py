@@ -25,7 +25,7 @@ from liteferry.types import ExportedModel
 from liteferry.version import REPORT_SCHEMA_VERSION
 
 # These say something of the machine at that hour, not of the model: the same command tries again.
-_TRANSIENT = {ReasonCode.STORAGE_FAILED.value, ReasonCode.KILLED.value, ReasonCode.INTERNAL.value}
+_TRANSIENT = {code.value for code in ReasonCode if code.is_transient}
 # These depend on the limits: they are tried again when the job allows more.
 _LIMITED = {ReasonCode.TIMEOUT.value: "seconds", ReasonCode.OUT_OF_MEMORY.value: "memory_bytes"}
 # One of these for each work folder, by its name.
@@ -201,7 +201,7 @@ def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eval
 
 
 def _judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
-    is_transient = exported.reason is not None and exported.reason.code.value in _TRANSIENT
+    is_transient = exported.reason is not None and exported.reason.code.is_transient
     try:
         if not is_transient and not storage.exists(plan.staging_directory()):
             before = finished_report(plan)  # a runner may bring a model here twice: the first time took the folder away
