@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from liteferry import collapse, exact_sum
+from liteferry import collapse, exact_sum, worst_examples
 from liteferry.class_stats import ClassStats
 from liteferry.exact_sum import ExactSum, Extremes, finite_or_none, share
 from liteferry.histograms import DistanceHistogram
 from liteferry.scatter import ScatterSample
+from liteferry.worst_examples import WORST_EXAMPLES, WorstExample
 
-MOST_SHOWN = 16  # values of one row; more is no reading
-WORST_EXAMPLES = 5
 _ZERO = ExactSum()
 _NO_DISTANCES = DistanceHistogram()
 _NO_CLASSES = ClassStats()
@@ -48,24 +47,6 @@ class Kind(str, enum.Enum):
     FLOAT = "float"
     INTEGER = "integer"  # bool, too
     TEXT = "text"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class WorstExample:
-    """One example far from the reference. `is_broken`: a non-finite mismatch or unequal text, which no distance measures.
-    `reference`, `candidate`: what both answered, in words, if that is short.
-    """
-
-    id: str
-    row: int
-    max_abs: float
-    is_broken: bool
-    reference: tuple[str, ...] = ()
-    candidate: tuple[str, ...] = ()
-
-    def order(self) -> tuple[bool, float, int, str]:
-        """Sorts the worst first; ties go to the lower row of the whole sample set."""
-        return (not self.is_broken, -self.max_abs, self.row, self.id)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -320,7 +301,7 @@ def _compare_text(
         mismatch_count=int(np.count_nonzero(unequal)),
         reference_row=collapse.of_text(left_rows, reference.shape[1:]),
         candidate_row=collapse.of_text(right_rows, candidate.shape[1:]),
-        worst=_worst_rows(np.zeros(len(reference)), is_broken, ids, rows, left_rows, right_rows),
+        worst=worst_examples.of_rows(np.zeros(len(reference)), is_broken, ids, rows, left_rows, right_rows),
     )
 
 
@@ -373,44 +354,7 @@ def _compare_numbers(
         relative_histogram=DistanceHistogram.of(ratios[~excluded] if excluded_count else ratios),
         classes=classes,
         scatter=ScatterSample.of(*raw, rows=rows),
-        worst=_worst_rows(
+        worst=worst_examples.of_rows(
             distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, rows, left_numbers, right_numbers
         ),
-    )
-
-
-def text_of(value: object) -> str:
-    """A number with six digits, a word of at most 40 characters."""
-    if isinstance(value, bytes):
-        value = value.decode(errors="backslashreplace")
-    if isinstance(value, str):
-        return value if len(value) <= 40 else f"{value[:39]}…"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _shown(row: Any) -> tuple[str, ...]:
-    values = row.tolist() if isinstance(row, np.ndarray) else row
-    return tuple(map(text_of, values)) if len(values) <= MOST_SHOWN else ()
-
-
-def _worst_rows(
-    max_abs: npt.NDArray[np.float64],
-    is_broken: npt.NDArray[np.bool_],
-    ids: Sequence[str],
-    rows: npt.NDArray[np.int64],
-    reference: Any,
-    candidate: Any,
-) -> tuple[WorstExample, ...]:
-    order = np.lexsort((-max_abs, ~is_broken))[:WORST_EXAMPLES].tolist()  # stable: ties stay in row order
-    return tuple(
-        WorstExample(
-            id=str(ids[row]),
-            row=int(rows[row]),
-            max_abs=float(max_abs[row]),
-            is_broken=bool(is_broken[row]),
-            reference=_shown(reference[row]),
-            candidate=_shown(candidate[row]),
-        )
-        for row in order
-        if is_broken[row] or max_abs[row] > 0
     )

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liteferry import reference, storage
-from liteferry.parity import MOST_SHOWN, OutputStats, text_of
+from liteferry.parity import OutputStats
 from liteferry.plan import ModelPlan
 from liteferry.sample_take import NamedRows
 from liteferry.samples import Binding, Shard, read_batches
+from liteferry.worst_examples import MOST_SHOWN, text_of
 
 if TYPE_CHECKING:
     from liteferry.evaluation_results import Evaluation

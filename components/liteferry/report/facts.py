@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
-import importlib.metadata
-import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,42 +15,12 @@ from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
 from liteferry.plan import ModelPlan
 from liteferry.report import fields
 from liteferry.report.changes import short_contract
+from liteferry.report.environment import environment
 from liteferry.report.recommend import passed_over, smallest_blessed
 from liteferry.scatter import scatter_of
 from liteferry.slicing import columns_of_slices
 from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
-from liteferry.version import REPORT_SCHEMA_VERSION, __version__
-
-_LIBRARIES = {
-    "tensorflow": "tensorflow",
-    "keras": "keras",
-    "tf_keras": "tf_keras",
-    "ai_edge_litert": "ai-edge-litert",
-    "ai_edge_quantizer": "ai-edge-quantizer",
-    "apache_beam": "apache-beam",
-    "tensorflow_model_analysis": "tensorflow-model-analysis",
-}
-
-
-@functools.cache
-def environment() -> dict[str, str | None]:
-    """Versions of what computed, without importing any of it, and the processor it computed on."""
-    versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__, "cpu": _cpu()}
-    for key, distribution in _LIBRARIES.items():
-        try:
-            versions[key] = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            versions[key] = None
-    return versions
-
-
-def _cpu() -> str | None:
-    """The processor's name, as Linux tells it; elsewhere what the platform module knows."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or None
+from liteferry.version import REPORT_SCHEMA_VERSION
 
 
 def build(

@@ -1,0 +1,74 @@
+"""The few rows on which a candidate is furthest from the reference, and what both answered, in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MOST_SHOWN = 16  # values of one row; more is no reading
+WORST_EXAMPLES = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorstExample:
+    """One example far from the reference. `is_broken`: a non-finite mismatch or unequal text, which no distance measures.
+    `reference`, `candidate`: what both answered, in words, if that is short.
+    """
+
+    id: str
+    row: int
+    max_abs: float
+    is_broken: bool
+    reference: tuple[str, ...] = ()
+    candidate: tuple[str, ...] = ()
+
+    def order(self) -> tuple[bool, float, int, str]:
+        """Sorts the worst first; ties go to the lower row of the whole sample set."""
+        return (not self.is_broken, -self.max_abs, self.row, self.id)
+
+
+def text_of(value: object) -> str:
+    """A number with six digits, a word of at most 40 characters."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="backslashreplace")
+    if isinstance(value, str):
+        return value if len(value) <= 40 else f"{value[:39]}…"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _shown(row: Any) -> tuple[str, ...]:
+    values = row.tolist() if isinstance(row, np.ndarray) else row
+    return tuple(map(text_of, values)) if len(values) <= MOST_SHOWN else ()
+
+
+def of_rows(
+    max_abs: npt.NDArray[np.float64],
+    is_broken: npt.NDArray[np.bool_],
+    ids: Sequence[str],
+    rows: npt.NDArray[np.int64],
+    reference: Any,
+    candidate: Any,
+) -> tuple[WorstExample, ...]:
+    """The worst of the rows, the worst first; none of those that agree.
+
+    Args:
+      max_abs, is_broken, ids, rows: (rows,) each; `rows` are the numbers in the whole sample set.
+      reference, candidate: (rows, elements), arrays or lists.
+    """
+    order = np.lexsort((-max_abs, ~is_broken))[:WORST_EXAMPLES].tolist()  # stable: ties stay in row order
+    return tuple(
+        WorstExample(
+            id=str(ids[row]),
+            row=int(rows[row]),
+            max_abs=float(max_abs[row]),
+            is_broken=bool(is_broken[row]),
+            reference=_shown(reference[row]),
+            candidate=_shown(candidate[row]),
+        )
+        for row in order
+        if is_broken[row] or max_abs[row] > 0
+    )
