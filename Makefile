@@ -106,31 +106,31 @@ demo: venv ## Train a small fleet on real digits and export it into demo_output/
 
 .PHONY: wild
 wild: venv ## Run on published checkpoints; WILD_CACHE=DIR keeps their files elsewhere than in .cache/wild
-	$(VENV_PYTHON) -m tests.wild --cache "$(WILD_CACHE)"
+	$(VENV_PYTHON) -m tests.campaigns.wild --cache "$(WILD_CACHE)"
 
 .PHONY: test-dataflow
 test-dataflow: venv ## Submit a job to a local Dataflow service and execute what was staged; part of `make test`
-	$(VENV_PYTHON) -m pytest tests/dataflow tests/test_flex_template.py $(PYTEST_ARGS)
+	$(VENV_PYTHON) -m pytest tests/dataflow $(PYTEST_ARGS)
 
 .PHONY: image
 image: venv ## Do the Dockerfile's steps in environments that begin empty, as images do: 3 GB, some minutes
-	LITEFERRY_IMAGE_TEST=clean $(VENV_PYTHON) -m pytest tests/test_flex_template.py $(PYTEST_ARGS)
+	LITEFERRY_IMAGE_TEST=clean $(VENV_PYTHON) -m pytest tests/dataflow/test_flex_template.py $(PYTEST_ARGS)
 
 .PHONY: scale
 scale: venv ## Two million sample rows in 16 shards through one model: memory and processors within their limits
-	$(VENV_PYTHON) -m tests.scale
+	$(VENV_PYTHON) -m tests.campaigns.scale
 
 .PHONY: chaos
 chaos: venv ## Kill and starve runs for real, by the hundred; about half an hour, writes docs/reliability.md
-	$(VENV_PYTHON) -m tests.chaos --write docs/reliability.md
+	$(VENV_PYTHON) -m tests.campaigns.chaos --write docs/reliability.md
 
 .PHONY: fuzz
 fuzz: venv ## Feed a hundred thousand broken and hostile files to what reads them; half an hour, writes docs/reliability.md
-	$(VENV_PYTHON) -m tests.fuzz --inputs 100000 --loads 500 --write docs/reliability.md
+	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 100000 --loads 500 --write docs/reliability.md
 
 .PHONY: soak
 soak: venv ## A thousand small checkpoints, kills on the way: memory and pace stay; a quarter of an hour, writes docs/reliability.md
-	$(VENV_PYTHON) -m tests.soak --write docs/reliability.md
+	$(VENV_PYTHON) -m tests.campaigns.soak --write docs/reliability.md
 
 .PHONY: bench
 bench: venv ## Time LiteFerry beside the script people write today; about an hour, writes docs/benchmarks.md

@@ -8,10 +8,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests import fixtures_hostile, packages
-from tests.emulators import _gcs_server, _s3_server, gs, s3  # noqa: F401  # fixtures
-from tests.stores import memory_store, shared_store, store  # noqa: F401  # fixtures
-from tests.support import Run, liteferry
+from tests.checkpoints import fixtures_hostile
+from tests.support import Run, liteferry, packages
+from tests.support.emulators import _gcs_server, _s3_server, gs, s3  # noqa: F401  # fixtures
+from tests.support.stores import memory_store, shared_store, store  # noqa: F401  # fixtures
 
 # Set here, not in a fixture: TensorFlow and gRPC read these once, when they are imported, and sandbox processes inherit them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from liteferry.report.fleet import COLUMNS
-from tests.test_docs import DOCS, documented_paths
+from tests.docs.test_docs import DOCS, documented_paths
 
 Schema = dict[str, Any]
 

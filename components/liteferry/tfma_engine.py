@@ -2,7 +2,7 @@
 
 TFMA's evaluator wires preprocessors, combiners and derived computations into a graph; building and running such a graph costs
 seconds for every model. Here the same preprocessors and combiners are called directly, in the order of the rows, so the numbers
-depend neither on shards nor on workers. tests/test_tfma_engine.py holds the results against TFMA's
+depend neither on shards nor on workers. tests/evaluation/test_tfma_engine.py holds the results against TFMA's
 evaluator. What TFMA keeps private is used by its private name: the dependency is pinned to one minor version.
 """
 

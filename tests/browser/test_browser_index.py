@@ -10,7 +10,7 @@ import pytest
 
 from liteferry.report import fleet_facts, write_fleet
 from tests.browser.conftest import HOSTILE, SCRIPT
-from tests.large_fleet import large_fleet
+from tests.browser.large_fleet import large_fleet
 
 # Whether anything but transparency is on a canvas, and how many colours.
 COLOURS = """canvas => {

@@ -17,9 +17,9 @@ import pytest
 
 from liteferry import storage
 from tests.dataflow.service import Service, running
-from tests.emulators import Bucket
-from tests.packages import ROOT, Environment, copy_sources
 from tests.support import Run, facts_of
+from tests.support.emulators import Bucket
+from tests.support.packages import ROOT, Environment, copy_sources
 
 GIVEN = (
     "--project=my-project",

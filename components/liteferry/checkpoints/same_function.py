@@ -1,7 +1,7 @@
 """Which architectures compute the same in Keras 3 and tf_keras, so that one may stand in where the other cannot load a file.
 
 By allowed name: a layer, an activation or a setting that is not listed may differ, and some do without a word (`hard_sigmoid`,
-GELU's approximation, bilinear resizing). `tests/test_same_function.py` holds everything listed here against both libraries, with
+GELU's approximation, bilinear resizing). `tests/checkpoints/test_same_function.py` holds all of it against both libraries, with
 the same weights on the same rows.
 """
 

@@ -1,1 +1,0 @@
-"""Faults made for real, by the hundred: `python -m tests.chaos --help`."""

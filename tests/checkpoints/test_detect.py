@@ -1,0 +1,206 @@
+"""`detect` and `examine`: what a path is, by its bytes and not by its name, and why it is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from liteferry import sandbox
+from liteferry.checkpoints.detect import Kind, detect, examine
+from liteferry.errors import ModelError
+from liteferry.sandbox import Flavor, Limits
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One model in every format, by the libraries themselves."""
+    folder = tmp_path_factory.mktemp("written")
+    limits = Limits(seconds=120, memory_bytes=8 * 10**9)
+    unit = "tests.checkpoints.detect_units:write_one_model_in_every_format"
+    outcome = sandbox.run(unit, str(folder), flavor=Flavor.KERAS, limits=limits, writable=[str(folder)])
+    assert outcome.error is None, outcome.error
+    return folder
+
+
+def reason(path: Path) -> tuple[str, str]:
+    with pytest.raises(ModelError) as caught:
+        examine(str(path))
+    return caught.value.reason.code.value, caught.value.reason.message
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "version", "layout", "is_old"),
+    [
+        ("keras3.keras", Kind.KERAS, "3", None, False),
+        ("keras2.keras", Kind.KERAS, "2", None, True),
+        ("keras3_legacy.h5", Kind.H5_MODEL, "3", None, False),
+        ("keras2.h5", Kind.H5_MODEL, "2", None, True),
+        ("keras3.weights.h5", Kind.H5_WEIGHTS, None, "keras_v3", False),
+        ("keras2_legacy_weights.h5", Kind.H5_WEIGHTS, "2", "legacy", True),
+        ("keras2_saved_model", Kind.SAVED_MODEL_KERAS, None, None, True),
+        ("saved_model", Kind.SAVED_MODEL, None, None, False),
+    ],
+)
+def test_a_checkpoint_is_known_by_what_is_in_it(
+    written: Path, name: str, kind: Kind, version: str | None, layout: str | None, is_old: bool
+) -> None:
+    facts = examine(str(written / name))
+    assert facts.kind is kind
+    assert (facts.keras_version or "").partition(".")[0] == (version or "")
+    assert facts.weights_layout == layout
+    assert facts.written_before_keras_3() is is_old
+    has_architecture = kind in (Kind.KERAS, Kind.H5_MODEL)
+    assert (facts.config or {}).get("class_name") == ("Sequential" if has_architecture else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "misnamed", "kind"),
+    [
+        ("keras3.keras", "model.bin", Kind.KERAS),
+        ("keras3.keras", "model.h5", Kind.KERAS),
+        ("keras2.h5", "model", Kind.H5_MODEL),
+        ("keras2.h5", "model.keras", Kind.H5_MODEL),
+        ("keras3.weights.h5", "model.keras", Kind.H5_WEIGHTS),
+    ],
+)
+def test_a_name_that_lies_changes_nothing(written: Path, tmp_path: Path, name: str, misnamed: str, kind: Kind) -> None:
+    shutil.copy(written / name, tmp_path / misnamed)
+    assert examine(str(tmp_path / misnamed)).kind is kind
+
+
+def test_a_layout_with_so_many_layers_that_their_names_are_split_is_still_the_legacy_one(written: Path, tmp_path: Path) -> None:
+    path = tmp_path / "many.h5"
+    shutil.copy(written / "keras2_legacy_weights.h5", path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["layer_names0"] = file.attrs.pop("layer_names")
+        del file.attrs["keras_version"]
+    assert examine(str(path)).weights_layout == "legacy"
+
+
+@pytest.mark.parametrize("version", [b"tf", 3, "", None], ids=repr)
+def test_a_version_that_is_none_does_not_stop_anything(written: Path, tmp_path: Path, version: Any) -> None:
+    path = tmp_path / "model.h5"
+    shutil.copy(written / "keras2.h5", path)
+    with h5py.File(path, "r+") as file:
+        for holder in (file, file["model_weights"]):
+            holder.attrs.pop("keras_version", None)
+            if version is not None:
+                holder.attrs["keras_version"] = version
+    facts = examine(str(path))
+    assert facts.keras_version is None
+    assert facts.written_before_keras_3()
+
+
+# What is none
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "words"),
+    [
+        ("notes.txt", b"hello", "LOAD_UNSUPPORTED", "neither a zip archive nor HDF5"),
+        ("empty", b"", "LOAD_UNSUPPORTED", "neither a zip archive nor HDF5"),
+        ("pickle.pkl", b"\x80\x04\x95", "LOAD_UNSUPPORTED", "neither a zip archive nor HDF5"),
+        ("empty.keras", b"", "LOAD_CORRUPT", "(0 bytes)"),
+        ("text.keras", b"hello", "LOAD_CORRUPT", "(5 bytes)"),
+        ("empty.h5", b"", "LOAD_CORRUPT", "(0 bytes)"),
+        ("magic.h5", b"\x89HDF\r\n\x1a\n", "LOAD_CORRUPT", "not a whole HDF5 file"),
+        ("magic.keras", b"PK\x03\x04", "LOAD_CORRUPT", "not a whole .keras archive"),
+    ],
+)
+def test_what_is_no_checkpoint_says_what_it_is(tmp_path: Path, name: str, content: bytes, code: str, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert reason(tmp_path / name)[0] == code
+    assert words in reason(tmp_path / name)[1]
+
+
+def test_a_directory_without_a_graph_is_no_saved_model(tmp_path: Path) -> None:
+    (tmp_path / "export" / "variables").mkdir(parents=True)
+    assert reason(tmp_path / "export") == ("LOAD_UNSUPPORTED", reason(tmp_path / "export")[1])
+    assert "a directory without saved_model.pb" in reason(tmp_path / "export")[1]
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_dead_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [make_pipe, make_dead_link])
+def test_what_cannot_be_read_to_its_end_is_not_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a.keras")
+    assert detect(str(tmp_path / "a.keras")) is None
+    assert reason(tmp_path / "a.keras")[0] == "LOAD_UNSUPPORTED"
+
+
+# What was one
+
+
+@pytest.mark.parametrize("name", ["keras3.keras", "keras2.keras", "keras2.h5", "keras3.weights.h5"])
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.99])
+def test_a_file_that_was_cut_is_corrupt(written: Path, tmp_path: Path, name: str, share: float) -> None:
+    whole = (written / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    code, message = reason(tmp_path / name)
+    assert code == "LOAD_CORRUPT"
+    assert f"({int(len(whole) * share):,} bytes)" in message
+
+
+def test_a_byte_that_flipped_in_the_weights_is_found(written: Path, tmp_path: Path) -> None:
+    content = bytearray((written / "keras3.keras").read_bytes())
+    with zipfile.ZipFile(written / "keras3.keras") as archive:
+        member = archive.getinfo("model.weights.h5")
+    content[member.header_offset + member.file_size // 2] ^= 1
+    (tmp_path / "a.keras").write_bytes(content)
+    code, message = reason(tmp_path / "a.keras")
+    assert code == "LOAD_CORRUPT"
+    assert "model.weights.h5" in message
+
+
+def archive(path: Path, **members: Any) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.json", content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+METADATA = {"keras_version": "3.15.0"}
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"metadata": METADATA}, "config.json"),
+        ({"config": {}}, "metadata.json"),
+        ({"config": [1, 2], "metadata": METADATA}, "not a JSON object"),
+        ({"config": {}, "metadata": "3"}, "not a JSON object"),
+        ({"config": "{", "metadata": METADATA}, "not a whole .keras archive"),
+        ({"config": "[" * 100_000, "metadata": METADATA}, "nests more than 200 levels deep"),
+        ({"config": '{"a":' * 900 + "1" + "}" * 900, "metadata": METADATA}, "nests more than 200 levels deep"),
+        ({"config": {}, "metadata": "[" * 100_000}, "nests more than 200 levels deep"),
+    ],
+    ids=["no config", "no metadata", "a list", "a number", "half of one", "endless", "deep", "endless metadata"],
+)
+def test_an_archive_without_a_usable_architecture_is_corrupt(tmp_path: Path, members: dict[str, Any], words: str) -> None:
+    code, message = reason(archive(tmp_path / "a.keras", **members))
+    assert code == "LOAD_CORRUPT"
+    assert words in message
+
+
+@pytest.mark.parametrize("config", ["[1]", "{", "[" * 100_000], ids=["a list", "half of one", "endless"])
+def test_an_hdf5_file_without_a_usable_architecture_is_corrupt(tmp_path: Path, config: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["model_config"] = config
+    assert reason(tmp_path / "a.h5")[0] == "LOAD_CORRUPT"

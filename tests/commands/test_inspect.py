@@ -1,0 +1,301 @@
+"""`liteferry inspect`: right facts of every kind of artifact, at once, without TensorFlow; a clear word for what is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteferry import reader_process, sandbox
+from liteferry.checkpoints.keras_names import ACTIVATIONS, LAYERS, MADE_BY_KERAS
+from liteferry.errors import ModelError, ReasonCode
+from liteferry.inspection import bundle_index, contained
+from liteferry.sandbox import Flavor, Limits
+from tests.checkpoints import test_trust
+from tests.support import liteferry
+
+LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
+
+
+def in_sandbox(function: str, argument: Any) -> Any:
+    writable = [argument] if function == "write_artifacts" else []
+    outcome = sandbox.run(
+        f"tests.commands.inspect_units:{function}", argument, flavor=Flavor.KERAS, limits=LIMITS, writable=writable
+    )
+    assert outcome.error is None, outcome.error
+    return outcome.results[0] if outcome.results else None
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("artifacts")
+    in_sandbox("write_artifacts", str(folder))
+    return folder
+
+
+def tensor(name: str | None, shape: list[int | None] | None, dtype: str | None) -> dict[str, Any]:
+    return {"name": name, "shape": shape, "dtype": dtype}
+
+
+PICTURES = {
+    "inputs": [tensor("image", [None, 8, 8, 3], "float32")],
+    "outputs": [tensor("label", None, None)],
+    "random_layers": ["drop (Dropout)", "flip (RandomFlip)"],
+    "preprocessing_layers": ["rescale (Rescaling)"],
+    "lambda_layers": ["twice (Lambda)"],
+    "custom_objects": {},
+}
+WEIGHTS = {"arrays": 2, "elements": 579, "bytes": 2316, "dtypes": {"float32": 579}}
+FACTS: dict[str, dict[str, Any]] = {
+    "keras3.keras": {"kind": "keras", "loaded_by": "keras", "weights": WEIGHTS, **PICTURES},
+    "keras2.keras": {"kind": "keras", "loaded_by": "tf_keras", "weights": WEIGHTS, **PICTURES},
+    "keras3.h5": {"kind": "h5_model", "loaded_by": "keras", "weights": WEIGHTS, **PICTURES},
+    "keras2.h5": {"kind": "h5_model", "loaded_by": "tf_keras", "weights": WEIGHTS, **PICTURES},
+    "keras3_custom.keras": {"custom_objects": {"TheirLayer": "tests.commands.inspect_units", "theirs": None}},
+    "keras2_custom.h5": {"custom_objects": {"TheirLayer": None, "theirs": None}, "inputs": [tensor("x", [None, 4], "float32")]},
+    "keras3.weights.h5": {"kind": "h5_weights", "needs_builder": True, "weights_layout": "keras_v3", "weights": WEIGHTS},
+    "keras2_legacy.h5": {"kind": "h5_weights", "needs_builder": True, "weights_layout": "legacy", "weights": WEIGHTS},
+    "saved_model": {"kind": "saved_model", "loaded_by": "tensorflow", "findings": []},
+    "training.index": {"kind": "tf_checkpoint", "needs_builder": True},
+    "float.tflite": {"kind": "tflite", "quantised_share": 0.0, "has_signature": True, "liteferry": {"variant": "float"}},
+    "int8.tflite": {"kind": "tflite", "quantised_share": 1.0, "has_signature": True, "liteferry": {"variant": "int8"}},
+    "plain.tflite": {"kind": "tflite", "has_signature": False, "liteferry": None, "operators": {"FULLY_CONNECTED": 1}},
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_an_artifact_tells_what_it_is(artifacts: Path, name: str) -> None:
+    facts = contained.inspect(str(artifacts / name))
+    assert {key: facts.get(key) for key in FACTS[name]} == FACTS[name]
+
+
+@pytest.mark.parametrize("name", ["keras3.keras", "keras3.h5", "keras2.keras", "keras2.h5"])
+def test_the_expected_range_and_the_trust_it_takes_are_told(artifacts: Path, name: str) -> None:
+    facts = contained.inspect(str(artifacts / name))
+    assert (facts["input_ranges"]["image"]["low"], facts["input_ranges"]["image"]["high"]) == (0, 255)
+    assert [finding["opened_by"] for finding in facts["findings"]] == ["lambda"]
+    assert "twice" in facts["findings"][0]["what"]
+    assert "`trust: [lambda]`" in facts["next_step"]
+
+
+@pytest.mark.parametrize(
+    "name", [f"{library}_normalized.{ending}" for library in ("keras2", "keras3") for ending in ("keras", "h5")]
+)
+def test_the_statistics_of_a_normalization_are_read_off_the_weights(artifacts: Path, name: str) -> None:
+    ranges = contained.inspect(str(artifacts / name))["input_ranges"]
+    assert {key: (round(value["low"], 3), round(value["high"], 3)) for key, value in ranges.items()} == {
+        "left": (-30, 50),
+        "right": (-4, 4),
+    }
+
+
+def test_siblings_have_one_architecture(artifacts: Path) -> None:
+    digests = [
+        contained.inspect(str(artifacts / name))["architecture_digest"] for name in ("keras3_one.keras", "keras3_two.keras")
+    ]
+    other = contained.inspect(str(artifacts / "keras3_normalized.keras"))["architecture_digest"]
+    assert digests[0] == digests[1] != other
+
+
+def test_a_saved_model_tells_its_signatures_and_what_writes_files(artifacts: Path) -> None:
+    facts = contained.inspect(str(artifacts / "writes"))
+    (graph,) = facts["graphs"]
+    assert graph["tags"] == ["serve"]
+    assert graph["signatures"]["serving_default"] == {
+        "inputs": [tensor("x", [None, 4], "float32")],
+        "outputs": [tensor("y", [None, 3], "float32")],
+    }
+    assert [finding["opened_by"] for finding in facts["findings"]] == ["file_ops"]
+    assert "WriteFile" in facts["findings"][0]["what"]
+    assert facts["weights"] == {"arrays": 2, "elements": 13, "bytes": 56, "dtypes": {"float32": 12, "int64": 1}}
+
+
+def test_the_index_of_a_checkpoint_is_read_as_tensorflow_reads_it(artifacts: Path) -> None:
+    told = in_sandbox("tell_variables", str(artifacts / "training"))
+    read = {array.name: [list(array.shape), array.dtype] for array in bundle_index.arrays(str(artifacts / "training.index"))}
+    assert read == told
+    assert len(read) > 5
+    weights = contained.inspect(str(artifacts / "training"))["weights"]
+    assert weights["elements"] == 13, "the optimizer's state does not count"
+
+
+def test_a_contract_has_names_positions_and_shapes(artifacts: Path) -> None:
+    facts = contained.inspect(str(artifacts / "float.tflite"))
+    (one,), (other,) = facts["inputs"], facts["outputs"]
+    assert (one["name"], one["position"], one["dtype"], one["shape"]) == ("x", 0, "float32", [None, 64])
+    assert (other["name"], other["shape"]) == ("y", [None, 64])
+    assert facts["weights"] == {"elements": 4096, "dtypes": {"float32": 4096}}
+
+
+# Without TensorFlow, at once
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_it_is_read_without_tensorflow_and_keras(artifacts: Path, name: str) -> None:
+    program = (
+        "import sys; from liteferry.inspection.child import protobufs_alone; protobufs_alone();"
+        "from liteferry.inspection.facts import describe; describe(sys.argv[1]);"
+        "heavy = ('keras', 'tf_keras', 'tensorflow.python');"
+        "print([name for name in sys.modules if name.startswith(heavy)])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, artifacts / name], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["keras3.keras", "keras2.h5", "float.tflite"])
+def test_it_is_instant(artifacts: Path, name: str) -> None:
+    """Seconds of processor time of the whole command, the best of three: the wall clock would measure the neighbours."""
+    taken = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert liteferry("inspect", artifacts / name).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(taken) < 1.0
+
+
+def test_names_are_those_of_the_installed_libraries() -> None:
+    told = in_sandbox("tell_names", None)
+    assert set(told["layers"]) - MADE_BY_KERAS == LAYERS
+    assert set(told["activations"]) == ACTIVATIONS
+
+
+# The command
+
+
+def test_the_command_prints_facts_or_json(artifacts: Path) -> None:
+    said = liteferry("inspect", artifacts / "keras3.h5")
+    assert said.returncode == 0, said.stderr
+    for words in ("h5_model", "Keras 3", "image float32 [?, 8, 8, 3]", "image: 0 .. 255", "`trust: [lambda]` opens it", "Next: "):
+        assert words in said.stdout
+    told = liteferry("inspect", "--json", artifacts / "keras3.h5")
+    assert json.loads(told.stdout)["kind"] == "h5_model"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing.keras", "no such file"),
+        ("empty.tflite", "not a .tflite file"),
+        ("text.keras", "not a whole .keras archive"),
+        ("notes.txt", "no checkpoint that LiteFerry reads"),
+        ("folder", "no checkpoint that LiteFerry reads"),
+    ],
+)
+def test_what_is_none_is_one_clear_message(tmp_path: Path, name: str, words: str) -> None:
+    for empty in ("empty.tflite", "text.keras", "notes.txt"):
+        (tmp_path / empty).write_text("hello" * (empty != "empty.tflite"))
+    (tmp_path / "folder").mkdir()
+    said = liteferry("inspect", tmp_path / name)
+    assert said.returncode == 2
+    assert words in said.stderr and "Traceback" not in said.stderr
+    assert said.stdout == ""
+
+
+def test_the_docs_list_every_key(artifacts: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "inspect.md").read_text()
+    rows = [line.split("|")[1] for line in page.partition("## Keys")[2].splitlines() if line.startswith("| `")]
+    listed = {key for row in rows for key in re.findall(r"`([a-z_]+)`", row)}
+    shutil.make_archive(str(artifacts / "packed"), "zip", artifacts, "keras3.keras")
+    told = [contained.inspect(str(artifacts / name)) for name in [*FACTS, "packed.zip", "writes"]]
+    assert listed == {key for facts in told for key in facts}
+
+
+# Broken and hostile files
+
+
+BREAKABLE = ["keras3.keras", "keras2.h5", "keras3.weights.h5", "float.tflite", "training.index", "saved_model/saved_model.pb"]
+
+
+@pytest.mark.parametrize("name", BREAKABLE)
+@pytest.mark.parametrize("damage", ["cut", "zeros", "noise", "ones"])
+def test_a_damaged_file_is_told_and_nothing_falls_over(artifacts: Path, tmp_path: Path, name: str, damage: str) -> None:
+    """Facts or an error, both are fine; a traceback, a hang or a killed command is not."""
+    target = tmp_path / Path(name).parts[0]
+    (shutil.copytree if (artifacts / target.name).is_dir() else shutil.copy)(artifacts / target.name, target)
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    seeded = random.Random(f"{name} {damage}")
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    else:
+        for at in seeded.sample(range(8, len(content)), min(200, len(content) // 10)):
+            content[at] = {"zeros": 0, "ones": 255}.get(damage, seeded.randrange(256))
+    path.write_bytes(content)
+    said = liteferry("inspect", target)
+    assert said.returncode in (0, 2), said.stderr
+    assert "Traceback" not in said.stderr
+    assert bool(said.stdout) is (said.returncode == 0)
+
+
+@pytest.mark.parametrize("name", test_trust.FOUND)
+def test_what_would_be_refused_is_told_and_nothing_runs(hostile: Path, name: str) -> None:
+    folder = hostile / name
+    facts = contained.inspect(str(folder / json.loads((folder / "case.json").read_text())["checkpoint"]))
+    told = {finding["what"]: finding["opened_by"] for finding in facts["findings"]}
+    matching = {opener for what, opener in told.items() if test_trust.FOUND[name] in what}
+    assert matching, told
+    if name in test_trust.LAMBDAS:
+        assert matching == {"lambda"}
+    if name in test_trust.GRAPHS:
+        assert matching == {"file_ops"}
+    assert not test_trust.markers(folder)
+
+
+ENDS = {
+    "abort": ("import os; os.abort()", ReasonCode.CRASHED, "SIGABRT"),
+    "segfault": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", ReasonCode.CRASHED, "SIGSEGV"),
+    "hang": ("import time; time.sleep(100)", ReasonCode.TIMEOUT, "longer than 2 s"),
+    "no answer": ("import sys; sys.exit('the library is not there')", ReasonCode.CRASHED, "the library is not there"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_reader_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """The reader is replaced by one that ends as a crashed parser does: no file is known today that crashes the real one."""
+    program, code, words = ENDS[end]
+    monkeypatch.setattr(reader_process, "_PROGRAM", program)
+    (tmp_path / "a.h5").write_bytes(b"")
+    with pytest.raises(ModelError, match=words) as caught:
+        contained.inspect(str(tmp_path / "a.h5"), seconds=2)
+    assert caught.value.reason.code is code
+
+
+def test_the_reader_has_a_limit_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import sys; sys.path[:] = sys.argv[3:]; from liteferry import reader_child; from liteferry.inspection import facts;"
+        "facts.describe = lambda path: bytearray(32 * 2**30); reader_child.main(*sys.argv[1:3])"
+    )
+    monkeypatch.setattr(reader_process, "_PROGRAM", program)
+    (tmp_path / "a.h5").write_bytes(b"")
+    with pytest.raises(ModelError) as caught:
+        contained.inspect(str(tmp_path / "a.h5"))
+    assert caught.value.reason.code is ReasonCode.OUT_OF_MEMORY
+
+
+def test_the_reader_sees_no_credentials_and_no_module_of_the_working_directory(
+    artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "h5py.py").write_text("open('marker', 'w').close()")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "liteferry", "inspect", artifacts / "keras2.h5"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "marker").exists()
+    program = "import json, os; print(json.dumps({'facts': dict(os.environ)}))"
+    monkeypatch.setattr(reader_process, "_PROGRAM", program)
+    assert "AWS_SECRET_ACCESS_KEY" not in contained.inspect(os.fspath(artifacts / "keras2.h5"))

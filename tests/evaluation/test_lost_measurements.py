@@ -1,0 +1,105 @@
+"""A process of the evaluation that dies with its results out may cost time: no fact, and never a verdict that hangs on luck."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteferry import evaluate, lost_measurements
+from liteferry.config import load_job
+from liteferry.errors import ReasonCode
+from liteferry.evaluate import evaluate_isolated, evaluate_siblings_isolated, shard_tasks
+from liteferry.evaluation_results import Evaluation
+from liteferry.evaluation_units import SAVED_MODEL, EvaluationTask
+from liteferry.export import export_isolated
+from liteferry.fingerprints import fingerprint
+from liteferry.metrics import with_metrics
+from liteferry.plan import ModelPlan, plan_models
+from liteferry.report.facts import build
+from liteferry.types import ExportedModel
+from tests.support import Run, facts_of
+
+Exported = tuple[ModelPlan, ExportedModel]
+
+
+@pytest.fixture(scope="module")
+def exported(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    job = load_job(demo.out / "fleet" / "job.yaml")
+    plans = plan_models(job, str(tmp_path_factory.mktemp("out")))
+    plan = fingerprint(next(plan for plan in plans if plan.model_id == "mlp"))
+    return plan, export_isolated([plan])[0]
+
+
+@pytest.fixture(scope="module")
+def task(exported: Exported) -> EvaluationTask:
+    return shard_tasks(*exported)[0]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(task: EvaluationTask) -> Evaluation:
+    return evaluate_isolated(task, referenced=True)
+
+
+def facts(exported: Exported, evaluation: Evaluation) -> Any:
+    report = facts_of(build(*exported, evaluation))
+    return {key: value for key, value in report.items() if key != "timings_s"}
+
+
+def has_costs(evaluation: Evaluation) -> dict[str, bool]:
+    variants = {name: result for name, result in evaluation.candidates.items() if name != SAVED_MODEL}
+    return {name: bool(result.latency_ms) and result.activation_bytes is not None for name, result in variants.items()}
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        pytest.param("alone_killed_at_kernels", id="killed twice at the noise floor"),
+        pytest.param("alone_aborts_at_kernels", id="crashed at the noise floor"),
+        pytest.param("alone_aborts_at_costs", id="crashed at the first latency"),
+    ],
+)
+def test_what_a_dead_process_left_unmeasured_is_measured_again(
+    unit: str, task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "_UNIT", f"tests.evaluation.dying_units:{unit}")
+    evaluation = evaluate_isolated(task, referenced=True)
+    assert undisturbed.noise["float32"] is not None, "nothing was there to lose"
+    assert facts(exported, evaluation) == facts(exported, undisturbed)
+    assert all(has_costs(evaluation).values()), has_costs(evaluation)
+
+
+@pytest.mark.parametrize("unit", ["in_turn_killed_at_kernels", "in_turn_killed_at_costs"])
+def test_siblings_whose_common_process_died_are_told_apart_no_worse(
+    unit: str, task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(evaluate, "_SIBLINGS_UNIT", f"tests.evaluation.dying_units:{unit}")
+    both = evaluate_siblings_isolated([task, task])  # a model is its own nearest sibling
+    for evaluation in both:
+        assert facts(exported, evaluation) == facts(exported, undisturbed)
+        assert all(has_costs(evaluation).values()), has_costs(evaluation)
+
+
+@pytest.mark.parametrize(("end", "code"), [("kernels_are_killed", "KILLED"), ("kernels_meet_a_full_disk", "STORAGE_FAILED")])
+def test_what_ends_so_again_is_the_variants_reason_and_the_next_run_tries_it(
+    end: str, code: str, task: EvaluationTask, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "_UNIT", "tests.evaluation.dying_units:alone_killed_at_kernels")
+    monkeypatch.setattr(lost_measurements, "_KERNELS", f"tests.evaluation.dying_units:{end}")
+    report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True)))
+    assert report["variants"]["float32"]["reason"]["code"] == code
+    assert ReasonCode(code).is_transient
+    assert report["variants"]["dynamic_int8"]["status"] == "blessed", "the others are heard"
+
+
+def test_kernels_that_crash_on_the_file_leave_default_gates_and_a_warning(
+    task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "_UNIT", "tests.evaluation.dying_units:alone_aborts_at_kernels")
+    monkeypatch.setattr(lost_measurements, "_KERNELS", "tests.evaluation.dying_units:kernels_abort")
+    report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True)))
+    assert report["noise_floor"]["float32"] is None
+    assert report["variants"]["float32"]["status"] == "blessed", report["variants"]["float32"]["reason"]
+    (warning,) = [sentence for sentence in report["warnings"] if "noise floor" in sentence]
+    assert "default gates stand" in warning and "SIGABRT" in warning
