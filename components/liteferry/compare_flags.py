@@ -45,7 +45,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", metavar="ID,ID", help="print inputs and answers of these rows")
     parser.add_argument("--modules", action="append", default=[], metavar="FILE", help="code you trust, may be given again")
     parser.add_argument("--builder", metavar="MODULE:NAME", help="callable that builds the model for weights-only files")
-    parser.add_argument("--trust", action="append", default=[], choices=["lambda", "file_ops"], help="code inside checkpoints")
+    parser.add_argument(
+        "--trust", action="append", default=[], choices=["lambda", "file_ops", "links"], help="code inside checkpoints"
+    )
     parser.add_argument("--json", action="store_true", help="print everything that was computed as JSON")
 
 

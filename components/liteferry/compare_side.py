@@ -136,7 +136,7 @@ def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], Run, list[str]]
         return _load_tflite(task.path)
     from liteferry import checkpoints, tracing
 
-    facts = checkpoints.examine(task.path)
+    facts = checkpoints.examine(task.path, links=task.load.links)
     columns = columns_as_inputs(task.sample_set, task.spec)
     model = checkpoints.load(task.path, facts, task.load, sample_columns=columns)
     traced = tracing.trace(model)

@@ -56,12 +56,14 @@ _DEFAULT_VARIANTS = ("float32", "float16", "dynamic_int8")
 class Trust(str, enum.Enum):
     """What may run although it came with a checkpoint. `lambda`: serialized Python bytecode of Keras Lambda layers. `file_ops`:
     operations that read or write files, or run Python, in a SavedModel's graph or behind a layer of TensorFlow symbols.
-    `network`: your own modules and builders reach the network, to download a backbone's weights for example.
+    `network`: your own modules and builders reach the network, to download a backbone's weights for example. `links`: symbolic
+    links that a pattern or a checkpoint's folder turned up may lead anywhere.
     """
 
     LAMBDA = "lambda"
     FILE_OPS = "file_ops"
     NETWORK = "network"
+    LINKS = "links"
 
 
 class Decoding(str, enum.Enum):

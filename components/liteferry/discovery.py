@@ -22,11 +22,14 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lp
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FoundCheckpoint:
-    """A path that a pattern named. `entry` is the index of its `models` entry in the job."""
+    """A path that a pattern named. `entry` is the index of its `models` entry in the job. `link_root`: the folder that the
+    pattern searched, None for a path that the job writes out; see `checkpoints.links`.
+    """
 
     model_id: str
     uri: str
     entry: int
+    link_root: str | None = None
 
 
 def discover(patterns: Sequence[str]) -> list[FoundCheckpoint]:
@@ -39,11 +42,14 @@ def discover(patterns: Sequence[str]) -> list[FoundCheckpoint]:
       StorageError: a store that cannot be listed.
     """
     found: dict[str, tuple[str, int]] = {}  # absolute: who reads them may have another working directory
+    searched: dict[str, str | None] = {}
     for entry, pattern in enumerate(patterns):
         fixed, rest = storage.split_pattern(pattern)
         root = storage.absolute(fixed if rest else os.path.dirname(fixed.rstrip("/")))
         for path in storage.glob(pattern):
-            found.setdefault(storage.absolute(path), (root, entry))
+            uri = storage.absolute(path)
+            found.setdefault(uri, (root, entry))
+            searched[uri] = None if not rest or (uri in searched and searched[uri] is None) else searched.get(uri, root)
     kept = _without_parts(found)
     names = {uri: readable_id(uri, found[uri][0]) for uri in kept}
     uses = collections.Counter(name.casefold() for name, is_faithful in names.values() if is_faithful)
@@ -51,7 +57,8 @@ def discover(patterns: Sequence[str]) -> list[FoundCheckpoint]:
     for uri, (name, is_faithful) in names.items():
         if not is_faithful or uses[name.casefold()] > 1:
             name = f"{name}-{hashlib.sha256(uri.encode(errors='surrogateescape')).hexdigest()[:_HASH_LENGTH]}"
-        result.append(FoundCheckpoint(model_id=name, uri=uri, entry=found[uri][1]))
+        link_root = None if storage.is_remote(uri) else searched[uri]
+        result.append(FoundCheckpoint(model_id=name, uri=uri, entry=found[uri][1], link_root=link_root))
     return sorted(result, key=lambda checkpoint: checkpoint.model_id)
 
 

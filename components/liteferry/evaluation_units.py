@@ -44,7 +44,7 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
     from liteferry.export import sample_columns
 
     reporter.stage(Stage.LOAD, subject=task.plan.model_id)
-    facts = checkpoints.examine(task.plan.checkpoint_path)
+    facts = checkpoints.examine(task.plan.checkpoint_path, links=task.plan.load.links)
     model = checkpoints.load(task.plan.checkpoint_path, facts, task.plan.load, sample_columns=sample_columns(task.plan))
     traced = tracing.trace(model)
     reporter.stage(Stage.REFERENCE, subject=task.plan.model_id)

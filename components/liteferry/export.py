@@ -199,7 +199,7 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
     """
     clock = _Clock()
     messages.stage(Stage.LOAD)
-    facts = checkpoints.examine(plan.checkpoint_path)
+    facts = checkpoints.examine(plan.checkpoint_path, links=plan.load.links)
     digest = None if facts.config is None else architecture_digest(facts.config)
     messages.facts(kind=facts.kind.value, keras_version=facts.keras_version, architecture_digest=digest)
     with clock.step("load"):

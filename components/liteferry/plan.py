@@ -285,6 +285,7 @@ def _plan(
             builder=entry.builder,
             builder_args=dict(entry.builder_args),
             strip=tuple(entry.strip),
+            link_root=checkpoint.link_root,
         ),
         metadata=dict(entry.metadata),
         samples=samples.get(entry.samples or "", _NO_SAMPLES),

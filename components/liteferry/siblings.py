@@ -24,7 +24,7 @@ import numpy as np
 
 from liteferry import sandbox
 from liteferry.checkpoints.archives import read_member
-from liteferry.checkpoints.detect import CheckpointFacts, Kind, examine
+from liteferry.checkpoints.detect import CheckpointFacts, Kind, look
 from liteferry.json_text import parse
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def tell_share_key(request: tuple[str, str], reporter: Any) -> None:
     None for weights alone: two calls of a builder may make models that differ in more than weights.
     """
     path, recipe_digest = request
-    facts = examine(path)
+    facts = look(path)
     reporter.result({"share_key": share_key(facts, recipe_digest=recipe_digest) if facts.kind is Kind.H5_MODEL else None})
 
 

@@ -27,6 +27,8 @@ _MAX_MEMBERS = 100_000
 _MAX_RATIO = 100
 _SMALL_BYTES = 2**28
 MAX_BYTES = 64 * 2**30
+# Sizes of a zip file's records: an entry of its directory, the end of it, and what a zip64 file has before that end.
+_ENTRY_BYTES, _END_BYTES, _END_BYTES_64 = 46, 22, 76
 _FILE_ENDINGS = (".keras", ".h5", ".hdf5", ".index")
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -59,14 +61,14 @@ def zip_members(archive: zipfile.ZipFile) -> list[Member]:
     return result
 
 
-def _tar_members(path: str, archive: tarfile.TarFile, most_bytes: int) -> list[Member]:
+def _tar_members(path: str, archive: tarfile.TarFile, most_bytes: int, stored: int) -> list[Member]:
     result = []
     for entry in archive:
         is_plain = entry.isreg() or entry.isdir()
         result.append(Member(name=entry.name, bytes=entry.size, is_directory=entry.isdir(), is_plain=is_plain, handle=entry))
         refuse_members(path, result[-1:])
         # A compressed tar has to be read to be listed: what it announces must be refused before it is inflated.
-        refuse_sizes(path, sum(member.bytes for member in result), len(result), most_bytes=most_bytes)
+        refuse_sizes(path, sum(member.bytes for member in result), len(result), stored, most_bytes=most_bytes)
     return result
 
 
@@ -80,7 +82,7 @@ def refuse_members(path: str, members: Sequence[Member]) -> None:
             raise unsafe(path, f"its member {member.name!r} is a link or a device, not a file")
 
 
-def _refuse_packing(path: str, archive: zipfile.ZipFile) -> None:
+def refuse_packing(path: str, archive: zipfile.ZipFile) -> None:
     """Raises LOAD_UNSUPPORTED for members whose packing Python's zip reader unpacks by the block: some hundred bytes of bzip2 are
     gigabytes, whatever size they announce, before the first of them can be counted.
     """
@@ -94,6 +96,47 @@ def _refuse_packing(path: str, archive: zipfile.ZipFile) -> None:
             )
 
 
+def refuse_ambiguous_zip(path: str, archive: zipfile.ZipFile, size: int) -> None:
+    """Raises LOAD_UNSAFE for an archive with bytes before, between or behind what its directory names, and for two members of one
+    name: another reader may take it for something else.
+
+    Args:
+      path: for errors.
+      archive: open.
+      size: of the file, in bytes.
+    """
+    seen: set[str] = set()
+    for entry in archive.infolist():
+        if (name := os.path.normpath(entry.filename)) in seen:
+            raise unsafe(path, f"two of its members are called {entry.filename!r}")
+        seen.add(name)
+    if archive.infolist() and min(entry.header_offset for entry in archive.infolist()) != 0:
+        raise unsafe(path, "there are bytes before the zip archive, which another reader may take for the file")
+    directory = sum(_directory_bytes(entry) for entry in archive.infolist())
+    end = archive.start_dir + directory + len(archive.comment)
+    if size - end not in (_END_BYTES, _END_BYTES + _END_BYTES_64):
+        raise unsafe(path, f"there are {size - end - _END_BYTES:,} bytes behind the zip archive, or a second directory in it")
+
+
+def _directory_bytes(entry: zipfile.ZipInfo) -> int:
+    name = entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437")
+    return _ENTRY_BYTES + len(name) + len(entry.extra) + len(entry.comment)
+
+
+def members_in_order(path: str, archive: zipfile.ZipFile, size: int, *, most_bytes: int = MAX_BYTES) -> list[Member]:
+    """The members of an open zip file of `size` bytes, once names, kinds, sizes, packing and places were found to be in order.
+
+    Raises:
+      ModelError: LOAD_UNSAFE, and LOAD_UNSUPPORTED for a packing that is not read.
+    """
+    members = zip_members(archive)
+    refuse_members(path, members)
+    refuse_sizes(path, sum(member.bytes for member in members), len(members), size, most_bytes=most_bytes)
+    refuse_packing(path, archive)
+    refuse_ambiguous_zip(path, archive, size)
+    return members
+
+
 def read_member(path: str, archive: zipfile.ZipFile, name: str, *, most_bytes: int) -> bytes:
     """The bytes of one member of a zip file, of which no more than its announced size are unpacked.
 
@@ -101,7 +144,7 @@ def read_member(path: str, archive: zipfile.ZipFile, name: str, *, most_bytes: i
       KeyError: there is none of that name.
       ModelError: LOAD_CORRUPT when it announces more than `most_bytes`, LOAD_UNSUPPORTED for its packing.
     """
-    _refuse_packing(path, archive)
+    refuse_packing(path, archive)
     size = archive.getinfo(name).file_size
     if size > most_bytes:
         raise ModelError(
@@ -110,9 +153,8 @@ def read_member(path: str, archive: zipfile.ZipFile, name: str, *, most_bytes: i
     return archive.read(name)
 
 
-def refuse_sizes(path: str, claimed_bytes: int, count: int, *, most_bytes: int = MAX_BYTES) -> None:
-    """Raises LOAD_UNSAFE for what a small archive cannot hold, LOAD_UNSUPPORTED for more than `most_bytes`."""
-    stored = os.path.getsize(path)
+def refuse_sizes(path: str, claimed_bytes: int, count: int, stored: int, *, most_bytes: int = MAX_BYTES) -> None:
+    """Raises LOAD_UNSAFE for what an archive of `stored` bytes cannot hold, LOAD_UNSUPPORTED for more than `most_bytes`."""
     if count > _MAX_MEMBERS:
         raise unsafe(path, f"it holds more than {_MAX_MEMBERS:,} members")
     if claimed_bytes > MAX_BYTES or (claimed_bytes > _SMALL_BYTES and claimed_bytes > _MAX_RATIO * stored):
@@ -125,21 +167,20 @@ def refuse_sizes(path: str, claimed_bytes: int, count: int, *, most_bytes: int =
         )
 
 
-def refuse_unsafe_archive(path: str, archive: zipfile.ZipFile) -> None:
-    """Looks a `.keras` archive over: names, sizes, the HDF5 file of its weights, and arrays that are pickles.
+def refuse_unsafe_members(path: str, archive: zipfile.ZipFile) -> None:
+    """Looks into what a `.keras` archive holds: the HDF5 file of its weights, and arrays that are pickles.
 
     Raises:
       ModelError: LOAD_UNSAFE.
     """
     members = zip_members(archive)
-    refuse_members(path, members)
-    refuse_sizes(path, sum(member.bytes for member in members), len(members))
-    _refuse_packing(path, archive)
     for member in members:
         if member.name.endswith((".h5", ".hdf5")):
             _refuse_unsafe_weights(path, archive, member)
         elif member.name.endswith(".npz"):
             _refuse_pickled_arrays(path, archive, member)
+    if len({"model.weights.h5", "model.weights.npz"} & {member.name for member in members}) > 1:
+        raise unsafe(path, "it holds its weights twice, as model.weights.h5 and as model.weights.npz")
 
 
 def _refuse_unsafe_weights(path: str, archive: zipfile.ZipFile, member: Member) -> None:
@@ -166,7 +207,7 @@ def _refuse_pickled_arrays(path: str, archive: zipfile.ZipFile, member: Member) 
     import numpy as np
 
     with archive.open(member.name) as stream, zipfile.ZipFile(stream) as arrays:
-        _refuse_packing(f"{path} ({member.name})", arrays)
+        refuse_packing(f"{path} ({member.name})", arrays)
         for name in arrays.namelist():
             with arrays.open(name) as array:
                 version = np.lib.format.read_magic(array)
@@ -181,8 +222,9 @@ def _refuse_pickled_arrays(path: str, archive: zipfile.ZipFile, member: Member) 
                 raise unsafe(path, f"the array {name!r} in its {member.name} claims {claimed:,} bytes")
 
 
-def unpack(path: str, *, most_bytes: int = MAX_BYTES) -> str:
-    """Unpacks a .zip or tar file into a temporary folder and returns the path of the one checkpoint in it.
+def unpack(place: str, *, shown: str, most_bytes: int = MAX_BYTES) -> str:
+    """Unpacks a .zip or tar file into a temporary folder and returns the path of the one checkpoint in it. Errors call it
+    `shown`.
 
     In a sandbox the folder lies in its scratch directory and goes with it; elsewhere it goes when the process ends.
 
@@ -191,43 +233,40 @@ def unpack(path: str, *, most_bytes: int = MAX_BYTES) -> str:
         LOAD_UNSUPPORTED when it does not hold exactly one checkpoint, or more than `most_bytes`.
     """
     folder = tempfile.TemporaryDirectory(prefix="liteferry-archive-")
-    _UNPACKED.append(folder)
+    UNPACKED.append(folder)
     try:
-        for member, stream in _contents(path, most_bytes):
+        for member, stream in _contents(place, shown, most_bytes):
             target = os.path.join(folder.name, *posixpath.normpath(member.name).split("/"))
             os.makedirs(os.path.dirname(target), exist_ok=True)
             with open(target, "xb") as file:
-                _copy(path, member, stream, file)
+                _copy(shown, member, stream, file)
     except FileExistsError as error:
-        raise unsafe(path, f"two of its members are called {os.path.relpath(error.filename, folder.name)!r}") from error
+        raise unsafe(shown, f"two of its members are called {os.path.relpath(error.filename, folder.name)!r}") from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
         raise ModelError(
             ReasonCode.LOAD_CORRUPT,
             Stage.LOAD,
-            f"{path} ({os.path.getsize(path):,} bytes): not a whole archive ({error}); copy or download it again",
+            f"{shown} ({os.path.getsize(place):,} bytes): not a whole archive ({error}); copy or download it again",
         ) from error
-    return _only_checkpoint(path, folder.name)
+    return _only_checkpoint(shown, folder.name)
 
 
-_UNPACKED: list[tempfile.TemporaryDirectory[str]] = []  # kept: each is removed when the process ends
+UNPACKED: list[tempfile.TemporaryDirectory[str]] = []  # kept: each is removed when the process ends
 
 
-def _contents(path: str, most_bytes: int) -> Iterator[tuple[Member, IO[bytes]]]:
+def _contents(place: str, shown: str, most_bytes: int) -> Iterator[tuple[Member, IO[bytes]]]:
     """The files of an archive with their bytes, after all of its names and sizes have been found to be in order."""
-    if is_tar(path):
-        with tarfile.open(path) as listing:
-            members = _tar_members(path, listing, most_bytes)
-        with tarfile.open(path) as tar:
+    if is_tar(place):
+        with tarfile.open(place) as listing:
+            members = _tar_members(shown, listing, most_bytes, os.path.getsize(place))
+        with tarfile.open(place) as tar:
             for member in members:
                 stream = tar.extractfile(member.handle) if not member.is_directory else None
                 if stream is not None:
                     yield member, stream
         return
-    with zipfile.ZipFile(path) as archive:
-        members = zip_members(archive)
-        refuse_members(path, members)
-        refuse_sizes(path, sum(member.bytes for member in members), len(members), most_bytes=most_bytes)
-        _refuse_packing(path, archive)
+    with zipfile.ZipFile(place) as archive:
+        members = members_in_order(shown, archive, os.path.getsize(place), most_bytes=most_bytes)
         for member in members:
             if not member.is_directory:
                 with archive.open(member.handle) as entry:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from liteferry.checkpoints import cudnn_weights, keras_model, plain_model, tf_checkpoint, user_code
+from liteferry.checkpoints import cudnn_weights, keras_model, plain_model, scanned_copy, tf_checkpoint, user_code
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
 from liteferry.checkpoints.model import LoadedModel, LoadSpec
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -22,7 +22,7 @@ def build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_
       ModelError: LOAD_FAILED when the builder raises, or when the weights do not fit.
     """
     assert spec.builder is not None
-    built = _build(path, spec)
+    built = _build(_as_found(path, facts), spec)
     if keras_model.is_keras_model(built):
         keras_model.build_from_samples(built, sample_columns)
         _fill_keras(path, facts, spec, built)
@@ -31,6 +31,18 @@ def build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_
         return _fill_plain(path, spec, built, sample_columns)
     keras_model.library_of(built)  # says what is wrong
     raise AssertionError("unreachable")
+
+
+def _as_found(path: str, facts: CheckpointFacts) -> str:
+    """The copy under the name that the file has, which may tell a builder something: a link in a folder of its own."""
+    if facts.found_as is None or facts.found_as == os.path.basename(path):
+        return path
+    folder = scanned_copy.private_folder()
+    if facts.kind is Kind.TF_CHECKPOINT and not facts.found_as.endswith(".index"):
+        os.symlink(os.path.dirname(path), os.path.join(folder, facts.found_as))
+    else:
+        os.symlink(path, os.path.join(folder, facts.found_as))
+    return os.path.join(folder, facts.found_as)
 
 
 def _build(path: str, spec: LoadSpec) -> Any:

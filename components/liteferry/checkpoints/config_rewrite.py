@@ -16,8 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from liteferry.checkpoints import cudnn_weights
-from liteferry.checkpoints.config_scan import serialized_objects
-from liteferry.checkpoints.config_trust import TRAINING_KEYS
+from liteferry.checkpoints.config_scan import serialized_objects, without_training
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
 
@@ -97,9 +96,8 @@ def for_inference(
     Raises:
       ModelError: LOAD_UNSUPPORTED for a Keras layer under `strip` that does more than add randomness.
     """
-    changed = copy.deepcopy(config)
-    _without_training(changed)
-    compared = {key: value for key, value in config.items() if key not in TRAINING_KEYS}
+    compared = without_training(config)  # as it stands in the scanned copy
+    changed = copy.deepcopy(compared)
     stripped = []
     for node in serialized_objects(changed):
         name = str(node["class_name"]).split(">")[-1]
@@ -119,19 +117,6 @@ def for_inference(
         elif name == "RandomShear":
             _undo_sign(node["config"])
     return Rewritten(config=changed, stripped=tuple(stripped), is_changed=changed != compared)
-
-
-def _without_training(config: dict[str, Any]) -> None:
-    """compile=False keeps a loader from building the outermost settings only; a nested model's would be built."""
-    pending: list[Any] = [config]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, dict):
-            for key in TRAINING_KEYS:
-                node.pop(key, None)
-            pending.extend(node.values())
-        elif isinstance(node, list):
-            pending.extend(node)
 
 
 def _pin(node: dict[str, Any], offered: Collection[str], is_registered: Callable[[str], bool]) -> None:

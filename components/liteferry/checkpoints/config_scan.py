@@ -104,6 +104,19 @@ def refuse_untrusted(path: str, facts: ConfigFacts, *, offered: Collection[str],
         )
 
 
+# Where training's settings stand. Nothing below is built for inference, see `without_training`.
+TRAINING_KEYS = ("compile_config", "training_config")
+
+
+def without_training(config: Any) -> Any:
+    """A copy of a config without compile settings at any depth: `compile=False` keeps a loader from building the outermost ones
+    only, a nested model's would be built.
+    """
+    if isinstance(config, dict):
+        return {key: without_training(value) for key, value in config.items() if key not in TRAINING_KEYS}
+    return [without_training(item) for item in config] if isinstance(config, list) else config
+
+
 # What only training uses, or what the weights in the file replace; two checkpoints that differ in nothing else are siblings.
 _TRAINING_KEYS = {"trainable", "compile_config", "training_config", "seed"}
 _TRAINING_ENDINGS = ("_initializer", "_regularizer", "_constraint")

@@ -15,14 +15,12 @@ import sys
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from liteferry.checkpoints.config_scan import TRAINING_KEYS
 from liteferry.checkpoints.graph_ops import named_file_operations
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 LAMBDA = "lambda"
 FILE_OPS = "file_ops"
-
-# Where training's settings stand. Nothing below is built for inference, see `config_rewrite.without_training`.
-TRAINING_KEYS = ("compile_config", "training_config")
 
 _ATTACK = ("a function", "a class")
 _KERAS_ROOTS = ("keras", "tf_keras")

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
 import os
 import re
 import zipfile
 import zlib
 from typing import Any
 
-from liteferry.checkpoints import archives, tf_checkpoint
-from liteferry.checkpoints.h5_files import refuse_unsafe
+from liteferry.checkpoints import archives, scanned_copy, tf_checkpoint
+from liteferry.checkpoints.config_scan import without_training
+from liteferry.checkpoints.h5_files import refuse_ambiguous, refuse_unsafe
+from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, follow
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.json_text import parse
 
@@ -41,8 +44,9 @@ class Kind(str, enum.Enum):
 class CheckpointFacts:
     """What the files say of themselves. `config` is the architecture as parsed JSON, None where the kind holds none.
 
-    `weights_layout` tells the two HDF5 dialects apart ("legacy" or "keras_v3"); it is None for other kinds. `path` is where the
-    checkpoint lies, which is not where the job found it when it came inside an archive.
+    `weights_layout` tells the two HDF5 dialects apart ("legacy" or "keras_v3"); it is None for other kinds. `path` is what
+    loaders get: a private copy, see `examine`, or for `look` the place itself, which for an archive is where it was unpacked.
+    `found_as` is the name of the file or folder.
     """
 
     kind: Kind
@@ -50,6 +54,7 @@ class CheckpointFacts:
     config: dict[str, Any] | None = None
     weights_layout: str | None = None
     path: str | None = None
+    found_as: str | None = None
 
     def written_before_keras_3(self) -> bool:
         """Whether Keras 2's functions are the right ones. A weights-only file of the new layout does not say: its builder
@@ -97,45 +102,72 @@ def _is_keras_archive(path: str) -> bool:
         return not path.lower().endswith(".zip")
 
 
-def examine(path: str, *, most_bytes: int = archives.MAX_BYTES) -> CheckpointFacts:
-    """Reads what the files say of themselves, and looks for what no loader should see.
+def examine(path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT) -> CheckpointFacts:
+    """Copies a checkpoint and scans the copy: reads what the files say of themselves, and looks for what no loader should see.
 
-    Archives are unpacked into a temporary folder, which is in the sandbox's scratch where there is one; `most_bytes` bounds it.
+    `path` of the result is the copy, in the sandbox's scratch: the only file that may be handed to a loader. It is written from
+    the parts that are scanned, under a name that one reader takes, without training's settings; see `scanned_copy`.
+
+    Args:
+      path: as the job names it.
+      most_bytes: that an archive may unpack to.
+      links: where symbolic links may lead.
 
     Raises:
       ModelError: LOAD_CORRUPT for a broken file, LOAD_UNSUPPORTED for something that is no checkpoint, LOAD_UNSAFE for files that
-        point outside themselves or claim sizes that cannot be.
+        point outside themselves, are two things at once, or claim sizes that cannot be.
     """
-    kind = detect(path)
+    return _examine(path, follow(path, links), most_bytes, links, copy=True)
+
+
+def look(path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT) -> CheckpointFacts:
+    """`examine` where the file lies, for who only reads: `path` of the result must never be handed to a loader. Archives are
+    unpacked into a temporary folder even so.
+    """
+    return _examine(path, follow(path, links), most_bytes, links, copy=False)
+
+
+def _examine(path: str, place: str, most_bytes: int, links: LinkRule, *, copy: bool) -> CheckpointFacts:
+    kind = detect(place) if os.path.lexists(place) or not os.path.islink(path) else None
     if kind is Kind.ARCHIVE:
-        return _examine_unpacked(path, most_bytes)
+        return _examine_unpacked(path, place, most_bytes, links, copy=copy)
     if kind is None:
-        what = "neither a zip archive nor HDF5"
-        if os.path.isdir(path):
-            what = "a directory without saved_model.pb or checkpoint"
-        elif not os.path.isfile(path):
-            what = "a link to nothing, a pipe or a device"
-        raise ModelError(
-            ReasonCode.LOAD_UNSUPPORTED,
-            Stage.LOAD,
-            f"{path} is no checkpoint that LiteFerry reads: it is {what}. Readable are .keras, .h5, .weights.h5, SavedModel "
-            "directories, .index files of TensorFlow checkpoints, and .zip or .tar.gz with one of these inside; "
-            "narrow the pattern under models[].checkpoints if this file should not be there",
-        )
+        raise _no_checkpoint(path, place)
     if kind is Kind.KERAS:
-        return _examine_archive(path)
-    if kind is Kind.H5_MODEL:
-        return _examine_h5(path)
-    return CheckpointFacts(kind=kind, path=path)
+        facts = _examine_archive(path, place, copy=copy)
+    elif kind is Kind.H5_MODEL:
+        facts = _examine_h5(path, place, copy=copy)
+    elif kind is Kind.TF_CHECKPOINT:
+        prefix = tf_checkpoint.prefix_of(place)
+        copied = f"{scanned_copy.copy_bundle(path, prefix, scanned_copy.private_folder(), links)}.index" if copy else place
+        facts = CheckpointFacts(kind=kind, path=copied)
+    else:
+        facts = CheckpointFacts(kind=kind, path=scanned_copy.copy_saved_model(path, place, links) if copy else place)
+    return dataclasses.replace(facts, found_as=os.path.basename(path.rstrip("/")))
 
 
-def _examine_unpacked(path: str, most_bytes: int) -> CheckpointFacts:
-    inner = archives.unpack(path, most_bytes=most_bytes)
+def _no_checkpoint(path: str, place: str) -> ModelError:
+    what = "neither a zip archive nor HDF5"
+    if os.path.isdir(place):
+        what = "a directory without saved_model.pb or checkpoint"
+    elif not os.path.isfile(place):
+        what = "a link to nothing, a pipe or a device"
+    return ModelError(
+        ReasonCode.LOAD_UNSUPPORTED,
+        Stage.LOAD,
+        f"{path} is no checkpoint that LiteFerry reads: it is {what}. Readable are .keras, .h5, .weights.h5, SavedModel "
+        "directories, .index files of TensorFlow checkpoints, and .zip or .tar.gz with one of these inside; "
+        "narrow the pattern under models[].checkpoints if this file should not be there",
+    )
+
+
+def _examine_unpacked(path: str, place: str, most_bytes: int, links: LinkRule, *, copy: bool) -> CheckpointFacts:
+    inner = archives.unpack(place, shown=path, most_bytes=most_bytes)
     if detect(inner) is Kind.ARCHIVE:
         raise ModelError(
             ReasonCode.LOAD_UNSUPPORTED, Stage.LOAD, f"{path} holds another archive, {os.path.basename(inner)}; unpack it"
         )
-    return examine(inner)
+    return _examine(inner, os.path.realpath(inner), most_bytes, links, copy=copy)
 
 
 def _corrupt(path: str, what: str) -> ModelError:
@@ -143,24 +175,31 @@ def _corrupt(path: str, what: str) -> ModelError:
     return ModelError(ReasonCode.LOAD_CORRUPT, Stage.LOAD, f"{path} ({size:,} bytes): {what}; copy or save the checkpoint again")
 
 
-def _examine_archive(path: str) -> CheckpointFacts:
+def _examine_archive(path: str, place: str, *, copy: bool) -> CheckpointFacts:
     try:
-        with zipfile.ZipFile(path) as archive:
-            archives.refuse_unsafe_archive(path, archive)
+        with scanned_copy.opened(place) as file, zipfile.ZipFile(file) as archive:
+            archives.members_in_order(path, archive, os.fstat(file.fileno()).st_size)
             config, metadata = (
                 parse(archives.read_member(path, archive, name, most_bytes=_MAX_CONFIG_BYTES))
                 for name in ("config.json", "metadata.json")
             )
-            damaged = archive.testzip()
+            if not isinstance(config, dict) or not isinstance(metadata, dict):
+                raise _corrupt(path, "its config.json or metadata.json is not a JSON object")
+            if copy:
+                place = os.path.join(scanned_copy.private_folder(), "model.keras")
+                scanned_copy.copy_archive(path, archive, place, without_training(config))
+            else:
+                archives.refuse_unsafe_members(path, archive)
+                if (damaged := archive.testzip()) is not None:
+                    raise _corrupt(path, f"its member {damaged} fails its checksum")
+        if copy:
+            with zipfile.ZipFile(place) as archive:
+                archives.refuse_unsafe_members(path, archive)
     except KeyError as error:
         raise _corrupt(path, f"a zip archive, but no Keras one: {error.args[0]}") from error
     except (zipfile.BadZipFile, EOFError, ValueError, OSError, RecursionError, zlib.error) as error:
         raise _corrupt(path, f"not a whole .keras archive ({error})") from error
-    if damaged is not None:
-        raise _corrupt(path, f"its member {damaged} fails its checksum")
-    if not isinstance(config, dict) or not isinstance(metadata, dict):
-        raise _corrupt(path, "its config.json or metadata.json is not a JSON object")
-    return CheckpointFacts(kind=Kind.KERAS, keras_version=_version(metadata.get("keras_version")), config=config, path=path)
+    return CheckpointFacts(kind=Kind.KERAS, keras_version=_version(metadata.get("keras_version")), config=config, path=place)
 
 
 def _version(value: Any) -> str | None:
@@ -174,24 +213,44 @@ def _text(value: Any) -> str | None:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _examine_h5(path: str) -> CheckpointFacts:
+def _examine_h5(path: str, place: str, *, copy: bool) -> CheckpointFacts:
     import h5py
 
     try:
-        with h5py.File(path, "r") as file:
-            refuse_unsafe(path, file, stored_bytes=os.path.getsize(path))
+        if copy:
+            place = scanned_copy.copy_file(place, os.path.join(scanned_copy.private_folder(), "model.h5"))
+        with scanned_copy.opened(place) as stream:
+            refuse_ambiguous(path, stream, os.fstat(stream.fileno()).st_size)
+        with h5py.File(place, "r") as file:
+            refuse_unsafe(path, file, stored_bytes=os.path.getsize(place))
             config_text = _text(file.attrs.get("model_config"))
             version = _version(_text(file.attrs.get("keras_version")))
             if version is None and "model_weights" in file:
                 version = _version(_text(file["model_weights"].attrs.get("keras_version")))
             is_legacy = "model_weights" in file or any(name.startswith("layer_names") for name in file.attrs)
             config = parse(config_text) if config_text is not None else None
+        if config is not None and not isinstance(config, dict):
+            raise _corrupt(path, "its model_config is not a JSON object")
+        if copy:
+            place = _named_for_its_reader(place, config, is_legacy=is_legacy)
     except (OSError, ValueError, RuntimeError, KeyError, RecursionError) as error:
         raise _corrupt(path, f"not a whole HDF5 file ({error})") from error
     if config is None:
         return CheckpointFacts(
-            kind=Kind.H5_WEIGHTS, keras_version=version, weights_layout="legacy" if is_legacy else "keras_v3", path=path
+            kind=Kind.H5_WEIGHTS, keras_version=version, weights_layout="legacy" if is_legacy else "keras_v3", path=place
         )
-    if not isinstance(config, dict):
-        raise _corrupt(path, "its model_config is not a JSON object")
-    return CheckpointFacts(kind=Kind.H5_MODEL, keras_version=version, config=config, path=path)
+    return CheckpointFacts(kind=Kind.H5_MODEL, keras_version=version, config=config, path=place)
+
+
+def _named_for_its_reader(place: str, config: dict[str, Any] | None, *, is_legacy: bool) -> str:
+    """The copy of an HDF5 file with the config that was scanned, without training's settings, and the ending of its reader."""
+    import h5py
+
+    if config is not None and (for_inference := without_training(config)) != config:
+        with h5py.File(place, "r+") as file:
+            file.attrs["model_config"] = json.dumps(for_inference).encode()
+    if config is None and not is_legacy:
+        renamed = place.removesuffix(".h5") + ".weights.h5"
+        os.rename(place, renamed)
+        return renamed
+    return place

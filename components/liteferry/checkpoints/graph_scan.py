@@ -9,27 +9,29 @@ from typing import Any
 from liteferry.checkpoints.config_trust import FILE_OPS, Finding
 from liteferry.checkpoints.graph_ops import PYTHON_OPERATIONS, reaches_outside
 from liteferry.checkpoints.h5_files import unsafe
+from liteferry.checkpoints.links import LinkRule, follow_part
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _MAX_GRAPH_BYTES = 2**31  # protobuf's own limit
 _INIT_OPERATIONS = ("saved_model_main_op", "legacy_init_op")
 
 
-def read(directory: str) -> Any:
-    """The parsed `saved_model.pb`.
+def read(directory: str, *, shown: str | None = None) -> Any:
+    """The parsed `saved_model.pb` of a folder, which errors call `shown`.
 
     Raises:
       ModelError: LOAD_CORRUPT when it is none.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
-    path = os.path.join(directory, "saved_model.pb")
-    size = os.path.getsize(path)
+    place = os.path.join(directory, "saved_model.pb")
+    path = os.path.join(shown or directory, "saved_model.pb")
+    size = os.path.getsize(place)
     if size >= _MAX_GRAPH_BYTES:
         raise unsafe(path, f"it has {size:,} bytes, and a graph has at most {_MAX_GRAPH_BYTES:,}")
     saved_model = saved_model_pb2.SavedModel()
     try:
-        with open(path, "rb") as file:
+        with open(place, "rb") as file:
             saved_model.ParseFromString(file.read())
     except Exception as error:
         raise ModelError(
@@ -42,18 +44,28 @@ def read(directory: str) -> Any:
     return saved_model
 
 
-def refuse_links(directory: str, saved_model: Any) -> None:
-    """Raises LOAD_UNSAFE for assets and variables that lie outside the directory."""
-    root = os.path.realpath(directory)
+def refuse_links(path: str, directory: str, saved_model: Any, rule: LinkRule) -> None:
+    """Raises LOAD_UNSAFE for links and assets that lead out of a SavedModel.
+
+    Args:
+      path: as the job names it, for errors.
+      directory: where it lies, without links.
+      saved_model: its parsed `saved_model.pb`.
+      rule: where links may lead.
+    """
     for folder, folders, names in os.walk(directory):
         for name in (*folders, *names):
             place = os.path.join(folder, name)
-            if os.path.islink(place) and os.path.commonpath([root, os.path.realpath(place)]) != root:
-                raise unsafe(directory, f"{os.path.relpath(place, directory)} is a link to {os.path.realpath(place)}")
-    for meta_graph in saved_model.meta_graphs:
-        for asset in meta_graph.asset_file_def:
-            if os.path.isabs(asset.filename) or ".." in asset.filename.replace("\\", "/").split("/"):
-                raise unsafe(directory, f"its asset {asset.filename!r} points outside")
+            if os.path.islink(place):
+                follow_part(path, directory, os.path.relpath(place, directory), rule)
+    for name in asset_names(saved_model):
+        if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/"):
+            raise unsafe(path, f"its asset {name!r} points outside")
+
+
+def asset_names(saved_model: Any) -> list[str]:
+    """The files below `assets` that its graphs name."""
+    return sorted({asset.filename for meta_graph in saved_model.meta_graphs for asset in meta_graph.asset_file_def})
 
 
 def findings(saved_model: Any) -> list[Finding]:

@@ -6,12 +6,15 @@ Sources: CVE-2025-9905 (legacy H5), HDF5's external links, external storage and 
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from liteferry import allocation
 from liteferry.errors import ModelError, ReasonCode, Stage
 
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+_SUPERBLOCK_BYTES = 60
 # HDF5's filters reach ratios of about a thousand on zeros; weights reach two. A dataset never written takes no bytes at all.
 _MAX_RATIO = 1100
 _SMALL_BYTES = 2**28
@@ -26,6 +29,55 @@ def unsafe(path: str, what: str) -> ModelError:
         Stage.LOAD,
         f"{path}: {what}; nothing of it was loaded. Save the model again from a source you trust",
     )
+
+
+def refuse_ambiguous(path: str, stream: IO[bytes], size: int) -> None:
+    """Raises unless a file is HDF5 from its first byte to its last, and nothing else besides.
+
+    Args:
+      path: how the file is named in errors.
+      stream: the file's bytes, seekable.
+      size: how many there are.
+
+    Raises:
+      ModelError: LOAD_UNSAFE for bytes before the file (HDF5 allows a "user block"), for bytes behind its end, for a base address
+        or a driver that spreads it over other files, and for a file that is a zip archive as well.
+      OSError: for a file that is cut off, or none.
+    """
+    stream.seek(0)
+    head = stream.read(_SUPERBLOCK_BYTES)
+    if not head.startswith(_MAGIC):
+        for start in (512 << shift for shift in range(14)):
+            stream.seek(start)
+            if stream.read(len(_MAGIC)) == _MAGIC:
+                raise unsafe(path, f"there are {start:,} bytes before the HDF5 file, which another reader may take for the file")
+        raise OSError("its first bytes are not HDF5's")
+    base, end, is_spread = _addresses(head)
+    if base != 0 or is_spread:
+        raise unsafe(path, "its HDF5 header says that its data lies elsewhere, by a base address or a driver of several files")
+    if end > size:
+        raise OSError(f"it has {size:,} bytes, and its header tells of {end:,}")
+    if end < size:
+        raise unsafe(
+            path, f"there are {size - end:,} bytes behind the end of the HDF5 file, which another reader may take for the file"
+        )
+    if zipfile.is_zipfile(stream):
+        raise unsafe(path, "it is an HDF5 file and a zip archive at once")
+
+
+def _addresses(head: bytes) -> tuple[int, int, bool]:
+    """Base address, end of the file and whether a driver spreads it, from the superblock: HDF5's specification, II.A."""
+    if len(head) < _SUPERBLOCK_BYTES:
+        raise OSError(f"its first {len(head)} bytes are all there is of it")
+    version = head[8]
+    if version not in (0, 1, 2, 3):
+        raise OSError(f"its superblock has version {version}")
+    width = head[13] if version < 2 else head[9]
+    if width not in (4, 8):
+        raise OSError(f"its addresses have {width} bytes")
+    start = {0: 24, 1: 28}.get(version, 12)
+    base, _, end, last = (int.from_bytes(head[start + n * width : start + (n + 1) * width], "little") for n in range(4))
+    return base, end, version < 2 and last != 2 ** (8 * width) - 1
 
 
 def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
@@ -118,8 +170,10 @@ def _items(path: str, file: Any) -> Iterator[tuple[str, Any]]:
             kind = group.links.get_info(key).type
             if kind == h5l.TYPE_EXTERNAL:
                 yield name, _text(group.links.get_val(key)[0])
+            if kind == h5l.TYPE_SOFT:  # no Keras writes one; readers that follow it see one array under two names
+                raise unsafe(path, f"{name} is a soft link to {_text(group.links.get_val(key))}, which Keras never writes")
             if kind != h5l.TYPE_HARD:
-                continue  # a soft link is to a place in this file, which is looked at where it is
+                raise unsafe(path, f"{name} is a link of a kind that HDF5 does not define")
             item = h5o.open(group, key)
             address = h5o.get_info(item).addr
             if address in seen:

@@ -48,8 +48,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
     """
     place = facts.path or path
     if facts.kind in _SAVED_MODELS:
-        saved_model = graph_scan.read(place)
-        graph_scan.refuse_links(place, saved_model)
+        saved_model = graph_scan.read(place, shown=path)
         config_trust.refuse(path, graph_scan.findings(saved_model), trust=spec.trust)
         return graph_model.load(place, saved_model)
     before_keras_3 = facts.written_before_keras_3()

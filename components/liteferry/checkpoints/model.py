@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from liteferry.checkpoints.config_layers import InputRange
+from liteferry.checkpoints.links import LinkRule
 from liteferry.types import CustomObject, Signature, TensorSpec
 
 Tensors = Mapping[str, Any]
@@ -15,7 +16,7 @@ Tensors = Mapping[str, Any]
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadSpec:
     """What the job file says about loading: code the user trusts, how to build a model for weights-only files, and the classes of
-    random layers to leave out.
+    random layers to leave out. `link_root`: the folder in which a pattern found the checkpoint, see `links`.
     """
 
     modules: tuple[str, ...] = ()
@@ -24,6 +25,12 @@ class LoadSpec:
     builder: str | None = None
     builder_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     strip: tuple[str, ...] = ()
+    link_root: str | None = None
+
+    @property
+    def links(self) -> LinkRule:
+        """Where symbolic links in the checkpoint may lead."""
+        return LinkRule.of(self.trust, root=self.link_root)
 
     @property
     def may_use_network(self) -> bool:

@@ -30,9 +30,9 @@ def answer(path: str) -> dict[str, Any]:
 def kind(path: str) -> dict[str, str]:
     """{"kind": ...}: the kind of a checkpoint, or the reason code of what keeps it from being one."""
     try:
-        from liteferry.checkpoints.detect import examine
+        from liteferry.checkpoints.detect import look
 
-        return {"kind": examine(path, most_bytes=MOST_UNPACKED_BYTES).kind.value}
+        return {"kind": look(path, most_bytes=MOST_UNPACKED_BYTES).kind.value}
     except OSError as error:
         if error.errno is not None:
             return {"kind": f"unreadable ({os.strerror(error.errno)})"}

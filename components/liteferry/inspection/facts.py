@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from liteferry.checkpoints import config_scan
-from liteferry.checkpoints.detect import CheckpointFacts, Kind, detect, examine
+from liteferry.checkpoints.detect import CheckpointFacts, Kind, detect, look
 from liteferry.errors import ModelError, ReasonCode
 from liteferry.inspection import config_facts, saved_model_facts, stored_arrays, tflite_facts
 from liteferry.inspection.child import MOST_UNPACKED_BYTES
@@ -43,7 +43,7 @@ def _size(path: str) -> int:
 
 def _checkpoint(path: str) -> Facts:
     try:
-        examined = examine(path, most_bytes=MOST_UNPACKED_BYTES)
+        examined = look(path, most_bytes=MOST_UNPACKED_BYTES)
         place = examined.path or path
         facts = _by_kind(place, examined)
     except ModelError as error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from liteferry.checkpoints import graph_scan
+from liteferry.checkpoints.links import LinkRule
 from liteferry.inspection import bundle_index, stored_arrays
 
 _INITIALIZER = "__saved_model_init_op"
@@ -20,7 +21,7 @@ def describe(directory: str) -> dict[str, Any]:
       ModelError: LOAD_CORRUPT, and LOAD_UNSAFE for links out of the directory.
     """
     saved_model = graph_scan.read(directory)
-    graph_scan.refuse_links(directory, saved_model)
+    graph_scan.refuse_links(directory, directory, saved_model, LinkRule())
     graphs = [_graph(meta_graph) for meta_graph in saved_model.meta_graphs]
     index = os.path.join(directory, "variables", "variables.index")
     arrays = bundle_index.arrays(index) if os.path.isfile(index) else []
