@@ -12,15 +12,17 @@ import platform
 import shutil
 import statistics
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import HERE, Run, run_job, run_script
+from benchmarks import against
+from benchmarks.measure import HERE, Run, median, run_job, run_script
+from benchmarks.measure import folder as temporary
 from benchmarks.simulate import Family, around_s, families_of, simulate
 
 _NAMES = ("mixed", "siblings", "parity", "overhead", "growth", "costs", "simulation")
+_SECTIONS = (*_NAMES, "against")
 _PARITY_TARGETS = {"mlp": "at least 20", "cnn_8x8": "at least 20"}
 _RUN_ONCE = ("costs", "simulation")
 _FLEET_TARGETS = {"mixed": 5.0, "siblings": 9.0}
@@ -85,8 +87,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="share of parity's rows and growth's models and rows (default: all)"
     )
+    parser.add_argument(
+        "--against",
+        metavar="REVISION",
+        help="only mixed and siblings, on the code of this commit and of the checkout in turn (about half an hour)",
+    )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     arguments = parser.parse_args(argv)
+    if arguments.against:
+        return _against(parser, arguments)
     for name, section in _sections(arguments.count, arguments.rounds, arguments.scale).items():
         if name in arguments.only.split(","):
             lines = section()
@@ -95,6 +104,21 @@ def main(argv: Sequence[str] | None = None) -> int:
                 runs = "one run" if name in _RUN_ONCE else f"medians of {arguments.rounds}"
                 _write(name, [*lines, "", f"Measured on {_today()}, {runs}, on: {_machine()}."])
     return 0
+
+
+def _against(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Exit status 1 where a fleet takes more than it may; 2 with usage where the revision or a fleet is unknown."""
+    try:
+        fleets = against.fleets_of(arguments.only, every=_NAMES)
+        revision = against.commit_of(arguments.against)
+    except ValueError as error:
+        parser.error(str(error))
+    found = against.measure(revision, fleets=fleets, count=arguments.count, rounds=arguments.rounds)
+    lines = against.section(revision, found)
+    print("\n".join(lines), flush=True)
+    if arguments.write:
+        _write("against", [*lines, "", f"Measured on {_today()}, medians of {arguments.rounds}, on: {_machine()}."])
+    return 0 if all(one.is_met for one in found) else 1
 
 
 def _sections(count: int, rounds: int, scale: float) -> dict[str, Callable[[], list[str]]]:
@@ -109,26 +133,17 @@ def _sections(count: int, rounds: int, scale: float) -> dict[str, Callable[[], l
     }
 
 
-@contextlib.contextmanager
-def _folder(name: str) -> Iterator[str]:
-    path = tempfile.mkdtemp(prefix=f"liteferry-bench-{name}-")
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _fleet(name: str, count: int, rounds: int) -> list[str]:
     """The script's side takes the next part of the fleet in each round, LiteFerry's the whole fleet every time."""
-    with _folder(name) as folder:
+    with temporary(name) as folder:
         run_script("fleets.py", name, folder, count)
         script, ours = [], []
         for number in range(rounds):  # in turn, so that a slow spell of the machine hits both
             spent = run_script("tutorial.py", folder, os.path.join(folder, f"script-{number}"), number, rounds).json()
             script.append([_whole_fleet(spent, count, side) for side in (0, 1)])
             ours.append(run_job(os.path.join(folder, "job.yaml"), os.path.join(folder, f"ours-{number}")))
-    theirs = [_median(one[side] for one in script) for side in (0, 1)]
-    wall, cpu = _median(run.wall_s for run in ours), _median(run.cpu_s for run in ours)
+    theirs = [median(one[side] for one in script) for side in (0, 1)]
+    wall, cpu = median(run.wall_s for run in ours), median(run.cpu_s for run in ours)
     return [
         f"## {name}",
         "",
@@ -161,17 +176,17 @@ def _parity(rounds: int, scale: float) -> list[str]:
         rows = max(2000, int(full * scale))
         found = []
         for _ in range(rounds):
-            with _folder("parity") as folder:
+            with temporary("parity") as folder:
                 found.append(run_script("parity.py", kind, folder, rows).json())
-        theirs, ours = (_median(one[side] for one in found) for side in ("tfma", "liteferry"))
-        ratio = _median(one["liteferry"] / one["tfma"] for one in found)
+        theirs, ours = (median(one[side] for one in found) for side in ("tfma", "liteferry"))
+        ratio = median(one["liteferry"] / one["tfma"] for one in found)
         lines.append(f"| {kind} | {rows:,} | {theirs:,.0f} | {ours:,.0f} | {ratio:.0f} | {_PARITY_TARGETS.get(kind, '')} |")
     return lines
 
 
 def _overhead(count: int, rounds: int) -> list[str]:
     ours, bare, starts = [], [], []
-    with _folder("overhead") as folder, _folder("start") as tiny:
+    with temporary("overhead") as folder, temporary("start") as tiny:
         run_script("fleets.py", "siblings", folder, count)
         run_script("fleets.py", "tiny", tiny, 1)
         for number in range(rounds):
@@ -182,8 +197,8 @@ def _overhead(count: int, rounds: int) -> list[str]:
     served = [one.pop("saved_model") for one in bare]
     sums = [sum(one.values()) for one in bare]
     wider = [sum(parts) for parts in zip(sums, served, starts, strict=True)]
-    ratio, to_wider = (_median(took / least for took, least in zip(ours, floor, strict=True)) for floor in (sums, wider))
-    parts = [*(_median(one[name] for one in bare) for name in bare[0]), *map(_median, (sums, ours))]
+    ratio, to_wider = (median(took / least for took, least in zip(ours, floor, strict=True)) for floor in (sums, wider))
+    parts = [*(median(one[name] for one in bare) for name in bare[0]), *map(median, (sums, ours))]
     return [
         "## overhead",
         "",
@@ -195,13 +210,13 @@ def _overhead(count: int, rounds: int) -> list[str]:
         "",
         "| start | SavedModel | with the sum | LiteFerry | ratio |",
         "| ---: " * 5 + "|",
-        f"| {' | '.join(f'{_median(seconds):.1f}' for seconds in (starts, served, wider, ours))} | {to_wider:.2f} |",
+        f"| {' | '.join(f'{median(seconds):.1f}' for seconds in (starts, served, wider, ours))} | {to_wider:.2f} |",
     ]
 
 
 def _growth(rounds: int, scale: float) -> list[str]:
     models = {count: _repeat("tiny", max(1, int(count * scale)), rounds) for count in (10, 100, 1000)}
-    per_model = {count: _median(run.wall_s for run, _ in found) / max(1, int(count * scale)) for count, found in models.items()}
+    per_model = {count: median(run.wall_s for run, _ in found) / max(1, int(count * scale)) for count, found in models.items()}
     lines = [
         "## growth",
         "",
@@ -212,12 +227,12 @@ def _growth(rounds: int, scale: float) -> list[str]:
     ]
     for count, found in models.items():
         ratio, target = f"{per_model[count] / per_model[100]:.2f}", "at most 1.20" if count == 1000 else ""
-        wall, peak = _median(run.wall_s for run, _ in found), _median(_driver_peak(run) for run, _ in found)
+        wall, peak = median(run.wall_s for run, _ in found), median(_driver_peak(run) for run, _ in found)
         lines.append(
             f"| {max(1, int(count * scale)):,} | {wall:.0f} | {per_model[count]:.2f} | {ratio} | {target} | {peak / 1e6:.0f} |"
         )
     rows = {count: _repeat("rows", max(1, int(count * scale)), rounds) for count in (1000, 10_000, 100_000)}
-    peaks = {count: _median(max(peak, _driver_peak(run)) for run, peak in found) for count, found in rows.items()}
+    peaks = {count: median(max(peak, _driver_peak(run)) for run, peak in found) for count, found in rows.items()}
     lines += ["", "| rows | peak of any process, MB | to 1x | target |", "| ---: " * 4 + "|"]
     for count, peak in peaks.items():
         target = "at most 1.30" if count == 100_000 else ""
@@ -228,7 +243,7 @@ def _growth(rounds: int, scale: float) -> list[str]:
 def _repeat(fleet: str, count: int, rounds: int) -> list[tuple[Run, int]]:
     """Runs of one fleet, each with the largest peak memory that any of its models' sandboxes had, in bytes."""
     found = []
-    with _folder("growth") as folder:
+    with temporary("growth") as folder:
         run_script("fleets.py", fleet, folder, count)
         for number in range(rounds):
             out = os.path.join(folder, f"out-{number}")
@@ -242,7 +257,7 @@ def _repeat(fleet: str, count: int, rounds: int) -> list[tuple[Run, int]]:
 
 
 def _costs(count: int) -> list[str]:
-    with _folder("costs") as folder:
+    with temporary("costs") as folder:
         run_script("fleets.py", "classes", folder, count)
         run_job(os.path.join(folder, "job.yaml"), os.path.join(folder, "out"))
         classes = _classes(os.path.join(folder, "out"))
@@ -256,7 +271,7 @@ def _costs(count: int) -> list[str]:
     ]
     for name, reports in classes.items():
         (family,) = families_of(reports)
-        sizes = [_median(report["checkpoint"]["bytes"] for report in reports), _median(_published(report) for report in reports)]
+        sizes = [median(report["checkpoint"]["bytes"] for report in reports), median(_published(report) for report in reports)]
         lines.append(
             f"| {name} | {len(reports)} | {sizes[0] / 1e6:.1f} | {family.first_s:.1f} | {family.next_s:.1f} "
             f"| {family.peak_bytes / 1e9:.2f} | {sizes[1] / 1e6:.1f} | {len(reports[0]['files'])} |"
@@ -268,7 +283,7 @@ def _simulation(count: int) -> list[str]:
     """Of one or two workers, the seconds that runs of a small fleet and of the whole one take; the latter also simulated."""
     took: dict[tuple[str, int], float] = {}
     families: dict[tuple[str, int], list[Family]] = {}
-    with _folder("simulation") as folder:
+    with temporary("simulation") as folder:
         for fleet, models in (("small", 2), ("whole", count)):
             run_script("fleets.py", "classes", os.path.join(folder, fleet), models)
         for workers in (1, 2):
@@ -322,10 +337,6 @@ def _driver_peak(run: Run) -> int:
     return int(run.json()["driver_peak_bytes"])
 
 
-def _median(values: Iterator[float] | Sequence[float]) -> float:
-    return float(statistics.median(values))
-
-
 def _machine() -> str:
     processor = ""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -344,7 +355,7 @@ def _write(name: str, section: Sequence[str]) -> None:
     with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
         for part in file.read().split("\n## ")[1:]:
             known.setdefault(part.splitlines()[0], f"## {part.rstrip()}\n")
-    ordered = [known[other] for other in _NAMES if other in known]
+    ordered = [known[other] for other in _SECTIONS if other in known]
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(["# Benchmarks\n", "\n".join(_INTRODUCTION) + "\n", *ordered]))
 

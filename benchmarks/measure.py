@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import resource
+import shutil
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,10 +33,13 @@ class Run:
         return json.loads(self.output.splitlines()[-1])
 
 
-def run(command: Sequence[str], *, accepted: Sequence[int] = (0,)) -> Run:
-    """Runs a command; SystemExit with the end of its errors where it fails."""
+def run(command: Sequence[str], *, accepted: Sequence[int] = (0,), components: str | None = None) -> Run:
+    """Runs a command; SystemExit with the end of its errors where it fails. `components`: where another version of the
+    product's code lies, to be imported in place of the installed one.
+    """
+    environment = {**os.environ, **_QUIET, **({"PYTHONPATH": components} if components else {})}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(command, env={**os.environ, **_QUIET}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     wall_s = time.monotonic() - started
     if done.returncode not in accepted:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
@@ -46,8 +53,21 @@ def run_script(name: str, *arguments: object) -> Run:
     return run([sys.executable, os.path.join(HERE, name), *map(str, arguments)])
 
 
-def run_job(job: str, out: str, *flags: str) -> Run:
-    """`liteferry run`; the output is {"driver_peak_bytes": ...}. Untrained weights quantise badly, and gates may say so:
-    status 1.
-    """
-    return run([sys.executable, os.path.join(HERE, "launcher.py"), job, out, *flags], accepted=(0, 1))
+def run_job(job: str, out: str, *flags: str, components: str | None = None) -> Run:
+    """`liteferry run`; the output is that of launcher.py. Untrained weights quantise badly, and gates may say so: status 1."""
+    command = [sys.executable, os.path.join(HERE, "launcher.py"), job, out, *flags]
+    return run(command, accepted=(0, 1), components=components)
+
+
+@contextlib.contextmanager
+def folder(name: str) -> Iterator[str]:
+    """A temporary folder, which goes with all that is in it."""
+    path = tempfile.mkdtemp(prefix=f"liteferry-bench-{name}-")
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def median(values: Iterable[float]) -> float:
+    return float(statistics.median(values))
