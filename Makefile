@@ -33,11 +33,36 @@ venv: .venv/.installed ## Make .venv with the exact versions of requirements.loc
 	@touch $@
 	@echo "Done: .venv is ready"
 
+# Two workers, each with whole files; the order is that of tests/support/tiers.py. A part of the tests runs in one process.
+BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
-test: venv ## Check, then run every test, test-tfx included; PYTEST_ARGS="-m 'not slow'" or a path narrows it
+test: venv ## Check, then every test but the nightly ones: a quarter of an hour; PYTEST_ARGS=tests/parity narrows it
 	@$(MAKE) check
-	$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
-	$(if $(PYTEST_ARGS),,@$(MAKE) test-tfx)
+	$(VENV_PYTHON) -m pytest -m "not nightly" --durations=40 $(if $(PYTEST_ARGS),$(PYTEST_ARGS),$(BESIDE))
+
+.PHONY: nightly
+nightly: venv ## What `make test` leaves out, orchestrators and smaller campaigns: at most 100 minutes
+	$(VENV_PYTHON) -m pytest -m nightly --durations=20 $(PYTEST_ARGS)
+	@$(MAKE) test-tfx test-kfp
+	$(VENV_PYTHON) -m tests.campaigns.chaos --scale 0.1 --minutes 25
+	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 20000 --loads 100
+	$(VENV_PYTHON) -m tests.campaigns.soak --models 150
+	$(VENV_PYTHON) -m tests.campaigns.scale --rows 400000
+
+# The campaigns in full. What has ended leaves a stamp, so the same command goes on where it was stopped; chaos goes on between two
+# of its cases. When all have ended, their dates go into docs/contributing.md and the stamps go.
+CAMPAIGNS := wild scale fuzz soak chaos
+WEEKLY := .cache/weekly
+
+.PHONY: weekly
+weekly: $(CAMPAIGNS:%=$(WEEKLY)/%) ## The campaigns in full, three hours; stopped and started again it goes on
+	$(VENV_PYTHON) -m tests.campaigns $(WEEKLY) --write docs/contributing.md
+	@rm -rf $(WEEKLY)
+
+$(WEEKLY)/%: .venv/.installed
+	@mkdir -p $(@D)
+	@started=$$(date +%s) && $(MAKE) $* && echo "$$(date -u +%F) $$((($$(date +%s) - started + 59) / 60))" > $@
 
 # A layer on .venv: the packages of one lock, and below them all that .venv has. Seconds and megabytes, not minutes and gigabytes.
 SITE = $$($(1) -c "import sysconfig; print(sysconfig.get_path('purelib'))")
@@ -77,7 +102,7 @@ test-kfp: .venv-kfp/.installed ## The Kubeflow pipeline of pipelines/: compiled,
 		.venv-kfp/bin/python -m pytest tests/orchestration/test_kubeflow.py $(PYTEST_ARGS)
 
 .PHONY: test-tfx
-test-tfx: .venv-tfx/.installed ## A real TFX pipeline with ml-pipelines-sdk alone; part of `make test`
+test-tfx: .venv-tfx/.installed ## A real TFX pipeline with ml-pipelines-sdk alone; part of `make nightly`
 	LITEFERRY_ORCHESTRATOR=tfx .venv-tfx/bin/python -m pytest tests/orchestration/test_tfx_local.py $(PYTEST_ARGS)
 
 .PHONY: test-tfx-full
@@ -109,7 +134,7 @@ wild: venv ## Run on published checkpoints; WILD_CACHE=DIR keeps their files els
 	$(VENV_PYTHON) -m tests.campaigns.wild --cache "$(WILD_CACHE)"
 
 .PHONY: test-dataflow
-test-dataflow: venv ## Submit a job to a local Dataflow service and execute what was staged; part of `make test`
+test-dataflow: venv ## Submit a job to a local Dataflow service and execute what was staged; part of `make nightly`
 	$(VENV_PYTHON) -m pytest tests/dataflow $(PYTEST_ARGS)
 
 .PHONY: image
@@ -122,7 +147,7 @@ scale: venv ## Two million sample rows in 16 shards through one model: memory an
 
 .PHONY: chaos
 chaos: venv ## Kill and starve runs for real, by the hundred; about half an hour, writes docs/reliability.md
-	$(VENV_PYTHON) -m tests.campaigns.chaos --write docs/reliability.md
+	$(VENV_PYTHON) -m tests.campaigns.chaos --write docs/reliability.md $(if $(wildcard $(WEEKLY)),--results $(WEEKLY)/chaos.jsonl)
 
 .PHONY: fuzz
 fuzz: venv ## Feed a hundred thousand broken and hostile files to what reads them; half an hour, writes docs/reliability.md

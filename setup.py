@@ -87,6 +87,7 @@ EXTRAS_REQUIRE = {
         "packaging>=24",
         "playwright>=1.55,<2",
         "pytest>=9.0",
+        "pytest-xdist>=3.8",
         "ruff>=0.17,<0.18",
         "s3fs>=2025.9",
         "setuptools>=77",

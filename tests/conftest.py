@@ -11,7 +11,9 @@ import pytest
 from tests.checkpoints import fixtures_hostile
 from tests.support import Run, liteferry, packages
 from tests.support.emulators import _gcs_server, _s3_server, gs, s3  # noqa: F401  # fixtures
+from tests.support.shared import made_once, run_once
 from tests.support.stores import memory_store, shared_store, store  # noqa: F401  # fixtures
+from tests.support.tiers import _no_process_in_a_unit_test, pytest_collection_modifyitems  # noqa: F401  # hooks
 
 # Set here, not in a fixture: TensorFlow and gRPC read these once, when they are imported, and sandbox processes inherit them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -28,21 +30,20 @@ hypothesis.settings.load_profile("liteferry")
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every hostile checkpoint of `fixtures_hostile`, in a folder of its name."""
-    out = tmp_path_factory.mktemp("hostile")
-    subprocess.run([sys.executable, fixtures_hostile.__file__, str(out)], check=True, capture_output=True)
-    return out
+
+    def make(out: Path) -> None:
+        subprocess.run([sys.executable, fixtures_hostile.__file__, str(out)], check=True, capture_output=True)
+
+    return made_once(tmp_path_factory, "hostile", make)
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """`liteferry demo --with_broken`, run once for the whole session."""
-    out = tmp_path_factory.mktemp("demo")
-    return Run(out, liteferry("demo", "--output", out, "--with_broken"))
+    return run_once(tmp_path_factory, "demo", lambda out: liteferry("demo", "--output", out, "--with_broken"))
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist and the wheel made from it."""
-    folder = tmp_path_factory.mktemp("build")
-    packages.build(folder)
-    return folder
+    return made_once(tmp_path_factory, "build", packages.build)

@@ -76,7 +76,7 @@ def submit(service: Service, bucket: Bucket, folder: Path, *more: str) -> subpro
     return subprocess.run(command, capture_output=True, text=True, cwd=checkout, env=environment, timeout=600, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_job_is_submitted_staged_and_executed_by_workers_that_have_only_what_was_staged(
     demo: Run, gs: Bucket, tmp_path: Path
 ) -> None:
@@ -94,7 +94,7 @@ def test_a_job_is_submitted_staged_and_executed_by_workers_that_have_only_what_w
     _check_reports(submitted, demo, gs, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_job_that_dataflow_gives_up_is_told_in_one_message(gs: Bucket, tmp_path: Path) -> None:
     """The launcher waits, here for a job that has failed already."""
     gs.put("fleet/job.yaml", b"models: [{checkpoints: '*.keras'}]\nvariants: [float32]\n")

@@ -153,7 +153,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return run_stages(TEMPLATE / "Dockerfile", ROOT, folder, has_dependencies=not is_clean)["image"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_images_steps_end_with_a_launcher_that_works(image: Stage) -> None:
     assert len(image.ran) == 1
     launcher = image.root / image.variables["FLEX_TEMPLATE_PYTHON_PY_FILE"].lstrip("/")
@@ -165,7 +165,7 @@ def test_the_images_steps_end_with_a_launcher_that_works(image: Stage) -> None:
     assert "missing.yaml" in said.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_image_has_the_package_and_neither_sources_nor_build_leftovers(image: Stage) -> None:
     assert sorted(path.name for path in image.place(".").iterdir()) == ["dataflow.yaml", "launch.py", "requirements.lock"]
     program = "import liteferry, importlib.util as u; print(liteferry.__file__, u.find_spec('tfx'))"
@@ -175,7 +175,7 @@ def test_the_image_has_the_package_and_neither_sources_nor_build_leftovers(image
     assert tfx == "None"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_entry_points_come_from_their_makers(image: Stage) -> None:
     (entry,) = json.loads(image.entrypoint)
     copied = [path for _, path in image.from_others]

@@ -21,7 +21,7 @@ def run(command: list[str], folder: pathlib.Path) -> subprocess.CompletedProcess
     return done
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_tutorial_works_as_it_is_written(tmp_path: pathlib.Path) -> None:
     said = []
     first = ""

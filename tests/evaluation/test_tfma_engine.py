@@ -176,7 +176,10 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+_BY_DAY = ("classes", "queries")  # Keras metrics and TFMA's own: the two ways that metrics go
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=() if case in _BY_DAY else pytest.mark.nightly) for case in CASES])
 def test_the_numbers_are_those_of_tfmas_evaluator(case: str, tmp_path: Path) -> None:
     kind, text = CASES[case]
     config, examples = eval_config(text), rows(kind)
@@ -187,7 +190,7 @@ def test_the_numbers_are_those_of_tfmas_evaluator(case: str, tmp_path: Path) -> 
     assert any(message.plot_keys_and_values for message in plots.values()) == (case == "plots")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("method", ["JACKKNIFE", "POISSON_BOOTSTRAP"])
 def test_confidence_intervals_are_tfmas_with_the_same_draws(method: str, tmp_path: Path) -> None:
     options = f"options {{compute_confidence_intervals {{value: true}} confidence_intervals {{method: {method}}}}}"
@@ -238,7 +241,9 @@ def test_rows_are_read_again_only_when_something_failed() -> None:
     assert passes == [0]
 
 
-@pytest.mark.parametrize("case", ["classes", "weights", "score", "two outputs"])
+@pytest.mark.parametrize(
+    "case", ["classes", *(pytest.param(case, marks=pytest.mark.nightly) for case in ("weights", "score", "two outputs"))]
+)
 def test_blocks_give_the_same_bits_as_rows(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, text = CASES[case]
     config, examples = eval_config(text), rows(kind, count=2_300)

@@ -111,7 +111,7 @@ def test_memory_that_was_held_for_a_moment_is_seen() -> None:
     assert seen > 80_000_000
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_memory_of_launcher_and_workers_does_not_grow_with_the_models(tmp_path: Path) -> None:
     tiny, big = run(fleet(tmp_path / "tiny", width=16)), run(fleet(tmp_path / "big", width=5000))
     assert big.model >= BIG_BYTES > 1000 * tiny.model, "the fleets are not what this test needs"

@@ -42,7 +42,7 @@ def test_the_workers_environment_has_the_wheel_and_not_this_checkout(worker: Env
     assert not [entry for entry in path if Path(entry).is_relative_to(ROOT) and ".venv" not in Path(entry).parts]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_worker_processes_give_the_same_facts_as_one(demo: Run, tmp_path: Path) -> None:
     config = CONFIGS / "direct_multiprocess.yaml"
     job = demo.out / "fleet" / "job.yaml"
@@ -50,7 +50,7 @@ def test_two_worker_processes_give_the_same_facts_as_one(demo: Run, tmp_path: Pa
     assert_equal_runs(Run(tmp_path, done), demo)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_pool_of_workers_that_have_only_the_wheel_gives_the_same_facts(demo: Run, worker: Environment, tmp_path: Path) -> None:
     """The launcher runs from this checkout, the work in processes that cannot import from it."""
     elsewhere = tmp_path / "pool"
@@ -66,7 +66,7 @@ def test_a_pool_of_workers_that_have_only_the_wheel_gives_the_same_facts(demo: R
     assert_equal_runs(Run(tmp_path / "out", done), demo)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_worker_that_dies_under_an_engine_that_retries_changes_no_report(demo: Run, tmp_path: Path) -> None:
     """What the dead worker had published, had half done and had not begun is done by the next one."""
     for name in ("cnn", "cnn_augmented", "mlp", "broken_truncated"):

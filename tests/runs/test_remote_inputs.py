@@ -380,7 +380,7 @@ SAMPLE_FILES = Path(__file__).parents[1] / "campaigns" / "fuzz" / "seeds" / "sam
 SAMPLE_FORMATS = ("rows.parquet", "rows.npz", "rows.arrows", "rows.feather", "rows.tfrecord", "rows.tfrecord.gz")
 
 
-@pytest.mark.parametrize("store", ["s3", "gs"])
+@pytest.mark.parametrize("store", ["s3", pytest.param("gs", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("name", SAMPLE_FORMATS)
 def test_every_format_gives_the_same_rows_from_a_store(name: str, store: str, request: pytest.FixtureRequest) -> None:
     bucket: Bucket = request.getfixturevalue(store)

@@ -179,7 +179,7 @@ def test_a_folder_has_a_mark_when_all_of_its_files_have(monkeypatch: pytest.Monk
 # Plans
 
 
-@pytest.fixture(params=["s3", "gs"])
+@pytest.fixture(params=["s3", pytest.param("gs", marks=pytest.mark.nightly)])
 def bucket(request: pytest.FixtureRequest) -> Bucket:
     """Three checkpoints that are no models: a file, a folder, and an index with data beside it."""
     found: Bucket = request.getfixturevalue(request.param)

@@ -106,7 +106,7 @@ def test_what_has_changed_and_is_no_longer_here_is_an_error(place: str) -> None:
         pytest.fail("other bytes than the digest's were handed out")
 
 
-@pytest.mark.parametrize("store", ["s3", "gs"])
+@pytest.mark.parametrize("store", ["s3", pytest.param("gs", marks=pytest.mark.nightly)])
 def test_what_changes_while_it_is_read_is_an_error_and_leaves_nothing(
     request: pytest.FixtureRequest, store: str, cache: Path
 ) -> None:

@@ -27,7 +27,7 @@ def place(request: pytest.FixtureRequest) -> str:
     return f"{bucket.uri}/folder"
 
 
-@pytest.fixture(params=("s3", "gs"))
+@pytest.fixture(params=("s3", pytest.param("gs", marks=pytest.mark.nightly)))
 def bucket(request: pytest.FixtureRequest) -> Bucket:
     found: Bucket = request.getfixturevalue(request.param)
     return found
@@ -195,7 +195,7 @@ def test_a_local_stamp_changes_with_the_content(tmp_path: Path) -> None:
 # Only one may create
 
 
-@pytest.fixture(params=("s3", "gs", "disk"))
+@pytest.fixture(params=("s3", pytest.param("gs", marks=pytest.mark.nightly), "disk"))
 def contested(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{tmp_path}/lock" if request.param == "disk" else f"{request.getfixturevalue(request.param).uri}/lock"
 
@@ -256,7 +256,7 @@ def test_what_is_missing_is_named(bucket: Bucket, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
+@pytest.mark.parametrize("scheme", ["s3", pytest.param("gs", marks=pytest.mark.nightly)])
 def test_a_missing_bucket_is_no_empty_folder(request: pytest.FixtureRequest, scheme: str) -> None:
     request.getfixturevalue(scheme)
     for ask in (storage.read_bytes, storage.list_directory, storage.files_under, storage.stamp):

@@ -39,6 +39,7 @@ def slice_reports(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
     return table.load_reports(output / "out")
 
 
+@pytest.mark.nightly  # downloads
 def test_published_checkpoints_with_and_without_custom_layers_are_exported(slice_reports: list[dict[str, Any]]) -> None:
     assert [report["model_id"] for report in slice_reports] == ["emotion_model", "Acceptor", "Donor"]
     assert all(report["variants"]["float32"]["status"] == "blessed" for report in slice_reports)
@@ -47,6 +48,7 @@ def test_published_checkpoints_with_and_without_custom_layers_are_exported(slice
     assert custom == {"emotion_model": [], "Acceptor": ["ConvDNA"], "Donor": []}
 
 
+@pytest.mark.nightly  # downloads
 def test_table_and_page_have_a_row_for_every_report(slice_reports: list[dict[str, Any]]) -> None:
     assert len(table.text(slice_reports).splitlines()) == 1 + len(slice_reports)
     page = table.page(slice_reports, limit=expect.SAVED_MODEL_MAX_REL)
