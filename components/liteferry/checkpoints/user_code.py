@@ -23,6 +23,9 @@ def import_module(name: str) -> ModuleType:
     try:
         if not name.endswith(".py"):
             return importlib.import_module(name)
+        known = _imported(name)
+        if known is not None:
+            return known  # by a neighbour: a second copy would have classes and tables of its own
         folder, file_name = os.path.split(os.path.abspath(name))
         module_name = file_name.removesuffix(".py")
         if folder not in sys.path:
@@ -37,6 +40,13 @@ def import_module(name: str) -> ModuleType:
         raise ModelError(
             ReasonCode.LOAD_FAILED, Stage.LOAD, f"modules: {name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
+
+
+def _imported(path: str) -> ModuleType | None:
+    """The module that was imported from this very file, under the file's own name."""
+    module = sys.modules.get(os.path.basename(path).removesuffix(".py"))
+    is_it = module is not None and os.path.abspath(getattr(module, "__file__", None) or "") == os.path.abspath(path)
+    return module if is_it else None
 
 
 def resolve(reference: str, *, key: str) -> Any:
@@ -75,9 +85,16 @@ class Offered:
 
 
 def gather(modules: Sequence[str], custom_objects: Mapping[str, str]) -> Offered:
-    """Imports the user's modules and returns every object they offer; `custom_objects` of the job win."""
+    """Imports the user's modules and returns every object they offer; `custom_objects` of the job win.
+
+    All are imported anew, since `keras` may have come to mean the other library; each of them once.
+    """
     objects: dict[str, Any] = {}
     problems: list[str] = []
+    for name in modules:
+        known = _imported(name) if name.endswith(".py") else None
+        if known is not None:
+            del sys.modules[known.__name__]
     for name in modules:
         try:
             objects.update(defined_in(import_module(name)))
