@@ -157,6 +157,10 @@ fuzz: venv ## Feed a hundred thousand broken and hostile files to what reads the
 soak: venv ## A thousand small checkpoints, kills on the way: memory and pace stay; a quarter of an hour, writes docs/reliability.md
 	$(VENV_PYTHON) -m tests.campaigns.soak --write docs/reliability.md
 
+.PHONY: truth
+truth: venv ## Some thousand models of every layer, state and file against their live answers; two hours, writes docs/checkpoints.md
+	$(VENV_PYTHON) -m tests.campaigns.truth --write docs/checkpoints.md
+
 .PHONY: bench
 bench: venv ## Time LiteFerry beside the script people write today; about an hour, writes docs/benchmarks.md
 	$(VENV_PYTHON) -m benchmarks --write

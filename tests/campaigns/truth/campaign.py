@@ -1,0 +1,94 @@
+"""One batch: written, reloaded by its own library, run as one job, judged; each step in a process of its own and done once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support import liteferry
+
+USER = Path(__file__).parent / "user"
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The part `part` of `parts` of a library's cases (keras, tf_keras, tensorflow), and the variants that their job asks for."""
+
+    library: str
+    part: int = 0
+    parts: int = 1
+    random_models: int = 0
+    only: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ("float32",)
+
+    @property
+    def name(self) -> str:
+        return f"{self.library}_{self.part:02d}_of_{self.parts:02d}"
+
+
+def results(batch: Batch, folder: Path) -> list[dict[str, Any]]:
+    """What cases.json says of each case, and with it `reload` (what is wrong with its library's own reload, or None) and
+    `verdict`. Steps whose file stands in the folder are not done again.
+    """
+    lay_out(batch, folder)
+    if not (folder / "cases.json").exists():
+        _python("writer", batch, folder)
+    if not (folder / "reloads.json").exists():
+        _python("reload", batch, folder)
+    entries = [entry for entry in json.loads((folder / "cases.json").read_text()) if "path" in entry]
+    if not (folder / "verdicts.json").exists():
+        (folder / "job.json").write_text(json.dumps(_job(batch, entries), indent=1))
+        said = liteferry("run", "--config", folder / "job.json", "--output", folder / "out", timeout_s=3600)
+        assert said.returncode in (0, 1), said.stderr[-3000:]
+        _python("judge", batch, folder)
+    reloads, verdicts = (json.loads((folder / name).read_text()) for name in ("reloads.json", "verdicts.json"))
+    return [{**entry, "reload": reloads[entry["name"]], "verdict": verdicts.get(entry["name"])} for entry in entries]
+
+
+def lay_out(batch: Batch, folder: Path) -> None:
+    """What the writer reads, and the user's files, written against the library."""
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = {key: value for key, value in dataclasses.asdict(batch).items() if key != "variants"}
+    (folder / "batch.json").write_text(json.dumps(asked))
+    for path in USER.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        (folder / path.name).write_text(
+            text.replace("\nimport keras\n", f"\nimport {batch.library} as keras\n"), encoding="utf-8"
+        )
+
+
+def _job(batch: Batch, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    models = []
+    for entry in entries:
+        builder = {"builder": "truth_builders:build", "builder_args": entry["builder"]} if entry["builder"] else {}
+        models.append({"checkpoints": entry["path"], "samples": entry["name"], **builder})
+    return {
+        "models": models,
+        "samples": {entry["name"]: {"path": f"rows/{entry['name']}.npz"} for entry in entries},
+        "modules": [] if batch.library == "tensorflow" else sorted(path.name for path in USER.glob("*.py")),
+        "variants": list(batch.variants),
+        "policy": {"require": []},  # what cannot be converted is said beside, the SavedModel's verdict stands
+        "evaluation": {"latency": False},
+    }
+
+
+def _python(step: str, batch: Batch, folder: Path) -> None:
+    """Runs a step in a process in which `tensorflow.keras` means the library, too."""
+    command = [sys.executable, "-m", f"tests.campaigns.truth.{step}", str(folder)]
+    environment = {**os.environ, **_QUIET, "TF_USE_LEGACY_KERAS": str(int(batch.library == "tf_keras"))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+
+
+def judge_again(folder: Path) -> None:
+    """What the run answered goes; the checkpoints, their answers and their own library's stay."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    (folder / "verdicts.json").unlink(missing_ok=True)
