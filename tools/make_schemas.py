@@ -21,6 +21,7 @@ ENUMS = {
     "schema_version": [1],
     "status": ["blessed", "not_blessed", "failed"],
     "saved_model.status": ["blessed", "not_blessed"],
+    "saved_model.second_opinion.status": ["equal", "different", "none"],
     "variants.<variant>.status": ["blessed", "not_blessed", "unverifiable", "failed"],
 }
 # The page says of these, in the words beside their members, that they are null or absent at times.

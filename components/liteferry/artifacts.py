@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import reference, saved_model, siblings, signatures, storage, tracing
+from liteferry import reference, saved_model, second_opinion, sibling_weights, siblings, signatures, storage, tracing
 from liteferry.checkpoints.config_layers import range_warning
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.lowering import Lowered
@@ -24,12 +24,15 @@ _FEW_ROWS = 8  # what is random, decided while tracing or lost in lowering shows
 
 @dataclasses.dataclass
 class Trace:
-    """What the first of several siblings leaves to the others. `more_signatures`: ConcreteFunctions besides serving_default."""
+    """What the first of several siblings leaves to the others. `more_signatures`: ConcreteFunctions besides serving_default.
+    `leader`: the first one's model_id. `weights`: None where nothing can be shared.
+    """
 
     model: LoadedModel
     traced: TracedModel
+    leader: str
     more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    weights: siblings.Weights = dataclasses.field(default_factory=siblings.Weights)
+    weights: sibling_weights.Weights | None = None
     template: SavedModelTemplate | None = None
     lowered: Lowered | None = None
 
@@ -66,8 +69,12 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
         batch = next(reference.batches(plan, binding, shard_index=0))
         input_warnings = _range_warnings(model, traced, batch.inputs)
         eager_runs = 1 if is_sibling_of_another else 2
-        deterministic = tracing.is_deterministic(model, traced, first_rows(batch), eager_runs=eager_runs)
-        signatures.check(trace.more_signatures, traced, first_rows(batch))
+        rows = first_rows(batch)
+        answers = tracing.run_eagerly(model, traced, rows)
+        own_names = {given: name for name, given in traced.renamed.items()}
+        second_opinion.leave(plan, {own_names.get(name, name): value for name, value in rows.items()}, answers)
+        deterministic = tracing.is_deterministic(model, traced, rows, first=answers, eager_runs=eager_runs)
+        signatures.check(trace.more_signatures, traced, rows)
         saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
     return SavedModelFacts(
         path=relative,

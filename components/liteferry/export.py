@@ -14,7 +14,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liteferry import artifacts, checkpoints, conversion, conversion_errors, reference, storage, tracing
+from liteferry import (
+    artifacts,
+    checkpoints,
+    conversion,
+    conversion_errors,
+    reference,
+    second_opinion,
+    sibling_weights,
+    siblings,
+    storage,
+    tracing,
+)
 from liteferry.artifacts import Trace
 from liteferry.at_hand import AtHand, Needs, at_hand, storage_reason
 from liteferry.checkpoints.config_scan import architecture_digest
@@ -29,6 +40,7 @@ from liteferry.sandbox.child import describe_error
 from liteferry.tracing import TracedModel
 from liteferry.types import ExportedModel, TensorSpec, VariantFacts
 
+_UNIT = "liteferry.export:export_models"
 _FALLBACK_CODES = {
     Stage.LOAD: ReasonCode.LOAD_FAILED,
     Stage.EXPORT: ReasonCode.EXPORT_FAILED,
@@ -62,7 +74,7 @@ def _needs(plan: ModelPlan) -> Needs:
 def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
     _make_room(plans)
     outcome = here.run(
-        "liteferry.export:export_models",
+        _UNIT,
         tuple(plans),
         flavor=Flavor.KERAS,
         limits=plans[0].limits,
@@ -81,7 +93,7 @@ def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
             exported.append(_assemble(plan, results, outcome, share_s))
         else:
             exported += _export([plan], here)
-    return exported
+    return second_opinion.with_opinions(plans, exported, here)
 
 
 def _make_room(plans: Sequence[ModelPlan]) -> None:
@@ -90,7 +102,7 @@ def _make_room(plans: Sequence[ModelPlan]) -> None:
         storage.remove_tree(plan.staging_directory())
         storage.remove_tree(reference.directory(plan))
         for folder in reference.work_directories(plan):
-            os.makedirs(folder)
+            os.makedirs(folder, exist_ok=True)
 
 
 def reason_of(error: Mapping[str, Any] | None) -> Reason | None:
@@ -160,7 +172,7 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
         if len(plans) > 1:
             memory.restart_peak()
         try:
-            shared = _export_model(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
+            shared = _export_sibling(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
             error = None
         except Exception as raised:  # anything the model's code raises is this model's reason, its siblings go on
             if len(plans) == 1:
@@ -191,6 +203,16 @@ class _Messages:
         self._reporter.result({"model_id": self._model_id, "variant": _plain(variant)})
 
 
+def _export_sibling(plan: ModelPlan, messages: _Messages, shared: Trace | None, *, keep_for_others: bool) -> Trace:
+    """A model with a sibling's trace, where that goes. What goes wrong with it is no verdict: the model is loaded alone then."""
+    if shared is not None and shared.weights is not None:
+        try:
+            return _export_model(plan, messages, shared, keep_for_others=keep_for_others)
+        except Exception:  # noqa: BLE001  # it was perhaps the sharing; alone the model says what is wrong with itself
+            _make_room([plan])
+    return _export_model(plan, messages, None, keep_for_others=keep_for_others)
+
+
 def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *, keep_for_others: bool) -> Trace:
     """The whole way of one checkpoint: load, trace, prove deterministic, save, run the reference, convert.
 
@@ -211,10 +233,8 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
             model = checkpoints.load(plan.checkpoint_path, facts, plan.load, sample_columns=sample_columns(plan))
     messages.stage(Stage.EXPORT)
     with clock.step("trace"):
-        trace = shared or Trace(model, tracing.trace(model))
-        if shared is None:
-            artifacts.add_signatures(plan, trace)
-    messages.facts(layers=conversion_errors.layer_classes(model.keep))
+        trace = shared or _traced(model, plan, facts)
+    messages.facts(layers=conversion_errors.layer_classes(model.keep), shares_trace_of=shared.leader if shared else None)
     binding, samples_problem = _bind(plan, model, trace.traced)
     with clock.step("save"):
         saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)
@@ -234,7 +254,16 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
     return trace
 
 
+def _traced(model: LoadedModel, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> Trace:
+    trace = Trace(model, tracing.trace(model), leader=plan.model_id)
+    artifacts.add_signatures(plan, trace)
+    if plan.share_key is not None and siblings.captures_variables_alone(trace.traced.function):
+        trace.weights = sibling_weights.Weights(facts.path or plan.checkpoint_path, facts)
+    return trace
+
+
 def _bring_weights(shared: Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
+    assert shared.weights is not None
     return shared.weights.load(
         shared.model.keep, facts.path or plan.checkpoint_path, facts, shared.traced.function.graph.variables
     )

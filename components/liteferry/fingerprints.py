@@ -68,7 +68,7 @@ def _read(plan: ModelPlan) -> ModelPlan:
         digest = digests[0] if len(parts) == 1 else sha256_of(digests)
         size_bytes = sum(storage.size_bytes(part) for part in parts)
         # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
-        share_key = None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest)
+        share_key = None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest, load=plan.load)
     if seen:
         known_digests.keep(files, seen.mark, known_digests.Known(digest, size_bytes))
     return dataclasses.replace(

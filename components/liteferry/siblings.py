@@ -1,30 +1,27 @@
 """Siblings: checkpoints that differ in their weights alone. Built and traced once; the others only bring their weights.
 
-What could go wrong is weights that were not loaded, or not all: reference, SavedModel and variants would then agree on the
-wrong numbers.
-So every variable that computes is found again, to the last bit, among the arrays of the sibling's own file before it is used.
+What could go wrong is state that the trace holds and a file changes, or weights that were not loaded: reference, SavedModel and
+variants would then agree on the wrong numbers. So a family is made of listed layers alone (`checkpoints.sibling_layers`), and
+every variable that computes is found again, to the last bit, at its place in the sibling's own file (`sibling_weights`).
 """
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import hashlib
-import io
 import json
 import math
 import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from liteferry import sandbox
+from liteferry.checkpoints import sibling_layers
 from liteferry.checkpoints.archives import read_member
 from liteferry.checkpoints.detect import CheckpointFacts, Kind, look
+from liteferry.checkpoints.model import LoadSpec
 from liteferry.json_text import parse
 
 if TYPE_CHECKING:
@@ -33,10 +30,7 @@ if TYPE_CHECKING:
 _VARIABLE_KEY = re.compile(r"^graph_variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE$")
 _OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _SHAREABLE = (Kind.KERAS, Kind.H5_MODEL)
-# Layers that keep more than variables: tables, vocabularies. A weights file alone does not restore them.
-_STATEFUL = ("Lookup", "TextVectorization", "Hashing", "IntegerLookup", "Lambda")
-
-
+_PLAIN = LoadSpec()
 _MOST_IN_A_CHUNK = 16
 _MAX_CONFIG_BYTES = 64 * 2**20
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -60,21 +54,24 @@ def chunk_size(count: int, *, processes: int) -> int:
     return max(1, math.ceil(count / (rounds * processes)))
 
 
-def share_key(facts: CheckpointFacts, *, recipe_digest: str) -> str | None:
-    """What two checkpoints must have in common to share one trace, or None for one that shares with nobody.
+def share_key(facts: CheckpointFacts, *, recipe_digest: str, load: LoadSpec = _PLAIN) -> str | None:
+    """What two checkpoints must have in common to share one trace, or None for one that shares with nobody: all of its
+    architecture is the library's own, and on the list of layers whose whole state is their variables.
 
-    Names count, since they end in the artifacts; compile settings do not, since inference has no use for them.
+    Names count, since they end in the artifacts; compile settings do not, since inference has no use for them. A builder may make
+    another model for each file.
     """
-    if facts.kind not in _SHAREABLE:
+    architecture = _architecture(facts.config, {})
+    if facts.kind not in _SHAREABLE or load.builder is not None or load.strip:
         return None
-    text = json.dumps(_architecture(facts.config, {}), sort_keys=True)
-    if any(f'"class_name": "{name}' in text or f'{name}"' in text for name in _STATEFUL):
+    if sibling_layers.kept_apart(architecture, claimed=load.custom_objects) is not None:
         return None
+    text = json.dumps(architecture, sort_keys=True)
     parts = [recipe_digest, facts.kind.value, str(facts.keras_version), str(facts.weights_layout), text]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def share_key_of(path: str, *, recipe_digest: str) -> str | None:
+def share_key_of(path: str, *, recipe_digest: str, load: LoadSpec = _PLAIN) -> str | None:
     """`share_key` of a .keras archive or of an HDF5 file with its architecture; None for anything else, and for what cannot be
     read, which its own process will report.
 
@@ -82,13 +79,13 @@ def share_key_of(path: str, *, recipe_digest: str) -> str | None:
     """
     try:
         if os.path.isfile(path) and _starts_as_hdf5(path):
-            return _share_key_isolated(path, recipe_digest)
+            return _share_key_isolated(path, recipe_digest, load)
         with zipfile.ZipFile(path) as archive:
             config, metadata = (
                 parse(read_member(path, archive, name, most_bytes=_MAX_CONFIG_BYTES)) for name in ("config.json", "metadata.json")
             )
         facts = CheckpointFacts(kind=Kind.KERAS, keras_version=metadata.get("keras_version"), config=config)
-        return share_key(facts, recipe_digest=recipe_digest)
+        return share_key(facts, recipe_digest=recipe_digest, load=load)
     except Exception:  # noqa: BLE001  # whatever a stranger's bytes bring a reader to: this one shares with nobody
         return None
 
@@ -98,22 +95,23 @@ def _starts_as_hdf5(path: str) -> bool:
         return file.read(len(_HDF5)) == _HDF5
 
 
-def _share_key_isolated(path: str, recipe_digest: str) -> str | None:
+def _share_key_isolated(path: str, recipe_digest: str, load: LoadSpec) -> str | None:
     outcome = sandbox.run(
-        "liteferry.siblings:tell_share_key", (path, recipe_digest), flavor=sandbox.Flavor.KERAS, limits=_LOOK_LIMITS
+        "liteferry.siblings:tell_share_key", (path, recipe_digest, load), flavor=sandbox.Flavor.KERAS, limits=_LOOK_LIMITS
     )
     key = outcome.results[0]["share_key"] if outcome.results else None
     return str(key) if key else None
 
 
-def tell_share_key(request: tuple[str, str], reporter: Any) -> None:
+def tell_share_key(request: tuple[str, str, LoadSpec], reporter: Any) -> None:
     """In a sandbox: hands over {share_key} of an HDF5 file with its architecture.
 
     None for weights alone: two calls of a builder may make models that differ in more than weights.
     """
-    path, recipe_digest = request
+    path, recipe_digest, load = request
     facts = look(path)
-    reporter.result({"share_key": share_key(facts, recipe_digest=recipe_digest) if facts.kind is Kind.H5_MODEL else None})
+    key = share_key(facts, recipe_digest=recipe_digest, load=load) if facts.kind is Kind.H5_MODEL else None
+    reporter.result({"share_key": key})
 
 
 def _architecture(node: Any, seen_ids: dict[int, int]) -> Any:
@@ -129,109 +127,10 @@ def _architecture(node: Any, seen_ids: dict[int, int]) -> Any:
     return [_architecture(item, seen_ids) for item in node] if isinstance(node, list) else node
 
 
-class Weights:
-    """Brings siblings' weights into a model that is traced already.
-
-    Keras walks all of a model for that, which takes longer than reading the file. Once each variable was found equal to one
-    array of a sibling's file and to no other, the same places of the next file are read without it.
-    """
-
-    def __init__(self) -> None:
-        self._places: list[set[str]] | None = None
-
-    def load(self, model: Any, path: str, facts: CheckpointFacts, variables: Sequence[Any]) -> bool:
-        """Loads one sibling.
-
-        Args:
-          model: the Keras model that was traced. path, facts: the sibling's file.
-          variables: the TensorFlow variables that the traced graph reads.
-
-        Returns:
-          Whether every one of `variables` now holds an array of that file, bit for bit. False: load the sibling on its own.
-        """
-        if self._load_directly(path, facts, variables):
-            return True
-        try:
-            model.load_weights(path)
-        except Exception:  # noqa: BLE001  # Keras raises anything here; on its own the sibling will say what is wrong with it
-            return False
-        stored = _stored_arrays(path, facts)
-        wanted = collections.Counter(_fingerprint(variable.numpy()) for variable in variables)
-        if wanted - collections.Counter(_fingerprint(array) for array in stored.values()):
-            return False
-        self._learn(stored, variables)
-        return True
-
-    def _learn(self, stored: Mapping[str, np.ndarray], variables: Sequence[Any]) -> None:
-        by_value: dict[tuple[Any, ...], set[str]] = collections.defaultdict(set)
-        for name, array in stored.items():
-            by_value[_exact(array)].add(name)
-        places = [by_value.get(_exact(variable.numpy()), set()) for variable in variables]
-        # Arrays that are equal in one file, zeros say, are told apart by the next.
-        self._places = places if self._places is None else [old & new for old, new in zip(self._places, places, strict=True)]
-
-    def _load_directly(self, path: str, facts: CheckpointFacts, variables: Sequence[Any]) -> bool:
-        if self._places is None or any(len(names) != 1 for names in self._places):
-            return False
-        names = [name for (name,) in self._places]
-        if len(set(names)) != len(names):
-            return False
-        try:
-            arrays = _read_arrays(path, facts, names)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-            return False
-        if any(
-            array.shape != variable.shape or array.dtype != variable.dtype.as_numpy_dtype
-            for array, variable in zip(arrays, variables, strict=True)
-        ):
-            return False
-        for array, variable in zip(arrays, variables, strict=True):
-            variable.assign(array)
-        return all(array.tobytes() == variable.numpy().tobytes() for array, variable in zip(arrays, variables, strict=True))
-
-
-def _exact(array: np.ndarray) -> tuple[Any, ...]:
-    return array.shape, array.dtype.str, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
-
-
-def _fingerprint(array: np.ndarray) -> bytes:
-    """Of the values as float32 or as they are; files of Keras 2 may hold float64, scalars may be stored with or without an
-    axis.
-    """
-    plain = np.ascontiguousarray(array if array.dtype.kind != "f" or array.dtype.itemsize <= 4 else array.astype(np.float32))
-    return hashlib.sha256(plain.tobytes()).digest()
-
-
-@contextlib.contextmanager
-def _weights_file(path: str, facts: CheckpointFacts) -> Iterator[Any]:
-    import h5py
-
-    source: Any = path
-    if facts.kind is Kind.KERAS:
-        with zipfile.ZipFile(path) as archive:
-            source = io.BytesIO(archive.read("model.weights.h5"))
-    with h5py.File(source, "r") as file:
-        yield file
-
-
-def _stored_arrays(path: str, facts: CheckpointFacts) -> dict[str, np.ndarray]:
-    """Every array of a file by its place in it."""
-    import h5py
-
-    found: dict[str, np.ndarray] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = np.asarray(item)
-
-    with _weights_file(path, facts) as file:
-        file.visititems(visit)
-    return found
-
-
-def _read_arrays(path: str, facts: CheckpointFacts, names: Sequence[str]) -> list[np.ndarray]:
-    with _weights_file(path, facts) as file:
-        return [np.asarray(file[name]) for name in names]
+def captures_variables_alone(function: Any) -> bool:
+    """Whether a ConcreteFunction takes nothing from outside but variables: any other captured tensor is one model's own."""
+    handles = {id(variable.handle) for variable in function.graph.variables}
+    return all(id(captured) in handles for captured in function.captured_inputs)
 
 
 class SavedModelTemplate:

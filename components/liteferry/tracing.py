@@ -135,20 +135,28 @@ def describe_tensor(name: str, spec: Any) -> TensorSpec:
     return TensorSpec(name=name, shape=shape, dtype=spec.dtype.name)
 
 
-def is_deterministic(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, np.ndarray], *, eager_runs: int = 2) -> bool:
+def is_deterministic(
+    model: LoadedModel,
+    traced: TracedModel,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    first: Mapping[str, np.ndarray],
+    eager_runs: int = 2,
+) -> bool:
     """Whether a checkpoint is one function of its inputs, and the trace is that function. Runs it eagerly twice and traced twice.
 
     A trace alone cannot tell: what Python computed while it was made, random numbers of NumPy included, is a constant in it.
 
     Args:
       inputs: a few rows, (rows, ...) each.
+      first: what `run_eagerly` answered to them.
       eager_runs: 1 is enough where the same Python code has run twice for a sibling: it is still compared with the trace, and
         run again where it differs, to tell why.
 
     Raises:
       ModelError: EXPORT_MISMATCH when the trace computes something else than the checkpoint called eagerly.
     """
-    first, graph = run_eagerly(model, traced, inputs), traced.run(inputs)
+    graph = traced.run(inputs)
     distances = {name: relative_distance(expected, graph[name]) for name, expected in first.items()}
     name, distance = max(distances.items(), key=lambda item: item[1])
     is_same = distance <= _TRACE_TOLERANCE

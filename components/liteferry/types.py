@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-from liteferry.errors import Reason
+from liteferry.errors import Reason, ReasonCode, Stage
 
 
 class Status(str, enum.Enum):
@@ -136,13 +136,43 @@ class VariantFacts:
     reason: Reason | None = None
 
 
+class OpinionStatus(str, enum.Enum):
+    """What the library's own loader said of the checkpoint's answers; `none`: it was not asked, or could not be."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    NONE = "none"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SecondOpinion:
+    """The checkpoint's answers to the first rows, computed once more by the library's own loader in a process of its own.
+
+    `max_rel`: the largest difference relative to the largest answer; None where no finite number says it. `by`: who computed.
+    `why`: a sentence: corrections that were made, why there is none, or what differs. `code` is set exactly when this keeps all
+    of the model from being blessed.
+    """
+
+    status: OpinionStatus
+    max_rel: float | None = None
+    rows: int = 0
+    by: str | None = None
+    why: str | None = None
+    code: ReasonCode | None = None
+
+    def reason(self) -> Reason | None:
+        """Why nothing of the model is blessed, None where this does not stand in the way."""
+        return None if self.code is None else Reason(code=self.code, stage=Stage.REFERENCE, message=self.why or "")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportedModel:
     """What came of loading, exporting and converting one checkpoint. `reason` is set when that ended early; what was written
     before stands.
 
     `layers`: layer name -> class of a Keras model. `referenced` says whether the checkpoint's own outputs for the only sample
-    shard are already on disk.
+    shard are already on disk. `shares_trace_of`: the sibling whose trace was used, with this one's variables in it.
+    `second_opinion` is None where nothing was exported.
     """
 
     kind: str | None = None
@@ -153,6 +183,8 @@ class ExportedModel:
     samples_problem: Reason | None = None
     referenced: bool = False
     layers: dict[str, str] = dataclasses.field(default_factory=dict)
+    shares_trace_of: str | None = None
+    second_opinion: SecondOpinion | None = None
     reason: Reason | None = None
     timings_s: dict[str, float] = dataclasses.field(default_factory=dict)
     peak_memory_bytes: int = 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +14,39 @@ import pytest
 
 from liteferry import siblings
 from liteferry.checkpoints import examine
+from liteferry.checkpoints.model import LoadSpec
 from liteferry.config import load_job
 from liteferry.export import export_isolated
 from liteferry.fingerprints import fingerprint
 from liteferry.plan import plan_models
 from tests.support import facts_of, liteferry
 
+ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys, os, numpy as np, keras
-sys.path.insert(0, sys.argv[1])
-import abort_layers
 folder, rng = sys.argv[1], np.random.default_rng(0)
 def build(width=16):
     keras.utils.clear_session()
     return keras.Sequential([keras.Input((6, 6, 3), name="image"),
         keras.layers.Conv2D(width, 3, activation="relu"), keras.layers.BatchNormalization(),
-        abort_layers.AbortsOnSomeWeights(), keras.layers.Flatten(), keras.layers.Dense(5, name="scores")])
+        keras.layers.Flatten(), keras.layers.Dense(5, name="scores")])
 for number in range(8):
     model = build()
     for variable in model.variables:
         variable.assign(np.abs(rng.normal(size=variable.shape)).astype(np.float32) + 0.1)
-    if number == 3:
-        model.layers[2].marker.assign([-1.0])
     model.save(os.path.join(folder, f"sweep_{number}.keras"))
 build(width=24).save(os.path.join(folder, "wider.keras"))
 np.savez(os.path.join(folder, "rows.npz"), image=rng.random((70, 6, 6, 3), dtype=np.float32))
 """
 
-LAYERS = """
-import os
-import keras
-
-@keras.saving.register_keras_serializable(package="tests")
-class AbortsOnSomeWeights(keras.layers.Layer):
-    def build(self, input_shape):
-        self.marker = self.add_weight(name="marker", shape=(1,), initializer="ones")
-    def call(self, inputs):
-        import tensorflow as tf
-        def check(marker):
-            if marker[0] < 0:
-                os.abort()
-            return marker
-        if tf.executing_eagerly():
-            check(self.marker.numpy())
-        return inputs * self.marker
-"""
-
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight siblings of which number 3 aborts its process, a cousin of another width, and a job file."""
+    """Eight siblings, of which number 3 will abort its process, a cousin of another width, and a job file."""
     folder = tmp_path_factory.mktemp("sweep")
-    (folder / "abort_layers.py").write_text(LAYERS)
     subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True, capture_output=True)
     (folder / "job.yaml").write_text(
-        "models: [{checkpoints: '*.keras', samples: rows}]\nmodules: [abort_layers.py]\n"
+        "models: [{checkpoints: '*.keras', samples: rows}]\n"
         "samples: {rows: {path: rows.npz}}\nvariants: [float32, dynamic_int8]\ngates: {dynamic_int8: {argmax_agreement: 0.5}}\n"
     )
     return folder
@@ -77,8 +55,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RUN = """
 import sys
 import types
-from liteferry import config, pipeline
+from liteferry import config, export, pipeline
 if __name__ == "__main__":
+    export._UNIT = "tests.exporting.faulty_units:aborts_on_one_weight"
     job = config.load_job(sys.argv[1])
     pipeline.run(job, sys.argv[2], processes=int(sys.argv[3]), share_siblings=sys.argv[4] == "shared")
 """
@@ -87,7 +66,8 @@ if __name__ == "__main__":
 def run(sweep: Path, out: Path, *, processes: int, shared: str) -> dict[str, dict[str, Any]]:
     script = sweep / "run.py"
     script.write_text(RUN)
-    subprocess.run([sys.executable, str(script), str(sweep / "job.yaml"), str(out), str(processes), shared], check=True)
+    command = [sys.executable, str(script), str(sweep / "job.yaml"), str(out), str(processes), shared]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     return {path.parent.name: json.loads(path.read_text()) for path in out.glob("models/*/report.json")}
 
 
@@ -119,6 +99,15 @@ def test_sharing_really_happens(shared: dict[str, dict[str, Any]]) -> None:
     assert len(traced) < len(shared) - 2, f"every model was traced on its own: {traced}"
 
 
+def test_each_has_a_second_opinion_or_is_a_sibling_of_one_that_has(shared: dict[str, dict[str, Any]]) -> None:
+    opinions = {name: (report["saved_model"] or {}).get("second_opinion") for name, report in shared.items()}
+    assert opinions.pop("sweep_3") is None
+    status = {name: opinion["status"] for name, opinion in opinions.items() if opinion}
+    assert status["sweep_0"] == status["wider"] == "equal"
+    exempt = [(opinions[name] or {})["why"] or "" for name in status if status[name] == "none"]
+    assert len(exempt) >= 2 and all("a sibling of sweep_0" in why for why in exempt), opinions
+
+
 def test_each_sibling_was_run_with_its_own_weights(shared: dict[str, dict[str, Any]]) -> None:
     scales = [shared[f"sweep_{number}"]["saved_model"]["fidelity"]["scores"]["max_abs_reference"] for number in (0, 1, 2, 4)]
     assert len(set(scales)) == 4, "two siblings gave the same answers"
@@ -134,69 +123,56 @@ def test_siblings_differ_in_weights_alone(sweep: Path, one: str, other: str, are
     assert (keys[0] == keys[1]) is are_siblings
 
 
+@pytest.mark.parametrize("load", [{"builder": "m:f"}, {"strip": ("Dropout",)}, {"custom_objects": {"Dense": "m:Dense"}}])
+def test_what_the_job_makes_of_a_file_is_no_siblings_business(sweep: Path, load: dict[str, Any]) -> None:
+    assert siblings.share_key(examine(str(sweep / "sweep_0.keras")), recipe_digest="same", load=LoadSpec(**load)) is None
+
+
 def test_another_recipe_is_another_family(sweep: Path) -> None:
     facts_of_file = examine(str(sweep / "sweep_0.keras"))
     assert siblings.share_key(facts_of_file, recipe_digest="one") != siblings.share_key(facts_of_file, recipe_digest="another")
 
 
-def test_weights_that_did_not_arrive_are_noticed(sweep: Path) -> None:
-    """A loader that silently leaves the last sibling's weights in place: the model would agree with itself, and be wrong."""
-
-    class Variable:
-        def __init__(self, value: Any) -> None:
-            self.value = value
-
-        def numpy(self) -> Any:
-            return self.value
-
-    class LoaderThatDoesNothing:
-        def load_weights(self, path: str) -> None:
-            pass
-
-    import io
-
-    import h5py
-    import numpy as np
-
-    path = str(sweep / "sweep_1.keras")
-    arrays: list[Any] = []
-    with h5py.File(io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5"))) as file:
-        file.visititems(lambda _, item: arrays.append(np.asarray(item)) if isinstance(item, h5py.Dataset) else None)
-    right = [Variable(array) for array in arrays]
-    wrong = [*right[:-1], Variable(arrays[-1] + 1)]
-    assert siblings.Weights().load(LoaderThatDoesNothing(), path, examine(path), right) is True
-    assert siblings.Weights().load(LoaderThatDoesNothing(), path, examine(path), wrong) is False
-
-
-DIRECT = """
-import sys, numpy as np, keras
-from liteferry import checkpoints, siblings
-folder, random = sys.argv[1], np.random.default_rng(0)
-layers = [keras.Input((4,), name="x"), keras.layers.Dense(4, name="one"), keras.layers.Dense(4, name="two")]
-model = keras.Sequential(layers)
-wanted = []
-for number in range(4):
-    for variable in model.variables:                       # the first sibling's biases are equal: zeros, which say nothing
-        variable.assign(random.normal(size=variable.shape) * (number > 0 or len(variable.shape) > 1))
-    model.save(f"{folder}/{number}.keras")
-    wanted.append([variable.numpy() for variable in model.variables])
-inner, calls = model.load_weights, []
-model.load_weights = lambda path: (calls.append(path), inner(path))
-weights, variables = siblings.Weights(), [variable.value for variable in model.variables]
-for number in (0, 1, 2, 3):
-    path = f"{folder}/{number}.keras"
-    assert weights.load(model, path, checkpoints.examine(path), variables), number
-    for variable, value in zip(variables, wanted[number], strict=True):
-        np.testing.assert_array_equal(variable.numpy(), value, err_msg=str(number))
-assert len(calls) == 2, f"Keras was asked for {calls}: twice is what it takes to tell the biases apart"
-other = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(4, name="one")])
-other.save(f"{folder}/other.keras")
-assert not weights.load(model, f"{folder}/other.keras", checkpoints.examine(f"{folder}/other.keras"), variables)
+PLACES = """
+import sys, numpy as np, h5py, zipfile, io, shutil
+import keras, tf_keras
+from liteferry import checkpoints
+from liteferry.sibling_weights import Weights
+folder = sys.argv[1]
+for library, ending in ((keras, "keras"), (keras, "h5"), (tf_keras, "keras"), (tf_keras, "h5")):
+    random, layers = np.random.default_rng(0), library.layers
+    made = [library.Input((4,), name="x"), layers.Dense(4, name="two"), layers.BatchNormalization(name="norm")]
+    made += [layers.Dense(4, name="one")]
+    model = library.Sequential(made, name="net")
+    model.compile("adam", "mse")
+    model.fit(np.zeros([4, 4]), np.zeros([4, 4]), verbose=0)           # training's state is in the file, too
+    wanted = []
+    for number in range(4):
+        for variable in model.weights:                     # the first sibling's are equal throughout: nothing tells them apart
+            variable.assign(np.full(variable.shape, 0.5) if number == 0 else random.normal(size=variable.shape))
+        model.save(f"{folder}/{number}.{ending}")
+        wanted.append([variable.numpy() for variable in model.weights])
+    path = f"{folder}/0.{ending}"
+    leader = library.models.load_model(path, compile=False)
+    variables = [getattr(weight, "value", weight) if library is keras else weight for weight in leader.weights]
+    weights = Weights(path, checkpoints.examine(path))
+    for number in (1, 2, 3, 0):
+        path = f"{folder}/{number}.{ending}"
+        assert weights.load(leader, path, checkpoints.examine(path), variables), (library.__name__, ending, number)
+        for variable, value in zip(variables, wanted[number], strict=True):
+            np.testing.assert_array_equal(variable.numpy(), value, err_msg=f"{library.__name__} {ending} {number}")
+    # another dtype, another shape, an array more, and a leader whose variables are not what its file says: no sibling
+    smaller = library.Sequential([library.Input((4,), name="x"), layers.Dense(4, name="two")], name="net")
+    smaller.save(f"{folder}/smaller.{ending}")
+    other = f"{folder}/smaller.{ending}"
+    assert not weights.load(leader, other, checkpoints.examine(other), variables)
+    liar = Weights(f"{folder}/1.{ending}", checkpoints.examine(f"{folder}/1.{ending}"))
+    assert not liar.load(leader, path, checkpoints.examine(path), variables), "the leader's own file holds other values"
 """
 
 
-def test_arrays_are_read_directly_once_their_places_are_known_beyond_doubt(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", DIRECT, str(tmp_path)], capture_output=True, text=True, check=False)
+def test_each_array_goes_to_its_variable_however_equal_they_are(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", PLACES, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -265,8 +241,8 @@ def test_full_hdf5_models_are_siblings_too(tmp_path: Path) -> None:
 
 def test_the_command_says_the_same(sweep: Path, tmp_path: Path) -> None:
     done = liteferry("run", "--config", sweep / "job.yaml", "--output", tmp_path / "out")
-    assert done.returncode == 1
-    assert "8 of 9 models are blessed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
+    assert "9 of 9 models are blessed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ def blessed_report(model_id: str = "cnn_17") -> Report:
             "reason": None,
             "oracle": "keras",
             "deterministic": True,
+            "second_opinion": {"status": "equal", "max_rel": 0.0, "rows": 8, "by": "keras 3.15.1", "why": None, "code": None},
             "gates": [gate("max_abs", 1e-6, 0.0, True)],
         },
         "variants": {  # as sort_keys leaves them

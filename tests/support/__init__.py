@@ -33,7 +33,12 @@ _MEASURED = ("timings_s", "peak_memory_bytes", "speed", "latency_ms", "files")
 
 
 def facts_of(report: Any) -> Any:
-    """A report without what docs/reports.md says is not the same in two runs, wherever it stands: times, memory, digests."""
+    """A report without what docs/reports.md says is not the same in two runs, wherever it stands: times, memory, digests, and
+    which of several siblings had a second opinion. One that stands in a model's way is a fact.
+    """
     if isinstance(report, dict):
-        return {key: facts_of(value) for key, value in report.items() if key not in _MEASURED}
+        kept = {key: value for key, value in report.items() if key not in _MEASURED}
+        if (kept.get("second_opinion") or {}).get("code", "") is None:
+            del kept["second_opinion"]
+        return {key: facts_of(value) for key, value in kept.items()}
     return [facts_of(item) for item in report] if isinstance(report, list) else report

@@ -19,7 +19,7 @@ from liteferry.report.environment import environment
 from liteferry.report.recommend import passed_over, smallest_blessed
 from liteferry.scatter import scatter_of
 from liteferry.slicing import columns_of_slices
-from liteferry.types import Contract, ExportedModel, Signature, Status, VariantFacts
+from liteferry.types import Contract, ExportedModel, SecondOpinion, Signature, Status, VariantFacts
 from liteferry.version import REPORT_SCHEMA_VERSION
 
 
@@ -96,6 +96,7 @@ def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Ev
     variant = exported.variants.get(name)
     earlier = (
         exported.reason
+        or (exported.second_opinion.reason() if exported.second_opinion else None)
         or (variant.reason if variant is not None else None)
         or exported.samples_problem
         or evaluation.reason
@@ -190,6 +191,7 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         "speed": _speed(result, evaluation),
         "oracle": saved.oracle,
         "deterministic": saved.deterministic,
+        "second_opinion": _second_opinion(exported.second_opinion),
         "fidelity": _parity(result),
         **_slices(result),
         **facts_of(SAVED_MODEL, evaluation.metrics),
@@ -197,6 +199,13 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         "scatter": _scatter(result),
         "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
     }
+
+
+def _second_opinion(opinion: SecondOpinion | None) -> dict[str, Any] | None:
+    if opinion is None:
+        return None
+    code = opinion.code.value if opinion.code else None
+    return {**dataclasses.asdict(opinion), "status": opinion.status.value, "code": code}
 
 
 def _speed(result: CandidateResult | None, evaluation: Evaluation) -> dict[str, float | None]:

@@ -208,12 +208,25 @@ def _facts(report: fields.Report) -> list[dict[str, Any]]:
         ("Checkpoint", _readable(report.get("checkpoint"))),
         ("Metadata", pairs(report.get("metadata"))),
         ("Samples", pairs(report.get("samples"))),
-        ("SavedModel", _readable({key: saved_model[key] for key in _SAVED_MODEL_FACTS if key in saved_model})),
+        (
+            "SavedModel",
+            _readable({key: saved_model[key] for key in _SAVED_MODEL_FACTS if key in saved_model}) + _opinion(saved_model),
+        ),
         ("Recipe", _recipe(report)),
         ("Environment", pairs(report.get("environment"))),
         ("Timings", [(stage, formats.human_seconds(spent)) for stage, spent in timings.items()]),
     )
     return [{"title": title, "pairs": found} for title, found in sections if found]
+
+
+def _opinion(saved_model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    opinion = fields.mapping(saved_model.get("second_opinion"))
+    status, why = fields.text(opinion.get("status")), fields.text(opinion.get("why"))
+    if status is None:
+        return []
+    rows = fields.integer(opinion.get("rows"))
+    asked = f"{status} on {formats.counted(rows, 'row')} by {fields.text(opinion.get('by'))}'s own loader" if rows else status
+    return [("second opinion", f"{asked}: {why}" if why else asked)]
 
 
 def _readable(value: object) -> list[tuple[str, str]]:

@@ -1,0 +1,183 @@
+"""How a user's script calls a model and reads its answers, for the second opinion: plain calls, the library's own names."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from liteferry.types import TensorSpec
+
+Answers = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+
+
+class NoOpinionError(Exception):
+    """There can be no second opinion of this kind of checkpoint. The message is a reason that docs/checkpoints.md lists."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnModel:
+    """A checkpoint as its own library loads it.
+
+    `answers`: arrays by input name, (rows, ...) each -> arrays by output name. `by`: the library, with its version.
+    `corrections`: a sentence for each that was made.
+    """
+
+    answers: Answers
+    by: str
+    corrections: tuple[str, ...] = ()
+
+
+def of_keras(model: Any, library: Any, corrections: Sequence[str]) -> OwnModel:
+    """A model of either Keras, called with `training=False`."""
+
+    def answers(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        for layer in model._flatten_layers():  # a stateful layer begins at zeros, as docs/checkpoints.md says
+            for reset in ("reset_states", "reset_state"):
+                if getattr(layer, "stateful", False) and layer is not model and hasattr(layer, reset):
+                    getattr(layer, reset)()
+                    break
+        return named(_call(model, library, inputs), _output_names(model))
+
+    return OwnModel(answers=answers, by=f"{library.__name__} {library.__version__}", corrections=tuple(corrections))
+
+
+def _call(model: Any, library: Any, inputs: Mapping[str, np.ndarray]) -> Any:
+    import tensorflow as tf
+
+    tensors = {name: tf.constant(value) for name, value in inputs.items()}
+    inference = {"training": False}
+    if library.__name__ == "tf_keras":
+        library.backend.set_learning_phase(0)  # what tf_keras's own predict() sets for layers that nobody tells
+        takes_training = "training" in _parameters(model.call) or getattr(model, "inputs", None)
+        inference = {"training": False} if takes_training else {}
+    if getattr(model, "inputs", None):
+        return model(_in_its_structure(model, library, tensors), **inference)
+    return _first_that_takes(lambda arguments, keywords: model(*arguments, **keywords, **inference), _forms(model, tensors))
+
+
+Form = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _first_that_takes(call: Callable[[tuple[Any, ...], dict[str, Any]], Any], forms: Sequence[Form]) -> Any:
+    problem: Exception | None = None
+    for arguments, keywords in forms:
+        try:
+            return call(arguments, keywords)
+        except Exception as error:  # noqa: BLE001  # a user's call raises anything for what it does not take
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _forms(model: Any, tensors: Mapping[str, Any]) -> list[Form]:
+    """How a subclassed model may be called: as its `call` names its arguments, as it remembers to have been built, else as a
+    dict, a list, or one argument after the other.
+    """
+    names, parameters, built = list(tensors), _parameters(model.call), None
+    with contextlib.suppress(Exception):
+        built = (model.get_build_config() or {}).get("input_shape")
+    as_dict: Form = ((dict(tensors),), {})
+    as_list: Form = (([tensors[name] for name in names],), {})
+    if len(names) == 1 and not isinstance(built, Mapping):
+        return [((tensors[names[0]],), {}), as_dict]
+    if set(names) <= set(parameters) and len(names) > 1:
+        return [((), dict(tensors))]
+    of_lists = isinstance(built, list | tuple) and bool(built) and all(isinstance(item, list | tuple) for item in built)
+    return [*((as_list, as_dict) if of_lists else (as_dict, as_list)), (tuple(tensors.values()), {})]
+
+
+def build(model: Any, library: Any, inputs: Sequence[TensorSpec]) -> None:
+    """Calls a model once on zeros of these shapes, as a script does before it loads weights."""
+    rows = {spec.name: np.zeros([dim or 1 for dim in spec.shape], _numpy_dtype(spec.dtype)) for spec in inputs}
+    with contextlib.suppress(Exception):  # loading says what is missing then
+        _call(model, library, rows)
+
+
+def _numpy_dtype(name: str) -> Any:
+    return object if name == "string" else name
+
+
+def _in_its_structure(model: Any, library: Any, tensors: Mapping[str, Any]) -> Any:
+    """Named tensors in the structure of a Functional or Sequential model's inputs."""
+    structure = getattr(model, "_inputs_struct", None) if library.__name__ == "keras" else getattr(model, "_nested_inputs", None)
+    if isinstance(structure, Mapping) and set(tensors) <= set(structure):
+        return {key: tensors.get(key) for key in structure}
+    names = _unique([str(tensor.name) for tensor in model.inputs])
+    if not set(tensors) <= set(names):
+        names = _unique([str(name) for name in getattr(model, "input_names", None) or names])
+    if len(names) == len(tensors) == 1:
+        tensors = dict(zip(names, tensors.values(), strict=True))
+    if not set(tensors) <= set(names):
+        raise ValueError(f"the model's inputs are {', '.join(names)}, the exported ones {', '.join(tensors)}")
+    flat = [tensors.get(name) for name in names]
+    if structure is None:
+        return flat[0] if len(flat) == 1 else flat
+    return _packed(structure, iter(flat))
+
+
+def _packed(structure: Any, flat: Iterator[Any]) -> Any:
+    if isinstance(structure, Mapping):
+        made = {key: _packed(structure[key], flat) for key in sorted(structure)}  # Keras flattens a dict by its sorted keys
+        return {key: made[key] for key in structure}
+    if isinstance(structure, list | tuple):
+        return [_packed(item, flat) for item in structure]
+    return next(flat)
+
+
+def _parameters(call: Any) -> tuple[str, ...]:
+    try:
+        return tuple(inspect.signature(call).parameters)
+    except (TypeError, ValueError):
+        return ()
+
+
+def first_that_takes(loaded: Any, tensors: Sequence[Any]) -> Any:
+    """What a SavedModel without a signature answers, called as an object; inference where it has a training argument."""
+    function = loaded if callable(loaded) else loaded.serve
+    forms: list[Form] = [(tuple(tensors), {"training": False}), (tuple(tensors), {})]
+    return _first_that_takes(lambda arguments, keywords: function(*arguments, **keywords), forms)
+
+
+def _output_names(model: Any) -> list[str]:
+    names = getattr(model, "output_names", None) or getattr(getattr(model, "_functional", None), "output_names", None)
+    return _unique([str(name) for name in names or ()])
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Equal names get a number, as docs/checkpoints.md says."""
+    return [f"{name}_{names[:at].count(name)}" if name in names[:at] else name for at, name in enumerate(names)]
+
+
+def named(outputs: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Answers in any structure, by name: keys of dicts, `names` of as many others, else output_0, output_1, ..."""
+    found = dict(_leaves(outputs, ""))
+    if not isinstance(outputs, Mapping) and len(names) == len(found):
+        found = dict(zip(names, found.values(), strict=True))
+    return {name: _array(value) for name, value in found.items()}
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}/{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _leaves(item, f"{path}/{number}" if path else f"output_{number}")
+    elif value is not None:
+        yield path or "output_0", value
+
+
+def _array(value: Any) -> np.ndarray:
+    import tensorflow as tf
+
+    return np.asarray(tf.convert_to_tensor(value).numpy())
+
+
+def paths(outputs: Any) -> dict[str, Any]:
+    """The leaves of any structure of outputs by name, whatever they are."""
+    return dict(_leaves(outputs, ""))

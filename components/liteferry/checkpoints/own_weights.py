@@ -1,0 +1,181 @@
+"""Weights into a builder's model, for the second opinion: the library's own reader, or by the names in the file where that reader
+goes by position and positions are known to differ. The table is in docs/checkpoints.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from liteferry.checkpoints.detect import CheckpointFacts, Kind
+
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_BY_NAME = (
+    "the library's load_weights goes by position, and the builder's order is not the file's (keras#12865): by the file's names"
+)
+
+
+def load(path: str, model: Any, library: Any, facts: CheckpointFacts, *, by_position: bool) -> tuple[str, ...]:
+    """Fills a Keras model from HDF5 or a `.keras` archive. Returns the corrections that were made."""
+    with _open(path, facts) as file:
+        is_legacy = facts.weights_layout == "legacy" or facts.kind is Kind.H5_MODEL
+        found = None if by_position else _by_legacy_names(file, model, library) if is_legacy else _by_layer_names(file, model)
+        for variable, value in (found or {}).values():
+            variable.assign(value)
+    if found:
+        corrections: tuple[str, ...] = (_BY_NAME,)
+    else:
+        model.load_weights(path)
+        corrections = ()
+    return corrections + finalised(model, library)
+
+
+def finalised(model: Any, library: Any) -> tuple[str, ...]:
+    """State that follows from variables, computed again. Keras 3 does not after it has read HDF5."""
+    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "finalize_state")]
+    for layer in layers:
+        layer.finalize_state()
+    if library.__name__ != "keras" or not layers:
+        return ()
+    return (
+        f"finalize_state() of {', '.join(layer.name for layer in layers)}, which Keras 3 leaves out after HDF5 (keras#20163)",
+    )
+
+
+@contextlib.contextmanager
+def _open(path: str, facts: CheckpointFacts) -> Iterator[Any]:
+    import h5py
+
+    source: Any = path
+    if facts.kind is Kind.KERAS:
+        with zipfile.ZipFile(path) as archive:
+            source = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(source, "r") as file:
+        yield file
+
+
+Pairs = dict[str, tuple[Any, np.ndarray]]
+
+
+def _by_legacy_names(file: Any, model: Any, library: Any) -> Pairs | None:
+    """Variables and their arrays by the name of each; None where the order is the same, or where names do not decide."""
+    group = file.get("model_weights", file)
+    stored: list[tuple[str, np.ndarray]] = []
+    for layer in _names(group, "layer_names"):
+        stored += [(_plain(name), np.asarray(group[layer][name])) for name in _names(group[layer], "weight_names")]
+    variables = [
+        (_plain(str(weight.path if library.__name__ == "keras" else weight.name)), weight)
+        for layer in model.layers
+        for weight in [*layer.trainable_weights, *layer.non_trainable_weights]
+    ]
+    return _paired(stored, variables)
+
+
+def _names(group: Any, key: str) -> list[str]:
+    """A list of names, which HDF5 limits to 64 kB and Keras then cuts into chunks."""
+    chunks = (
+        [key]
+        if key in group.attrs
+        else sorted(
+            (name for name in group.attrs if re.fullmatch(rf"{key}\d+", name)), key=lambda name: int(name.removeprefix(key))
+        )
+    )
+    return [name.decode() if isinstance(name, bytes) else str(name) for chunk in chunks for name in group.attrs[chunk]]
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix(":0")
+
+
+def _by_layer_names(file: Any, model: Any) -> Pairs | None:
+    """The new layout: a group for each layer, in the order of its class, which has the layer's name as an attribute."""
+    stored: list[tuple[str, np.ndarray]] = []
+
+    def visit(_: str, item: Any) -> None:
+        if "name" in item.attrs and "vars" in getattr(item, "keys", dict)():
+            name = item.attrs["name"]
+            plain = name.decode() if isinstance(name, bytes) else str(name)
+            stored.extend((f"{plain}/{key}", np.asarray(item["vars"][key])) for key in sorted(item["vars"], key=_number))
+
+    file.visititems(visit)
+    variables = [
+        (f"{layer.name}/{at}", weight)
+        for layer in model._flatten_layers()
+        for at, weight in enumerate(
+            [*getattr(layer, "_trainable_variables", ()), *getattr(layer, "_non_trainable_variables", ())]
+        )
+    ]
+    # The order of groups in the file is alphabetical, not the model's: only the names within a class tell.
+    return _paired(stored, variables, is_ordered=False)
+
+
+def _number(key: str) -> tuple[int, str]:
+    return (int(key), "") if key.isdigit() else (-1, key)
+
+
+def _paired(
+    stored: Sequence[tuple[str, np.ndarray]], variables: Sequence[tuple[str, Any]], *, is_ordered: bool = True
+) -> Pairs | None:
+    names, own = [name for name, _ in stored], [name for name, _ in variables]
+    if (is_ordered and names == own) or len(set(own)) != len(own) or sorted(names) != sorted(own):
+        return None
+    by_name = dict(variables)
+    if any(tuple(by_name[name].shape) != value.shape for name, value in stored):
+        return None
+    return {name: (by_name[name], value) for name, value in stored}
+
+
+def prefix_of(path: str) -> str:
+    """The prefix of a TensorFlow checkpoint, named by its index or by its folder."""
+    import tensorflow as tf
+
+    if not os.path.isdir(path):
+        return path.removesuffix(".index")
+    latest = tf.train.latest_checkpoint(path)
+    with open(os.path.join(path, "checkpoint"), encoding="utf-8") as file:  # the folder may have been moved since
+        named = os.path.basename(re.findall(r'model_checkpoint_path:\s*"([^"]*)"', file.read())[0])
+    return latest or os.path.join(path, named)
+
+
+def restore(path: str, root: Any) -> tuple[str, ...]:
+    """Fills what a builder returned from a TensorFlow checkpoint, with TensorFlow's own reader."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+    prefix = prefix_of(path)
+    reader = tf.compat.v1.train.NewCheckpointReader(prefix)
+    if not reader.has_tensor(_OBJECT_GRAPH):
+        return _restore_names(reader, root)
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
+    problem: Exception | None = None
+    for holder in ("", *(child.local_name for child in graph.nodes[0].children)):
+        try:
+            checkpoint = tf.train.Checkpoint(**{holder: root}) if holder else tf.train.Checkpoint(root)
+            checkpoint.read(prefix).assert_existing_objects_matched().expect_partial()
+            return ()
+        except (AssertionError, ValueError, TypeError) as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _restore_names(reader: Any, root: Any) -> tuple[str, ...]:
+    """A checkpoint of TensorFlow 1 into objects of TensorFlow 2: by name, which is what a script has to do itself."""
+    variables: Mapping[str, Any] = {
+        str(getattr(variable, "path", variable.name)).removesuffix(":0"): variable
+        for variable in getattr(root, "weights", None) or root.variables
+    }
+    names = set(reader.get_variable_to_shape_map())
+    prefix = f"{getattr(root, 'name', '')}/"
+    if not set(variables) <= names:
+        variables = {name.removeprefix(prefix): variable for name, variable in variables.items()}
+    for name, variable in variables.items():
+        variable.assign(reader.get_tensor(name))
+    return ("variables of TensorFlow 1's Saver are assigned by name: no loader puts them into a model of TensorFlow 2",)

@@ -1,0 +1,157 @@
+"""A fault in LiteFerry's own loader: reference, SavedModel and variants agree on it, and only the library's own loader tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from liteferry import export, second_opinion
+from liteferry.config import load_job
+from liteferry.errors import ReasonCode
+from liteferry.evaluation_results import Evaluation
+from liteferry.fingerprints import fingerprint
+from liteferry.plan import ModelPlan, begin_attempt, plan_models
+from liteferry.report import facts
+from liteferry.types import ExportedModel, OpinionStatus
+from tests.checkpoints.test_loading import fixtures  # noqa: F401  # the same checkpoints, written once
+
+KINDS = {
+    "keras3_functional": "a .keras archive of Keras 3",
+    "keras2_functional": "a .keras archive of Keras 2",
+    "keras3_h5_model": "HDF5 of Keras 3",
+    "keras2_h5_model": "HDF5 of Keras 2",
+    "keras3_weights_h5": "weights of Keras 3 with a builder",
+    "keras2_weights_h5": "weights of Keras 2 with a builder",
+    "keras2_train_checkpoint": "a TensorFlow checkpoint with a builder of Keras",
+    "module_checkpoint": "a TensorFlow checkpoint with a builder of a tf.Module",
+    "tf1_saver": "a checkpoint of TensorFlow 1 with a builder",
+    "saved_model_with_optimizer": "a SavedModel with Keras metadata",
+    "several_signatures": "any other SavedModel",
+    "tf1_saved_model": "a SavedModel of TensorFlow 1",
+}
+ROOT = Path(__file__).parents[2]
+_JOB_KEYS = ("modules", "custom_objects", "trust")
+_ENTRY_KEYS = ("builder", "builder_args", "strip")
+
+
+def plan_of(folder: Path, out: Path) -> ModelPlan:
+    case = json.loads((folder / "case.json").read_text())
+    entry = {"checkpoints": str(folder / case["checkpoint"]), "samples": "rows"}
+    entry |= {key: case[key] for key in _ENTRY_KEYS if key in case}
+    job = {"models": [entry], "samples": {"rows": {"path": str(folder / "rows.npz")}}, "variants": []}
+    job |= {key: case[key] for key in _JOB_KEYS if key in case}
+    path = out / "job.yaml"
+    path.write_text(yaml.safe_dump(job))
+    (plan,) = begin_attempt([fingerprint(plan) for plan in plan_models(load_job(path), str(out / "out"))])
+    return plan
+
+
+def exported(plan: ModelPlan) -> ExportedModel:
+    (one,) = export.export_isolated([plan])
+    assert one.reason is None, one.reason
+    return one
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_honest_export_is_confirmed_and_a_fault_of_the_loader_refused(
+    fixtures: Path,  # noqa: F811
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = plan_of(fixtures / name, tmp_path)
+    honest = exported(plan).second_opinion
+    assert honest is not None and honest.status is OpinionStatus.EQUAL and honest.rows > 0 and honest.by, honest
+    monkeypatch.setattr(export, "_UNIT", "tests.exporting.faulty_units:off_by_a_hundredth")
+    faulty = exported(plan)
+    opinion = faulty.second_opinion
+    assert opinion is not None and (opinion.status, opinion.code) == (OpinionStatus.DIFFERENT, ReasonCode.EXPORT_MISMATCH)
+    report = facts.build(plan, faulty, Evaluation(candidates={}))
+    assert (report["status"], report["reason"]["code"]) == ("not_blessed", "EXPORT_MISMATCH")
+    assert report["saved_model"]["second_opinion"]["status"] == "different"
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "told"),
+    [
+        ("keras3_functional", "one_output_dropped", "2 outputs"),
+        ("keras2_functional", "one_output_dropped", "2 outputs"),
+    ],
+)
+def test_what_is_lost_is_counted(
+    fixtures: Path,  # noqa: F811
+    tmp_path: Path,
+    name: str,
+    fault: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "_UNIT", f"tests.exporting.faulty_units:{fault}")
+    opinion = exported(plan_of(fixtures / name, tmp_path)).second_opinion
+    assert opinion is not None and opinion.code is ReasonCode.EXPORT_MISMATCH
+    assert opinion.why is not None and told in opinion.why
+
+
+@pytest.mark.parametrize(("end", "code"), [("killed", "KILLED"), ("aborted", "CRASHED"), ("speechless", "INTERNAL")])
+def test_an_opinion_that_was_never_given_blesses_nothing(
+    fixtures: Path,  # noqa: F811
+    tmp_path: Path,
+    end: str,
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(second_opinion, "_UNIT", f"tests.exporting.faulty_units:{end}")
+    plan = plan_of(fixtures / "keras3_functional", tmp_path)
+    one = exported(plan)
+    assert one.second_opinion is not None and one.second_opinion.status is OpinionStatus.NONE
+    report = facts.build(plan, one, Evaluation(candidates={}))
+    assert (report["status"], report["reason"]["code"], report["reason"]["stage"]) == ("not_blessed", code, "reference")
+    assert "gave no second opinion" in report["reason"]["message"]
+
+
+WRITER = """
+import sys, numpy as np, keras
+folder, random = sys.argv[1], np.random.default_rng(0)
+for name, width in (("right", 4), ("wrong", 5), ("swapped", 6), ("left", 7)):
+    layers = [keras.Input((width,), name="x"), keras.layers.Dense(width, "tanh"), keras.layers.Dense(width, name="y")]
+    model = keras.Sequential(layers)
+    model.set_weights([random.normal(size=weight.shape) for weight in model.get_weights()])
+    model.save(f"{folder}/{name}.keras")
+    np.savez(f"{folder}/{name}.npz", x=random.normal(size=(20, width)).astype("float32"))
+"""
+RUN = """
+import sys
+from liteferry import config, export, pipeline
+if __name__ == "__main__":
+    export._UNIT = "tests.exporting.faulty_units:in_one_of_several"
+    pipeline.run(config.load_job(sys.argv[1]), sys.argv[2], processes=2)
+"""
+
+
+def test_a_run_refuses_the_model_with_all_its_variants_and_blesses_its_neighbours(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", WRITER, str(tmp_path)], check=True, capture_output=True)
+    names = ("right", "wrong", "swapped", "left")
+    job: dict[str, Any] = {
+        "models": [{"checkpoints": f"{name}.keras", "samples": name} for name in names],
+        "samples": {name: {"path": f"{name}.npz"} for name in names},
+        "variants": ["float32"],
+    }
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    (tmp_path / "run.py").write_text(RUN)
+    command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path / "job.yaml"), str(tmp_path / "out")]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    reports = {name: json.loads((tmp_path / "out" / "models" / name / "report.json").read_text()) for name in names}
+    for name in ("right", "left"):
+        assert reports[name]["status"] == "blessed", reports[name]["reason"]
+        assert reports[name]["saved_model"]["second_opinion"]["status"] == "equal"
+    for wrong in (reports["wrong"], reports["swapped"]):
+        assert (wrong["status"], wrong["reason"]["code"]) == ("not_blessed", "EXPORT_MISMATCH")
+        assert wrong["variants"]["float32"]["status"] != "blessed" and wrong["recommended_variant"] is None
+        assert "own loader" in wrong["reason"]["message"]
