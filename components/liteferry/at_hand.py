@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from liteferry import local_cache, sandbox, storage
+from liteferry import local_cache, reference, sandbox, storage
+from liteferry.checkpoints.model import LoadSpec
+from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError
 from liteferry.local_cache import Copies, Wanted
 from liteferry.plan import ModelPlan, distant_code
 from liteferry.sample_copies import wanted_of, with_copies
+from liteferry.sandbox.readable import of_module
+
+if TYPE_CHECKING:
+    from liteferry.config import SamplesSpec
+    from liteferry.samples import SampleSet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +43,9 @@ class AtHand:
     _copies: Copies
 
     def run(self, function: str, argument: Any, **options: Any) -> sandbox.Outcome:
-        """`sandbox.run`; what comes of it speaks of URIs."""
-        outcome = sandbox.run(function, argument, **options)
+        """`sandbox.run` of a unit that may read what its plans name; what comes of it speaks of URIs."""
+        readable = [path for plan in self.plans for path in readable_of(plan)]
+        outcome = sandbox.run(function, argument, readable=readable, **options)
         if not self._copies.paths:
             return outcome
         return dataclasses.replace(
@@ -74,6 +83,41 @@ def _wanted(plan: ModelPlan, needs: Needs) -> Iterator[tuple[Wanted, Stage]]:
     if plan.samples.sample_set is not None:
         for one in wanted_of(plan.samples.sample_set.shards[index] for index in needs.shards):
             yield one, Stage.SAMPLES
+
+
+def readable_of(plan: ModelPlan) -> list[str]:
+    """What a process that works on a plan may read, by paths of this machine: the checkpoint, the rows, the user's code with the
+    files that the job names for it, and what was made of the model so far.
+    """
+    found = [*files_of_checkpoint(plan.checkpoint_path, plan.load.links), *readable_for_code(plan.load)]
+    found += [path for signature in plan.signatures for path in signature.assets.values()]
+    samples = plan.samples
+    if samples.sample_set is not None:
+        found += files_of_samples(samples.sample_set, samples.spec)
+    return [path for path in (*found, *reference.work_directories(plan)) if not storage.is_remote(path)]
+
+
+def files_of_samples(sample_set: SampleSet, spec: SamplesSpec | None) -> list[str]:
+    """The files that rows are read from."""
+    parts = [part for shard in sample_set.shards for part in (shard, *shard.more)]
+    schema = [spec.schema_file] if spec is not None and spec.schema_file else []
+    return list(dict.fromkeys([*(part.copy or part.path for part in parts), *schema]))
+
+
+def readable_for_code(load: LoadSpec) -> list[str]:
+    """The user's modules, the code beside them, files that a builder is given, and what the job lists under `reads`."""
+    named = [*load.modules, *([load.builder.partition(":")[0]] if load.builder else [])]
+    named += [reference.partition(":")[0] for reference in load.custom_objects.values()]
+    arguments = [text for text in _texts(load.builder_args) if os.path.isabs(text) and os.path.isfile(text)]
+    return [*(path for module in dict.fromkeys(named) for path in of_module(module)), *arguments, *load.reads]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
 
 
 def _local(plan: ModelPlan, copies: Copies) -> ModelPlan:

@@ -40,6 +40,9 @@ def _add_job_flags(parser: argparse.ArgumentParser) -> None:
         "--modules", action="append", metavar="FILE", help="with --checkpoints: code you trust, may be given again"
     )
     parser.add_argument(
+        "--reads", action="append", metavar="PATH", help="with --checkpoints: what that code may read, may be given again"
+    )
+    parser.add_argument(
         "--builder", metavar="MODULE:NAME", help="with --checkpoints: callable that builds the model for weights-only files"
     )
 
@@ -98,7 +101,16 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--no_rows", action="store_true", help="only files and verdicts; nothing is run, TensorFlow is not needed"
     )
+    verify.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        choices=["file_ops"],
+        help="run artifacts that reach files, as your job did",
+    )
     verify.add_argument("--json", action="store_true", help="print what was found as JSON")
+    doctor = add("doctor", "say what this machine and this installation have, and what is missing", "liteferry doctor")
+    doctor.add_argument("--json", action="store_true", help="print what was found as JSON")
     completion = add(
         "completion",
         "print the completion script of a shell",
@@ -183,7 +195,7 @@ def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.Argume
 def _job(arguments: argparse.Namespace) -> Any:
     from liteferry.config import job_from_flags, load_job
 
-    flags = {name: getattr(arguments, name) for name in ("checkpoints", "samples", "variants", "modules", "builder")}
+    flags = {name: getattr(arguments, name) for name in ("checkpoints", "samples", "variants", "modules", "reads", "builder")}
     given = [f"--{name}" for name, value in flags.items() if value]
     if arguments.config and given:
         raise JobError([f"{', '.join(given)}: cannot be combined with --config; put them into the job file"], source="flags")
@@ -197,6 +209,7 @@ def _job(arguments: argparse.Namespace) -> Any:
         samples=flags["samples"],
         variants=variants,
         modules=flags["modules"] or (),
+        reads=flags["reads"] or (),
         builder=flags["builder"],
     )
 
@@ -284,8 +297,15 @@ def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry.workers import available_cores
 
     launch.refuse_while_running(arguments.output)
-    found = verify.verify(storage.absolute(arguments.output), processes=available_cores(), with_rows=not arguments.no_rows)
+    out = storage.absolute(arguments.output)
+    found = verify.verify(out, processes=available_cores(), with_rows=not arguments.no_rows, trust=arguments.trust)
     return verify.print_verification(found, as_json=arguments.json)
+
+
+def _doctor(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry.doctor import print_doctor
+
+    return print_doctor(as_json=arguments.json)
 
 
 def _schema(_: argparse.Namespace, __: list[str]) -> int:
@@ -316,6 +336,7 @@ _COMMANDS = {
     "show": _show,
     "report": _report,
     "verify": _verify,
+    "doctor": _doctor,
     "schema": _schema,
     "completion": _completion,
     "demo": _demo,

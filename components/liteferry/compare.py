@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from liteferry import compare_side, local_cache, sandbox, storage
+from liteferry.at_hand import files_of_samples, readable_for_code
 from liteferry.checkpoints.model import LoadSpec
+from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.compare_side import SideTask, read_answers, read_inputs
 from liteferry.comparing import Comparison
 from liteferry.config import SamplesSpec
@@ -143,7 +145,16 @@ def compare(
 
 
 def _run(task: SideTask, limits: Limits, copies: Copies) -> sandbox.Outcome:
-    outcome = sandbox.run("liteferry.compare_side:run_side", task, flavor=task.flavor(), limits=limits, writable=[task.folder])
+    readable = [*files_of_checkpoint(task.path, task.load.links), *readable_for_code(task.load)]
+    readable += files_of_samples(task.sample_set, task.spec)
+    outcome = sandbox.run(
+        "liteferry.compare_side:run_side",
+        task,
+        flavor=task.flavor(),
+        limits=limits,
+        writable=[task.folder],
+        readable=[path for path in readable if not storage.is_remote(path)],
+    )
     return dataclasses.replace(outcome, results=copies.in_uris(outcome.results), error=copies.in_uris(outcome.error))
 
 

@@ -44,6 +44,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rows", metavar="ID,ID", help="print inputs and answers of these rows")
     parser.add_argument("--modules", action="append", default=[], metavar="FILE", help="code you trust, may be given again")
+    parser.add_argument("--reads", action="append", default=[], metavar="PATH", help="what that code may read besides")
     parser.add_argument("--builder", metavar="MODULE:NAME", help="callable that builds the model for weights-only files")
     parser.add_argument(
         "--trust", action="append", default=[], choices=["lambda", "file_ops", "links"], help="code inside checkpoints"
@@ -104,6 +105,7 @@ def _job_parts(arguments: argparse.Namespace) -> tuple[Any, Any]:
         "models": [{"checkpoints": "unused", **({"builder": arguments.builder} if arguments.builder else {})}],
         "samples": {"samples": entry},
         "modules": arguments.modules,
+        "reads": arguments.reads,
         "trust": arguments.trust,
     }
     try:
@@ -111,7 +113,12 @@ def _job_parts(arguments: argparse.Namespace) -> tuple[Any, Any]:
     except JobError as error:
         told = [problem.replace("samples.samples.", "--").replace("models[0].", "--") for problem in error.problems]
         raise JobError(told, source="command line") from error
-    load = LoadSpec(modules=tuple(job.modules), trust=tuple(trust.value for trust in job.trust), builder=job.models[0].builder)
+    load = LoadSpec(
+        modules=tuple(job.modules),
+        trust=tuple(trust.value for trust in job.trust),
+        builder=job.models[0].builder,
+        reads=tuple(job.reads),
+    )
     return job.samples["samples"], load
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from liteferry import flatbuffer, reference, runners, samples
+from liteferry.checkpoints.artifact_scan import refuse_unsafe_tflite
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.sample_binding import columns_as_inputs
@@ -133,7 +134,7 @@ def _own_spec(spec: SamplesSpec, signature: Signature) -> SamplesSpec:
 def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], Run, list[str]]:
     """The artifact's signature under its own input names, the names that `run` takes instead, `run`, and notes."""
     if is_tflite(task.path):
-        return _load_tflite(task.path)
+        return _load_tflite(task.path, task.load.trust)
     from liteferry import checkpoints, tracing
 
     facts = checkpoints.examine(task.path, links=task.load.links)
@@ -144,9 +145,10 @@ def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], Run, list[str]]
     return signature, traced.renamed, traced.run, [f"{facts.kind.value}, computed by {model.oracle}", *model.warnings]
 
 
-def _load_tflite(path: str) -> tuple[Signature, Mapping[str, str], Run, list[str]]:
+def _load_tflite(path: str, trust: Collection[str] = ()) -> tuple[Signature, Mapping[str, str], Run, list[str]]:
     with open(path, "rb") as file:
         content = file.read()
+    refuse_unsafe_tflite(path, content, trust=trust)
     contract = flatbuffer.read_contract(content)
     repeated = sorted(
         {t.name for side in (contract.inputs, contract.outputs) for t in side if [u.name for u in side].count(t.name) > 1}

@@ -24,6 +24,7 @@ from liteferry.config_types import (
     FrozenDict,
     FrozenMapping,
     JsonObject,
+    LocalPath,
     Location,
     ModuleReference,
     Number,
@@ -173,6 +174,8 @@ class Limits(Record):
     """Wall-clock seconds for one model in one process: build, export and conversion, and again each shard's evaluation."""
     memory_gb_per_model: PositiveNumber = 8.0
     """Gigabytes of memory for one model."""
+    disk_gb_per_model: PositiveNumber = 50.0
+    """Gigabytes that one model may write to the work folders while it is worked on: artifacts, reference answers, copies."""
 
 
 class Conversion(Record):
@@ -216,6 +219,8 @@ class Job(Record):
     """Code you trust, imported before loading: .py files or module names."""
     custom_objects: FrozenMapping[CodeReference] = Field(default_factory=FrozenDict)
     """Name inside a checkpoint -> module:name, for names that `modules` does not offer by themselves."""
+    reads: tuple[LocalPath, ...] = ()
+    """Files and folders that your own code may read besides checkpoints, samples, modules and assets, which it always may."""
     trust: tuple[Trust, ...] = ()
     """Code from inside checkpoints that may run. Nothing by default."""
     variants: tuple[Variant, ...] = tuple(Variant(name) for name in _DEFAULT_VARIANTS)
@@ -300,6 +305,7 @@ def job_from_flags(
     builder: str | None = None,
     builder_args: Mapping[str, Any] | None = None,
     trust: Sequence[str] = (),
+    reads: Sequence[str] = (),
 ) -> Job:
     """The same Job without a job file: every pattern runs on the same samples; paths are relative to the working directory.
 
@@ -311,6 +317,7 @@ def job_from_flags(
         "samples": {} if samples is None else {"samples": {"path": samples}},
         "modules": list(modules),
         "trust": list(trust),
+        "reads": list(reads),
     }
     if variants is not None:
         raw["variants"] = list(variants)

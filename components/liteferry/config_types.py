@@ -36,6 +36,12 @@ def _resolve(path: str, info: pydantic.ValidationInfo) -> str:
     return path if base_dir is None else _join(base_dir, path)
 
 
+def _local_path(path: str) -> str:
+    if is_uri(path):
+        raise ValueError("is no path of this machine; copy it to one, processes that load models have no network")
+    return path
+
+
 def _resolve_pattern(pattern: str, info: pydantic.ValidationInfo) -> str:
     """The same for a glob, in which brackets in the name of the job file's own folder must not count."""
     base_dir = (info.context or {}).get("base_dir")
@@ -93,6 +99,7 @@ PositiveNumber = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Strict(), Field(gt=0)]
 Location = Annotated[Text, AfterValidator(_resolve_pattern)]
 FilePath = Annotated[Text, AfterValidator(_resolve)]
+LocalPath = Annotated[Text, AfterValidator(_local_path), AfterValidator(_resolve)]
 ModuleReference = Annotated[Text, AfterValidator(_resolve_module)]
 CodeReference = Annotated[Text, AfterValidator(_code_reference)]
 FrozenMapping = Annotated[Mapping[Text, _T], AfterValidator(FrozenDict)]

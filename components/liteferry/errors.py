@@ -45,6 +45,7 @@ class ReasonCode(str, enum.Enum):
     KILLED = "KILLED"
     TIMEOUT = "TIMEOUT"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    OUT_OF_DISK = "OUT_OF_DISK"
     STORAGE_FAILED = "STORAGE_FAILED"
     INTERNAL = "INTERNAL"
 

@@ -83,6 +83,9 @@ def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
         # Of siblings the finished ones stand, and each of the others is tried alone below.
         before_retry=functools.partial(_make_room, plans) if len(plans) == 1 else None,
     )
+    if outcome.is_out_of_disk:  # whatever was finished lies among what must not stay there
+        _make_room(plans)
+        outcome = dataclasses.replace(outcome, results=())
     exported = []
     share_s = _not_timed_s(outcome) / len(plans)
     for plan in plans:

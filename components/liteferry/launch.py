@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from liteferry import beam_workers, live, progress, runs, storage
+from liteferry import beam_workers, beneath, live, progress, runs, storage
 from liteferry.config import Job
 from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
 from liteferry.json_text import parse
@@ -41,7 +41,7 @@ def run_job(
     """
     from liteferry import sandbox
     from liteferry.report.assets import write_assets
-    from liteferry.sandbox import scratch
+    from liteferry.sandbox import held, scratch
 
     _set_logs(is_verbose=is_verbose)
     scratch.catch_temporaries()
@@ -51,6 +51,10 @@ def run_job(
         refuse_bare_workers(beam_flags)
     out = storage.absolute(out)
     total = count_checkpoints(job)
+    beneath.refuse_links(out)
+    told = held.warning() if traits.is_here else None  # elsewhere the reports say what their workers' kernels hold
+    if told:
+        print(told, file=sys.stderr)
     with runs.exclusive(out):
         _tell_of_submitted(out)
         runs.clear_leftovers(out)
@@ -172,7 +176,7 @@ def read_fleet(out: str) -> dict[str, Any]:
 
     path = storage.join(out, "fleet.json")
     try:
-        return sound_facts(parse(storage.read_bytes(path)))
+        return sound_facts(parse(beneath.read_bytes(out, "fleet.json")))
     except (StorageError, ValueError) as error:
         first = f"run `liteferry run ... --output {out}` first, or, if there are reports, `liteferry report {out}`"
         raise JobError([f"{path}: no finished run here ({error}); {first}"], source=out) from error
@@ -187,6 +191,7 @@ def read_progress(out: str) -> dict[str, Any]:
     from liteferry.rebuild import read_reports
     from liteferry.report.fleet import fleet_facts
 
+    beneath.refuse_links(out)
     is_going_on, submitted = runs.is_going_on(out), runs.submitted(out)
     if not is_going_on and not submitted:
         return read_fleet(out)
@@ -210,6 +215,7 @@ def _print_running(out: str) -> None:
 
 def refuse_while_running(out: str) -> None:
     """Raises JobError while a run writes to `out`."""
+    beneath.refuse_links(out)
     if runs.is_going_on(out):
         raise JobError([f"{out}: a run is going on here; verify it when it has ended"], source=out)
 

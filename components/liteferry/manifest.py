@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from liteferry import storage
+from liteferry.errors import StorageError
+from liteferry.sandbox.disk import odd_entries
 
 REPORT = "report.json"
 PAGE = "report.html"
@@ -17,10 +19,13 @@ _UNLISTED = frozenset({REPORT, PAGE, BLESSED, NOT_BLESSED})
 
 def of(directory: str) -> dict[str, dict[str, Any]]:
     """Relative path -> {sha256, bytes} of every artifact below a model's folder, none where there is no folder. Raises
-    StorageError.
+    StorageError, also for a folder with a link in it: nothing here makes one, and what it points to nobody has judged.
     """
     if not storage.exists(directory):
         return {}
+    if not storage.is_remote(directory):
+        for path, what in odd_entries(storage.require_local(directory)):
+            raise StorageError(f"{path} is {what}: a model's folder has files and folders alone")
     return {
         name: {
             "sha256": storage.digest(storage.join(directory, name)),

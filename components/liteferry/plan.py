@@ -212,7 +212,16 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
         "quantization": job.quantization.model_dump(mode="json"),
         "conversion": job.conversion.model_dump(mode="json"),
     }
-    return sha256_of(recipe)
+    return sha256_of({**recipe, "reads": _stamps(job.reads)} if job.reads else recipe)
+
+
+def _stamps(paths: Sequence[str]) -> dict[str, str | None]:
+    """What the user's code may read, by times and sizes: a folder of it may be large. None for what is not there."""
+    stamps: dict[str, str | None] = dict.fromkeys(paths)
+    for path in paths:
+        with contextlib.suppress(StorageError):
+            stamps[path] = storage.stamp(path)
+    return stamps
 
 
 def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSamples]) -> str:
@@ -286,13 +295,18 @@ def _plan(
             builder_args=dict(entry.builder_args),
             strip=tuple(entry.strip),
             link_root=checkpoint.link_root,
+            reads=tuple(job.reads),
         ),
         metadata=dict(entry.metadata),
         samples=samples.get(entry.samples or "", _NO_SAMPLES),
         variants=variants,
         require=variants if job.policy.require is None else tuple(job.policy.require),
         gates={name: dict(gates) for name, gates in job.gates.items()},
-        limits=Limits(seconds=job.limits.seconds_per_model, memory_bytes=int(job.limits.memory_gb_per_model * 10**9)),
+        limits=Limits(
+            seconds=job.limits.seconds_per_model,
+            memory_bytes=int(job.limits.memory_gb_per_model * 10**9),
+            disk_bytes=int(job.limits.disk_gb_per_model * 10**9),
+        ),
         batch_size=job.evaluation.batch_size,
         latency=job.evaluation.latency,
         quantization=QuantizationOptions(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from liteferry import storage
+from liteferry import beneath, storage
 from liteferry.errors import Stage, StorageError
 from liteferry.json_text import parse
 from liteferry.report.summary import one_line
@@ -76,7 +76,7 @@ def forget(out: str) -> None:
 def _read_from(path: str, offset: int) -> bytes:
     if storage.is_remote(path):
         return storage.read_bytes(path)[offset:]  # such an object is small
-    with open(path, "rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         file.seek(offset)
         return file.read()
 
@@ -105,7 +105,7 @@ class Watcher:
 
     def new_lines(self) -> Iterator[dict[str, Any]]:
         """The models that were finished meanwhile."""
-        sizes = storage.sizes_under(self._folder)
+        sizes = beneath.sizes_of(self._folder)
         for name in sorted(sizes):
             with contextlib.suppress(OSError, StorageError):  # somebody has removed it since
                 yield from self._finished_in(self._new_in(name, sizes[name]))

@@ -27,7 +27,11 @@ from liteferry.version import REPORT_SCHEMA_VERSION
 # These say something of the machine at that hour, not of the model: the same command tries again.
 _TRANSIENT = {code.value for code in ReasonCode if code.is_transient}
 # These depend on the limits: they are tried again when the job allows more.
-_LIMITED = {ReasonCode.TIMEOUT.value: "seconds", ReasonCode.OUT_OF_MEMORY.value: "memory_bytes"}
+_LIMITED = {
+    ReasonCode.TIMEOUT.value: "seconds",
+    ReasonCode.OUT_OF_MEMORY.value: "memory_bytes",
+    ReasonCode.OUT_OF_DISK.value: "disk_bytes",
+}
 # One of these for each work folder, by its name.
 _LOCKS = tuple(threading.Lock() for _ in range(64))
 # One checkpoint at a time is looked into, as where no digest is remembered: HDF5 takes a sandbox.
@@ -185,7 +189,7 @@ def _still_stands(report: Mapping[str, Any], plan: ModelPlan) -> bool:
     codes = {reason["code"] for reason in reasons if reason}
     if codes & _TRANSIENT:
         return False
-    now = {"seconds": plan.limits.seconds, "memory_bytes": plan.limits.memory_bytes}
+    now = {name: getattr(plan.limits, name) for name in _LIMITED.values()}
     return all(now[name] <= report["limits"][name] for code, name in _LIMITED.items() if code in codes)
 
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import storage
+from liteferry import beneath, storage
 from liteferry.errors import StorageError
 from liteferry.json_text import parse
 from liteferry.manifest import BLESSED, NOT_BLESSED, REPORT
@@ -78,18 +78,17 @@ class Folder:
         """A file's bytes, None where it is not there. Raises StorageError for a store that does not answer."""
         if name not in self.sizes:
             return None
-        path = storage.join(self.directory, name)
+        if storage.is_remote(self.directory):
+            return storage.read_if_there(storage.join(self.directory, name))
         try:
-            return storage.read_if_there(path)
+            return beneath.read_bytes(self.directory, name)
         except StorageError:
-            if storage.is_remote(path):
-                raise
             return None  # a disk is asked again when the folder is put in place
 
 
 def look_at(directory: str) -> Folder:
-    """Lists a model's folder. Raises StorageError when it cannot be listed."""
-    return Folder(directory, storage.sizes_under(directory))
+    """Lists a model's folder: its files, and nothing that is behind a link. Raises StorageError when it cannot be listed."""
+    return Folder(directory, beneath.sizes_of(directory))
 
 
 def _parse(data: bytes) -> dict[str, Any]:

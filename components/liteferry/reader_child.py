@@ -1,4 +1,6 @@
-"""The process that reads strangers' files: limits first, then a line of JSON for each line it is asked."""
+"""The process that reads strangers' files: limits first, then a line of JSON for each line it is asked. The line before the first
+request names what it may read.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ def main(function: str, seconds: str) -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
     _limit(resource.RLIMIT_CORE, 0)  # a crash of a parser is an answer, not an event
-    confine([tempfile.gettempdir()])
+    confine([tempfile.gettempdir()], readable=json.loads(sys.stdin.readline()))
     module_name, _, name = function.partition(":")
     answer: Callable[[Any], Any] = getattr(importlib.import_module(module_name), name)
     for line in sys.stdin:

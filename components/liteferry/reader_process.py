@@ -22,11 +22,12 @@ from typing import Any
 
 from liteferry.errors import ReasonCode
 from liteferry.sandbox import scratch
+from liteferry.sandbox.confine import SWITCH
 
 SECONDS = 60.0
 _MOST_ANSWER_BYTES = 64 * 2**20
 _PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from liteferry.reader_child import main; sys.exit(main(*sys.argv[1:3]))"
-_KEPT = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+_KEPT = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", SWITCH)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,28 +38,34 @@ class NoAnswer:
     what: str
 
 
-def ask(function: str, requests: Sequence[Any], *, seconds: float = SECONDS) -> Iterator[dict[str, Any] | NoAnswer]:
+def ask(
+    function: str, requests: Sequence[Any], *, readable: Sequence[str], seconds: float = SECONDS
+) -> Iterator[dict[str, Any] | NoAnswer]:
     """What `function` answers to each request, in order. A reader that dies costs the request it was at; the next one goes on.
 
     Args:
       function: "module:name"; called as `function(request)`, it returns an answer. Requests and answers are JSON-friendly.
+      readable: files and folders that a reader may read, those of the requests; see `sandbox.confine`.
       seconds: for each request, of wall clock and of processor time.
     """
     done = 0
     while done < len(requests):
-        for answer in _one_reader(function, requests[done:], seconds):
+        for answer in _one_reader(function, requests[done:], readable, seconds):
             done += 1
             yield answer
 
 
-def _one_reader(function: str, requests: Sequence[Any], seconds: float) -> Iterator[dict[str, Any] | NoAnswer]:
+def _one_reader(
+    function: str, requests: Sequence[Any], readable: Sequence[str], seconds: float
+) -> Iterator[dict[str, Any] | NoAnswer]:
     """Answers until the reader is through or dead; the last may be a NoAnswer."""
     with (
         scratch.folder() as work,
         tempfile.TemporaryFile() as asked,
         tempfile.TemporaryFile() as errors,
     ):
-        asked.write(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
+        lines = [list(map(os.path.abspath, readable)), *requests]
+        asked.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         asked.seek(0)
         kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(("LC_", "PYTHON"))}
         process = subprocess.Popen(

@@ -6,7 +6,7 @@ import concurrent.futures
 from collections.abc import Iterator
 from typing import Any
 
-from liteferry import published, runs, storage
+from liteferry import beneath, published, runs, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.json_text import parse
 from liteferry.manifest import PAGE
@@ -23,6 +23,7 @@ def read_reports(out: str) -> list[dict[str, Any]]:
 
 def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those of published models; what is being put there, or was left half done, is none."""
+    beneath.refuse_links(out)
     models = storage.join(out, "models")
     names = storage.list_directory(models)
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE if storage.is_remote(out) else 1) as pool:
@@ -44,7 +45,7 @@ def rebuild_pages(out: str) -> int:
 
     reports = []
     for name, report in _reports(out):
-        storage.write_bytes(storage.join(out, "models", name, PAGE), render_model(report).encode())
+        beneath.write_bytes(out, f"models/{name}/{PAGE}", render_model(report).encode("utf-8", "backslashreplace"))
         reports.append(for_fleet(report))
     if not reports:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
@@ -57,7 +58,7 @@ def rebuild_pages(out: str) -> int:
 
 def _changes_of_last_run(out: str) -> dict[str, Any] | None:
     try:
-        changes = parse(storage.read_bytes(storage.join(out, "fleet.json"))).get("changes")
+        changes = parse(beneath.read_bytes(out, "fleet.json")).get("changes")
     except (StorageError, ValueError, AttributeError):
         return None
     return changes if isinstance(changes, dict) else None
@@ -65,7 +66,7 @@ def _changes_of_last_run(out: str) -> dict[str, Any] | None:
 
 def _models_of_last_run(out: str) -> set[str] | None:
     try:
-        facts = parse(storage.read_bytes(storage.join(out, "fleet.json")))
+        facts = parse(beneath.read_bytes(out, "fleet.json"))
         return {model["model_id"] for model in facts["models"]}
     except (StorageError, ValueError, KeyError, TypeError):
         return None

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 
-from liteferry import leases, progress, storage
+from liteferry import beneath, leases, progress, storage
 from liteferry.errors import StorageError
 from liteferry.json_text import parse
 from liteferry.report.formats import single_line
@@ -92,7 +92,7 @@ def submitted(out: str) -> list[str]:
     found = []
     for name in storage.list_directory(_staging(out, "submitted")):
         with contextlib.suppress(StorageError, ValueError, KeyError, TypeError, OverflowError, OSError):
-            note = parse(storage.read_bytes(_staging(out, "submitted", name)))
+            note = parse(beneath.read_bytes(out, f".staging/submitted/{name}"))
             since = datetime.datetime.fromtimestamp(note["since"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             found.append(f"submitted from {single_line(note['host'])} at {since}")
     return found

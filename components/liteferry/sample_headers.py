@@ -17,7 +17,9 @@ from liteferry.sample_readers import ColumnSpec, FileFacts, describe_file, misma
 def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iterator[FileFacts]:
     """What `describe_files` says, in order. SamplesError also for a file that ends its reader."""
     requests = [{"path": path, "schema_file": schema_file} for path in paths]
-    for path, found in zip(paths, reader_process.ask("liteferry.sample_headers:answer", requests), strict=True):
+    readable = [*paths, *([schema_file] if schema_file else [])]
+    answers = reader_process.ask("liteferry.sample_headers:answer", requests, readable=readable)
+    for path, found in zip(paths, answers, strict=True):
         if isinstance(found, NoAnswer):
             raise mismatch(f"{path}: {found.what}")
         if "error" in found:

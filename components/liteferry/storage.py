@@ -201,7 +201,7 @@ def append_line(uri: str, line: str) -> None:
     path = require_local(uri)
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
         try:
             os.write(descriptor, f"{line}\n".encode())
         finally:
@@ -427,7 +427,7 @@ def exclusive(uri: str) -> Iterator[None]:
     path = require_local(uri)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        file = open(path, "a+")  # noqa: SIM115  # held open across the yield on purpose
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+")
     except OSError as error:
         raise StorageError(f"{os.path.dirname(path)}: cannot be written: {error.strerror or error}") from error
     with file:

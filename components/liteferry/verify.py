@@ -13,12 +13,12 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from liteferry import manifest, published, sandbox, storage
+from liteferry import beneath, manifest, published, sandbox, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.gates import METRICS
 from liteferry.json_text import parse
@@ -46,12 +46,13 @@ class Verification:
     problems: tuple[tuple[str | None, str], ...]
 
 
-def verify(out: str, *, processes: int, with_rows: bool = True) -> Verification:
+def verify(out: str, *, processes: int, with_rows: bool = True, trust: Sequence[str] = ()) -> Verification:
     """Looks at every model under `out`.
 
     Args:
       processes: sandboxes at once.
       with_rows: whether to run what is blessed; without, only files and verdicts are checked, without TensorFlow.
+      trust: as in the job: operations that artifacts may hold although they reach outside their graph.
 
     Raises:
       JobError: no run here.
@@ -63,7 +64,11 @@ def verify(out: str, *, processes: int, with_rows: bool = True) -> Verification:
     problems: list[tuple[str | None, str]] = [(None, sentence) for sentence in _fleet_problems(out, set(model_ids))]
     blessed = artifact_count = 0
     with concurrent.futures.ThreadPoolExecutor(processes) as pool:
-        answers = pool.map(lambda model_id: _verify_model(storage.join(models, model_id), model_id, with_rows), model_ids)
+
+        def look(model_id: str) -> tuple[bool, int, list[str]]:
+            return _verify_model(storage.join(models, model_id), model_id, trust if with_rows else None)
+
+        answers = pool.map(look, model_ids)
         for model_id, (is_blessed, count, sentences) in zip(model_ids, answers, strict=True):
             blessed += is_blessed
             artifact_count += count
@@ -75,15 +80,17 @@ def verify(out: str, *, processes: int, with_rows: bool = True) -> Verification:
     )
 
 
-def _verify_model(place: str, model_id: str, with_rows: bool) -> tuple[bool, int, list[str]]:
-    """Whether its report says blessed, how many artifacts were run, what is wrong."""
+def _verify_model(place: str, model_id: str, trust: Sequence[str] | None) -> tuple[bool, int, list[str]]:
+    """Whether its report says blessed, how many artifacts were run, what is wrong. `trust` None: nothing is run."""
+    if not storage.is_remote(place) and os.path.islink(place):
+        return False, 0, [f"its folder is a link to {os.readlink(place)}: nothing below an output folder is read through one"]
     with _local_copy(place) as directory:
         found = list(_model_problems(directory, model_id))
         report = published.look_at(directory).report_there()
         is_blessed = report.get("status") == Status.BLESSED.value
         count = 0
-        if with_rows and not found:
-            count, found = _run_again(directory, report)
+        if trust is not None and not found:
+            count, found = _run_again(directory, report, trust)
         return is_blessed, count, found
 
 
@@ -101,7 +108,7 @@ def _local_copy(place: str) -> Iterator[str]:
 
 def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     try:
-        models = parse(storage.read_bytes(storage.join(out, "fleet.json")))["models"]
+        models = parse(beneath.read_bytes(out, "fleet.json"))["models"]
         status = {model["model_id"]: model["status"] for model in models}
     except (StorageError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield f"fleet.json cannot be read ({error}); run the job again to finish it"
@@ -194,16 +201,21 @@ def _is_met(metric: str, limit: float | None, observed: float | None, stats: Map
     return observed <= limit if METRICS[metric] == "max" else observed >= limit
 
 
-def _run_again(directory: str, report: fields.Report) -> tuple[int, list[str]]:
+def _run_again(directory: str, report: fields.Report, trust: Sequence[str]) -> tuple[int, list[str]]:
     """How many artifacts were run, and what is wrong with their answers."""
-    paths = {
-        name: os.path.join(directory, str(part["path"]))
+    names = {
+        name: part["path"]
         for name, part in _artifacts(report).items()
         if part.get("status") == Status.BLESSED.value and part.get("path")
     }
-    if SAVED_MODEL not in paths:
+    outside = [name for name, path in names.items() if not beneath.is_inside(path)]
+    if outside:
+        return 0, [f"{name} is said to lie at {names[name]!r}, which is not inside the model's folder" for name in outside]
+    if SAVED_MODEL not in names:
         return 0, []
-    outcome = sandbox.run("liteferry.verify:run_rows", paths, flavor=Flavor.CLEAN, limits=_LIMITS)
+    paths = {name: os.path.join(directory, path) for name, path in names.items()}
+    task = {"paths": paths, "trust": list(trust)}
+    outcome = sandbox.run("liteferry.verify:run_rows", task, flavor=Flavor.CLEAN, limits=_LIMITS, readable=[directory])
     if outcome.error is not None:
         return len(paths), [f"its blessed artifacts do not run again: {outcome.error['message']}"]
     parts = _artifacts(report)
@@ -222,13 +234,18 @@ def _run_again(directory: str, report: fields.Report) -> tuple[int, list[str]]:
     return len(paths), sentences
 
 
-def run_rows(paths: Mapping[str, str], reporter: Reporter) -> None:
-    """In a sandbox: the SavedModel's warm-up rows through it and every blessed variant, one row at a time.
+def run_rows(task: Mapping[str, Any], reporter: Reporter) -> None:
+    """In a sandbox: the SavedModel's warm-up rows through it and every blessed variant, one row at a time. Before that every
+    file is looked over as a checkpoint is: a folder with a report in it may be anybody's.
 
     Hands over {candidate, output, max_abs, largest, shape_differs} for each variant and output.
     """
     from liteferry import runners, saved_model
+    from liteferry.checkpoints.artifact_scan import refuse_unsafe
 
+    paths: Mapping[str, str] = task["paths"]
+    for path in paths.values():
+        refuse_unsafe(path, trust=task["trust"])
     rows = saved_model.read_warmup_requests(paths[SAVED_MODEL])
     reference = runners.SavedModelRunner(paths[SAVED_MODEL])
     expected = [reference.run(row) for row in rows]

@@ -100,7 +100,9 @@ def test_what_may_compute_something_else_is_never_left_to_the_other_keras(fixtur
         return json.loads(json.dumps(config).replace('"relu"', '"hard_sigmoid"'))
 
     fixtures_checkpoints.edit_h5_config(str(folder / "model.h5"), edit)
-    outcome = sandbox.run("tests.checkpoints.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = sandbox.run(
+        "tests.checkpoints.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, readable=[str(folder)]
+    )
     assert outcome.error is not None
     assert outcome.error["code"] == "LOAD_FAILED"
     assert "Keras 3 was not tried instead, since it may compute the activation hard_sigmoid" in outcome.error["message"]

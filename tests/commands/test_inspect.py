@@ -28,8 +28,14 @@ LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 
 def in_sandbox(function: str, argument: Any) -> Any:
     writable = [argument] if function == "write_artifacts" else []
+    readable = [os.path.dirname(argument)] if isinstance(argument, str) else []
     outcome = sandbox.run(
-        f"tests.commands.inspect_units:{function}", argument, flavor=Flavor.KERAS, limits=LIMITS, writable=writable
+        f"tests.commands.inspect_units:{function}",
+        argument,
+        flavor=Flavor.KERAS,
+        limits=LIMITS,
+        writable=writable,
+        readable=readable,
     )
     assert outcome.error is None, outcome.error
     return outcome.results[0] if outcome.results else None

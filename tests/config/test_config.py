@@ -270,7 +270,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"polcy": {}},
         (
             "polcy: is an unknown key (did you mean policy?); the keys here are conversion, custom_objects, eval_config, "
-            "evaluation, gates, limits, metrics, models, modules, policy, quantization, recipes, samples, trust, variants"
+            "evaluation, gates, limits, metrics, models, modules, policy, quantization, reads, recipes, samples, trust, variants"
         ),
     ),
     (

@@ -33,6 +33,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"do": do, "environment": dict(os.environ), "core": str(__import__("resource").getrlimit(4))}
     elif do == "write":
         return {"do": do, "wrote": _can(lambda: open(request["place"], "w").close())}
+    elif do == "read":
+        return {"do": do, "read": _can(lambda: open(request["place"]).close())}
     elif do == "connect":
         return {"do": do, "connected": _can(lambda: socket.create_connection(("127.0.0.1", request["port"]), 2).close())}
     return {"do": do}

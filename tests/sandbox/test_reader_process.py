@@ -16,7 +16,7 @@ UNIT = "tests.sandbox.reader_units:answer"
 
 
 def ask(*requests: dict[str, Any], seconds: float = 30) -> list[Any]:
-    return list(reader_process.ask(UNIT, requests, seconds=seconds))
+    return list(reader_process.ask(UNIT, requests, readable=[], seconds=seconds))
 
 
 def test_answers_come_in_order_whatever_is_printed() -> None:

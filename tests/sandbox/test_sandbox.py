@@ -50,7 +50,13 @@ def _nurseries() -> Iterator[None]:
 
 
 def run(
-    unit: str, argument: Any = None, *, flavor: Flavor = Flavor.CLEAN, writable: Sequence[pathlib.Path] = (), **limits: Any
+    unit: str,
+    argument: Any = None,
+    *,
+    flavor: Flavor = Flavor.CLEAN,
+    writable: Sequence[pathlib.Path] = (),
+    readable: Sequence[pathlib.Path] = (),
+    **limits: Any,
 ) -> Outcome:
     return sandbox.run(
         f"tests.sandbox.sandbox_units:{unit}",
@@ -58,6 +64,7 @@ def run(
         flavor=flavor,
         limits=dataclasses.replace(PLENTY, **limits),
         writable=[str(folder) for folder in writable],
+        readable=[str(path) for path in readable],
     )
 
 
@@ -558,7 +565,7 @@ def test_a_child_changes_nothing_outside_reaches_nobody_and_signals_nobody(
     (outside / "kept").write_text("content")
     with socket.create_server(("127.0.0.1", 0)) as server:
         (outside / "port").write_text(str(server.getsockname()[1]))
-        done = only_result(run("try_to_reach_outside", str(outside)))
+        done = only_result(run("try_to_reach_outside", str(outside), readable=[outside / "port"]))
     assert [name for name, how in done.items() if how == "done"] == []
     assert sorted(path.name for path in outside.iterdir()) == ["kept", "port"]
     assert (outside / "kept").read_text() == "content"
@@ -572,7 +579,12 @@ def test_the_network_is_open_to_who_was_given_it(tmp_path: pathlib.Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as server:
         (tmp_path / "port").write_text(str(server.getsockname()[1]))
         outcome = sandbox.run(
-            "tests.sandbox.sandbox_units:try_to_reach_outside", str(tmp_path), flavor=Flavor.CLEAN, limits=PLENTY, network=True
+            "tests.sandbox.sandbox_units:try_to_reach_outside",
+            str(tmp_path),
+            flavor=Flavor.CLEAN,
+            limits=PLENTY,
+            readable=[str(tmp_path)],
+            network=True,
         )
     done = only_result(outcome)
     assert done["connect by TCP"] == done["send by UDP"] == "done"

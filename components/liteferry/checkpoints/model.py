@@ -15,8 +15,9 @@ Tensors = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadSpec:
-    """What the job file says about loading: code the user trusts, how to build a model for weights-only files, and the classes of
-    random layers to leave out. `link_root`: the folder in which a pattern found the checkpoint, see `links`.
+    """What the job file says about loading: code the user trusts, how to build a model for weights-only files, the classes of
+    random layers to leave out, and what that code may read of the disk. `link_root`: the folder in which a pattern found the
+    checkpoint, see `links`.
     """
 
     modules: tuple[str, ...] = ()
@@ -25,6 +26,7 @@ class LoadSpec:
     builder: str | None = None
     builder_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     strip: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     link_root: str | None = None
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from liteferry import local_cache, reader_process, storage
+from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.errors import ModelError, ReasonCode, Stage, StorageError
 from liteferry.fingerprints import files_of
 from liteferry.local_cache import Wanted
@@ -42,7 +43,9 @@ def inspect(uri: str, *, seconds: float = SECONDS) -> dict[str, Any]:
 def _inspect(path: str, seconds: float) -> dict[str, Any]:
     if not os.path.lexists(path) and not os.path.isfile(f"{path}.index"):
         raise StorageError(f"{path}: no such file or directory; name a checkpoint, a SavedModel directory or a .tflite file")
-    (answer,) = reader_process.ask("liteferry.inspection.child:answer", [os.path.abspath(path)], seconds=seconds)
+    (answer,) = reader_process.ask(
+        "liteferry.inspection.child:answer", [os.path.abspath(path)], readable=files_of_checkpoint(path), seconds=seconds
+    )
     if isinstance(answer, NoAnswer):
         raise ModelError(answer.code, Stage.LOAD, f"{path}: {answer.what}")
     error = answer.get("error")
@@ -54,5 +57,6 @@ def _inspect(path: str, seconds: float) -> dict[str, Any]:
 
 def kinds(paths: Sequence[str]) -> Iterator[str]:
     """For each checkpoint its kind as a report names it, or the reason code of what it is instead."""
-    for answer in reader_process.ask("liteferry.inspection.child:kind", list(paths)):
+    readable = [file for path in paths for file in files_of_checkpoint(path)]
+    for answer in reader_process.ask("liteferry.inspection.child:kind", list(paths), readable=readable):
         yield answer.code.value if isinstance(answer, NoAnswer) else str(answer["kind"])

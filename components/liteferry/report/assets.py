@@ -10,7 +10,7 @@ import hashlib
 import importlib.resources
 import posixpath
 
-from liteferry import storage
+from liteferry import beneath, storage
 
 FOLDER = "assets"
 
@@ -36,8 +36,9 @@ def asset_path(name: str) -> str:
 
 def write_assets(out: str) -> None:
     """Copies into OUT/assets what is not there yet. Raises StorageError when it cannot be written."""
+    beneath.refuse_links(out)
     folder = importlib.resources.files("liteferry.report") / "assets"
     there = set(storage.list_directory(storage.join(out, FOLDER)))
     for name, given in asset_names().items():
         if given not in there:
-            storage.write_bytes(storage.join(out, FOLDER, given), (folder / name).read_bytes())
+            beneath.write_bytes(out, f"{FOLDER}/{given}", (folder / name).read_bytes())

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from liteferry import storage
+from liteferry import beneath
 from liteferry.errors import StorageError
 from liteferry.json_text import parse
 from liteferry.report import fields
@@ -158,11 +158,11 @@ def since_last_run(out: str, reports: Iterable[fields.Report], *, run_id: str) -
 
     `run_id`: unique to a run. Runners may repeat a step: the same run gets the changes that it wrote before.
     """
-    history = _read(storage.join(out, ".history", "last_run.json"))
+    history = _read(out, ".history/last_run.json")
     now = {str(report.get("model_id")): remember(report) for report in reports}
     before, contracts = fields.mapping(history.get("models")), fields.mapping(history.get("blessed_contracts"))
     if history.get("run_id") == run_id:
-        return _read(storage.join(out, "fleet.json")).get("changes"), history
+        return _read(out, "fleet.json").get("changes"), history
     try:
         changes = changes_between(before, now, blessed_contracts=contracts) if history else None
     except (KeyError, TypeError, AttributeError, ValueError):  # somebody's hand was in the history: begin a new one
@@ -188,13 +188,13 @@ def _contracts(facts: Remembered) -> dict[str, Any]:
 def write_history(out: str, history: Mapping[str, Any]) -> None:
     """Writes what the next run is compared with."""
     text = json.dumps(history, sort_keys=True)
-    storage.write_bytes(storage.join(out, ".history", "last_run.json"), text.encode())
+    beneath.write_bytes(out, ".history/last_run.json", text.encode())
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(out: str, name: str) -> dict[str, Any]:
     """A JSON object; empty where none is there or somebody's hand was: then nothing is known of the run before."""
     try:
-        found = fields.mapping(parse(storage.read_bytes(path)))
+        found = fields.mapping(parse(beneath.read_bytes(out, name)))
     except (StorageError, ValueError, RecursionError):
         return {}
     return found if found.get("schema_version") == _HISTORY_VERSION else {}

@@ -1,4 +1,4 @@
-"""What a report was computed with: the libraries' versions and the processor."""
+"""What a report was computed with: the libraries' versions, the processor, and what the kernel confined."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import platform
 
+from liteferry.sandbox import held
 from liteferry.version import __version__
 
 _LIBRARIES = {
@@ -22,8 +23,11 @@ _LIBRARIES = {
 
 @functools.cache
 def environment() -> dict[str, str | None]:
-    """Versions of what computed, without importing any of it, and the processor it computed on."""
+    """Versions of what computed, without importing any of it, the processor it computed on, and which confinements of its
+    processes the kernel held.
+    """
     versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__, "cpu": _cpu()}
+    versions["confinement"] = held.in_words()
     for key, distribution in _LIBRARIES.items():
         try:
             versions[key] = importlib.metadata.version(distribution)

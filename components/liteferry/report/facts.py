@@ -65,7 +65,11 @@ def build(
         "version": plan.version,
         "export_digest": plan.export_digest,
         "recipe_digest": plan.recipe_digest,
-        "limits": {"seconds": plan.limits.seconds, "memory_bytes": plan.limits.memory_bytes},
+        "limits": {
+            "seconds": plan.limits.seconds,
+            "memory_bytes": plan.limits.memory_bytes,
+            "disk_bytes": plan.limits.disk_bytes,
+        },
         "environment": environment(),
         "timings_s": _timings(exported, evaluation),
         "peak_memory_bytes": max(

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from liteferry import storage
+from liteferry import beneath
 from liteferry.report import fields
 from liteferry.report.assets import write_assets
 from liteferry.report.pages import render_index
@@ -248,10 +248,10 @@ def write_fleet(out: str, facts: Mapping[str, Any]) -> None:
     page = render_index(facts).encode("utf-8", "backslashreplace")
     sink = pa.BufferOutputStream()
     pyarrow.parquet.write_table(fleet_table(facts["rows"]), sink)
-    storage.write_bytes(storage.join(out, "fleet.json"), _strict_json(facts, indent=1).encode() + b"\n")
-    storage.write_bytes(storage.join(out, "fleet.parquet"), sink.getvalue().to_pybytes())
+    beneath.write_bytes(out, "fleet.json", _strict_json(facts, indent=1).encode() + b"\n")
+    beneath.write_bytes(out, "fleet.parquet", sink.getvalue().to_pybytes())
     write_assets(out)
-    storage.write_bytes(storage.join(out, "index.html"), page)
+    beneath.write_bytes(out, "index.html", page)
 
 
 def _strict_json(value: object, *, indent: int | None = None) -> str:

@@ -100,6 +100,10 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "The work was stopped at its time limit. Raise `limits.seconds_per_model`, give fewer sample rows, or drop the "
             "variants that you do not need."
         ),
+        ReasonCode.OUT_OF_DISK: (
+            "Working on this model took more of the disk than a model may. If it is that large, or has that many rows to answer, "
+            "raise `limits.disk_gb_per_model`. If not, something in the checkpoint or in your own code writes without end."
+        ),
         ReasonCode.OUT_OF_MEMORY: (
             "The work was stopped at its memory limit. Raise `limits.memory_gb_per_model`, or run on larger workers with "
             "fewer models at a time."

@@ -23,11 +23,16 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.sandbox import frames
 from liteferry.sandbox.confine import confine
+from liteferry.sandbox.readable import refused_path
 
 # Exit status of a process whose function ended, one way or the other, but that could not say so.
 SPEECHLESS = 71
 
 _MAX_MESSAGE_CHARS = 20_000
+_KEPT_FROM = (
+    "; {path} is nothing that this job names, so the process was kept from reading it. If your own code needs it, list it "
+    "under `reads` in the job file (--reads on the command line); if only the checkpoint asks for it, do not"
+)
 # What a model is blamed for when its files, or what is made of them, cannot be read or written.
 _TOLD_OF_FILES = {
     ReasonCode.LOAD_CORRUPT,
@@ -44,7 +49,8 @@ class Request:
     """One unit of work. `function` is "module:name", called as `function(argument, Reporter)`; results go through the reporter.
 
     `scratch` is a folder of this unit's own, its working directory and home of its temporary files. `writable` are the other
-    folders it may write below; `network`: whether it may reach the network.
+    folders it may write below, `readable` what it may read besides; `network`: whether it may reach the network.
+    `file_bytes`: how large one file may become.
     """
 
     function: str
@@ -52,7 +58,9 @@ class Request:
     scratch: str
     log_path: str
     writable: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
     network: bool = False
+    file_bytes: int = resource.RLIM_INFINITY
 
 
 class Reporter:
@@ -76,19 +84,22 @@ def describe_error(error: BaseException, stage: Stage) -> dict[str, Any]:
     """An exception as a message: a ModelError keeps its reason, exhausted memory and failing storage get their codes, anything
     else has code None. `misread`: whether a file that was read wrongly may have led to it.
     """
-    has_trouble = is_storage_trouble(error)
-    misread = {"misread": may_be_misread(error)}
+    refused = refused_path(error)
+    has_trouble = refused is None and is_storage_trouble(error)
+    misread = {"misread": refused is None and may_be_misread(error)}
+    hint = "" if refused is None else _KEPT_FROM.format(path=refused)
     if isinstance(error, ModelError):
         reason = error.reason
         code = ReasonCode.STORAGE_FAILED if has_trouble and reason.code in _TOLD_OF_FILES else reason.code
-        return {"event": "error", "code": code.value, "stage": reason.stage.value, "message": reason.message, **misread}
+        message = f"{_cut(reason.message)}{hint}"
+        return {"event": "error", "code": code.value, "stage": reason.stage.value, "message": message, **misread}
     told = None
     is_lost = isinstance(error, FileNotFoundError) and stage is Stage.EVALUATE  # an artifact was there when it was made
     if has_trouble or is_lost:
         told = ReasonCode.STORAGE_FAILED.value
     elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         told = ReasonCode.OUT_OF_MEMORY.value
-    message = f"{type(error).__name__}: {_words_of(error)}".strip().rstrip(":")
+    message = f"{type(error).__name__[:200]}: {_words_of(error)}".strip().rstrip(":") + hint
     trace = "".join(traceback.format_exception(error, limit=-12))
     trace = trace[-_MAX_MESSAGE_CHARS:]
     return {"event": "error", "code": told, "stage": stage.value, "message": message, "traceback": trace, **misread}
@@ -99,6 +110,10 @@ def _words_of(error: BaseException) -> str:
         words = str(error)
     except Exception as second:  # noqa: BLE001  # the user's __str__: anything
         return f"(its __str__ raised {type(second).__name__})"
+    return _cut(words)
+
+
+def _cut(words: str) -> str:
     if len(words) <= _MAX_MESSAGE_CHARS:
         return words
     return f"{words[:_MAX_MESSAGE_CHARS]} ... ({len(words) - _MAX_MESSAGE_CHARS:,} characters more)"
@@ -115,7 +130,10 @@ def _isolate(request: Request) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = request.scratch  # the latter was decided when the nursery imported what uses it
     os.chdir(request.scratch)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    confine((request.scratch, *request.writable), network=request.network)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = request.file_bytes if hard == resource.RLIM_INFINITY else min(request.file_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    confine((request.scratch, *request.writable), readable=request.readable, network=request.network)
 
 
 def _use_one_thread() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteferry.errors import ReasonCode, Stage
-from liteferry.sandbox import frames, nurseries, scratch
+from liteferry.sandbox import disk, frames, nurseries, scratch
 from liteferry.sandbox.child import SPEECHLESS, Request
 from liteferry.sandbox.flavors import Flavor
 from liteferry.sandbox.memory import resident_bytes
@@ -27,16 +27,22 @@ _START_S = 300.0  # a nursery that has not forked by then is stuck: importing ev
 _REAP_S = 60.0  # a process that SIGKILL has not ended by then hangs in the kernel, on a dead network drive for example
 _LOG_TAIL_BYTES = 4000
 _MAX_LOG_BYTES = 32 * 2**20
+LOG = ".log"
+_DISK_POLL_S = 1.0
+_MOST_HEARD_BYTES = 2**30
+_MOST_WORDS = 50_000  # a child cuts its own; one that something has got hold of may not
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
     """What one unit of work may use: wall clock for each subject it announces, from the announcement (the first from its
-    birth), and resident memory of the process and its descendants.
+    birth), resident memory of the process and its descendants, and of the disk.
     """
 
     seconds: float
     memory_bytes: int
+    disk_bytes: int = 50 * 10**9
+    files: int = 100_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,11 @@ class Outcome:
         return self.error is not None and self.error["code"] == ReasonCode.KILLED.value
 
     @property
+    def is_out_of_disk(self) -> bool:
+        """Whether it wrote more than it may: what it has left in its folders is nothing to go on with."""
+        return self.error is not None and self.error["code"] == ReasonCode.OUT_OF_DISK.value
+
+    @property
     def is_misread(self) -> bool:
         """Whether a file that was read wrongly may have led to the error."""
         return self.error is not None and self.error.get("misread") is True
@@ -76,6 +87,7 @@ def run(
     flavor: Flavor,
     limits: Limits,
     writable: Sequence[str] = (),
+    readable: Sequence[str] = (),
     network: bool = False,
     before_retry: Callable[[], None] | None = _nothing,
 ) -> Outcome:
@@ -90,8 +102,9 @@ def run(
       argument: anything picklable; it travels to the child only.
       flavor: which nursery the child is born in.
       limits: wall clock and memory; passing either kills the child's whole process group.
-      writable: folders it may write below besides its own scratch folder; made if they are not there.
-      network: whether it may reach the network. Both are held by the kernel where it can; see `confine`.
+      writable: folders it may write below, and read, besides its own scratch folder; made if they are not there.
+      readable: files and folders it may read besides; Python and the system's libraries always. See `readable`.
+      network: whether it may reach the network. All three are held by the kernel where it can; see `confine`.
       before_retry: undoes what a first try may have left; None: there is no second one.
     """
     folder = scratch.new_folder()
@@ -102,30 +115,52 @@ def run(
             function=function,
             argument=argument,
             scratch=folder,
-            log_path=os.path.join(folder, ".log"),
+            log_path=os.path.join(folder, LOG),
             writable=tuple(map(os.path.abspath, writable)),
+            readable=tuple(dict.fromkeys(path if path.endswith("/.") else os.path.abspath(path) for path in readable)),
             network=network,
+            file_bytes=limits.disk_bytes,
         )
+        folders = (folder, *request.writable)
+        odd_before = {path for given in request.writable for path, _ in disk.odd_entries(given)}
         request_path = os.path.join(folder, ".request")
         _write_request(request, request_path)
         nursery = nurseries.nursery(flavor)
-        supervision = _Supervision(request_path, request.log_path, nursery, limits)
+        supervision = _Supervision(request_path, folders, nursery, limits)
         outcome = supervision.watch()
         if not supervision.has_begun and not nursery.is_closed:  # it died with the request in hand: a fresh one gets it, once
             nursery.settle()
             nursery = nurseries.nursery(flavor)
-            outcome = _Supervision(request_path, request.log_path, nursery, limits).watch()
+            outcome = _Supervision(request_path, folders, nursery, limits).watch()
         if (outcome.is_killed or outcome.is_misread) and before_retry is not None and not nursery.is_closed:
             before_retry()
             _write_request(request, request_path)
             with nurseries.nursery_of_its_own(flavor) if outcome.is_killed else nurseries.shared_nursery(flavor) as nursery:
-                again = _Supervision(request_path, request.log_path, nursery, limits).watch()
+                again = _Supervision(request_path, folders, nursery, limits).watch()
             outcome = dataclasses.replace(again, seconds=outcome.seconds + again.seconds)
         if nurseries.VERBOSE in os.environ:
             _show_log(function, request.log_path)
-        return outcome
+        return _without_odd_entries(outcome, request.writable, odd_before)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _without_odd_entries(outcome: Outcome, folders: Sequence[str], before: set[str]) -> Outcome:
+    """Removes links, pipes and devices that a unit has left in its folders, which others read, and blames it: nothing that is
+    asked for makes any.
+    """
+    odd = [entry for folder in folders for entry in disk.odd_entries(folder) if entry[0] not in before]
+    if not odd:
+        return outcome
+    for path, _ in odd:
+        with contextlib.suppress(OSError):
+            os.remove(path)
+    (path, what), more = odd[0], f" and {len(odd) - 1:,} more" if len(odd) > 1 else ""
+    message = (
+        f"it left {what}{more} in its work folder ({os.path.basename(path)[:200]}), which was removed; nothing here makes any"
+    )
+    code = ReasonCode.LOAD_UNSAFE.value
+    return dataclasses.replace(outcome, error={"code": code, "stage": outcome.stage.value, "message": message})
 
 
 def _write_request(request: Request, path: str) -> None:
@@ -143,9 +178,13 @@ def _show_log(function: str, path: str) -> None:
 class _Supervision:
     """One child from fork to wait status."""
 
-    def __init__(self, request_path: str, log_path: str, nursery: nurseries.Nursery, limits: Limits) -> None:
+    def __init__(self, request_path: str, folders: Sequence[str], nursery: nurseries.Nursery, limits: Limits) -> None:
         self._request_path = request_path
-        self._log_path = log_path
+        self._folders = folders
+        self._log_path = os.path.join(folders[0], LOG)
+        self._heard_bytes = 0
+        self._looked_at_disk = 0.0
+        self._usage = disk.Usage(bytes=0, files=0)
         self._nursery = nursery
         self._limits = limits
         self._started = self._subject_started = time.monotonic()
@@ -211,6 +250,9 @@ class _Supervision:
 
     def _hear(self, piece: bytes) -> bool:
         try:
+            self._heard_bytes += len(piece)
+            if self._heard_bytes > _MOST_HEARD_BYTES:
+                raise ValueError(f"more than {_MOST_HEARD_BYTES:,} bytes of messages")
             for message in self._buffer.feed(piece):
                 self._take(message)
         except (ValueError, KeyError, TypeError) as error:
@@ -232,7 +274,15 @@ class _Supervision:
             self._results.append(message["result"])
         elif event == "error":
             code = None if message["code"] is None else ReasonCode(message["code"]).value
-            self._error = {**message, "code": code, "stage": Stage(message["stage"]).value, "message": str(message["message"])}
+            told: dict[str, Any] = {
+                name: str(message[name])[:_MOST_WORDS] for name in ("message", "traceback") if name in message
+            }
+            self._error = {
+                "code": code,
+                "stage": Stage(message["stage"]).value,
+                **told,
+                "misread": message.get("misread") is True,
+            }
         elif event == "done":
             self._done = True
         else:
@@ -251,11 +301,22 @@ class _Supervision:
             self._killed_for, self._killed_at = ReasonCode.OUT_OF_MEMORY, elapsed
         elif self._killed_for is None and on_subject > self._limits.seconds:
             self._killed_for, self._killed_at = ReasonCode.TIMEOUT, elapsed
+        elif self._killed_for is None and self._is_filling_the_disk():
+            self._killed_for, self._killed_at = ReasonCode.OUT_OF_DISK, elapsed
         if self._killed_for is not None:
             self._kill()
         with contextlib.suppress(OSError):
             if os.path.getsize(self._log_path) > _MAX_LOG_BYTES:
                 os.truncate(self._log_path, 0)  # its last words count, not its first; the disk is everybody's
+
+    def _is_filling_the_disk(self) -> bool:
+        """Looks once a second: a walk through what a unit has written so far."""
+        if time.monotonic() < self._looked_at_disk + _DISK_POLL_S:
+            return False
+        self._looked_at_disk = time.monotonic()
+        self._usage = disk.usage_of(self._folders, pid=self._pid, most_files=self._limits.files)
+        is_too_much = self._usage.bytes > self._limits.disk_bytes or self._usage.files > self._limits.files
+        return is_too_much or any(disk.is_running_low(folder, used=self._usage.bytes) for folder in self._folders)
 
     def _is_given_up(self) -> bool:
         return self._killed_for is not None and time.monotonic() - self._started > self._killed_at + _REAP_S
@@ -288,6 +349,8 @@ class _Supervision:
             used, limit = self._peak_bytes / 10**9, self._limits.memory_bytes / 10**9
             message = f"used {used:.1f} GB in {self._stage.value}, the limit is {limit:.1f} GB; raise limits.memory_gb_per_model"
             return self._error_of(ReasonCode.OUT_OF_MEMORY, message)
+        if self._killed_for is ReasonCode.OUT_OF_DISK:
+            return self._error_of(ReasonCode.OUT_OF_DISK, self._how_the_disk_was_filled())
         if self._error is not None:
             return self._error
         if self._nursery.is_closed and self._wait_status is None:
@@ -297,6 +360,14 @@ class _Supervision:
             return self._error_of(ReasonCode.INTERNAL, f"no process could be started, its nursery failed: {last_words}")
         code = ReasonCode.KILLED if self._wait_status in (None, signal.SIGKILL) else ReasonCode.CRASHED
         return self._error_of(code, f"the process ended in {self._stage.value}: {self._how_it_ended()}{self._log_tail()}")
+
+    def _how_the_disk_was_filled(self) -> str:
+        used, limit = self._usage.bytes / 10**9, self._limits.disk_bytes / 10**9
+        if self._usage.files > self._limits.files:
+            return f"wrote more than {self._limits.files:,} files in {self._stage.value}; nothing that is exported has as many"
+        if self._usage.bytes > self._limits.disk_bytes:
+            return f"wrote {used:.1f} GB in {self._stage.value}, the limit is {limit:g} GB; raise limits.disk_gb_per_model"
+        return f"wrote {used:.1f} GB in {self._stage.value} and left less than that on the disk; free some, or run fewer at once"
 
     def _error_of(self, code: ReasonCode, message: str) -> dict[str, Any]:
         return {"code": code.value, "stage": self._stage.value, "message": message}

@@ -1,4 +1,5 @@
-"""What a child may touch, held by the kernel: it writes below its own folders, has no network, and signals nobody outside.
+"""What a child may touch, held by the kernel: it writes below its own folders, reads there, in Python's environment, in the
+system's libraries and what its work names, has no network, and signals nobody outside.
 
 Landlock (Linux 5.13 and later) and a network namespace of its own. Both need no privilege, can only be narrowed further, and bind
 whatever the process starts. Where the kernel or a container forbids one, the child does without it: a confinement is a second
@@ -9,9 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import struct
 import sys
 from collections.abc import Sequence
+
+from liteferry.sandbox.readable import of_the_machine
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
 _VERSION_FLAG = 1
@@ -20,7 +24,10 @@ _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 _WRITE_FILE, _TRUNCATE = 1 << 1, 1 << 14
-# ABI version -> the rights to change something below a folder that came with it. Reading and executing stay free.
+_READ_FILE, _READ_DIRECTORY = 1 << 2, 1 << 3
+_READS = _READ_FILE | _READ_DIRECTORY
+_OF_A_FILE = _WRITE_FILE | _READ_FILE | _TRUNCATE  # the rights that a file can have; a rule on one must name no other
+# ABI version -> the rights to change something below a folder that came with it. To execute a file is to read it.
 _CHANGES = {
     # write, remove directory and file, make character device, directory, file, socket, fifo, block device and link
     1: sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12)),
@@ -30,25 +37,36 @@ _CHANGES = {
 }
 _TCP_SINCE, _TCP = 4, 0b11  # bind, connect
 _SCOPES_SINCE, _SCOPES = 6, 0b11  # abstract Unix sockets, signals: nobody outside
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+# The last one starts the count of the process's own peak of memory again.
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/proc/self/clear_refs")
+
+# The tests run what is hostile once more without the kernel's help, since other kernels have none: what the scans let through
+# would show. The variable names a file that says so, which lies among this repository's tests and in no package. Both are looked
+# at before anything of a checkpoint is, in a process whose environment is the launcher's: a checkpoint that could set the one or
+# write the other would be out already.
+SWITCH = "LITEFERRY_TESTS_UNCONFINED"
+UNCONFINED = b"liteferry tests: processes that read strangers' files are not confined by the kernel\n"
 
 
-def confine(writable: Sequence[str], *, network: bool = False) -> tuple[str, ...]:
+def confine(writable: Sequence[str], *, readable: Sequence[str] = (), network: bool = False) -> tuple[str, ...]:
     """Confines this process and all it starts, for good. It must have one thread.
 
     Args:
-      writable: folders below which it may still write; those that are not there are left out.
+      writable: folders below which it may still read and write; those that are not there are left out.
+      readable: files and folders that it may read besides, and besides what `of_the_machine` names. "folder/." is the listing of
+        a folder alone.
       network: whether it may still reach the network.
 
     Returns:
       What holds now: of "files", "network" and "signals".
     """
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or is_switched_off():
         return ()
     libc = ctypes.CDLL(None, use_errno=True)
     held = []
     abi = libc.syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)
-    if abi > 0 and _restrict(libc, abi, writable, network=network):
+    readable = [*of_the_machine(network=network), *readable]
+    if abi > 0 and _restrict(libc, abi, (writable, readable), network=network):
         held.append("files")
         if abi >= _SCOPES_SINCE:
             held.append("signals")
@@ -57,9 +75,19 @@ def confine(writable: Sequence[str], *, network: bool = False) -> tuple[str, ...
     return tuple(held)
 
 
-def _restrict(libc: ctypes.CDLL, abi: int, writable: Sequence[str], *, network: bool) -> bool:
+def is_switched_off() -> bool:
+    """Whether the tests have switched the kernel's confinement off."""
+    try:
+        with open(os.environ[SWITCH], "rb") as file:
+            return file.read(len(UNCONFINED) + 1) == UNCONFINED
+    except (KeyError, OSError):
+        return False
+
+
+def _restrict(libc: ctypes.CDLL, abi: int, below: tuple[Sequence[str], Sequence[str]], *, network: bool) -> bool:
+    writable, readable = below
     rights = sum(bits for since, bits in _CHANGES.items() if since <= abi)
-    attributes = [rights]
+    attributes = [rights | _READS]
     if abi >= _TCP_SINCE:
         attributes.append(0 if network else _TCP)
     if abi >= _SCOPES_SINCE:
@@ -70,7 +98,9 @@ def _restrict(libc: ctypes.CDLL, abi: int, writable: Sequence[str], *, network: 
         return False
     try:
         for path in writable:
-            _allow(libc, ruleset, path, rights)
+            _allow(libc, ruleset, path, rights | _READS)
+        for path in readable:
+            _allow(libc, ruleset, path, _READ_DIRECTORY if path.endswith("/.") else _READS)
         for path in _DEVICES:
             _allow(libc, ruleset, path, rights & (_WRITE_FILE | _TRUNCATE))
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -85,6 +115,8 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
     except OSError:
         return
     try:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            rights &= _OF_A_FILE
         rule = struct.pack("=Qi", rights, descriptor)
         libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0)
     finally:

@@ -73,7 +73,9 @@ def load_many(total: int, *, seed: int, processes: int) -> Tally:
             flavor = Flavor.CLEAN if kind == "tflite" else Flavor.KERAS
             limits = Limits(seconds=_SECONDS, memory_bytes=_MEMORY_BYTES)
             begun = time.monotonic()
-            outcome = sandbox.run("tests.campaigns.fuzz.loads:load", (kind, path), flavor=flavor, limits=limits)
+            outcome = sandbox.run(
+                "tests.campaigns.fuzz.loads:load", (kind, path), flavor=flavor, limits=limits, readable=[str(folder)]
+            )
             taken = time.monotonic() - begun
             shutil.rmtree(folder, ignore_errors=True)
             grown = max((result["grown"] for result in outcome.results if "grown" in result), default=0)

@@ -1,0 +1,248 @@
+"""An output folder that somebody else has made: nothing below it is written or read through a link, names stay inside, and
+what is run again is looked over first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteferry import beneath, launch, manifest, sandbox
+from liteferry.errors import StorageError
+from liteferry.published import look_at, vouch_for
+from liteferry.rebuild import rebuild_pages
+from liteferry.report.fleet import fleet_facts, write_fleet
+from liteferry.sandbox import Flavor, Limits
+from liteferry.verify import verify
+from liteferry.version import REPORT_SCHEMA_VERSION
+from tests.support import liteferry
+
+SECRET = "SECRET-of-the-test"
+
+
+def write_model(out: Path, model_id: str = "model", **changes: Any) -> Path:
+    """A published model as `verify` takes it: whatever files are there already are vouched for."""
+    folder = out / "models" / model_id
+    folder.mkdir(parents=True, exist_ok=True)
+    stats = {"example_count": 1, "nonfinite_mismatch": 0, "max_abs": 0.0, "mismatch_count": 0}
+    report = {
+        "schema_version": REPORT_SCHEMA_VERSION,
+        "model_id": model_id,
+        "status": "blessed",
+        "reason": None,
+        "required_variants": [],
+        "recommended_variant": None,
+        "samples": {"row_count": 1},
+        "saved_model": {
+            "status": "blessed",
+            "path": "saved_model/1",
+            "signatures": {"serving_default": {"inputs": [], "outputs": [{"name": "y"}]}},
+            "fidelity": {"y": stats},
+            "gates": [{"metric": "max_abs", "output": "y", "limit": 1.0, "observed": 0.0}],
+        },
+        "variants": {},
+        "files": manifest.of(str(folder)),
+        **changes,
+    }
+    text = json.dumps(report).encode()
+    (folder / "report.json").write_bytes(text)
+    (folder / "BLESSED").write_bytes(vouch_for(text))
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "kept").write_text("as it was")
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    write_model(folder)
+    return folder
+
+
+def is_untouched(folder: Path) -> bool:
+    return sorted(path.name for path in folder.iterdir()) == ["kept"] and (folder / "kept").read_text() == "as it was"
+
+
+@pytest.mark.parametrize("name", ["assets", ".staging", ".history", "models"])
+@pytest.mark.parametrize("command", ["report", "show", "verify"])
+def test_no_command_follows_a_link_in_place_of_a_folder_of_its_own(out: Path, elsewhere: Path, name: str, command: str) -> None:
+    if name == "models":
+        (out / "models").rename(elsewhere.parent / "moved")
+    (out / name).symlink_to(elsewhere)
+    commands: dict[str, Callable[[], Any]] = {
+        "report": lambda: rebuild_pages(str(out)),
+        "show": lambda: launch.read_progress(str(out)),
+        "verify": lambda: launch.refuse_while_running(str(out)),
+    }
+    with pytest.raises(StorageError, match=r"is a link to .*: below an output folder nothing is read or written through a link"):
+        commands[command]()
+    assert is_untouched(elsewhere)
+
+
+def test_a_run_does_not_clear_what_a_link_leads_to(out: Path, elsewhere: Path, tmp_path: Path) -> None:
+    (out / ".staging").symlink_to(elsewhere)
+    (tmp_path / "x.keras").write_bytes(b"no checkpoint")
+    said = liteferry("run", "--checkpoints", tmp_path / "x.keras", "--output", out)
+    assert said.returncode == 1
+    assert "is a link to" in said.stderr
+    assert is_untouched(elsewhere)
+
+
+def test_an_output_folder_that_is_a_link_itself_is_what_its_user_names(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "named").symlink_to(out)
+    assert rebuild_pages(str(tmp_path / "named")) == 1
+    assert (out / "index.html").exists() and (out / "assets").is_dir()
+
+
+@pytest.mark.parametrize("name", ["index.html", "fleet.json", "fleet.parquet", "models/model/report.html"])
+def test_a_link_in_place_of_a_file_is_replaced_and_what_it_leads_to_is_not(out: Path, elsewhere: Path, name: str) -> None:
+    (out / name).symlink_to(elsewhere / "kept")
+    rebuild_pages(str(out))
+    assert not (out / name).is_symlink()
+    assert is_untouched(elsewhere)
+
+
+def test_links_below_the_assets_are_not_written_through(out: Path, elsewhere: Path) -> None:
+    rebuild_pages(str(out))
+    asset = next((out / "assets").iterdir())
+    asset.unlink()
+    asset.symlink_to(elsewhere / "kept")
+    rebuild_pages(str(out))
+    assert is_untouched(elsewhere)
+
+
+def test_a_model_whose_folder_or_report_is_a_link_has_none(out: Path, elsewhere: Path, tmp_path: Path) -> None:
+    real = write_model(tmp_path / "other", "linked")
+    (out / "models" / "linked").symlink_to(real)
+    inner = out / "models" / "inner"
+    inner.mkdir()
+    for name in ("report.json", "BLESSED"):
+        (inner / name).symlink_to(real / name)
+    assert rebuild_pages(str(out)) == 1
+    assert look_at(str(out / "models" / "linked")).report() == look_at(str(inner)).report() == {}
+    assert not (real / "report.html").exists()
+    problems = dict(verify(str(out), processes=1, with_rows=False).problems)
+    assert "its folder is a link to" in problems["linked"]
+    assert "report.json is not there" in problems["inner"]
+
+
+def test_a_pipe_in_place_of_a_report_is_not_waited_for(out: Path) -> None:
+    report = out / "models" / "model" / "report.json"
+    report.unlink()
+    os.mkfifo(report)
+    assert look_at(str(report.parent)).report_there() == {}
+    with pytest.raises(StorageError, match="no file but a pipe"):
+        beneath.read_bytes(str(out), "models/model/report.json")
+
+
+def test_what_is_larger_than_any_report_is_not_read(out: Path) -> None:
+    (out / "fleet.json").write_bytes(b"[" * 1000)
+    with pytest.raises(StorageError, match="more than 999 bytes"):
+        beneath.read_bytes(str(out), "fleet.json", most_bytes=999)
+
+
+@pytest.mark.parametrize(
+    "path", ["../../../secret", "/etc/passwd", "saved_model/../../../secret", "a//b", "", "a\\..\\b", 7, None]
+)
+def test_names_lead_nowhere_else(path: Any) -> None:
+    assert not beneath.is_inside(path)
+    assert beneath.is_inside("saved_model/1")
+
+
+def test_a_path_out_of_the_folder_is_a_problem_and_is_not_opened(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "secret").write_text(SECRET)
+    folder = write_model(out)
+    report = json.loads((folder / "report.json").read_text())
+    write_model(out, saved_model={**report["saved_model"], "path": "../../../secret"})
+    (problem,) = (sentence for model_id, sentence in verify(str(out), processes=1).problems if model_id)
+    assert "'../../../secret', which is not inside the model's folder" in problem
+
+
+def test_a_link_among_the_artifacts_is_a_problem(out: Path, elsewhere: Path) -> None:
+    (out / "models" / "model" / "tflite").symlink_to(elsewhere)
+    problems = [sentence for model_id, sentence in verify(str(out), processes=1).problems if model_id]
+    assert any("is a link to" in sentence for sentence in problems), problems
+
+
+@pytest.mark.parametrize("does", ["write", "read"])
+def test_the_graphs_of_a_strangers_folder_are_looked_over_before_they_run(tmp_path: Path, does: str) -> None:
+    """The canary of the first writes a file when it is called; that of the second answers with a file's bytes."""
+    out, canary = tmp_path / "out", tmp_path / "canary"
+    canary.mkdir()
+    (canary / "secret").write_text(SECRET)
+    saved_model = out / "models" / "model" / "saved_model" / "1"
+    saved_model.mkdir(parents=True)
+    outcome = sandbox.run(
+        "tests.sandbox.reading_units:save_canary",
+        (str(saved_model), str(canary), does),
+        flavor=Flavor.CLEAN,
+        limits=Limits(seconds=120, memory_bytes=8 * 10**9),
+        writable=[str(saved_model)],
+    )
+    assert outcome.error is None, outcome.error
+    write_model(out)
+    problems = [sentence for model_id, sentence in verify(str(out), processes=1).problems if model_id]
+    assert any("Nothing was run" in sentence and "File" in sentence for sentence in problems), problems
+    assert sorted(path.name for path in canary.iterdir()) == ["secret"]
+    assert SECRET not in str(problems)
+
+
+HOSTILE_VALUES: tuple[Any, ...] = (
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(1)>",
+    "\x1b]0;owned\x07",
+    10**400,
+    -1e308,
+    True,
+    [],
+    {"<b>": ["<b>"]},
+    "w" * 2**20,
+    "\ud800",
+    None,
+)
+
+
+@pytest.mark.parametrize(
+    "value", HOSTILE_VALUES, ids=[str(type(value).__name__) + str(n) for n, value in enumerate(HOSTILE_VALUES)]
+)
+def test_pages_take_any_value_anywhere_and_show_it_as_text(tmp_path: Path, value: Any) -> None:
+    keys = (
+        "samples",
+        "saved_model",
+        "variants",
+        "reason",
+        "limits",
+        "timings_s",
+        "environment",
+        "checkpoint",
+        "metadata",
+        "version",
+    )
+    for number, key in enumerate(keys):
+        write_model(tmp_path, f"m{number}", **{key: value})
+    write_model(tmp_path, "all", variants={str(value)[:200] or "x": dict.fromkeys(("status", "gates", "parity", "bytes"), value)})
+    assert rebuild_pages(str(tmp_path)) == len(keys) + 1
+    for page in (tmp_path / "index.html", *(tmp_path / "models").glob("*/report.html")):
+        html = page.read_text()
+        assert "<script>alert" not in html and "<img src=x" not in html and "\x1b" not in html
+        assert "<b>" not in html or value != {"<b>": ["<b>"]}
+
+
+def test_the_fleets_files_are_written_below_the_folder_alone(tmp_path: Path, elsewhere: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "assets").symlink_to(elsewhere)
+    with pytest.raises(StorageError):
+        write_fleet(str(tmp_path / "out"), fleet_facts([]))
+    assert is_untouched(elsewhere)
