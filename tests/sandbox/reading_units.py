@@ -204,3 +204,45 @@ def save_canary(what: tuple[str, str, str], _: Reporter) -> None:
 
     module = Canary()
     tf.saved_model.save(module, folder, signatures=module.serve)
+
+
+# Checkpoints that reach for files
+
+LAYERS = """
+import keras
+from pathlib import Path
+
+class Reads(keras.layers.Layer):
+    def __init__(self, path, touches=(), **keywords):
+        super().__init__(**keywords)
+        self.reads, self.touches = path, touches
+
+    def get_config(self):
+        return {**super().get_config(), "path": self.reads, "touches": self.touches}
+
+    def call(self, inputs):
+        for folder in self.touches:
+            try:
+                Path(folder, "touched").write_text("touched")
+            except OSError:
+                pass
+        return inputs + float(len(Path(self.reads).read_text()))
+"""
+
+
+def save_readers(what: tuple[str, str, list[str]], _: Reporter) -> None:
+    """layer.keras, other.keras, whose code is the user's, and bytecode.keras, whose code is its own: all of them read a file."""
+    import keras
+
+    from liteferry.checkpoints import user_code
+
+    folder, secret, touches = what
+    Path(folder, "layers.py").write_text(LAYERS)
+    reads = user_code.import_module(os.path.join(folder, "layers.py")).Reads
+    own = eval(f"lambda x: x + float(len(open({secret!r}).read()))")  # what a stranger's file would hold
+    for name, layer in (
+        ("layer", reads(secret, touches)),
+        ("other", reads(secret, touches)),
+        ("bytecode", keras.layers.Lambda(own, output_shape=(3,))),
+    ):
+        keras.Sequential([keras.Input((3,)), layer, keras.layers.Dense(2)]).save(os.path.join(folder, f"{name}.keras"))
