@@ -10,6 +10,7 @@ import glob as globbing
 from collections.abc import Callable
 
 from liteferry import known_digests, local_cache, storage
+from liteferry.checkpoints.reach import leads_out
 from liteferry.errors import StorageError
 from liteferry.local_cache import Wanted
 from liteferry.plan import ModelPlan, sha256_of
@@ -59,6 +60,8 @@ def _recalled(plan: ModelPlan) -> ModelPlan:
 def _read(plan: ModelPlan) -> ModelPlan:
     from liteferry.siblings import share_key_of
 
+    if not storage.is_remote(plan.uri) and leads_out(storage.require_local(plan.uri), plan.load.links):
+        return dataclasses.replace(plan, digest=None, size_bytes=None, is_remembered=False)
     files = tuple(files_of(plan.uri))
     seen = local_cache.seen(files) if storage.is_remote(plan.uri) else None
     with local_cache.lease([Wanted(uris=files, stamp=seen.stamp if seen else None)]) as copies:

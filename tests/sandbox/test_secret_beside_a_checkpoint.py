@@ -93,3 +93,20 @@ def test_reads_count_among_what_decides_a_report(folder: Path) -> None:
     before, listed = plans(folder)["layer"], plans(folder, reads=["secret.txt"])["layer"]
     assert before.recipe_digest != listed.recipe_digest
     assert dataclasses.replace(before, recipe_digest="", load=listed.load) == dataclasses.replace(listed, recipe_digest="")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_launcher_takes_no_digest_of_what_a_strangers_link_leads_to(folder: Path, tmp_path: Path, inside: bool) -> None:
+    """A folder that a pattern finds, with a link to all of the disk in it; or the link itself where a checkpoint should be."""
+    (tmp_path / "found" / "saved_model").mkdir(parents=True)
+    (tmp_path / "found" / "saved_model" / "saved_model.pb").write_bytes(b"a graph")
+    if inside:
+        (tmp_path / "found" / "saved_model" / "assets").symlink_to("/")
+    else:
+        (tmp_path / "found" / "link.keras").symlink_to(folder / "secret.txt")
+    job = parse_job({"models": [{"checkpoints": "found/*"}], "samples": {}}, base_dir=str(tmp_path))
+    looked = {plan.uri: fingerprint(plan) for plan in plan_models(job, str(tmp_path / "out"))}
+    told = looked[str(tmp_path / "found" / ("saved_model" if inside else "link.keras"))]
+    assert (told.digest, told.size_bytes, told.share_key) == (None, None, None)
+    if not inside:
+        assert looked[str(tmp_path / "found" / "saved_model")].digest is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob as globbing
 import os
 
-from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, is_inside, reachable, root_of
+from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, follow, follow_part, is_inside, reachable, root_of
+from liteferry.errors import ModelError
 
 
 def files_of_checkpoint(path: str, links: LinkRule = WRITTEN_OUT) -> list[str]:
@@ -27,3 +28,18 @@ def files_of_checkpoint(path: str, links: LinkRule = WRITTEN_OUT) -> list[str]:
         return reachable(path, links) if os.path.isdir(real) else [real]
     shards = globbing.glob(f"{globbing.escape(prefix)}.data-?????-of-?????")
     return [real, f"{prefix}.index", *(shard for shard in shards if not os.path.islink(shard)), *reachable(path, links)]
+
+
+def leads_out(path: str, links: LinkRule) -> bool:
+    """Whether a local checkpoint, or a link in its folder, leads to where links may not. Who is not confined, as the launcher is,
+    reads nothing of such a checkpoint, not for a digest either: the link may lead to all of the disk.
+    """
+    try:
+        real = follow(path, links)
+        for above, folders, names in os.walk(real):
+            for place in (os.path.join(above, name) for name in (*folders, *names)):
+                if os.path.islink(place):
+                    follow_part(path, real, os.path.relpath(place, real), links)
+    except ModelError:
+        return True
+    return False

@@ -69,6 +69,8 @@ def of_python() -> tuple[str, ...]:
     if site.ENABLE_USER_SITE:
         whole.add(site.getusersitepackages())
     whole.update(path for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if os.path.isabs(path))
+    if sys.pycache_prefix is not None:
+        whole.add(sys.pycache_prefix)
     whole.add(os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json"))
     parts: list[str] = []
     for path in dict.fromkeys(map(os.path.abspath, sys.path)):
