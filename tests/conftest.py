@@ -9,8 +9,9 @@ import hypothesis
 import pytest
 
 from tests.checkpoints import fixtures_hostile
-from tests.support import Run, liteferry, packages
+from tests.support import Run, arguments_of_three, liteferry, packages
 from tests.support.emulators import _gcs_server, _s3_server, gs, s3  # noqa: F401  # fixtures
+from tests.support.kitchen_sink import run as run_kitchen_sink
 from tests.support.shared import made_once, run_once
 from tests.support.stores import memory_store, shared_store, store  # noqa: F401  # fixtures
 from tests.support.tiers import _no_process_in_a_unit_test, pytest_collection_modifyitems  # noqa: F401  # hooks
@@ -30,17 +31,27 @@ hypothesis.settings.load_profile("liteferry")
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every hostile checkpoint of `fixtures_hostile`, in a folder of its name."""
-
-    def make(out: Path) -> None:
-        subprocess.run([sys.executable, fixtures_hostile.__file__, str(out)], check=True, capture_output=True)
-
-    return made_once(tmp_path_factory, "hostile", make)
+    out = tmp_path_factory.mktemp("hostile")  # not shared by workers: some tests let an attack happen there
+    subprocess.run([sys.executable, fixtures_hostile.__file__, str(out)], check=True, capture_output=True)
+    return out
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """`liteferry demo --with_broken`, run once for the whole session."""
     return run_once(tmp_path_factory, "demo", lambda out: liteferry("demo", "--output", out, "--with_broken"))
+
+
+@pytest.fixture(scope="session")
+def kitchen_sink(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One run of many small models; which, `tests/support/kitchen_sink` says."""
+    return run_once(tmp_path_factory, "kitchen_sink", lambda out: run_kitchen_sink(out.parent, demo))
+
+
+@pytest.fixture(scope="session")
+def three(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Three of the demo's checkpoints as float32, on the disk: what other ways to run them are held against."""
+    return run_once(tmp_path_factory, "three", lambda out: liteferry(*arguments_of_three(demo), "--output", out))
 
 
 @pytest.fixture(scope="session")

@@ -157,6 +157,7 @@ def test_it_is_read_without_tensorflow_and_keras(artifacts: Path, name: str) -> 
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.nightly  # processor time means what it says on an idle machine
 @pytest.mark.parametrize("name", ["keras3.keras", "keras2.h5", "float.tflite"])
 def test_it_is_instant(artifacts: Path, name: str) -> None:
     """Seconds of processor time of the whole command, the best of three: the wall clock would measure the neighbours."""
@@ -166,7 +167,7 @@ def test_it_is_instant(artifacts: Path, name: str) -> None:
         assert liteferry("inspect", artifacts / name).returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(taken) < 1.0
+    assert min(taken) < 1.5
 
 
 def test_names_are_those_of_the_installed_libraries() -> None:
@@ -223,7 +224,15 @@ BREAKABLE = ["keras3.keras", "keras2.h5", "keras3.weights.h5", "float.tflite", "
 
 
 @pytest.mark.parametrize("name", BREAKABLE)
-@pytest.mark.parametrize("damage", ["cut", "zeros", "noise", "ones"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "noise",
+        pytest.param("cut", marks=pytest.mark.nightly),
+        pytest.param("zeros", marks=pytest.mark.nightly),
+        pytest.param("ones", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_damaged_file_is_told_and_nothing_falls_over(artifacts: Path, tmp_path: Path, name: str, damage: str) -> None:
     """Facts or an error, both are fine; a traceback, a hang or a killed command is not."""
     target = tmp_path / Path(name).parts[0]

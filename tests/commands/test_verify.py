@@ -147,7 +147,9 @@ def replace_and_vouch(out: Path, source: str) -> None:
     ("source", "words"),
     [
         ("models/compact/tflite/float32.tflite", "float16, output 'digit': "),
-        ("models/cnn/saved_model/1/saved_model.pb", "its blessed artifacts do not run again: "),
+        pytest.param(
+            "models/cnn/saved_model/1/saved_model.pb", "its blessed artifacts do not run again: ", marks=pytest.mark.nightly
+        ),
     ],
     ids=["another model's", "no flatbuffer"],
 )

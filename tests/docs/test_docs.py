@@ -21,7 +21,7 @@ from liteferry.config import Variant, load_job
 from liteferry.errors import JobError, ReasonCode, Stage
 from liteferry.report.fleet import COLUMNS
 from liteferry.report.hints import HINTS
-from tests.support import Run, liteferry
+from tests.support import Run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -313,23 +313,11 @@ def is_leaf(path: str, paths: Any) -> bool:
     return not any(other.startswith((f"{path}.", f"{path}[")) for other in paths)
 
 
-METRICS_JOB = """\
-models: [{{checkpoints: "{fleet}/checkpoints/cnn.keras"}}]
-samples: {{rows: {{path: "{fleet}/digits.parquet", inputs: {{image: image}}, label: label, id: id, slices: [[label], [id]]}}}}
-variants: [dynamic_int8]
-metrics: [{{class_name: SparseCategoricalAccuracy, max_drop: 0.5}}]
-evaluation: {{confidence_intervals: jackknife}}
-"""
-
-
 @pytest.fixture(scope="module")
-def report_values(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
-    """Path -> its values in all reports of the demo, and in one with task metrics."""
-    folder = tmp_path_factory.mktemp("metrics")
-    (folder / "job.yaml").write_text(METRICS_JOB.format(fleet=demo.out / "fleet"), encoding="utf-8")
-    measured = Run(folder / "out", liteferry("run", "--config", folder / "job.yaml", "--output", folder / "out"))
+def report_values(demo: Run, kitchen_sink: Run) -> dict[str, list[Any]]:
+    """Path -> its values in all reports of the demo, in one with task metrics, and in one with more slices than are kept."""
     values: dict[str, list[Any]] = {}
-    for report in [*map(demo.report, demo.model_ids()), measured.report("cnn")]:
+    for report in [*map(demo.report, demo.model_ids()), kitchen_sink.report("measured"), kitchen_sink.report("in_three_parts")]:
         for path, value in leaves(report):
             values.setdefault(path, []).append(value)
     return values

@@ -56,7 +56,7 @@ def has_costs(evaluation: Evaluation) -> dict[str, bool]:
     "unit",
     [
         pytest.param("alone_killed_at_kernels", id="killed twice at the noise floor"),
-        pytest.param("alone_aborts_at_kernels", id="crashed at the noise floor"),
+        pytest.param("alone_aborts_at_kernels", id="crashed at the noise floor", marks=pytest.mark.nightly),
         pytest.param("alone_aborts_at_costs", id="crashed at the first latency"),
     ],
 )
@@ -70,7 +70,9 @@ def test_what_a_dead_process_left_unmeasured_is_measured_again(
     assert all(has_costs(evaluation).values()), has_costs(evaluation)
 
 
-@pytest.mark.parametrize("unit", ["in_turn_killed_at_kernels", "in_turn_killed_at_costs"])
+@pytest.mark.parametrize(
+    "unit", ["in_turn_killed_at_kernels", pytest.param("in_turn_killed_at_costs", marks=pytest.mark.nightly)]
+)
 def test_siblings_whose_common_process_died_are_told_apart_no_worse(
     unit: str, task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -81,7 +83,10 @@ def test_siblings_whose_common_process_died_are_told_apart_no_worse(
         assert all(has_costs(evaluation).values()), has_costs(evaluation)
 
 
-@pytest.mark.parametrize(("end", "code"), [("kernels_are_killed", "KILLED"), ("kernels_meet_a_full_disk", "STORAGE_FAILED")])
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("kernels_are_killed", "KILLED"), pytest.param("kernels_meet_a_full_disk", "STORAGE_FAILED", marks=pytest.mark.nightly)],
+)
 def test_what_ends_so_again_is_the_variants_reason_and_the_next_run_tries_it(
     end: str, code: str, task: EvaluationTask, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:

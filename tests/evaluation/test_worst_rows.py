@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from liteferry.plan import plan_models
 from liteferry.records import decode
 from liteferry.types import Signature
 from liteferry.worst_rows import show, shown
-from tests.support import Run, liteferry
+from tests.support import Run
 
 RANDOM = np.random.default_rng(0)
 VALUES: dict[str, tuple[np.ndarray, list[str]]] = {
@@ -87,28 +86,12 @@ def test_both_answers_stand_beside_a_worst_example(demo: Run) -> None:
     assert np.abs(reference - candidate).max() == pytest.approx(example["max_abs"], abs=1e-5)
 
 
-def test_the_input_is_that_of_the_row(tmp_path: Path, demo: Run) -> None:
-    """From two shards, with ids, in an order of their own."""
-    import pyarrow as pa
+def test_the_input_is_that_of_the_row(kitchen_sink: Run, demo: Run) -> None:
+    """From two files, with ids, in an order of their own."""
     import pyarrow.parquet as pq
 
     whole = pq.read_table(demo.out / "fleet" / "digits.parquet")
-    (tmp_path / "rows").mkdir()
-    for part, (start, stop) in enumerate(((0, 100), (100, 160))):
-        pq.write_table(
-            pa.Table.from_batches(whole.slice(start, stop - start).to_batches()), tmp_path / "rows" / f"{part}.parquet"
-        )
-    checkpoint = demo.out / "fleet" / "checkpoints" / "mlp.keras"
-    arguments: list[str | Path] = [
-        "--checkpoints",
-        checkpoint,
-        "--samples",
-        tmp_path / "rows" / "*.parquet",
-        "--variants",
-        "dynamic_int8",
-    ]
-    run = Run(tmp_path / "out", liteferry("run", *arguments, "--output", tmp_path / "out"))
-    rows = json.loads((run.out / "models/mlp/report.json").read_text())["worst_rows"]
+    rows = kitchen_sink.report("in_two_files")["worst_rows"]
     assert rows
     for row in rows:
         expected = np.asarray(whole.column("image")[row["row"]].as_py(), np.float32)

@@ -83,7 +83,7 @@ def test_one_that_aborts_costs_its_siblings_nothing(shared: dict[str, dict[str, 
     assert len(status) == 8
 
 
-@pytest.mark.parametrize(("processes", "sharing"), [(2, "shared"), (2, "alone")])
+@pytest.mark.parametrize(("processes", "sharing"), [(2, "alone"), pytest.param(2, "shared", marks=pytest.mark.nightly)])
 def test_neither_workers_nor_sharing_change_a_fact(
     sweep: Path, shared: dict[str, dict[str, Any]], tmp_path: Path, processes: int, sharing: str
 ) -> None:
@@ -239,6 +239,7 @@ def test_full_hdf5_models_are_siblings_too(tmp_path: Path) -> None:
         assert files[0].read_bytes() == files[1].read_bytes(), name
 
 
+@pytest.mark.nightly  # the run of `shared` again, by the command
 def test_the_command_says_the_same(sweep: Path, tmp_path: Path) -> None:
     done = liteferry("run", "--config", sweep / "job.yaml", "--output", tmp_path / "out")
     assert done.returncode == 0

@@ -16,78 +16,6 @@ from liteferry.config import parse_job
 from liteferry.errors import JobError
 from tests.support import Run, liteferry
 
-MAKER = """
-    import sys
-    import keras, numpy as np, tensorflow as tf
-    sys.path.insert(0, ".")
-    import model_code
-
-    keras.utils.set_random_seed(1)
-    rng = np.random.default_rng(1)
-    np.savez("rows.npz", image=rng.uniform(0, 1, (12, 6, 6, 3)).astype("float32"))
-    layers = [keras.Input((6, 6, 3), name="image"), keras.layers.Flatten(), keras.layers.Dense(3, name="scores")]
-    plain = keras.Sequential(layers)
-    plain.save("plain.keras")
-    plain.set_weights([-w for w in plain.get_weights()])
-    plain.save("retrained.keras")
-    model = model_code.Encoder()
-    model(np.zeros((1, 6, 6, 3), "float32"))
-    model.save("encoder.keras")
-    np.savez("mixed_rows.npz", x=rng.uniform(0, 1, (8, 2)).astype("float32"), n=rng.integers(0, 9, (8, 3)).astype("int32"),
-             s=np.array([["a"], ["b"]] * 4, dtype="S"))
-    x, n, s = keras.Input((2,), name="x"), keras.Input((3,), dtype="int32", name="n"), keras.Input((1,), dtype="string", name="s")
-    looked = keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(s)
-    joined = keras.layers.Concatenate()([x, keras.layers.Rescaling(1.0)(n), keras.layers.Rescaling(1.0)(looked)])
-    keras.Model([x, n, s], keras.layers.Dense(2, name="y")(joined)).save("mixed.keras")
-    layers = [keras.Input((None, 4), name="sequence"), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(1)]
-    keras.Sequential(layers).save("free_length.keras")
-    np.savez("sequence_rows.npz", sequence=rng.uniform(0, 1, (4, 5, 4)).astype("float32"))
-"""
-
-MODEL_CODE = """
-    import keras, tensorflow as tf
-
-    @keras.saving.register_keras_serializable("tests")
-    class Encoder(keras.Model):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.flip = keras.layers.RandomFlip()
-            self.flatten = keras.layers.Flatten()
-            self.dense = keras.layers.Dense(4)
-            self.head = keras.layers.Dense(2)
-        def embed(self, image):
-            return {"embedding": self.dense(self.flatten(self.flip(image)))}
-        def tail(self, values, training=True):
-            return self.head(values) + (1.0 if training else 0.0)
-        def jitter(self, image):
-            return tf.random.uniform(tf.shape(image))
-        def call(self, image):
-            return self.head(self.embed(image)["embedding"])
-
-    def from_png(inference, png, scale):
-        image = tf.map_fn(lambda p: tf.image.decode_png(p, channels=3), png, fn_output_signature=tf.uint8)
-        image.set_shape([None, 6, 6, 3])
-        return {"own": inference(tf.cast(image, tf.float32) / 255.0)["scores"] * scale[:, None]}
-
-    def labels(inference):
-        table = tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(
-            inference.assets["vocabulary"], tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER, tf.string,
-            tf.lookup.TextFileIndex.WHOLE_LINE), "?")
-        def serve(image):
-            scores = inference(image=image)["scores"]
-            return {"label": table.lookup(tf.argmax(scores, axis=-1)), "scores": scores}
-        return serve
-
-    def reads_the_path(inference, image):
-        return {"text": tf.io.read_file(inference.assets["vocabulary"]), "scores": inference(image)["scores"]}
-
-    def wrong_input(inference, image):
-        return inference(picture=image)
-
-    def returns_nothing(inference, image):
-        return None
-"""
-
 # A process without Keras, without the user's code and without the files the assets came from.
 CLEAN = """
     import glob, json, sys
@@ -133,89 +61,39 @@ CLEAN = """
         print(json.dumps({model_id: answers}))
 """
 
-IMAGE = {"image": {"shape": [None, 6, 6, 3]}}
-
 
 def python(code: str, *arguments: str, cwd: Path) -> str:
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True, timeout=300).stdout
 
 
-def function(name: str, **more: Any) -> dict[str, Any]:
-    return {"function": f"model_code:{name}", "inputs": IMAGE, **more}
-
-
-def job(folder: Path, **models: dict[str, Any]) -> Path:
-    """One folder of checkpoints for each name: a copy of what `of` names."""
-    entries = []
-    for name, entry in models.items():
-        source = folder / f"{entry.pop('of')}.keras"
-        (folder / "checkpoints" / name).mkdir(parents=True, exist_ok=True)
-        (folder / "checkpoints" / name / f"{name}.keras").write_bytes(source.read_bytes())
-        entries.append({"checkpoints": f"checkpoints/{name}/{name}.keras", "samples": "rows", **entry})
-    samples = {name: {"path": f"{name}.npz"} for name in ("rows", "mixed_rows", "sequence_rows")}
-    path = folder / "job.yaml"
-    path.write_text(
-        yaml.safe_dump({"models": entries, "samples": samples, "modules": ["model_code.py"], "variants": ["float32"]})
-    )
-    return path
+@pytest.fixture(scope="module")
+def folder(kitchen_sink: Run) -> Path:
+    """Where the checkpoints, the rows and the user's code lie."""
+    return kitchen_sink.out.parent / "signatures"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("signatures")
-    (folder / "model_code.py").write_text(textwrap.dedent(MODEL_CODE))
-    (folder / "vocabulary.txt").write_text("cat\ndog\nowl\n")
-    python(MAKER, cwd=folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(folder: Path) -> Run:
-    vocabulary = {"assets": {"vocabulary": "vocabulary.txt"}}
-    png = {"png": {"dtype": "string"}, "scale": {}}
-    path = job(
-        folder,
-        plain={
-            "of": "plain",
-            "serve_examples": True,
-            "signatures": {"from_png": {**function("from_png"), "inputs": png}, "labels": function("labels", **vocabulary)},
-        },
-        encoder={
-            "of": "encoder",
-            "signatures": {"embed": {"method": "embed"}, "tail": {"method": "tail", "inputs": {"values": {"shape": [None, 4]}}}},
-        },
-        mixed={"of": "mixed", "samples": "mixed_rows", "serve_examples": True},
-        reads_the_path={"of": "plain", "signatures": {"text": function("reads_the_path", **vocabulary)}},
-        wrong_input={"of": "plain", "signatures": {"wrong": function("wrong_input")}},
-        returns_nothing={"of": "plain", "signatures": {"nothing": function("returns_nothing")}},
-        no_function={"of": "plain", "signatures": {"none": function("not_there")}},
-        no_method={"of": "plain", "signatures": {"none": {"method": "not_there"}}},
-        random={"of": "encoder", "signatures": {"jitter": {"method": "jitter"}}},
-        free_length={"of": "free_length", "samples": "sequence_rows", "serve_examples": True},
-    )
-    out = folder / "out"
-    return Run(out, liteferry("run", "--config", path, "--output", out))
-
-
-@pytest.fixture(scope="module")
-def answers(run: Run, folder: Path) -> dict[str, dict[str, Any]]:
-    (folder / "vocabulary.txt").rename(folder / "moved away")
+def answers(kitchen_sink: Run, folder: Path) -> dict[str, dict[str, Any]]:
     wanted = {
         "plain": {"rows": "rows.npz", "signatures": ["from_png", "labels", "serve_examples"]},
         "encoder": {"rows": "rows.npz", "signatures": ["embed", "tail"]},
         "mixed": {"rows": "mixed_rows.npz", "signatures": ["serve_examples"]},
     }
-    printed = python(CLEAN, str(run.out / "models"), json.dumps(wanted), cwd=folder)
+    (folder / "vocabulary.txt").rename(folder / "moved away")
+    try:
+        printed = python(CLEAN, str(kitchen_sink.out / "models"), json.dumps(wanted), cwd=folder)
+    finally:
+        (folder / "moved away").rename(folder / "vocabulary.txt")
     return {name: found for line in printed.splitlines() for name, found in json.loads(line).items()}
 
 
-def test_models_with_signatures_are_blessed_and_the_report_lists_them(run: Run) -> None:
+def test_models_with_signatures_are_blessed_and_the_report_lists_them(kitchen_sink: Run) -> None:
     # LiteRT has no string lookup: of `mixed` only the SavedModel can be blessed.
-    reports = {name: run.report(name) for name in ("plain", "encoder", "mixed")}
-    assert [report["saved_model"]["status"] for report in reports.values()] == ["blessed"] * 3, run.said.stdout
+    reports = {name: kitchen_sink.report(name) for name in ("plain", "encoder", "mixed")}
+    assert [report["saved_model"]["status"] for report in reports.values()] == ["blessed"] * 3, kitchen_sink.said.stdout
     assert [report["status"] for report in reports.values()] == ["blessed", "blessed", "not_blessed"]
-    signatures = run.report("plain")["saved_model"]["signatures"]
+    signatures = kitchen_sink.report("plain")["saved_model"]["signatures"]
     assert set(signatures) == {"serving_default", "serve_examples", "from_png", "labels"}
     assert signatures["from_png"]["inputs"] == [
         {"name": "png", "shape": [None], "dtype": "string"},
@@ -236,11 +114,11 @@ def test_a_function_of_the_users_wraps_the_model(answers: dict[str, Any]) -> Non
         assert got == pytest.approx([2 * value for value in expected], abs=0.05)
 
 
-def test_a_vocabulary_travels_with_the_saved_model(answers: dict[str, Any], run: Run) -> None:
+def test_a_vocabulary_travels_with_the_saved_model(answers: dict[str, Any], kitchen_sink: Run) -> None:
     found, scores = answers["plain"]["labels"], answers["plain"]["serving_default"]["scores"]
     assert found["scores"] == scores
     assert found["label"] == [["cat", "dog", "owl"][row.index(max(row))] for row in scores]
-    assert sorted(path.name for path in (run.out / "models/plain/saved_model/1/assets").iterdir()) == [
+    assert sorted(path.name for path in (kitchen_sink.out / "models/plain/saved_model/1/assets").iterdir()) == [
         "metadata.json",
         "vocabulary.txt",
     ]
@@ -263,12 +141,12 @@ def test_a_method_computes_inference_whatever_its_layers_default_to(answers: dic
         ("free_length", "EXPORT_FAILED", "input 'sequence' (float32, shape [None, None, 4]) has no fixed form in a tf.Example"),
     ],
 )
-def test_a_signature_that_cannot_be_served_is_refused(run: Run, model_id: str, code: str, words: str) -> None:
-    report = run.report(model_id)
+def test_a_signature_that_cannot_be_served_is_refused(kitchen_sink: Run, model_id: str, code: str, words: str) -> None:
+    report = kitchen_sink.report(model_id)
     assert (report["status"], report["reason"]["code"]) == ("failed", code), report["reason"]
     assert words in report["reason"]["message"]
     assert report["saved_model"] is None
-    assert not (run.out / "models" / model_id / "saved_model").exists()
+    assert not (kitchen_sink.out / "models" / model_id / "saved_model").exists()
 
 
 @pytest.mark.parametrize(
@@ -307,6 +185,7 @@ def test_an_asset_that_is_not_there_stops_the_job_before_it_begins(folder: Path,
     assert "is not there" in said.stderr
 
 
+@pytest.mark.nightly  # four runs; tests/output/test_publish.py has the rule itself
 def test_a_new_checkpoint_gets_a_new_version_and_the_same_one_does_not(folder: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "model.keras"
     seen = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Run, facts_of, liteferry
+from tests.support import Run, arguments_of_three, facts_of, liteferry
 from tests.support.packages import ROOT, Environment, worker_pool
 
 CONFIGS = ROOT / "runner_configs"
@@ -35,6 +35,7 @@ def worker(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment
     return Environment(tmp_path_factory.mktemp("worker") / "venv", wheel)
 
 
+@pytest.mark.nightly
 def test_the_workers_environment_has_the_wheel_and_not_this_checkout(worker: Environment, tmp_path: Path) -> None:
     said = worker.run("-c", "import sys, liteferry; print(liteferry.__file__); print(*sys.path, sep='\\n')", cwd=tmp_path)
     found, *path = said.stdout.splitlines()
@@ -42,12 +43,10 @@ def test_the_workers_environment_has_the_wheel_and_not_this_checkout(worker: Env
     assert not [entry for entry in path if Path(entry).is_relative_to(ROOT) and ".venv" not in Path(entry).parts]
 
 
-@pytest.mark.nightly
-def test_two_worker_processes_give_the_same_facts_as_one(demo: Run, tmp_path: Path) -> None:
+def test_two_worker_processes_give_the_same_facts_as_one(demo: Run, three: Run, tmp_path: Path) -> None:
     config = CONFIGS / "direct_multiprocess.yaml"
-    job = demo.out / "fleet" / "job.yaml"
-    done = liteferry("run", "--config", job, "--output", tmp_path, "--runner_config", config, "--processes", "1", "--quiet")
-    assert_equal_runs(Run(tmp_path, done), demo)
+    done = liteferry(*arguments_of_three(demo), "--output", tmp_path, "--runner_config", config, "--processes", "1", "--quiet")
+    assert_equal_runs(Run(tmp_path, done), three)
 
 
 @pytest.mark.nightly

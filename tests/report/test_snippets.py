@@ -19,7 +19,10 @@ def by_title(report):
     return {snippet["title"]: snippet["text"] for snippet in snippets(report)}
 
 
-@pytest.mark.parametrize("model_id", ["cnn", "two_halves", "subclassed"])
+@pytest.mark.parametrize(
+    "model_id",
+    ["two_halves", pytest.param("cnn", marks=pytest.mark.nightly), pytest.param("subclassed", marks=pytest.mark.nightly)],
+)
 def test_the_python_snippets_of_a_real_model_run_as_they_stand(demo, model_id, read_page):
     report = demo.report(model_id)
     python = [snippet["text"] for snippet in snippets(report) if snippet["language"] == "python"]

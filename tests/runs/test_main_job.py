@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support import Run, liteferry
+from tests.support.kitchen_sink.digits import NAMES_OF_A_RUN
 
 BROKEN = {
     "broken_truncated": ("failed", "LOAD_CORRUPT", "load"),
@@ -92,34 +94,18 @@ def test_the_recommended_variant_is_the_smallest_blessed_one(demo: Run) -> None:
     assert report["recommended_variant"] == smallest
 
 
-@pytest.mark.parametrize("name", ["lock", "progress", "models"])
-def test_a_models_name_cannot_reach_the_runs_own_files(demo: Run, tmp_path: Path, name: str) -> None:
-    (tmp_path / f"{name}.keras").write_bytes((demo.out / "fleet" / "checkpoints" / "mlp.keras").read_bytes())
-    samples = demo.out / "fleet" / "digits.parquet"
-    (tmp_path / "job.yaml").write_text(
-        f"models: [{{checkpoints: '*.keras', samples: d}}]\nvariants: [float32]\n"
-        f"samples: {{d: {{path: {samples}, inputs: {{image: image}}}}}}\n"
-    )
-    done = liteferry("run", "--config", tmp_path / "job.yaml", "--output", tmp_path / "out")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "out" / "models" / name / "BLESSED").exists()
+@pytest.mark.parametrize("name", NAMES_OF_A_RUN)
+def test_a_models_name_cannot_reach_the_runs_own_files(kitchen_sink: Run, name: str) -> None:
+    assert kitchen_sink.report(name)["status"] == "blessed"
+    assert (kitchen_sink.out / "models" / name / "BLESSED").exists()
 
 
-def test_the_same_numbers_from_three_shards_as_from_one_file(demo: Run, tmp_path: Path) -> None:
+def test_the_same_numbers_from_three_shards_as_from_one_file(demo: Run, kitchen_sink: Run) -> None:
     """Three shards are three references in three processes, merged; whole batches each, so no row gets other neighbours."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(demo.out / "fleet" / "digits.parquet")
-    for number, (start, count) in enumerate([(0, 128), (128, 128), (256, 104)]):
-        pq.write_table(table.slice(start, count), tmp_path / f"part-{number}.parquet")
-    checkpoint = demo.out / "fleet" / "checkpoints" / "cnn_augmented.keras"
-    (tmp_path / "job.yaml").write_text(
-        f"models: [{{checkpoints: {checkpoint}, samples: d}}]\n"
-        "samples: {d: {path: 'part-*.parquet', inputs: {image: image}, id: id, slices: [[label], [id]]}}\n"
-    )
-    done = liteferry("run", "--config", tmp_path / "job.yaml", "--output", tmp_path / "out")
-    assert done.returncode == 0, done.stdout + done.stderr
-    sharded, whole = Run(tmp_path / "out", done).report("cnn_augmented"), demo.report("cnn_augmented")
+    sharded, whole = kitchen_sink.report("in_three_parts"), demo.report("cnn_augmented")
     for variant in whole["variants"]:
         for fact in ("parity", "worst_examples"):
             assert sharded["variants"][variant][fact] == whole["variants"][variant][fact], (variant, fact)
@@ -180,20 +166,21 @@ def test_show_prints_the_table_and_the_same_exit_status(demo: Run) -> None:
     assert "CRASHED" in shown.stdout
 
 
-def test_report_builds_the_pages_again_from_json_alone(demo: Run) -> None:
-    page = demo.out / "models" / "mlp" / "report.html"
+def test_report_builds_the_pages_again_from_json_alone(demo: Run, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(demo.out, tmp_path / "out", ignore=shutil.ignore_patterns("fleet")))
+    page = out / "models" / "mlp" / "report.html"
     before = page.read_text()
     page.unlink()
-    done = liteferry("report", demo.out)
+    done = liteferry("report", out)
     assert done.returncode == 0, done.stderr
     assert page.read_text() == before
 
 
 @pytest.fixture
-def twenty(demo: Run, tmp_path: Path) -> tuple[Path, Path]:
-    """A job over 20 copies of one checkpoint, and an empty OUT."""
+def eight(demo: Run, tmp_path: Path) -> tuple[Path, Path]:
+    """A job over eight copies of one checkpoint, and an empty OUT."""
     whole = (demo.out / "fleet" / "checkpoints" / "mlp.keras").read_bytes()
-    for number in range(20):
+    for number in range(8):
         (tmp_path / f"copy_{number:02d}.keras").write_bytes(whole)
     samples = demo.out / "fleet" / "digits.parquet"
     job = tmp_path / "job.yaml"
@@ -205,12 +192,12 @@ def twenty(demo: Run, tmp_path: Path) -> tuple[Path, Path]:
     return job, tmp_path / "out"
 
 
-def test_killed_half_way_and_run_again_it_finishes_the_rest(twenty: tuple[Path, Path]) -> None:
-    job, out = twenty
-    command = [sys.executable, "-m", "liteferry", "run", "--config", str(job), "--output", str(out)]
+def test_killed_half_way_and_run_again_it_finishes_the_rest(eight: tuple[Path, Path]) -> None:
+    job, out = eight
+    command = [sys.executable, "-m", "liteferry", "run", "--config", str(job), "--output", str(out), "--processes", "1"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 300
-    while len(list(out.glob("models/*/report.json"))) < 4:
+    while len(list(out.glob("models/*/report.json"))) < 2:
         assert first.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "no report came"
         time.sleep(0.05)
@@ -218,53 +205,31 @@ def test_killed_half_way_and_run_again_it_finishes_the_rest(twenty: tuple[Path, 
     first.wait()
     finished = {path: path.stat().st_mtime_ns for path in out.glob("models/*/*") if path.is_file()}
     done_before = len(list(out.glob("models/*/BLESSED")))
-    assert 4 <= done_before < 20
+    assert 2 <= done_before < 8
     for folder in out.glob("models/*"):
         assert (folder / "report.json").exists(), f"{folder} is half-written"
     again = liteferry("run", "--config", job, "--output", out)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert f"{done_before} of 20 models were done already" in again.stdout
-    assert len(list(out.glob("models/*/BLESSED"))) == 20
+    assert f"{done_before} of 8 models were done already" in again.stdout
+    assert len(list(out.glob("models/*/BLESSED"))) == 8
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished model was done again"
     assert [path.name for path in (out / ".staging").iterdir()] == ["lock"]
 
 
-def _samples(folder: Path, **columns: np.ndarray) -> Path:
-    path = folder / "rows.npz"
-    np.savez(path, **columns)  # type: ignore[arg-type]
-    return path
-
-
 @pytest.mark.parametrize(
-    ("columns", "code", "words"),
+    ("model_id", "code", "words"),
     [
-        ({"picture": np.zeros((4, 8, 8, 3), np.float32)}, "SAMPLES_MISMATCH", "picture"),
-        ({"label": np.zeros(4, np.int64), "other": np.zeros((4, 2), np.float32)}, "SAMPLES_MISMATCH", "image"),
-        ({"image": np.zeros((0, 8, 8, 1), np.float32)}, "SAMPLES_EMPTY", "no rows"),
+        ("another_shape", "SAMPLES_MISMATCH", "picture"),
+        ("no_column", "SAMPLES_MISMATCH", "image"),
+        ("zero_rows", "SAMPLES_EMPTY", "no rows"),
     ],
-    ids=["another shape", "needed column missing", "zero rows"],
 )
-def test_samples_that_cannot_prove_anything_bless_nothing(
-    demo: Run, tmp_path: Path, columns: dict[str, np.ndarray], code: str, words: str
-) -> None:
-    checkpoint = demo.out / "fleet" / "checkpoints" / "mlp.keras"
-    done = liteferry(
-        "run",
-        "--checkpoints",
-        checkpoint,
-        "--samples",
-        _samples(tmp_path, **columns),
-        "--output",
-        tmp_path / "out",
-        "--variants",
-        "float32",
-    )
-    report = json.loads((tmp_path / "out" / "models" / "mlp" / "report.json").read_text())
-    assert done.returncode == 1
-    assert "Traceback" not in done.stdout + done.stderr
+def test_samples_that_cannot_prove_anything_bless_nothing(kitchen_sink: Run, model_id: str, code: str, words: str) -> None:
+    report = kitchen_sink.report(model_id)
     assert report["status"] == "not_blessed"
     assert report["reason"]["code"] == code
     assert words in report["reason"]["message"]
+    assert "Traceback" not in kitchen_sink.said.stdout + kitchen_sink.said.stderr
 
 
 MISTAKES = """\

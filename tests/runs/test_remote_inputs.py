@@ -197,6 +197,7 @@ def test_each_object_is_fetched_once(distant: Distant) -> None:
         assert 1 <= len([request for request in fetched if name in request]) <= most, name
 
 
+@pytest.mark.nightly  # a third run; tests/storage/test_known_digests.py has the rule
 def test_a_second_run_downloads_what_has_changed_and_no_other_checkpoint(
     distant: Distant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

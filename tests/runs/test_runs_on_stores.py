@@ -17,24 +17,13 @@ from typing import Any
 import pytest
 
 from liteferry import leases, runs, storage
-from tests.support import Run, facts_of, liteferry
+from tests.support import THREE, Run, arguments_of_three, facts_of, liteferry
 from tests.support.emulators import Bucket
-
-MODELS = ("mlp", "cnn", "broken_truncated")
 
 
 @pytest.fixture(scope="module")
 def arguments(demo: Run) -> list[str]:
-    fleet = demo.out / "fleet"
-    checkpoints = [str(fleet / "checkpoints" / f"{name}.keras") for name in MODELS]
-    return ["run", "--checkpoints", *checkpoints, "--samples", str(fleet / "digits.parquet"), "--variants", "float32"]
-
-
-@pytest.fixture(scope="module")
-def on_disk(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The run that the others are held against."""
-    out = tmp_path_factory.mktemp("disk") / "out"
-    return Run(out, liteferry(*arguments, "--output", out))
+    return arguments_of_three(demo)
 
 
 def copy_of(out: str, folder: Path) -> Path:
@@ -43,8 +32,8 @@ def copy_of(out: str, folder: Path) -> Path:
 
 
 def assert_equal_in_every_fact(found: Run, expected: Run) -> None:
-    assert found.model_ids() == expected.model_ids() == set(MODELS), found.said.stderr
-    for model_id in MODELS:
+    assert found.model_ids() == expected.model_ids() == set(THREE), found.said.stderr
+    for model_id in THREE:
         assert facts_of(found.report(model_id)) == facts_of(expected.report(model_id)), model_id
     ours, theirs = (json.loads((run.out / "fleet.json").read_text()) for run in (found, expected))
     assert facts_of(ours["models"]) == facts_of(theirs["models"])
@@ -71,12 +60,12 @@ def said_by(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
-def test_a_run_on_a_store_is_a_run_on_a_disk(shared_store: str, arguments: list[str], on_disk: Run, tmp_path: Path) -> None:
+def test_a_run_on_a_store_is_a_run_on_a_disk(shared_store: str, arguments: list[str], three: Run, tmp_path: Path) -> None:
     first = liteferry(*arguments, "--output", f"{shared_store}/")
-    assert first.stdout.replace(shared_store, "OUT") == on_disk.said.stdout.replace(str(on_disk.out), "OUT"), first.stderr
-    assert first.returncode == on_disk.said.returncode == 1
+    assert first.stdout.replace(shared_store, "OUT") == three.said.stdout.replace(str(three.out), "OUT"), first.stderr
+    assert first.returncode == three.said.returncode == 1
     assert f"Reports: {shared_store}/index.html" in first.stdout
-    assert_equal_in_every_fact(Run(copy_of(shared_store, tmp_path / "first"), first), on_disk)
+    assert_equal_in_every_fact(Run(copy_of(shared_store, tmp_path / "first"), first), three)
     assert storage.files_under(f"{shared_store}/.staging") == [".staging"], "nothing is left behind"
 
     before = stamps(shared_store)
@@ -106,14 +95,15 @@ IN_MEMORY = """
 """
 
 
-def test_any_place_that_fsspec_has_a_driver_for_will_do(arguments: list[str], on_disk: Run, tmp_path: Path) -> None:
+@pytest.mark.nightly  # one more whole run
+def test_any_place_that_fsspec_has_a_driver_for_will_do(arguments: list[str], three: Run, tmp_path: Path) -> None:
     said = said_by(start(IN_MEMORY, str(tmp_path / "copy"), *arguments, "--output", "memory://fleet/out"))
     assert said.returncode == 1, said.stderr
-    assert_equal_in_every_fact(Run(tmp_path / "copy", said), on_disk)
+    assert_equal_in_every_fact(Run(tmp_path / "copy", said), three)
 
 
 def test_of_two_launchers_at_once_one_runs_and_the_other_says_so(
-    s3: Bucket, arguments: list[str], on_disk: Run, tmp_path: Path
+    s3: Bucket, arguments: list[str], three: Run, tmp_path: Path
 ) -> None:
     out = f"{s3.uri}/out"
     both = [said_by(process) for process in [start("", *arguments, "--output", out) for _ in range(2)]]
@@ -123,7 +113,7 @@ def test_of_two_launchers_at_once_one_runs_and_the_other_says_so(
     words = rf"liteferry: {re.escape(out)}: another run is writing here: process \d+ on \S+ since .* UTC\. Wait for it, or give"
     assert re.match(words, refused[0].stderr)
     (other,) = [said for said in both if said is not refused[0]]
-    assert_equal_in_every_fact(Run(copy_of(out, tmp_path / "copy"), other), on_disk)
+    assert_equal_in_every_fact(Run(copy_of(out, tmp_path / "copy"), other), three)
 
 
 # What is left of a launcher's lock when a job goes on without its launcher.
@@ -136,22 +126,24 @@ WITHOUT_LAUNCHER = """
 """
 
 
+@pytest.mark.nightly  # two whole runs at once
 def test_two_jobs_at_once_without_a_launcher_come_to_the_same_end(
-    shared_store: str, arguments: list[str], on_disk: Run, tmp_path: Path
+    shared_store: str, arguments: list[str], three: Run, tmp_path: Path
 ) -> None:
     both = [said_by(p) for p in [start(WITHOUT_LAUNCHER, *arguments, "--output", shared_store) for _ in range(2)]]
     assert [said.returncode for said in both] == [1, 1], [said.stderr for said in both]
-    assert_equal_in_every_fact(Run(copy_of(shared_store, tmp_path / "copy"), both[0]), on_disk)
+    assert_equal_in_every_fact(Run(copy_of(shared_store, tmp_path / "copy"), both[0]), three)
     assert liteferry("verify", shared_store).stdout == "3 models, 2 blessed, 4 blessed artifacts run again: no problem\n"
 
 
+@pytest.mark.nightly  # tests/output/test_store_publish.py kills the publisher at each request
 def test_a_run_that_is_killed_is_finished_by_the_next_one_at_once(
-    gs: Bucket, arguments: list[str], on_disk: Run, tmp_path: Path
+    gs: Bucket, arguments: list[str], three: Run, tmp_path: Path
 ) -> None:
     out = f"{gs.uri}/out"
     run = start("", *arguments, "--processes", "1", "--output", out)
     while not (
-        done := [name for name in MODELS if {"BLESSED", "NOT_BLESSED"} & set(storage.list_directory(f"{out}/models/{name}"))]
+        done := [name for name in THREE if {"BLESSED", "NOT_BLESSED"} & set(storage.list_directory(f"{out}/models/{name}"))]
     ):
         assert run.poll() is None, said_by(run).stderr
         time.sleep(0.05)
@@ -160,12 +152,12 @@ def test_a_run_that_is_killed_is_finished_by_the_next_one_at_once(
     before = stamps(out)
     assert runs.is_going_on(out) is False, "who is dead runs no more"
     again = liteferry(*arguments, "--output", out)
-    assert_equal_in_every_fact(Run(copy_of(out, tmp_path / "copy"), again), on_disk)
+    assert_equal_in_every_fact(Run(copy_of(out, tmp_path / "copy"), again), three)
     assert {name: stamps(out)[name] for name in done} == {name: before[name] for name in done}, "what was done is not done again"
 
 
 def test_a_store_that_refuses_one_model_costs_that_model_alone(
-    s3: Bucket, arguments: list[str], on_disk: Run, tmp_path: Path
+    s3: Bucket, arguments: list[str], three: Run, tmp_path: Path
 ) -> None:
     out = f"{s3.uri}/out"
     s3.fail("PUT", "/models/mlp/tflite/", status=403)
@@ -188,7 +180,7 @@ def test_a_store_that_refuses_one_model_costs_that_model_alone(
     assert {name: stamp for name, stamp in stamps(out).items() if name != "mlp"} == {
         name: stamp for name, stamp in before.items() if name != "mlp"
     }
-    assert_equal_in_every_fact(Run(copy_of(out, tmp_path / "copy"), again), on_disk)
+    assert_equal_in_every_fact(Run(copy_of(out, tmp_path / "copy"), again), three)
 
 
 def test_a_store_that_refuses_everything_is_told_in_one_message(s3: Bucket, arguments: list[str]) -> None:
@@ -208,8 +200,8 @@ def report(model_id: str) -> dict[str, Any]:
     return {"model_id": model_id, "status": "failed", "reason": None, "variants": {}, "saved_model": None}
 
 
-def test_a_run_that_goes_on_is_watched_from_any_machine(shared_store: str, on_disk: Run) -> None:
-    storage.upload(str(on_disk.out / "models"), f"{shared_store}/models")
+def test_a_run_that_goes_on_is_watched_from_any_machine(shared_store: str, three: Run) -> None:
+    storage.upload(str(three.out / "models"), f"{shared_store}/models")
     storage.remove_tree(f"{shared_store}/models/mlp/BLESSED")
     line = {"doing": "mlp", "stage": "export", "since": time.time()}
     storage.write_bytes(f"{shared_store}/.staging/progress/worker-7.000000.jsonl", json.dumps(line).encode() + b"\n")

@@ -42,3 +42,13 @@ def facts_of(report: Any) -> Any:
             del kept["second_opinion"]
         return {key: facts_of(value) for key, value in kept.items()}
     return [facts_of(item) for item in report] if isinstance(report, list) else report
+
+
+THREE = ("mlp", "cnn", "broken_truncated")
+
+
+def arguments_of_three(demo: Run) -> list[str]:
+    """`run` with three of the demo's checkpoints, as the fixture `three` runs them."""
+    fleet = demo.out / "fleet"
+    checkpoints = [str(fleet / "checkpoints" / f"{name}.keras") for name in THREE]
+    return ["run", "--checkpoints", *checkpoints, "--samples", str(fleet / "digits.parquet"), "--variants", "float32"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,98 +9,32 @@ from typing import Any
 
 import pytest
 
-from tests.support import liteferry
-
-WRITER = """
-import sys, numpy as np, tf_keras, keras, tensorflow as tf
-folder, random = sys.argv[1], np.random.default_rng(0)
-
-def keras_2_lstm():
-    layers = [tf_keras.Input((40, 4), name="steps"), tf_keras.layers.LSTM(8), tf_keras.layers.Dense(3, name="scores")]
-    model = tf_keras.Sequential(layers)
-    kernel, recurrent, bias = model.layers[0].get_weights()
-    bias[:] = 4.0                     # gates open: the cell state climbs by almost 1 a step, far past 10
-    model.layers[0].set_weights([np.abs(kernel) * 2, recurrent * 0.1, bias])
-    return model
-
-@keras.saving.register_keras_serializable(package="tests")
-class Inverse(keras.layers.Layer):
-    def call(self, inputs):
-        import tensorflow as tf
-        return tf.linalg.inv(inputs + tf.eye(4) * 8.0)
-
-gru = keras.Sequential([keras.Input((12, 4), name="short"), keras.layers.GRU(8), keras.layers.Dense(3, name="scores")])
-gru.save(f"{folder}/gru.keras")
-gru.export(f"{folder}/exported_gru", verbose=False)
-memory = [tf_keras.layers.LSTM(8, name="memory"), tf_keras.layers.Dense(3, name="scores")]
-saved = tf_keras.Sequential([tf_keras.Input((12, 4), name="short"), *memory])
-saved.save(f"{folder}/saved_lstm")
-open_end = keras.Sequential([keras.Input((None, 4), name="short"), keras.layers.GRU(8), keras.layers.Dense(3, name="scores")])
-open_end.save(f"{folder}/open_end.keras")
-keras_2_lstm().save(f"{folder}/lstm_past_ten.h5")
-keras.Sequential([keras.Input((4, 4), name="matrix"), Inverse(name="inverse")]).save(f"{folder}/needs_flex.keras")
-np.savez(f"{folder}/steps.npz", steps=random.random((48, 40, 4), dtype=np.float32))
-np.savez(f"{folder}/short.npz", short=random.random((48, 12, 4), dtype=np.float32))
-np.savez(f"{folder}/matrices.npz", matrix=random.random((48, 4, 4), dtype=np.float32))
-open(f"{folder}/inverse_layer.py", "w").write('''
-import keras
-@keras.saving.register_keras_serializable(package="tests")
-class Inverse(keras.layers.Layer):
-    def call(self, inputs):
-        import tensorflow as tf
-        return tf.linalg.inv(inputs + tf.eye(4) * 8.0)
-''')
-"""
-
-JOB = """
-models:
-  - {checkpoints: lstm_past_ten.h5, samples: steps}
-  - {checkpoints: needs_flex.keras, samples: matrices}
-  - {checkpoints: gru.keras, samples: short}
-  - {checkpoints: open_end.keras, samples: short}
-  - {checkpoints: exported_gru, samples: short}
-  - {checkpoints: saved_lstm, samples: short}
-modules: [inverse_layer.py]
-samples: {steps: {path: steps.npz}, matrices: {path: matrices.npz}, short: {path: short.npz}}
-variants: [float32, dynamic_int8, int8, weight_only_int8]
-"""
-
+from tests.support import Run, liteferry
+from tests.support.kitchen_sink.lowering import MODELS
 
 ALLOWING_JOB = """
 models:
-  - {checkpoints: needs_flex.keras, samples: matrices}
-  - {checkpoints: gru.keras, samples: short}
-  - {checkpoints: saved_lstm, samples: short}
-modules: [inverse_layer.py]
-samples: {matrices: {path: matrices.npz}, short: {path: short.npz}}
+  - {{checkpoints: "{folder}/needs_flex.keras", samples: matrices}}
+  - {{checkpoints: "{folder}/gru.keras", samples: short}}
+  - {{checkpoints: "{folder}/saved_lstm", samples: short}}
+modules: ["{folder}/inverse_layer.py"]
+samples: {{matrices: {{path: "{folder}/matrices.npz"}}, short: {{path: "{folder}/short.npz"}}}}
 variants: [float32, float16, int8]
-conversion: {allow_select_tf_ops: true, fixed_batch: 4}
+conversion: {{allow_select_tf_ops: true, fixed_batch: 4}}
 """
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("ladder")
-    subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True, capture_output=True)
-    return folder
+def reports(kitchen_sink: Run) -> dict[str, dict[str, Any]]:
+    return {Path(name).stem: kitchen_sink.report(Path(name).stem) for name in MODELS}
 
 
 @pytest.fixture(scope="module")
-def allowed(folder: Path) -> dict[str, dict[str, Any]]:
-    (folder / "allowing.yaml").write_text(ALLOWING_JOB)
-    done = liteferry("run", "--config", folder / "allowing.yaml", "--output", folder / "allowed")
-    found = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("allowed/models/*/report.json")}
-    assert len(found) == 3, done.stdout + done.stderr
-    return found
-
-
-@pytest.fixture(scope="module")
-def reports(folder: Path) -> dict[str, dict[str, Any]]:
-    (folder / "job.yaml").write_text(JOB)
-    done = liteferry("run", "--config", folder / "job.yaml", "--output", folder / "out")
-    found = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("out/models/*/report.json")}
-    assert len(found) == 6, done.stdout + done.stderr
-    return found
+def allowed(kitchen_sink: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = kitchen_sink.out.parent / "lowering"
+    out = tmp_path_factory.mktemp("allowed")
+    (out / "job.yaml").write_text(ALLOWING_JOB.format(folder=folder))
+    return Run(out / "out", liteferry("run", "--config", out / "job.yaml", "--output", out / "out"))
 
 
 def test_an_lstm_whose_cell_state_passes_ten_is_blessed_only_with_answers_that_match(reports: dict[str, dict[str, Any]]) -> None:
@@ -135,7 +68,7 @@ def test_what_the_quantizer_refuses_tensorflow_makes_and_the_report_says_so(repo
         ("int8 by TensorFlow's converter", "converted"),
     ]
     others = {name: variant["quantizer"] for name, variant in reports[model_id]["variants"].items() if name != "int8"}
-    assert others == {"float32": None, "dynamic_int8": "the AI Edge quantizer", "weight_only_int8": "the AI Edge quantizer"}
+    assert others == {"float32": None, "float16": "the AI Edge quantizer", "dynamic_int8": "the AI Edge quantizer"}
 
 
 def test_a_gru_in_int8_is_close_to_the_checkpoint(reports: dict[str, dict[str, Any]]) -> None:
@@ -152,26 +85,24 @@ def test_what_neither_can_do_names_both(reports: dict[str, dict[str, Any]]) -> N
     assert reports["open_end"]["variants"]["float32"]["status"] == "blessed", reports["open_end"]["variants"]["float32"]["reason"]
 
 
-def test_select_tf_ops_if_the_job_allows_are_converted_and_never_blessed(
-    allowed: dict[str, dict[str, Any]], folder: Path
-) -> None:
-    report = allowed["needs_flex"]
+def test_select_tf_ops_if_the_job_allows_are_converted_and_never_blessed(allowed: Run) -> None:
+    report = allowed.report("needs_flex")
     for name in ("float32", "float16"):
         variant = report["variants"][name]
         assert (variant["status"], variant["reason"]["code"]) == ("unverifiable", "NEEDS_FLEX"), name
         assert "tf.MatrixInverse in layer 'inverse' (Inverse)" in variant["reason"]["message"]
         assert variant["ops"]["FlexMatrixInverse"] == 1
-        assert (folder / "allowed" / "models" / "needs_flex" / variant["path"]).stat().st_size == variant["bytes"]
+        assert (allowed.out / "models" / "needs_flex" / variant["path"]).stat().st_size == variant["bytes"]
         assert [attempt["lowering"] for attempt in variant["attempts"]] == ["dynamic batch", "batch fixed at 4", "Select TF ops"]
     assert report["variants"]["int8"]["status"] == "failed", "calibration would have to run it"
     assert report["status"] == "not_blessed"
     assert report["recommended_variant"] is None
 
 
-def test_the_job_says_at_what_the_batch_is_fixed(allowed: dict[str, dict[str, Any]]) -> None:
+def test_the_job_says_at_what_the_batch_is_fixed(allowed: Run) -> None:
     """48 rows are twelve groups of four, and the answers are the checkpoint's."""
     for model_id in ("gru", "saved_lstm"):
-        float32 = allowed[model_id]["variants"]["float32"]
+        float32 = allowed.report(model_id)["variants"]["float32"]
         assert (float32["status"], float32["batch"]) == ("blessed", 4), float32["reason"]
         assert float32["contract"]["inputs"][0]["shape"] == [4, 12, 4]
 
