@@ -49,14 +49,15 @@ nightly: venv ## What `make test` leaves out, orchestrators and smaller campaign
 	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 20000 --loads 100
 	$(VENV_PYTHON) -m tests.campaigns.soak --models 150
 	$(VENV_PYTHON) -m tests.campaigns.scale --rows 400000
+	$(VENV_PYTHON) -m tests.campaigns.truth --share 0.1 --folder .cache/nightly-truth
 
 # The campaigns in full. What has ended leaves a stamp, so the same command goes on where it was stopped; chaos goes on between two
 # of its cases. When all have ended, their dates go into docs/contributing.md and the stamps go.
-CAMPAIGNS := wild scale fuzz soak chaos
+CAMPAIGNS := wild scale fuzz soak chaos truth
 WEEKLY := .cache/weekly
 
 .PHONY: weekly
-weekly: $(CAMPAIGNS:%=$(WEEKLY)/%) ## The campaigns in full, three hours; stopped and started again it goes on
+weekly: $(CAMPAIGNS:%=$(WEEKLY)/%) ## The campaigns in full, five hours; stopped and started again it goes on
 	$(VENV_PYTHON) -m tests.campaigns $(WEEKLY) --write docs/contributing.md
 	@rm -rf $(WEEKLY)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.campaigns.scale import __main__ as scale
@@ -23,8 +25,8 @@ def test_every_row_of_every_shard_is_compared_within_the_limit_of_memory(capsys:
         ({"busy": 0.5}, "there was work for 50% of the cores' time, expected 75%"),
     ],
 )
-def test_what_did_not_hold_is_said(found: dict, words: str) -> None:
-    good = {"status": 0, "compared": {4000}, "peak_bytes": 10**9, "busy": 0.9}
+def test_what_did_not_hold_is_said(found: dict[str, Any], words: str) -> None:
+    good: dict[str, Any] = {"status": 0, "compared": {4000}, "peak_bytes": 10**9, "busy": 0.9}
     assert scale.problems_of(rows=4000, least_busy=0.75, reason=None, **good) == []
     (problem,) = scale.problems_of(rows=4000, least_busy=0.75, reason=None, **(good | found))
     assert words in problem

@@ -29,7 +29,7 @@ def _job(folder: Path, demo: Run) -> dict[str, Any]:
     def copy(checkpoint: str, name: str) -> str:
         return str(shutil.copy(fleet / "checkpoints" / f"{checkpoint}.keras", folder / f"{name}.keras"))
 
-    image = {"inputs": {"image": "image"}}
+    image: dict[str, Any] = {"inputs": {"image": "image"}}
     sliced = {**image, "id": "id", "slices": [["label"], ["id"]]}  # more ids than slices are kept
     samples: dict[str, Any] = {
         "digits": {"path": str(fleet / "digits.parquet"), **image},
