@@ -30,7 +30,7 @@ def _job(folder: Path, demo: Run) -> dict[str, Any]:
         return str(shutil.copy(fleet / "checkpoints" / f"{checkpoint}.keras", folder / f"{name}.keras"))
 
     image: dict[str, Any] = {"inputs": {"image": "image"}}
-    sliced = {**image, "id": "id", "slices": [["label"], ["id"]]}  # more ids than slices are kept
+    sliced: dict[str, Any] = {**image, "id": "id", "slices": [["label"], ["id"]]}  # more ids than slices are kept
     samples: dict[str, Any] = {
         "digits": {"path": str(fleet / "digits.parquet"), **image},
         "measured": {"path": str(fleet / "digits.parquet"), **image, "id": "id", "slices": [["label"]], "label": "label"},
