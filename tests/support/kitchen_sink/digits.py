@@ -16,7 +16,7 @@ from tests.support.kitchen_sink.part import Part
 NAMES_OF_A_RUN = ("lock", "progress", "models")
 
 # Rows that prove nothing, by the name of the model that gets them.
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "another_shape": {"picture": np.zeros((4, 8, 8, 3), np.float32)},
     "no_column": {"label": np.zeros(4, np.int64), "other": np.zeros((4, 2), np.float32)},
     "zero_rows": {"image": np.zeros((0, 8, 8, 1), np.float32)},
