@@ -25,7 +25,7 @@ ENUMS = {
     "variants.<variant>.status": ["blessed", "not_blessed", "unverifiable", "failed"],
 }
 # The page says of these, in the words beside their members, that they are null or absent at times.
-NULLABLE = {"ops", "weights", "limit", "interval"}
+NULLABLE = {"ops", "weights", "limit", "interval", "shape"}
 OPTIONAL = {"interval"}
 MAY_BE_EMPTY = {"latency_ms"}
 VARIANT_COLUMNS = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count", "latency_ms")

@@ -13,6 +13,7 @@ from liteferry.checkpoints.config_layers import range_warning
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.lowering import Lowered
 from liteferry.plan import ModelPlan
+from liteferry.sample_binding import Binding
 from liteferry.siblings import SavedModelTemplate
 from liteferry.tracing import TracedModel
 from liteferry.types import SavedModelFacts
@@ -44,9 +45,12 @@ def add_signatures(plan: ModelPlan, trace: Trace) -> None:
     )
 
 
-def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) -> SavedModelFacts:
+def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_others: bool) -> SavedModelFacts:
     relative = os.path.join("saved_model", str(plan.version))
     directory = os.path.join(plan.staging_directory(), relative)
+    batch = None if binding is None else next(reference.batches(plan, binding, shard_index=0))
+    if batch is not None and trace.template is None:
+        trace.traced = tracing.on_rows(trace.traced, batch.inputs)
     model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace.model)
     is_sibling_of_another = trace.template is not None
     if trace.template is not None:
@@ -65,17 +69,19 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
                 trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))
     deterministic = None
     input_warnings: tuple[str, ...] = ()
-    if binding is not None:
-        batch = next(reference.batches(plan, binding, shard_index=0))
-        input_warnings = _range_warnings(model, traced, batch.inputs)
+    if binding is not None and batch is not None:
+        input_warnings = (*_unused_warnings(binding), *_range_warnings(model, traced, batch.inputs))
         eager_runs = 1 if is_sibling_of_another else 2
         rows = first_rows(batch)
         answers = tracing.run_eagerly(model, traced, rows)
         own_names = {given: name for name, given in traced.renamed.items()}
-        second_opinion.leave(plan, {own_names.get(name, name): value for name, value in rows.items()}, answers)
+        second_opinion.leave(
+            plan, {own_names.get(name, name): value for name, value in rows.items()}, answers, calls=traced.calls
+        )
         deterministic = tracing.is_deterministic(model, traced, rows, first=answers, eager_runs=eager_runs)
         signatures.check(trace.more_signatures, traced, rows)
-        saved_model.write_warmup_requests(directory, {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()})
+        first = {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()}
+        saved_model.write_warmup_requests(directory, first, batch=traced.calls.batch or 1)
     return SavedModelFacts(
         path=relative,
         bytes=_lasting_bytes(directory),
@@ -86,7 +92,15 @@ def save(plan: ModelPlan, trace: Trace, binding: Any, *, keep_for_others: bool) 
         custom_objects=model.custom,
         renamed_inputs=dict(traced.renamed),
         warnings=(*model.warnings, *input_warnings),
+        per_call_outputs=traced.calls.per_call,
     )
+
+
+def _unused_warnings(binding: Binding) -> tuple[str, ...]:
+    if not binding.unused:
+        return ()
+    names = ", ".join(map(repr, binding.unused))
+    return (f"columns of the samples that feed no input and have no other role: {names}",)
 
 
 def _range_warnings(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, Any]) -> tuple[str, ...]:

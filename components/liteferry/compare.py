@@ -12,6 +12,7 @@ import numpy as np
 
 from liteferry import compare_side, local_cache, sandbox, storage
 from liteferry.at_hand import files_of_samples, readable_for_code
+from liteferry.call_groups import Calls
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.compare_side import SideTask, read_answers, read_inputs
@@ -133,7 +134,7 @@ def compare(
         matched, notes = _match(outcomes, spec)
         for task, outcome in zip(tasks, outcomes, strict=True):
             _raise_for(task, outcome)
-        compared, found, reason = _compare_answers(tasks, matched, rows)
+        compared, found, reason = _compare_answers(tasks, matched, rows, _calls(outcomes, matched))
     stats = compared.finish()
     verdict = judge(stats, gates=resolved, expected_outputs=list(matched))
     if reason is not None:
@@ -198,12 +199,20 @@ def _match(outcomes: Sequence[sandbox.Outcome], spec: SamplesSpec) -> tuple[dict
     return matched["outputs"], notes
 
 
+def _calls(outcomes: Sequence[sandbox.Outcome], matched: Mapping[str, str]) -> Calls:
+    """How both take rows: what is one answer for a call to either is compared so."""
+    reference, candidate = (outcome.results[1] for outcome in outcomes)
+    names = [name for name, theirs in matched.items() if name in reference["per_call"] or theirs in candidate["per_call"]]
+    return Calls(batch=reference["batch"], per_call=tuple(names))
+
+
 def _compare_answers(
-    tasks: Sequence[SideTask], matched: Mapping[str, str], rows: Sequence[str]
+    tasks: Sequence[SideTask], matched: Mapping[str, str], rows: Sequence[str], calls: Calls
 ) -> tuple[Comparison, list[ComparedRow], Reason | None]:
     """Both sides batch by batch. The reason says what cannot be compared at all, shapes that differ for one."""
-    comparison = Comparison()
+    comparison = Comparison(calls=calls)
     wanted, found = set(rows), []
+    of_rows = matched.keys() - set(calls.without_rows())
     reason = None
     for expected, other in zip(*(read_answers(task.folder) for task in tasks), strict=True):
         if expected.ids != other.ids:
@@ -220,8 +229,8 @@ def _compare_answers(
                     id=expected.ids[place],
                     row=int(expected.rows[place]),
                     inputs=read_inputs(tasks[0].folder, int(expected.rows[place])),
-                    reference={name: value[place] for name, value in expected.outputs.items()},
-                    candidate={name: value[place] for name, value in observed.items()},
+                    reference={name: value[place] for name, value in expected.outputs.items() if name in of_rows},
+                    candidate={name: value[place] for name, value in observed.items() if name in of_rows},
                 )
             )
     missing = [name for name in rows if name not in {row.id for row in found}]

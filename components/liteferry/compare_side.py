@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from liteferry import flatbuffer, reference, runners, samples
+from liteferry import arrays_file, flatbuffer, runners, samples
+from liteferry.call_groups import Calls
 from liteferry.checkpoints.artifact_scan import refuse_unsafe_tflite
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SAMPLES = "samples"  # the name that errors of the samples' modules carry, as in "samples.samples.inputs"
 Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+OnRows = Callable[[Mapping[str, np.ndarray]], tuple[Run, Calls]]
+"""The first rows -> what runs an artifact, and how it takes rows, which they have decided."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,13 +65,14 @@ def is_tflite(path: str) -> bool:
 
 
 def run_side(task: SideTask, reporter: Reporter) -> None:
-    """Hands over {inputs: [name], outputs: [name], notes} once they are known, then writes answers batch by batch.
+    """Hands over {inputs: [name], outputs: [name], notes} once they are known, then {batch, per_call: [name]}, see `call_groups`,
+    and writes answers batch by batch.
 
     Raises:
       ModelError: what keeps the artifact from loading, the rows from fitting, or the runtime from running.
     """
     reporter.stage(Stage.LOAD, subject=task.side)
-    signature, renamed, run, notes = _load(task)
+    signature, renamed, on_rows, notes = _load(task)
     names = [spec.name for spec in signature.outputs]
     reporter.result({"inputs": list(signature.input_names()), "outputs": names, "notes": notes})
     reporter.stage(Stage.SAMPLES, subject=task.side)
@@ -84,13 +88,16 @@ def run_side(task: SideTask, reporter: Reporter) -> None:
     with open(os.path.join(task.folder, "outputs.json"), "w", encoding="utf-8") as file:
         json.dump(names, file)
     for number, batch in enumerate(_batches(task, binding)):
+        if number == 0:
+            run, calls = on_rows(batch.inputs)
+            reporter.result(dataclasses.asdict(calls))
         outputs = run(batch.inputs)
         rows = np.arange(batch.first_row, batch.first_row + len(batch.ids)) if batch.rows is None else batch.rows
-        stored = {f"output_{index}": reference.storable(outputs[name]) for index, name in enumerate(names)}
-        np.savez(_batch_path(task.folder, number), ids=np.array(batch.ids, np.str_), rows=rows, **stored)  # type: ignore[arg-type]
+        stored = {f"output {name}": outputs[name] for name in names}
+        arrays_file.write(_batch_path(task.folder, number), {"ids": np.array(batch.ids, np.str_), "rows": rows, **stored})
         for place in [place for place, name in enumerate(batch.ids) if name in wanted]:
-            inputs = {name: reference.storable(value[place]) for name, value in batch.inputs.items()}
-            np.savez(os.path.join(task.folder, f"row_{rows[place]}.npz"), **inputs)  # type: ignore[arg-type]
+            inputs = {name: np.asarray(value[place]) for name, value in batch.inputs.items()}
+            arrays_file.write(os.path.join(task.folder, f"row_{rows[place]}.npz"), inputs)
 
 
 def read_answers(folder: str) -> Iterator[Answers]:
@@ -99,16 +106,15 @@ def read_answers(folder: str) -> Iterator[Answers]:
         names = json.load(file)
     number = 0
     while os.path.exists(_batch_path(folder, number)):
-        with np.load(_batch_path(folder, number), allow_pickle=False) as arrays:
-            outputs = {name: arrays[f"output_{index}"] for index, name in enumerate(names)}
-            yield Answers(ids=tuple(arrays["ids"].tolist()), rows=arrays["rows"], outputs=outputs)
+        arrays = arrays_file.read(_batch_path(folder, number))
+        outputs = {name: arrays[f"output {name}"] for name in names}
+        yield Answers(ids=tuple(arrays["ids"].tolist()), rows=arrays["rows"], outputs=outputs)
         number += 1
 
 
 def read_inputs(folder: str, row: int) -> dict[str, np.ndarray]:
     """The inputs of one row that the task asked to keep, without the batch axis."""
-    with np.load(os.path.join(folder, f"row_{row}.npz"), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    return arrays_file.read(os.path.join(folder, f"row_{row}.npz"))
 
 
 def _batch_path(folder: str, number: int) -> str:
@@ -131,8 +137,8 @@ def _own_spec(spec: SamplesSpec, signature: Signature) -> SamplesSpec:
     return spec.model_copy(update={"inputs": own})
 
 
-def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], Run, list[str]]:
-    """The artifact's signature under its own input names, the names that `run` takes instead, `run`, and notes."""
+def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], OnRows, list[str]]:
+    """The artifact's signature under its own input names, the names that its rows are called instead, what runs it, and notes."""
     if is_tflite(task.path):
         return _load_tflite(task.path, task.load.trust)
     from liteferry import checkpoints, tracing
@@ -142,10 +148,15 @@ def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], Run, list[str]]
     model = checkpoints.load(task.path, facts, task.load, sample_columns=columns)
     traced = tracing.trace(model)
     signature = dataclasses.replace(model.signature, outputs=traced.signature.outputs)
-    return signature, traced.renamed, traced.run, [f"{facts.kind.value}, computed by {model.oracle}", *model.warnings]
+
+    def on_rows(inputs: Mapping[str, np.ndarray]) -> tuple[Run, Calls]:
+        decided = tracing.on_rows(traced, inputs)
+        return decided.run, decided.calls
+
+    return signature, traced.renamed, on_rows, [f"{facts.kind.value}, computed by {model.oracle}", *model.warnings]
 
 
-def _load_tflite(path: str, trust: Collection[str] = ()) -> tuple[Signature, Mapping[str, str], Run, list[str]]:
+def _load_tflite(path: str, trust: Collection[str] = ()) -> tuple[Signature, Mapping[str, str], OnRows, list[str]]:
     with open(path, "rb") as file:
         content = file.read()
     refuse_unsafe_tflite(path, content, trust=trust)
@@ -169,7 +180,8 @@ def _load_tflite(path: str, trust: Collection[str] = ()) -> tuple[Signature, Map
         for tensors in (contract.inputs, contract.outputs)
     )
     inputs, outputs = sides
-    return Signature(inputs=inputs, outputs=outputs), {}, runners.LiteRTRunner(content).run, notes
+    runner = runners.LiteRTRunner(content)
+    return Signature(inputs=inputs, outputs=outputs), {}, lambda rows: (runner.run, runner.decide_calls(rows)), notes
 
 
 def _free_batch(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

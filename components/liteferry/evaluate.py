@@ -52,6 +52,7 @@ def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask
             renamed_inputs=exported.saved_model.renamed_inputs,
             shard_index=index,
             candidates=candidates_of(plan, exported),
+            per_call=exported.saved_model.per_call_outputs,
         )
         for index in range(len(plan.samples.sample_set.shards))
     ]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liteferry import latency, noise, predictions, reference, runners, worst_rows
+from liteferry.call_groups import Calls, fixed_batch
 from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, Stage
 from liteferry.pace import Pace
@@ -28,7 +29,7 @@ SAVED_MODEL = "saved_model"
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationTask:
     """One shard of one model. `candidates` maps a name to its path; `signature` is that of the artifacts, with the names
-    they carry.
+    they carry; `per_call`: outputs that are one answer for a call, see `call_groups`.
     """
 
     plan: ModelPlan
@@ -36,6 +37,7 @@ class EvaluationTask:
     renamed_inputs: Mapping[str, str]
     shard_index: int
     candidates: Mapping[str, str]
+    per_call: tuple[str, ...] = ()
 
 
 def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
@@ -47,6 +49,7 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
     facts = checkpoints.examine(task.plan.checkpoint_path, links=task.plan.load.links)
     model = checkpoints.load(task.plan.checkpoint_path, facts, task.plan.load, sample_columns=sample_columns(task.plan))
     traced = tracing.trace(model)
+    traced = dataclasses.replace(traced, calls=dataclasses.replace(traced.calls, per_call=task.per_call))
     reporter.stage(Stage.REFERENCE, subject=task.plan.model_id)
     binding = reference.bind(task.plan, model.signature, traced.renamed)
     reference.write(traced, task.plan, binding, shard_index=task.shard_index)
@@ -96,7 +99,7 @@ def _measure_kernels(task: EvaluationTask, reporter: Reporter) -> None:
     if batch is not None:
         expected = reference.read(task.plan, 0, shard_index=0)
         with contextlib.suppress(ModelError):
-            measured = noise.of_float32_file(path, batch.inputs, expected)
+            measured = noise.of_float32_file(path, batch.inputs, expected, per_call=task.per_call)
     reporter.result({"model_id": task.plan.model_id, "noise": measured})
 
 
@@ -122,14 +125,18 @@ def _compare_candidates(
     ready: dict[str, Any] = {}
     for name, path in task.candidates.items():
         try:
-            ready[name] = saved_models.runner(path) if name == SAVED_MODEL else runners.LiteRTRunner(path)
+            if name == SAVED_MODEL:
+                ready[name] = saved_models.runner(path, per_call=task.per_call)
+            else:
+                ready[name] = runners.LiteRTRunner(path, per_call=task.per_call)
         except ModelError as error:
             reasons[name] = error.reason
     slices, _ = columns_of_slices(task.plan.samples.spec, task.plan.samples.sample_set)
-    comparisons = {name: Comparison(slices) for name in task.candidates}
+    calls = Calls(batch=fixed_batch(task.signature.inputs), per_call=task.per_call)
+    comparisons = {name: Comparison(slices, calls=calls) for name in task.candidates}
     paces = {name: Pace() for name in task.candidates}
     first_inputs: dict[str, Any] = {}
-    kept = predictions.Keeper(task.plan, shard_index=task.shard_index)
+    kept = predictions.Keeper(task.plan, shard_index=task.shard_index, calls=calls)
     binding = _binding(task)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)

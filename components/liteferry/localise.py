@@ -46,6 +46,7 @@ class LocalisationTask:
     saved_model: str
     row: int
     layers: Mapping[str, str]
+    per_call: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
             saved_model=paths[SAVED_MODEL],
             row=rows[0] if rows else 0,
             layers=exported.layers,
+            per_call=saved.per_call_outputs,
         )
     ]
 
@@ -107,9 +109,10 @@ def localise_isolated(task: LocalisationTask) -> Localised:
 def find(task: LocalisationTask, reporter: Reporter) -> None:
     """In a sandbox without the user's code: hands over {variant, tensors} for every candidate in which something was found."""
     rows = _rows(task)
-    expected = _Graph(task.saved_model) if task.reference is None else _file_tensors(task.reference, rows)
+    per_call = task.per_call
+    expected = _Graph(task.saved_model) if task.reference is None else _file_tensors(task.reference, rows, per_call)
     for name, path in task.candidates.items():
-        observed = _file_tensors(path, rows)
+        observed = _file_tensors(path, rows, per_call)
         if isinstance(expected, _Graph):
             found = first_divergences(expected.values(observed, rows), observed, layers=task.layers)
         else:
@@ -208,13 +211,13 @@ def _rows(task: LocalisationTask) -> dict[str, np.ndarray]:
     return first
 
 
-def _file_tensors(path: str, rows: Mapping[str, np.ndarray]) -> list[InnerTensor]:
+def _file_tensors(path: str, rows: Mapping[str, np.ndarray], per_call: Sequence[str]) -> list[InnerTensor]:
     """Runs a file once on as many of the rows as its batch takes, and reads what every operator gave."""
     from liteferry.runners import LiteRTRunner
 
     with open(path, "rb") as file:
         content = file.read()
-    runner = LiteRTRunner(content, keep_inner_tensors=True)
+    runner = LiteRTRunner(content, keep_inner_tensors=True, per_call=per_call)
     size = runner.fixed_batch or len(next(iter(rows.values())))
     runner.run({name: np.resize(value, (size, *value.shape[1:])) for name, value in rows.items()})
     return [

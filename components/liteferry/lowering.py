@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry import conversion_errors, runners, tflite, tracing
+from liteferry import call_groups, conversion_errors, runners, tflite, tracing
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.tracing import TracedModel
@@ -74,7 +74,7 @@ def lower(
     layers = conversion_errors.layer_classes(model.keep)
     for name, batch in _rungs(traced, options):
         try:
-            fixed = batch or _own_batch(traced)
+            fixed = batch or traced.calls.batch
             frozen = tflite.FrozenGraph(
                 traced if batch is None else tracing.trace(model, batch=batch), batch=fixed, layers=layers
             )
@@ -107,13 +107,7 @@ def _with_select_tf_ops(
         attempts.append(Attempt(lowering=SELECT_TF_OPS, error=error.reason))
         return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
     attempts.append(Attempt(lowering=SELECT_TF_OPS))
-    return content, Lowered(frozen=frozen, batch=_own_batch(traced), attempts=tuple(attempts), flex=lacking)
-
-
-def _own_batch(traced: TracedModel) -> int | None:
-    """The batch size the model fixes itself, None where it is free."""
-    sizes = {spec.shape[0] for spec in traced.signature.inputs if spec.shape}
-    return None if None in sizes or len(sizes) != 1 else sizes.pop()
+    return content, Lowered(frozen=frozen, batch=traced.calls.batch, attempts=tuple(attempts), flex=lacking)
 
 
 def _rungs(traced: TracedModel, options: LoweringOptions) -> list[tuple[str, int | None]]:
@@ -122,7 +116,7 @@ def _rungs(traced: TracedModel, options: LoweringOptions) -> list[tuple[str, int
     There is no rung without LiteRT's fused recurrent operators, which clip the cell state at 10 and keep state between calls:
     freezing inlines the functions that the converter would fuse, so recurrent layers arrive as plain loops.
     """
-    own = _own_batch(traced)
+    own = traced.calls.batch
     if own is not None:
         return [(f"the model's own batch of {own}", None)]
     return [("dynamic batch", None), (f"batch fixed at {options.fixed_batch}", options.fixed_batch)]
@@ -133,7 +127,7 @@ def _deviation(content: bytes, traced: TracedModel, rows: Mapping[str, np.ndarra
     if rows is None:
         return None
     try:
-        runner = runners.LiteRTRunner(content)
+        runner = runners.LiteRTRunner(content, per_call=traced.calls.per_call)
         first, second = runner.run(rows), runner.run(rows)
     except ModelError as error:
         return error.reason
@@ -143,7 +137,7 @@ def _deviation(content: bytes, traced: TracedModel, rows: Mapping[str, np.ndarra
             "keeps state between invocations: a second run on the same rows differs",
             lambda name: _is_near(first[name], second[name]),
         ),
-        ("differs from the model on the first rows", lambda name: _is_near(expected[name], first[name])),
+        ("differs from the model on the first rows", lambda name: _is_near(*_aligned(name, traced, expected, first))),
     ]
     for words, holds in checks:
         bad = [name for name in expected if name not in first or not holds(name)]
@@ -151,6 +145,13 @@ def _deviation(content: bytes, traced: TracedModel, rows: Mapping[str, np.ndarra
             message = f"converts, but {words} (outputs: {', '.join(bad)})"
             return Reason(code=ReasonCode.PARITY_OUT_OF_TOLERANCE, stage=Stage.CONVERT, message=message)
     return None
+
+
+def _aligned(
+    name: str, traced: TracedModel, expected: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    both = expected[name], observed[name]
+    return call_groups.aligned(*both) if name in traced.calls.per_call else both
 
 
 def _is_near(expected: np.ndarray, observed: np.ndarray) -> bool:

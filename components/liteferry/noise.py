@@ -7,7 +7,7 @@ XNNPACK, as it ships, against LiteRT's other kernels. docs/gates.md says what bo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,8 +40,9 @@ def first_rows(inputs: Arrays, count: int = ROWS) -> dict[str, npt.NDArray[Any]]
     return {name: np.repeat(value, 2, axis=0) if rows == 1 else value[:count] for name, value in inputs.items()}
 
 
-def of_batch_size(run: Run, inputs: Arrays, signature: Signature) -> Noise | None:
-    """The reference against itself: all rows as one batch, then the first 3, then the first alone.
+def of_batch_size(run: Run, inputs: Arrays, signature: Signature, *, per_call: Sequence[str] = ()) -> Noise | None:
+    """The reference against itself: all rows as one batch, then the first 3, then the first alone. Without the outputs of
+    `per_call`, which are one answer for a call.
 
     None where there is no other batch size: the signature fixes it, or the model refuses another one.
     """
@@ -57,7 +58,8 @@ def of_batch_size(run: Run, inputs: Arrays, signature: Signature) -> Noise | Non
         return None
     stats: dict[str, OutputStats] = {}
     for size, part in zip(sizes, parts, strict=True):
-        for name, one in _compared({name: value[:size] for name, value in whole.items()}, part).items():
+        rows_of = {name: value[:size] for name, value in whole.items() if name not in per_call}
+        for name, one in _compared(rows_of, part).items():
             stats[name] = stats.get(name, OutputStats.empty()).merge(one)
     return {"rows": count, "batch_sizes": [count, *sizes], "outputs": _numbers(stats)}
 
@@ -83,14 +85,15 @@ def of_kernels(shipped: LiteRTRunner, other: LiteRTRunner, inputs: Arrays, expec
     return {"rows": count, "kernels": kernels, "outputs": {name: {"counts": False, **one} for name, one in outputs.items()}}
 
 
-def of_float32_file(path: str, inputs: Arrays, expected: Arrays) -> Noise | None:
+def of_float32_file(path: str, inputs: Arrays, expected: Arrays, *, per_call: Sequence[str] = ()) -> Noise | None:
     """`of_kernels` for a file and a batch. Raises ModelError where LiteRT cannot run it."""
     from liteferry.runners import LiteRTRunner
 
-    shipped, rows = LiteRTRunner(path), first_rows(inputs)
+    shipped, rows = LiteRTRunner(path, per_call=per_call), first_rows(inputs)
     shipped.run(rows)
     kernels = kernels_for(shipped.multiplications(len(next(iter(rows.values()), ()))))
-    return of_kernels(LiteRTRunner(path), LiteRTRunner(path, kernels=kernels), inputs, expected, kernels=kernels)
+    first, second = LiteRTRunner(path, per_call=per_call), LiteRTRunner(path, kernels=kernels, per_call=per_call)
+    return of_kernels(first, second, inputs, expected, kernels=kernels)
 
 
 def kernels_for(work: float) -> str:

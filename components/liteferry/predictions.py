@@ -1,7 +1,7 @@
 """What task metrics are computed from: labels and other columns of the rows, and what every artifact answered.
 
 Written beside the reference's answers by the process that runs the artifacts, read by the one that computes metrics, and
-removed with them. Text is stored as bytes of fixed width, which needs no pickle.
+removed with them. Outputs that are one answer for a call of many rows have none for a row, and are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from liteferry import reference
+from liteferry import arrays_file, reference
+from liteferry.call_groups import Calls
 from liteferry.metric_gates import REFERENCE
 from liteferry.plan import ModelPlan
 
@@ -49,7 +50,9 @@ class Keeper:
     What an artifact that fails on the way has answered is of no use and may be missing at the end of it.
     """
 
-    def __init__(self, plan: ModelPlan, *, shard_index: int) -> None:
+    def __init__(self, plan: ModelPlan, *, shard_index: int, calls: Calls | None = None) -> None:
+        """`calls`: how the model takes rows."""
+        self._left_out = () if calls is None else calls.without_rows()
         self._folder = reference.shard_directory(plan, shard_index)
         self._is_needed = are_kept(plan)
         self._waiting: dict[str, list[Mapping[str, np.ndarray]]] = {}
@@ -58,7 +61,8 @@ class Keeper:
 
     def start(self, batch: Batch, expected: Mapping[str, np.ndarray]) -> None:
         """The next batch begins, to which the reference answered `expected`. Where files end depends on the rows alone."""
-        shapes = [array.shape[1:] for array in (*batch.inputs.values(), *batch.extras.values(), *expected.values())]
+        of_rows = [array for name, array in expected.items() if name not in self._left_out]
+        shapes = [array.shape[1:] for array in (*batch.inputs.values(), *batch.extras.values(), *of_rows)]
         if self._rows >= _FILE_ROWS or self._bytes >= _FILE_BYTES or shapes != self._shapes:
             self.flush()
         self._shapes = shapes
@@ -70,7 +74,8 @@ class Keeper:
     def keep(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """What an artifact answered to the batch that was started last."""
         if self._is_needed:
-            self._waiting.setdefault(name, []).append(arrays)
+            kept = {key: array for key, array in arrays.items() if name == _ROWS or key not in self._left_out}
+            self._waiting.setdefault(name, []).append(kept)
 
     def flush(self) -> None:
         """Writes what waits. Call it once more after the last batch."""
@@ -78,7 +83,7 @@ class Keeper:
             return
         for name, pieces in self._waiting.items():
             if len(pieces) == self._batches:
-                joined = {key: np.concatenate([reference.storable(piece[key]) for piece in pieces]) for key in pieces[0]}
+                joined = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
                 _write(os.path.join(self._folder, name, f"{self._number:08d}.npz"), joined, self._batches)
         self._waiting.clear()
         self._number += 1
@@ -97,7 +102,8 @@ def read(plan: ModelPlan, models: Sequence[str]) -> Iterator[Predictions]:
             columns, batches = _read(path)
             numbers = range(first_batch, first_batch + batches)
             expected = [reference.read(plan, batch, shard_index=shard_index) for batch in numbers]
-            outputs = {REFERENCE: {name: np.concatenate([one[name] for one in expected]) for name in expected[0]}}
+            names = reference.output_names(plan, shard_index=shard_index)
+            outputs = {REFERENCE: {name: np.concatenate([one[name] for one in expected]) for name in names}}
             for model in models:
                 outputs[model], _ = _read(os.path.join(folder, model, f"{number:08d}.npz"))
             yield Predictions(columns=columns, outputs=outputs)
@@ -106,10 +112,9 @@ def read(plan: ModelPlan, models: Sequence[str]) -> Iterator[Predictions]:
 
 def _write(path: str, arrays: Mapping[str, np.ndarray], batches: int) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    stored = {f"array_{index}": value for index, value in enumerate(arrays.values())}
-    np.savez(path, names=np.array(list(arrays), dtype=np.str_), batches=np.array(batches), **stored)  # type: ignore[arg-type]
+    arrays_file.write(path, {**{f"array {name}": value for name, value in arrays.items()}, "batches": np.array(batches)})
 
 
 def _read(path: str) -> tuple[dict[str, np.ndarray], int]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {str(name): arrays[f"array_{index}"] for index, name in enumerate(arrays["names"])}, int(arrays["batches"])
+    arrays = arrays_file.read(path)
+    return {name.removeprefix("array "): value for name, value in arrays.items() if name != "batches"}, int(arrays["batches"])

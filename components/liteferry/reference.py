@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from liteferry import noise, slicing
+from liteferry import arrays_file, call_groups, noise, slicing
 from liteferry.pace import Pace
 from liteferry.plan import ModelPlan
 from liteferry.types import Signature
@@ -93,7 +93,9 @@ def is_remembered(plan: ModelPlan, binding: Binding, *, shard_index: int) -> boo
 
 def _key(plan: ModelPlan, binding: Binding, shard_index: int) -> tuple[str, Shard, Binding, int]:
     assert plan.samples.sample_set is not None
-    return plan.samples.sample_set.digest, plan.samples.sample_set.shards[shard_index], binding, plan.batch_size
+    batch = call_groups.fixed_batch(bound.input for bound in binding.inputs) or 1
+    whole_calls = -(-plan.batch_size // batch) * batch  # so that the last call of all is the only one that is filled up
+    return plan.samples.sample_set.digest, plan.samples.sample_set.shards[shard_index], binding, whole_calls
 
 
 _REMEMBERED: list[tuple[Any, list[Batch]]] = []
@@ -118,16 +120,17 @@ def _read_and_remember(key: tuple[str, Shard, Binding, int]) -> Iterator[Batch]:
 
 
 def calibration_rows(plan: ModelPlan, binding: Binding | None, *, batch: int | None) -> list[dict[str, np.ndarray]]:
-    """The first rows of the samples in batches that the converted file takes; none when there are no samples."""
+    """The first rows of the samples in batches that the converted file takes; none when there are no samples. A last, smaller
+    one is filled up with its own last row, which adds nothing to any range.
+    """
     if binding is None:
         return []
     found: list[dict[str, np.ndarray]] = []
     missing = plan.quantization.calibration_rows
     for rows in batches(plan, binding, shard_index=0):
         take = min(missing, len(rows.ids))
-        step = batch or take
-        for start in range(0, take - step + 1, step):
-            found.append({name: value[start : start + step] for name, value in rows.inputs.items()})
+        taken = {name: value[:take] for name, value in rows.inputs.items()}
+        found += [piece for piece, _ in call_groups.groups(taken, batch)]
         missing -= take
         if missing <= 0:
             break
@@ -138,21 +141,20 @@ def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index
     """Runs the checkpoint on every row of a shard and keeps its answers."""
     folder = shard_directory(plan, shard_index)
     os.makedirs(folder, exist_ok=True)
-    names = list(traced.signature.output_names())
+    names = traced.signature.output_names()
     with open(os.path.join(folder, "outputs.json"), "w", encoding="utf-8") as file:
-        json.dump(names, file)
+        json.dump([name for name in names if name not in traced.calls.without_rows()], file)
     pace = Pace()
     first: Mapping[str, np.ndarray] = {}
     for number, batch in enumerate(batches(plan, binding, shard_index=shard_index)):
         if shard_index == 0 and number == 0:
             first = batch.inputs
         outputs = pace.run(traced.run, batch.inputs)
-        arrays = {f"output_{index}": storable(outputs[name]) for index, name in enumerate(names)}
-        np.savez(_batch_path(folder, number), **arrays)  # type: ignore[arg-type]
+        arrays_file.write(_batch_path(folder, number), {name: outputs[name] for name in names})
     with open(os.path.join(folder, _PACE), "w", encoding="utf-8") as file:
         json.dump(pace.rows_per_s(), file)
     with open(os.path.join(folder, _NOISE), "w", encoding="utf-8") as file:
-        json.dump(noise.of_batch_size(traced.run, first, traced.signature), file)
+        json.dump(noise.of_batch_size(traced.run, first, traced.signature, per_call=traced.calls.per_call), file)
 
 
 def batch_noise(plan: ModelPlan) -> noise.Noise | None:
@@ -177,19 +179,12 @@ def _batch_path(folder: str, number: int) -> str:
     return os.path.join(folder, f"{number:08d}.npz")
 
 
-def storable(value: np.ndarray) -> np.ndarray:
-    """Strings are object arrays, which only pickle could store; as fixed-width bytes they need none."""
-    return value.astype(np.bytes_) if value.dtype == object else value
-
-
 def output_names(plan: ModelPlan, *, shard_index: int) -> list[str]:
-    """The names of the reference's outputs."""
+    """The names of the reference's outputs that have an answer for each row."""
     with open(os.path.join(shard_directory(plan, shard_index), "outputs.json"), encoding="utf-8") as file:
         return list(json.load(file))
 
 
 def read(plan: ModelPlan, number: int, *, shard_index: int) -> dict[str, np.ndarray]:
     """The reference's answers to one batch, by output name."""
-    names = output_names(plan, shard_index=shard_index)
-    with np.load(_batch_path(shard_directory(plan, shard_index), number), allow_pickle=False) as arrays:
-        return {name: arrays[f"output_{index}"] for index, name in enumerate(names)}
+    return arrays_file.read(_batch_path(shard_directory(plan, shard_index), number))

@@ -4,16 +4,19 @@ the model.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from liteferry import flatbuffer
+from liteferry.call_groups import BatchError, Calls, RowCountError, decide, fixed_batch
 from liteferry.errors import ModelError, ReasonCode, Stage
-from liteferry.types import TensorContract
+from liteferry.types import TensorContract, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -21,12 +24,18 @@ Arrays = Mapping[str, np.ndarray]
 class SavedModelRunner:
     """A SavedModel's serving_default in plain TensorFlow."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, per_call: Sequence[str] = ()) -> None:
+        """`per_call`: outputs that are one answer for a call, see `call_groups`."""
         import tensorflow as tf
+
+        from liteferry import tracing
 
         try:
             self._keep = tf.saved_model.load(directory)  # the signature holds its variables weakly
             self._function = self._keep.signatures["serving_default"]
+            _, keywords = self._function.structured_input_signature
+            inputs = [tracing.describe_tensor(name, spec) for name, spec in keywords.items()]
+            self._calls = Calls(batch=fixed_batch(inputs), per_call=tuple(per_call))
         except Exception as error:
             raise ModelError(
                 ReasonCode.EXPORT_FAILED,
@@ -49,11 +58,20 @@ class SavedModelRunner:
         return True
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Arrays named and typed as the signature's inputs -> arrays named as its outputs; first axis rows."""
-        import tensorflow as tf
+        """Arrays named and typed as the signature's inputs, first axis rows -> arrays named as its outputs, see `Calls.run`.
 
-        outputs = self._function(**{name: tf.constant(value) for name, value in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
+        Raises:
+          ModelError: EXPORT_FAILED when TensorFlow cannot run it, EXPORT_MISMATCH when an output has other rows than it should.
+        """
+        from liteferry import tracing
+
+        try:
+            return self._calls.run(functools.partial(tracing.run_function, self._function), inputs)
+        except RowCountError as error:
+            raise ModelError(ReasonCode.EXPORT_MISMATCH, Stage.EVALUATE, str(error)) from error
+        except Exception as error:
+            message = f"the exported SavedModel cannot be run: {type(error).__name__}: {error}"
+            raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EVALUATE, message) from error
 
 
 class SavedModels:
@@ -64,15 +82,15 @@ class SavedModels:
 
     def __init__(self) -> None:
         self._runner: SavedModelRunner | None = None
-        self._graph: bytes | None = None
+        self._graph: tuple[bytes, Sequence[str]] | None = None
 
-    def runner(self, directory: str) -> SavedModelRunner:
+    def runner(self, directory: str, *, per_call: Sequence[str] = ()) -> SavedModelRunner:
         """A runner with this directory's variables; the one handed out before must not be used any more."""
         with open(os.path.join(directory, "saved_model.pb"), "rb") as file:
             graph = file.read()
-        if self._runner is not None and graph == self._graph and self._runner.bring_variables(directory):
+        if self._runner is not None and (graph, per_call) == self._graph and self._runner.bring_variables(directory):
             return self._runner
-        self._runner, self._graph = SavedModelRunner(directory), graph
+        self._runner, self._graph = SavedModelRunner(directory, per_call=per_call), (graph, per_call)
         return self._runner
 
 
@@ -84,11 +102,17 @@ class LiteRTRunner:
     """
 
     def __init__(
-        self, source: str | bytes, *, keep_inner_tensors: bool = False, kernels: str | None = None, threads: int = 1
+        self,
+        source: str | bytes,
+        *,
+        keep_inner_tensors: bool = False,
+        kernels: str | None = None,
+        threads: int = 1,
+        per_call: Sequence[str] = (),
     ) -> None:
         """`source`: a path, or the file's content. `keep_inner_tensors`: plain kernels, and `inner_tensor` may be asked after
         a run. `kernels`: `builtin` without XNNPACK, or LiteRT's plain `reference` ones; None takes what an app would get.
-        `threads`: more than one only where time is measured.
+        `threads`: more than one only where time is measured. `per_call`: outputs that are one answer for a call.
         """
         from ai_edge_litert import interpreter
 
@@ -107,14 +131,14 @@ class LiteRTRunner:
             raise _cannot_run(error) from error
         self._shapes: dict[str, tuple[int, ...]] = {}
         self.fixed_batch = _fixed_batch(contract.inputs)
+        self._calls = Calls(batch=self.fixed_batch, per_call=tuple(per_call))
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Arrays named and typed as the signature's inputs -> arrays named as its outputs; first axis rows.
-
-        A file with a fixed batch is invoked for every so many rows; a last, smaller group is filled up with its own last row.
+        """Arrays named and typed as the signature's inputs, first axis rows -> arrays named as its outputs, see `Calls.run`.
 
         Raises:
-          ModelError: CONVERT_FAILED when the file's names differ from the signature's, or when LiteRT cannot run it.
+          ModelError: CONVERT_FAILED when the file's names differ from the signature's, or when LiteRT cannot run it;
+            PARITY_OUT_OF_TOLERANCE when an output has other rows than it should.
         """
         if set(inputs) != set(self._inputs):
             raise ModelError(
@@ -123,11 +147,24 @@ class LiteRTRunner:
                 f"the file's inputs are {', '.join(sorted(self._inputs))}; the model's are {', '.join(sorted(inputs))}",
             )
         try:
-            if self.fixed_batch is None:
-                return self._invoke(inputs)
-            return self._invoke_in_groups(inputs, self.fixed_batch)
+            return self._calls.run(self._invoke, inputs)
+        except RowCountError as error:
+            raise ModelError(ReasonCode.PARITY_OUT_OF_TOLERANCE, Stage.EVALUATE, str(error)) from error
         except (RuntimeError, ValueError) as error:
             raise _cannot_run(error) from error
+
+    def decide_calls(self, inputs: Arrays) -> Calls:
+        """How the file takes rows, by the first of them: for a file of which nothing else is known. It is run so from now on.
+
+        Raises:
+          ModelError: CONVERT_FAILED when LiteRT cannot run it.
+        """
+        outputs = [TensorSpec(name=name, shape=None, dtype=tensor.dtype) for name, tensor in self._outputs.items()]
+        try:
+            self._calls = decide(self._invoke, inputs, batch=self.fixed_batch, outputs=outputs)
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        return self._calls
 
     def multiplications(self, rows: int) -> float:
         """No more than about so many are in a run of `rows` rows, after such a run: every tensor of the main graph is taken to be
@@ -153,19 +190,6 @@ class LiteRTRunner:
             return np.asarray(value)
         zero_point = details["quantization_parameters"]["zero_points"][0]
         return np.asarray((value.astype(np.float32) - zero_point) * np.float32(scales[0]))
-
-    def _invoke_in_groups(self, inputs: Arrays, group: int) -> dict[str, np.ndarray]:
-        rows = len(next(iter(inputs.values())))
-        parts: list[dict[str, np.ndarray]] = []
-        for start in range(0, rows, group):
-            piece = {name: value[start : start + group] for name, value in inputs.items()}
-            size = len(next(iter(piece.values())))
-            if size < group:
-                piece = {
-                    name: np.concatenate([value, np.repeat(value[-1:], group - size, axis=0)]) for name, value in piece.items()
-                }
-            parts.append({name: value[:size] for name, value in self._invoke(piece).items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def prepare(self, inputs: Arrays) -> Callable[[], None]:
         """The bare invocation with these inputs set, to be timed. A file with a fixed batch takes just as many rows.
@@ -203,8 +227,10 @@ def _read(path: str) -> bytes:
 
 
 def _fixed_batch(inputs: tuple[TensorContract, ...]) -> int | None:
-    sizes = {tensor.shape[0] for tensor in inputs if tensor.shape}
-    return None if None in sizes or len(sizes) != 1 else sizes.pop()
+    """None as well where inputs fix different numbers: each is then given all rows, and LiteRT says why not."""
+    with contextlib.suppress(BatchError):
+        return fixed_batch(TensorSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype) for tensor in inputs)
+    return None
 
 
 def _as_file_takes_it(value: np.ndarray, tensor: TensorContract) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from liteferry import sample_images
 from liteferry.errors import ReasonCode, SamplesError
 from liteferry.sample_images import ImageDecoding
 from liteferry.sample_readers import ColumnSpec
-from liteferry.types import Signature, TensorSpec
+from liteferry.types import SampleColumn, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from liteferry.config import SamplesSpec
@@ -41,7 +42,7 @@ class BoundInput:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Binding:
     """A model's inputs in the signature's order, the columns of labels and row names, if any, and columns to read besides.
-    `specs`: what each column of the set holds.
+    `specs`: what each column of the set holds. `unused`: columns that feed no input and have no other role.
     """
 
     samples_name: str
@@ -50,6 +51,7 @@ class Binding:
     id: str | None = None
     extras: tuple[str, ...] = ()
     specs: Mapping[str, ColumnSpec] = dataclasses.field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     def columns(self) -> dict[str, ColumnSpec]:
         """Every column to read, each once."""
@@ -79,11 +81,21 @@ def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samp
         numbered = problems if len(problems) == 1 else [f"({number}) {text}" for number, text in enumerate(problems, 1)]
         message = f"{sample_set.path}: {'; '.join(numbered)}. Columns: {_columns_text(columns)}"
         raise SamplesError(ReasonCode.SAMPLES_MISMATCH, message)
-    return Binding(samples_name=samples_name, inputs=tuple(bound), label=spec.label, id=spec.id, specs=columns)
+    known = {*(entry.column for entry in bound), *spec.role_columns(), *itertools.chain(*spec.slices)}
+    return Binding(
+        samples_name=samples_name,
+        inputs=tuple(bound),
+        label=spec.label,
+        id=spec.id,
+        specs=columns,
+        unused=tuple(name for name in columns if name not in known),
+    )
 
 
 def _bind_one(tensor: TensorSpec, column: str, found: ColumnSpec, spec: SamplesSpec, key: str) -> tuple[BoundInput, list[str]]:
-    """One input and its column, and what does not fit."""
+    """One input and its column, and what does not fit. An input of any rank takes the column's."""
+    if tensor.shape is None:
+        tensor = dataclasses.replace(tensor, shape=_as_input(tensor.name, found, spec).shape)
     if spec.decode is not None and found.dtype == "string" and tensor.dtype != "string":
         image, problems = _image_of(tensor, column, found, spec, key)
         if image is None:
@@ -91,7 +103,7 @@ def _bind_one(tensor: TensorSpec, column: str, found: ColumnSpec, spec: SamplesS
         decoded = ColumnSpec(dtype=image.dtype(), shape=image.row_shape())
         problems = _shape_problems(tensor, column, decoded, key) + _dtype_problems(tensor, column, decoded, key)
         return BoundInput(input=tensor, column=column, image=image), problems
-    is_scalar = found.shape == () and tensor.shape[1:] == (1,)
+    is_scalar = found.shape == () and _row_shape(tensor) == (1,)
     row_shape = _flat_shape(tensor, found)
     problems = [] if is_scalar or row_shape is not None else _shape_problems(tensor, column, found, key)
     problems += _dtype_problems(tensor, column, found, key)
@@ -100,8 +112,8 @@ def _bind_one(tensor: TensorSpec, column: str, found: ColumnSpec, spec: SamplesS
 
 def _flat_shape(tensor: TensorSpec, column: ColumnSpec) -> tuple[int, ...] | None:
     """The input's own shape for flat lists of as many values, which say nothing of their shape themselves."""
-    shape = tuple(size for size in tensor.shape[1:] if size is not None)
-    is_known = len(tensor.shape) > 2 and len(shape) == len(tensor.shape) - 1
+    shape = tuple(size for size in _row_shape(tensor) if size is not None)
+    is_known = len(shape) > 1 and len(shape) == len(_row_shape(tensor))
     if not (column.is_flat and is_known and len(column.shape) <= 1):
         return None
     length = column.shape[0] if column.shape else 1
@@ -112,8 +124,8 @@ def _image_of(
     tensor: TensorSpec, column: str, found: ColumnSpec, spec: SamplesSpec, key: str
 ) -> tuple[ImageDecoding | None, list[str]]:
     """How a column of encoded images is decoded for an input; channels are the input's, 3 where it takes any."""
-    rank = len(tensor.shape)
-    channels = 1 if rank == 3 else (tensor.shape[3] or 3) if rank == 4 else 0
+    rank = 1 + len(_row_shape(tensor))
+    channels = 1 if rank == 3 else (_row_shape(tensor)[2] or 3) if rank == 4 else 0
     if found.shape != () or not sample_images.can_decode(channels):
         both = f"input {tensor.name!r} takes {_input_text(tensor)}, column {column!r} holds {_column_text(found)}"
         takes = "images are decoded from one value a row for inputs (batch, height, width, channels) with 1, 3 or 4 channels"
@@ -124,21 +136,25 @@ def _image_of(
     )
 
 
-def columns_as_inputs(sample_set: SampleSet, spec: SamplesSpec) -> tuple[TensorSpec, ...]:
-    """What the columns would feed, for models that do not say what they take: those under `inputs`, under the input's name, else
-    all that have no other role. Encoded images that are decoded are taken for RGB.
+def _row_shape(tensor: TensorSpec) -> tuple[int | None, ...]:
+    return (tensor.shape or ())[1:]
+
+
+def columns_as_inputs(sample_set: SampleSet, spec: SamplesSpec) -> tuple[SampleColumn, ...]:
+    """What the columns may feed, for models that do not say what they take: those under `inputs`, under the input's name, then
+    all others that have no role. Encoded images that are decoded are taken for RGB.
     """
-    mapping = dict(spec.inputs) or {name: name for name in sample_set.columns if name not in spec.role_columns()}
-    return tuple(
-        _as_input(name, sample_set.columns[column], spec) for name, column in mapping.items() if column in sample_set.columns
-    )
+    columns = sample_set.columns
+    mapped = [_as_input(name, columns[column], spec, is_mapped=True) for name, column in spec.inputs.items() if column in columns]
+    taken = {*spec.inputs, *spec.inputs.values(), *spec.role_columns()}
+    return (*mapped, *(_as_input(name, column, spec) for name, column in columns.items() if name not in taken))
 
 
-def _as_input(name: str, column: ColumnSpec, spec: SamplesSpec) -> TensorSpec:
+def _as_input(name: str, column: ColumnSpec, spec: SamplesSpec, *, is_mapped: bool = False) -> SampleColumn:
     if spec.decode is not None and column.dtype == "string":
-        return TensorSpec(name=name, shape=(None, *(spec.size or (None, None)), 3), dtype="float32")
-    # float64 is NumPy's default and nobody's input.
-    return TensorSpec(name=name, shape=(None, *column.shape), dtype="float32" if column.dtype == "float64" else column.dtype)
+        shape: tuple[int | None, ...] = (None, *(spec.size or (None, None)), 3)
+        return SampleColumn(name=name, shape=shape, dtype="float32", is_mapped=is_mapped)
+    return SampleColumn(name=name, shape=(None, *column.shape), dtype=column.dtype, is_mapped=is_mapped)
 
 
 def _column_for(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signature: Signature) -> str | None:
@@ -186,7 +202,7 @@ def _no_column(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: Samp
 def _shape_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str) -> list[str]:
     if not tensor.shape:
         return [f"input {tensor.name!r} has no batch axis, so no column can feed it; export the model with a batched input"]
-    if _fits(spec.shape, tensor.shape[1:]):
+    if _fits(spec.shape, _row_shape(tensor)):
         return []
     both = f"input {tensor.name!r} takes {_input_text(tensor)}, column {column!r} holds {_column_text(spec)}"
     return [f"{both}; store rows of the input's shape, or map another column under {key}.inputs"]
@@ -213,15 +229,31 @@ def _is_usable(dtype: str) -> bool:
     if dtype == "string":
         return True
     try:
-        return np.dtype(dtype).kind in _NUMBER_KINDS
+        return _is_narrow_float(dtype) or np.dtype(dtype).kind in _NUMBER_KINDS
     except TypeError:
         return False
 
 
+def _is_narrow_float(dtype: str) -> bool:
+    """The floats of ml_dtypes. No sample file holds them, so columns of wider ones feed such inputs."""
+    return dtype.startswith(("bfloat", "float8"))
+
+
+def _dtype_of(name: str) -> np.dtype[Any]:
+    if not _is_narrow_float(name):
+        return np.dtype(name)
+    import ml_dtypes
+
+    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    return found
+
+
 def _can_cast(have: str, want: str) -> bool:
     """Casts that keep the meaning: to more precision, whole numbers to float, float to narrower float, between integer widths."""
-    if "string" in (have, want) or not _is_usable(have):
+    if "string" in (have, want) or not _is_usable(have) or _is_narrow_float(have):
         return have == want
+    if _is_narrow_float(want):
+        return np.dtype(have).kind in "fiub"
     source, target = np.dtype(have), np.dtype(want)
     widens = np.can_cast(source, target, "safe")
     return widens or (source.kind in "iu" and target.kind in "iuf") or (source.kind == target.kind and source.kind in "fc")
@@ -237,7 +269,7 @@ def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, numbers
         rows = rows.reshape(-1, 1)
     if bound.row_shape is not None and rows[:1].size == math.prod(bound.row_shape):
         rows = rows.reshape(-1, *bound.row_shape)
-    if not _fits(rows.shape[1:], tensor.shape[1:]):
+    if not _fits(rows.shape[1:], _row_shape(tensor)):
         raise SamplesError(
             ReasonCode.SAMPLES_MISMATCH,
             f"{where} {numbers[0]}: has shape {rows.shape[1:]}, input {tensor.name!r} takes {_input_text(tensor)}; "
@@ -245,7 +277,7 @@ def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, numbers
         )
     if tensor.dtype == "string":
         return np.ascontiguousarray(rows)
-    target = np.dtype(tensor.dtype)
+    target = _dtype_of(tensor.dtype)
     if rows.dtype == target:
         return np.ascontiguousarray(rows)
     with np.errstate(over="ignore"):
@@ -275,7 +307,7 @@ def _nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
 
 
 def _input_text(tensor: TensorSpec) -> str:
-    return f"{_shape_text(tensor.shape[1:]) if tensor.shape else '()'} {tensor.dtype}"
+    return f"{_shape_text(_row_shape(tensor)) if tensor.shape else '()'} {tensor.dtype}"
 
 
 def _column_text(column: ColumnSpec) -> str:

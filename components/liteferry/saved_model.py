@@ -4,19 +4,24 @@ warm-up rows.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from liteferry import call_groups
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.tracing import TracedModel
 
 SIGNATURE_NAME = "serving_default"
 _WARMUP_FILE = "tf_serving_warmup_requests"
+_NO_SCOPE = r"[^A-Za-z0-9_.\\/>:-]"
+_SCOPE = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>:-]*$")  # what TensorFlow takes as a name, with the number of the output
 
 
 def write(
@@ -55,13 +60,29 @@ def write(
         module.resources = list(owners.values())
         module.metadata = tf.saved_model.Asset(metadata_path)
         try:
-            tf.saved_model.save(module, directory, signatures=signatures)
+            with _scope_names(module.graph_variables):
+                tf.saved_model.save(module, directory, signatures=signatures)
         except Exception as error:
             raise ModelError(
                 ReasonCode.EXPORT_FAILED,
                 Stage.EXPORT,
                 f"TensorFlow cannot save the traced model: {type(error).__name__}: {error}",
             ) from error
+
+
+@contextlib.contextmanager
+def _scope_names(variables: Iterable[Any]) -> Iterator[None]:
+    """Names that TensorFlow can save, as long as it does: those of layers may hold blanks or letters of any language."""
+    named = [
+        (variable, name) for variable in variables if (name := getattr(variable, "_handle_name", "")) and not _SCOPE.match(name)
+    ]
+    try:
+        for variable, name in named:
+            variable._handle_name = f"x{re.sub(_NO_SCOPE, '_', name)}"
+        yield
+    finally:
+        for variable, name in named:
+            variable._handle_name = name
 
 
 def _variables(signatures: Mapping[str, Any]) -> Iterator[Any]:
@@ -99,7 +120,8 @@ def _owners(keep: Any) -> Iterator[Any]:
 
 
 def read_warmup_requests(directory: str) -> list[dict[str, np.ndarray]]:
-    """The rows that a SavedModel of LiteFerry's carries: one dict of arrays for each, with a first axis of one row.
+    """The requests that a SavedModel of LiteFerry's carries: one dict of arrays for each, with a first axis of one row, or of as
+    many as the model takes in a call.
 
     Raises:
       ModelError: EXPORT_FAILED when it carries none.
@@ -118,23 +140,23 @@ def read_warmup_requests(directory: str) -> list[dict[str, np.ndarray]]:
     return [{name: tf.make_ndarray(tensor) for name, tensor in log.predict_log.request.inputs.items()} for log in logs]
 
 
-def write_warmup_requests(directory: str, inputs: Mapping[str, np.ndarray]) -> None:
-    """Writes real sample rows as `assets.extra/tf_serving_warmup_requests`, a TFRecord of PredictionLog; one request per row.
+def write_warmup_requests(directory: str, inputs: Mapping[str, np.ndarray], *, batch: int = 1) -> None:
+    """Writes real sample rows as `assets.extra/tf_serving_warmup_requests`, a TFRecord of PredictionLog.
 
     Args:
       directory: the version directory of a SavedModel.
       inputs: arrays of a few rows, named as the signature's inputs.
+      batch: rows in a request; as many as a model with a fixed batch takes, which TensorFlow Serving would not load else.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
     folder = os.path.join(directory, "assets.extra")
     os.makedirs(folder, exist_ok=True)
-    row_count = min(len(value) for value in inputs.values())
     with tf.io.TFRecordWriter(os.path.join(folder, _WARMUP_FILE)) as writer:
-        for row in range(row_count):
+        for rows, _ in call_groups.groups(inputs, batch):
             request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(signature_name=SIGNATURE_NAME))
-            for name, value in inputs.items():
-                request.inputs[name].CopyFrom(tf.make_tensor_proto(value[row : row + 1]))
+            for name, value in rows.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from liteferry import reference
+from liteferry import arrays_file, call_groups, reference
 from liteferry.at_hand import AtHand
+from liteferry.call_groups import Calls
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.gate_limits import DEFAULT_GATES, SAVED_MODEL, resolve_gates
 from liteferry.plan import ModelPlan
@@ -61,7 +62,7 @@ def _exempt(leader: str) -> SecondOpinion:
 
 
 def _with_opinion(plan: ModelPlan, exported: ExportedModel, here: AtHand) -> ExportedModel:
-    if not os.path.isfile(os.path.join(_folder(plan), "names.json")):
+    if not os.path.isfile(os.path.join(_folder(plan), "calls.json")):
         return dataclasses.replace(exported, second_opinion=SecondOpinion(status=OpinionStatus.NONE, why=_NO_ROWS))
     assert exported.saved_model is not None
     outcome = here.run(
@@ -94,49 +95,20 @@ def _opinion_of(outcome: Outcome) -> SecondOpinion:
 # --- in the exporting process
 
 
-def leave(plan: ModelPlan, inputs: Arrays, outputs: Arrays) -> None:
-    """Writes the first rows, by the model's own input names, and the checkpoint's answers to them, for `give`."""
+def leave(plan: ModelPlan, inputs: Arrays, outputs: Arrays, *, calls: Calls) -> None:
+    """Writes the first rows, by the model's own input names, the checkpoint's answers to them, and the calls that it takes rows
+    in, for `give`.
+    """
     folder = _folder(plan)
     os.makedirs(folder, exist_ok=True)
-    names = {}
     for side, arrays in (("inputs", inputs), ("outputs", outputs)):
-        names[side] = list(arrays)
-        _write(os.path.join(folder, f"{side}.npz"), list(arrays.values()))
-    with open(os.path.join(folder, "names.json"), "w", encoding="utf-8") as file:
-        json.dump(names, file)
+        arrays_file.write(os.path.join(folder, f"{side}.npz"), arrays)
+    with open(os.path.join(folder, "calls.json"), "w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(calls), file)
 
 
 def _folder(plan: ModelPlan) -> str:
     return os.path.join(reference.directory(plan), _FOLDER)
-
-
-def _write(path: str, arrays: Sequence[np.ndarray]) -> None:
-    """Without pickle and without loss: text as its bytes and their lengths, types that NumPy does not know as float32."""
-    parts: dict[str, np.ndarray] = {}
-    for at, array in enumerate(arrays):
-        if array.dtype.kind in "OSU":
-            texts = [item if isinstance(item, bytes) else str(item).encode() for item in array.ravel().tolist()]
-            parts[f"{at}_text"] = np.frombuffer(b"".join(texts), np.uint8)
-            parts[f"{at}_lengths"] = np.array([len(text) for text in texts], np.int64).reshape(array.shape)
-        else:
-            parts[f"{at}"] = array if array.dtype.isbuiltin == 1 else array.astype(np.float32)
-    np.savez(path, **parts)  # type: ignore[arg-type]
-
-
-def _read(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    found = {}
-    with np.load(path, allow_pickle=False) as parts:
-        for at, name in enumerate(names):
-            if f"{at}_text" in parts:
-                text, lengths = parts[f"{at}_text"].tobytes(), parts[f"{at}_lengths"]
-                ends = np.cumsum(lengths.ravel())
-                items = [text[end - length : end] for end, length in zip(ends, lengths.ravel(), strict=True)]
-                array = np.empty(len(items), object)
-                array[:] = items
-                found[name] = array.reshape(lengths.shape)
-            else:
-                found[name] = parts[f"{at}"]
-    return found
 
 
 # --- in a process of its own
@@ -150,15 +122,15 @@ def give(request: tuple[ModelPlan, str], reporter: Reporter) -> None:
 
     plan, oracle = request
     reporter.stage(Stage.REFERENCE, subject=plan.model_id)
-    with open(os.path.join(_folder(plan), "names.json"), encoding="utf-8") as file:
-        names = json.load(file)
-    inputs = _read(os.path.join(_folder(plan), "inputs.npz"), names["inputs"])
+    with open(os.path.join(_folder(plan), "calls.json"), encoding="utf-8") as file:
+        calls = Calls(**json.load(file))
+    inputs = arrays_file.read(os.path.join(_folder(plan), "inputs.npz"))
     rows = max((len(value) for value in inputs.values() if value.ndim), default=0)
     try:
         facts = checkpoints.examine(plan.checkpoint_path, links=plan.load.links)
         specs = [TensorSpec(name=name, shape=(None, *value.shape[1:]), dtype=_dtype(value)) for name, value in inputs.items()]
         own = own_loader.load(facts.path or plan.checkpoint_path, facts, plan.load, oracle=oracle, inputs=specs)
-        answers = own.answers(inputs)
+        answers = _in_calls(own.answers, inputs, calls)
     except NoOpinionError as error:
         opinion = SecondOpinion(status=OpinionStatus.NONE, why=str(error))
     except ModelError:
@@ -166,9 +138,23 @@ def give(request: tuple[ModelPlan, str], reporter: Reporter) -> None:
     except Exception as error:  # noqa: BLE001  # the library, the user's code: anything
         opinion = _unable(error, os.getcwd())
     else:
-        expected = _read(os.path.join(_folder(plan), "outputs.npz"), names["outputs"])
+        expected = arrays_file.read(os.path.join(_folder(plan), "outputs.npz"))
         opinion = compare(expected, answers, limits=_limits(plan), by=own.by, rows=rows, corrections=own.corrections)
     reporter.result(dataclasses.asdict(opinion))
+
+
+def _in_calls(answers: Any, inputs: Arrays, calls: Calls) -> dict[str, np.ndarray]:
+    """The library's answers to rows in the calls that the model takes, put together as the checkpoint's are: (calls, ...) where
+    an output has no answer for each row.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    whole: dict[str, bool] = {}
+    for piece, size in call_groups.groups(inputs, calls.batch):
+        taken = len(next(iter(piece.values())))
+        for name, value in answers(piece).items():
+            whole[name] = whole.get(name, name not in calls.per_call) and value.ndim > 0 and len(value) == taken
+            found.setdefault(name, []).append(value[:size] if value.ndim and len(value) == taken and whole[name] else value)
+    return {name: np.concatenate(values) if whole[name] else call_groups.stack(values) for name, values in found.items()}
 
 
 def _dtype(value: np.ndarray) -> str:
@@ -253,6 +239,8 @@ def distance(reference: np.ndarray, candidate: np.ndarray) -> float:
     """
     if reference.shape != candidate.shape:
         return float("inf")
+    if call_groups.is_uneven(reference) and call_groups.is_uneven(candidate):
+        return max(map(distance, reference.flat, candidate.flat))
     if reference.dtype.kind in "OSUbiu" or candidate.dtype.kind in "OSUbiu":
         return 0.0 if np.array_equal(reference.astype(object), candidate.astype(object)) else float("inf")
     wide = np.complex128 if "c" in (reference.dtype.kind, candidate.dtype.kind) else np.float64
@@ -269,6 +257,8 @@ def _told(reference: np.ndarray, candidate: np.ndarray, by: str) -> str:
     """Both sides' numbers where they are farthest apart."""
     if reference.shape != candidate.shape:
         return f"{by} answers in the shape {list(candidate.shape)}, the exported model in {list(reference.shape)}"
+    if call_groups.is_uneven(reference) or call_groups.is_uneven(candidate):
+        return f"{by} has other answers, or other numbers of them, than the exported model"
     if reference.dtype.kind in "fc" and candidate.dtype.kind in "fc" and reference.size:
         with np.errstate(invalid="ignore"):
             gap = np.abs(reference.astype(np.complex128) - candidate.astype(np.complex128))

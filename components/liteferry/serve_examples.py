@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,10 +37,11 @@ def trace(traced: TracedModel) -> Any:
     features = {}
     for tensor in traced.signature.inputs:
         stored = _STORED_AS.get(tensor.dtype) or ("int64" if tensor.dtype in _INTEGERS else None)
-        shape = tensor.shape[1:]
+        shape = (tensor.shape or ())[1:]
         if stored is None or None in shape or not tensor.shape:
+            told = "of any rank" if tensor.shape is None else f"shape {list(tensor.shape)}"
             raise _failed(
-                f"input {tensor.name!r} ({tensor.dtype}, shape {list(tensor.shape)}) has no fixed form in a tf.Example; "
+                f"input {tensor.name!r} ({tensor.dtype}, {told}) has no fixed form in a tf.Example; "
                 "leave serve_examples out, and parse with a function of your own under `signatures`",
             )
         features[own.get(tensor.name, tensor.name)] = tf.io.FixedLenFeature(shape, stored)
@@ -54,7 +56,7 @@ def trace(traced: TracedModel) -> Any:
         outputs: dict[str, Any] = traced.function(**inputs)
         return {name: tf.identity(value) for name, value in outputs.items()}
 
-    specs = {_EXAMPLES: tf.TensorSpec([None], tf.string, name=_EXAMPLES)}
+    specs = {_EXAMPLES: tf.TensorSpec([traced.calls.batch], tf.string, name=_EXAMPLES)}
     try:
         return tf.function(serve_examples).get_concrete_function(**specs)
     except Exception as error:
@@ -70,7 +72,8 @@ def check(function: Any, traced: TracedModel, inputs: Mapping[str, np.ndarray]) 
     if list(function.structured_input_signature[1]) != [_EXAMPLES]:
         return  # the checkpoint is a SavedModel that has one of its own
     expected = traced.run(inputs)
-    observed = tracing.run_function(function, {_EXAMPLES: np.array(list(_serialized(traced, inputs)), dtype=object)})
+    examples = np.array(list(_serialized(traced, inputs)), dtype=object)
+    observed = tracing.in_calls(traced, functools.partial(tracing.run_function, function), {_EXAMPLES: examples})
     for name, value in expected.items():
         distance = tracing.relative_distance(value, observed[name])
         if distance > _EXAMPLE_TOLERANCE:

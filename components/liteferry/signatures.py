@@ -18,8 +18,9 @@ import numpy as np
 from liteferry import serve_examples as serve_examples_signature
 from liteferry import tracing
 from liteferry.checkpoints import user_code
-from liteferry.checkpoints.keras_model import in_inference, named_outputs
+from liteferry.checkpoints.keras_model import in_inference
 from liteferry.checkpoints.model import LoadedModel
+from liteferry.checkpoints.output_names import named_outputs
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.serve_examples import SERVE_EXAMPLES
 from liteferry.tracing import TracedModel

@@ -5,6 +5,7 @@ trace.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from liteferry.call_groups import BatchError, Calls, RowCountError, decide, fixed_batch, is_uneven
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import Signature, TensorSpec
@@ -30,18 +32,39 @@ class TracedModel:
       signature: names as the artifacts carry them. Input names are Python identifiers (TensorFlow's rule); `renamed` maps
       own -> given.
       output_order: the output names in the order of `function.outputs`.
+      calls: how it takes rows.
     """
 
     function: Any
     signature: Signature
     renamed: Mapping[str, str]
     output_order: tuple[str, ...]
+    calls: Calls = dataclasses.field(default_factory=Calls)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One batch through the graph. Arrays named as `signature.inputs`, in its dtypes; returns arrays named as
-        `signature.outputs`.
+        """Any number of rows through the graph. Arrays named as `signature.inputs`, in its dtypes; returns arrays named as
+        `signature.outputs`, see `Calls.run`.
         """
-        return run_function(self.function, inputs)
+        return in_calls(self, functools.partial(run_function, self.function), inputs)
+
+
+def in_calls(traced: TracedModel, function: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rows through another form of a traced model, in the calls that it takes.
+
+    Raises:
+      ModelError: EXPORT_FAILED when an output does not have the rows that it had when the model was traced.
+    """
+    try:
+        return traced.calls.run(function, inputs)
+    except RowCountError as error:
+        raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EXPORT, str(error)) from error
+
+
+def on_rows(traced: TracedModel, inputs: Mapping[str, np.ndarray]) -> TracedModel:
+    """A traced model of which the first rows say what its shapes leave open: which outputs are one answer for a call."""
+    call = functools.partial(run_function, traced.function)
+    calls = decide(call, inputs, batch=traced.calls.batch, outputs=traced.signature.outputs)
+    return dataclasses.replace(traced, calls=calls)
 
 
 def run_function(function: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -49,7 +72,13 @@ def run_function(function: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, n
     import tensorflow as tf
 
     outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
-    return {name: value.numpy() for name, value in outputs.items()}
+    return {name: array_of(value) for name, value in outputs.items()}
+
+
+def array_of(tensor: Any) -> np.ndarray:
+    """A tensor's value. TensorFlow gives a text of rank 0 as bytes, everything else as an array."""
+    value = tensor.numpy()
+    return value if isinstance(value, np.ndarray) else np.asarray(value, object if isinstance(value, bytes) else None)
 
 
 def safe_names(names: Sequence[str]) -> dict[str, str]:
@@ -101,15 +130,25 @@ def trace(model: LoadedModel, *, batch: int | None = None) -> TracedModel:
         raise ModelError(
             ReasonCode.EXPORT_FAILED, Stage.EXPORT, "the model returns no tensor when it is called with training=False"
         )
+    signature = Signature(
+        inputs=tuple(describe_tensor(name, spec) for name, spec in specs.items()),
+        outputs=tuple(describe_tensor(name, spec) for name, spec in outputs.items()),
+    )
     return TracedModel(
         function=function,
-        signature=Signature(
-            inputs=tuple(describe_tensor(name, spec) for name, spec in specs.items()),
-            outputs=tuple(describe_tensor(name, spec) for name, spec in outputs.items()),
-        ),
+        signature=signature,
         renamed={own: given for own, given in renamed.items() if own != given},
         output_order=tuple(sorted(outputs)),  # TensorFlow flattens a dict by its sorted keys
+        calls=_calls(signature),
     )
+
+
+def _calls(signature: Signature) -> Calls:
+    try:
+        batch = fixed_batch(signature.inputs)
+    except BatchError as error:
+        raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EXPORT, f"the model cannot be fed rows: {error}") from error
+    return decide(lambda _: {}, None, batch=batch, outputs=signature.outputs)
 
 
 def _traced_once(function: Callable[..., Any], specs: Mapping[str, Any]) -> Any:
@@ -124,14 +163,14 @@ def _traced_once(function: Callable[..., Any], specs: Mapping[str, Any]) -> Any:
         return tf.function(function).get_concrete_function(**specs)
 
 
-def _with_batch(shape: tuple[int | None, ...], batch: int | None) -> tuple[int | None, ...]:
+def _with_batch(shape: tuple[int | None, ...] | None, batch: int | None) -> tuple[int | None, ...] | None:
     if batch is None or not shape or shape[0] is not None:
         return shape
     return (batch, *shape[1:])
 
 
 def describe_tensor(name: str, spec: Any) -> TensorSpec:
-    shape = () if spec.shape.rank is None else tuple(spec.shape.as_list())
+    shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
     return TensorSpec(name=name, shape=shape, dtype=spec.dtype.name)
 
 
@@ -180,8 +219,12 @@ def run_eagerly(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, np
     import tensorflow as tf
 
     own = {given: name for name, given in traced.renamed.items()}
-    outputs = model.call({own.get(name, name): tf.constant(value) for name, value in inputs.items()})
-    return {name: tf.convert_to_tensor(value).numpy() for name, value in outputs.items()}
+
+    def call(piece: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = model.call({own.get(name, name): tf.constant(value) for name, value in piece.items()})
+        return {name: array_of(tf.convert_to_tensor(value)) for name, value in outputs.items()}
+
+    return in_calls(traced, call, inputs)
 
 
 def relative_distance(expected: np.ndarray, observed: np.ndarray) -> float:
@@ -189,8 +232,12 @@ def relative_distance(expected: np.ndarray, observed: np.ndarray) -> float:
     is, or shapes differ."""
     if expected.shape != observed.shape:
         return float("inf")
-    if not np.issubdtype(expected.dtype, np.number):
+    if is_uneven(expected) and is_uneven(observed):
+        return max(map(relative_distance, expected.flat, observed.flat))
+    if not is_number(expected.dtype):
         return 0.0 if np.array_equal(expected, observed) else float("inf")
+    if expected.dtype.kind == "c":
+        expected, observed = (np.stack([side.real, side.imag]) for side in (expected, observed))
     left, right = expected.astype(np.float64), observed.astype(np.float64)
     finite = np.isfinite(left) & np.isfinite(right)
     if not np.array_equal(np.isfinite(left), np.isfinite(right)):
@@ -202,10 +249,19 @@ def relative_distance(expected: np.ndarray, observed: np.ndarray) -> float:
     return difference / max(largest, float(np.finfo(np.float32).tiny))
 
 
+def is_number(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype holds numbers; NumPy does not say so of those of ml_dtypes, bfloat16 for one."""
+    return np.issubdtype(dtype, np.number) or (
+        dtype.kind == "V" and not dtype.fields and dtype.name != f"void{8 * dtype.itemsize}"
+    )
+
+
 def differing_outputs(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """The outputs that are not the same to the last bit (NaN equals NaN) in two runs on the same rows."""
-    return tuple(
-        name
-        for name in first
-        if not np.array_equal(first[name], second[name], equal_nan=np.issubdtype(first[name].dtype, np.inexact))
-    )
+    return tuple(name for name in first if not _is_same(first[name], second[name]))
+
+
+def _is_same(first: np.ndarray, second: np.ndarray) -> bool:
+    if is_uneven(first) or is_uneven(second):
+        return first.shape == second.shape and all(map(_is_same, map(np.asarray, first.flat), map(np.asarray, second.flat)))
+    return np.array_equal(first, second, equal_nan=is_number(first.dtype) and first.dtype.kind not in "iu")

@@ -22,11 +22,20 @@ class Status(str, enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """One named input or output of a signature; `shape` includes the batch dimension, None where it is free."""
+    """One named input or output of a signature; `shape` includes the batch dimension, None where it is free. A `shape` of None:
+    any rank.
+    """
 
     name: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None
     dtype: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleColumn(TensorSpec):
+    """A sample column as an input it may feed. `is_mapped`: the job's `inputs` says that it is this one's."""
+
+    is_mapped: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +114,9 @@ class DivergingTensor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SavedModelFacts:
-    """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes; `signature`: serving_default's."""
+    """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes; `signature`: serving_default's;
+    `per_call_outputs`: those that are one answer for a call, not one for each row.
+    """
 
     path: str
     bytes: int
@@ -116,6 +127,7 @@ class SavedModelFacts:
     renamed_inputs: dict[str, str]
     warnings: tuple[str, ...]
     more_signatures: dict[str, Signature] = dataclasses.field(default_factory=dict)
+    per_call_outputs: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -214,7 +214,8 @@ def _run_again(directory: str, report: fields.Report, trust: Sequence[str]) -> t
     if SAVED_MODEL not in names:
         return 0, []
     paths = {name: os.path.join(directory, path) for name, path in names.items()}
-    task = {"paths": paths, "trust": list(trust)}
+    per_call = fields.listing(fields.mapping(report.get("saved_model")).get("per_call_outputs"))
+    task = {"paths": paths, "trust": list(trust), "per_call": list(map(str, per_call))}
     outcome = sandbox.run("liteferry.verify:run_rows", task, flavor=Flavor.CLEAN, limits=_LIMITS, readable=[directory])
     if outcome.error is not None:
         return len(paths), [f"its blessed artifacts do not run again: {outcome.error['message']}"]
@@ -235,7 +236,7 @@ def _run_again(directory: str, report: fields.Report, trust: Sequence[str]) -> t
 
 
 def run_rows(task: Mapping[str, Any], reporter: Reporter) -> None:
-    """In a sandbox: the SavedModel's warm-up rows through it and every blessed variant, one row at a time. Before that every
+    """In a sandbox: the SavedModel's warm-up requests through it and every blessed variant, one at a time. Before that every
     file is looked over as a checkpoint is: a folder with a report in it may be anybody's.
 
     Hands over {candidate, output, max_abs, largest, shape_differs} for each variant and output.
@@ -246,13 +247,14 @@ def run_rows(task: Mapping[str, Any], reporter: Reporter) -> None:
     paths: Mapping[str, str] = task["paths"]
     for path in paths.values():
         refuse_unsafe(path, trust=task["trust"])
+    per_call: Sequence[str] = task["per_call"]
     rows = saved_model.read_warmup_requests(paths[SAVED_MODEL])
-    reference = runners.SavedModelRunner(paths[SAVED_MODEL])
+    reference = runners.SavedModelRunner(paths[SAVED_MODEL], per_call=per_call)
     expected = [reference.run(row) for row in rows]
     for name, path in paths.items():
         if name == SAVED_MODEL:
             continue
-        runner = runners.LiteRTRunner(path)
+        runner = runners.LiteRTRunner(path, per_call=per_call)
         found = [runner.run(row) for row in rows]
         for output in expected[0]:
             pairs = [(one[output], other.get(output)) for one, other in zip(expected, found, strict=True)]

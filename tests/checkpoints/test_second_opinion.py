@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry import sandbox, second_opinion
+from liteferry import arrays_file, sandbox, second_opinion
 from liteferry.errors import ReasonCode
 from liteferry.records import decode
 from liteferry.sandbox import Flavor, Limits
@@ -123,8 +123,8 @@ def test_rows_and_answers_travel_without_loss(tmp_path: Path) -> None:
         np.array([1.5, np.nan], ml_dtypes.bfloat16),
         np.array(True),
     ]
-    second_opinion._write(str(tmp_path / "arrays.npz"), arrays)
-    back = second_opinion._read(str(tmp_path / "arrays.npz"), list("abcd"))
+    arrays_file.write(str(tmp_path / "arrays.npz"), dict(zip("abcd", arrays, strict=True)))
+    back = arrays_file.read(str(tmp_path / "arrays.npz"))
     for array, found in zip(arrays, back.values(), strict=True):
         assert found.shape == array.shape
         assert second_opinion.distance(array, found) == 0.0

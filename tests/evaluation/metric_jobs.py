@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry import predictions, reference
+from liteferry import arrays_file, predictions, reference
 from liteferry.config import parse_job
 from liteferry.metric_gates import MetricsResult
 from liteferry.metrics import MetricsTask, compute_isolated
@@ -47,8 +47,9 @@ def answer(plan: ModelPlan, columns: Mapping[str, np.ndarray], outputs: Mapping[
         (folder / "outputs.json").write_text(json.dumps(list(named["reference"])))
         for number, start in enumerate(range(shard.first_row, shard.first_row + shard.row_count, plan.batch_size)):
             rows = slice(start, min(start + plan.batch_size, shard.first_row + shard.row_count))
-            arrays = {f"output_{place}": array[rows] for place, array in enumerate(named["reference"].values())}
-            np.savez(folder / f"{number:08d}.npz", **arrays)  # type: ignore[arg-type]
+            arrays_file.write(
+                str(folder / f"{number:08d}.npz"), {name: array[rows] for name, array in named["reference"].items()}
+            )
             extras = {name: columns[name][rows] for name in plan.metrics.readable_columns()}
             ids = tuple(str(row) for row in range(rows.start, rows.stop))
             cut = {model: {name: array[rows] for name, array in answers.items()} for model, answers in named.items()}

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from liteferry.checkpoints.keras_model import named_outputs
+from liteferry.checkpoints import ref_variables
 from liteferry.checkpoints.model import LoadedModel, Tensors
+from liteferry.checkpoints.output_names import named_outputs
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import Signature, TensorSpec
 
 _DEFAULT = "serving_default"
 _INITIALIZER = "__saved_model_init_op"
-_SERVE = "serve"
+_SERVE, _TRAIN = "serve", "train"
 
 
-def load(path: str, saved_model: Any) -> LoadedModel:
+def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = ()) -> LoadedModel:
     """Loads a SavedModel directory and takes its serving function.
 
     Args:
       path: the directory.
       saved_model: its parsed `saved_model.pb`, found to be safe.
+      sample_columns: what may feed its inputs; an input of any rank takes the rank of its column.
 
     Raises:
       ModelError: LOAD_CORRUPT when TensorFlow cannot read it, LOAD_UNSUPPORTED when it has no function to serve.
     """
     import tensorflow as tf
 
+    tags = serving_tags(saved_model)
     try:
-        loaded = tf.saved_model.load(path, tags=_tags(saved_model))
+        loaded = tf.saved_model.load(ref_variables.lifted_copy(path, saved_model, tags) or path, tags=tags)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(
             ReasonCode.LOAD_CORRUPT,
@@ -45,9 +51,11 @@ def load(path: str, saved_model: Any) -> LoadedModel:
         function, specs = _plain_call(path, loaded)
         call = _by_position(function, specs)
         warnings = ("it has no signature: its __call__ is exported",)
+    if tags is not None and _TRAIN in tags:
+        warnings = (*warnings, "it has no graph but the one it was trained with (tag train), which is exported")
     return LoadedModel(
         call=call,
-        signature=Signature(inputs=specs, outputs=()),
+        signature=Signature(inputs=tuple(_with_rank(spec, specs, sample_columns) for spec in specs), outputs=()),
         oracle=f"tensorflow {tf.__version__} (the SavedModel's own graph)",
         keep=(loaded, function),
         warnings=warnings,
@@ -55,19 +63,23 @@ def load(path: str, saved_model: Any) -> LoadedModel:
     )
 
 
-def _tags(saved_model: Any) -> list[str] | None:
-    """Of several graphs, the one to serve on a CPU. None lets TensorFlow take the only one."""
-    every = [list(meta_graph.meta_info_def.tags) for meta_graph in saved_model.meta_graphs]
+def serving_tags(saved_model: Any) -> list[str] | None:
+    """Of several graphs, the one to serve on a CPU: never one of training where there is another. None: there is only one."""
+    every = [sorted(meta_graph.meta_info_def.tags) for meta_graph in saved_model.meta_graphs]
     if len(every) == 1:
-        return None
-    serving = sorted((tags for tags in every if _SERVE in tags), key=len)
-    return serving[0] if serving else every[0]
+        return every[0] if _TRAIN in every[0] else None
+    return min(every, key=lambda tags: (_TRAIN in tags, bool({"gpu", "tpu"} & set(tags)), _SERVE not in tags, len(tags), tags))
 
 
-def _dims(shape: Any) -> tuple[int | None, ...]:
-    if shape.rank is None:
-        return ()
-    return tuple(shape.as_list())
+def _with_rank(spec: TensorSpec, specs: Sequence[TensorSpec], columns: Sequence[TensorSpec]) -> TensorSpec:
+    """An input of any rank, which no file converts, as the samples have it."""
+    found = [column for column in columns if column.name == spec.name] or ([*columns] if len(specs) == len(columns) == 1 else [])
+    return dataclasses.replace(spec, shape=found[0].shape) if spec.shape is None and found else spec
+
+
+def _dims(shape: Any) -> tuple[int | None, ...] | None:
+    """None for any rank, which is not rank 0."""
+    return None if shape.rank is None else tuple(shape.as_list())
 
 
 def _by_name(function: Any) -> tuple[tuple[TensorSpec, ...], Any]:

@@ -65,7 +65,19 @@ def refuse_links(path: str, directory: str, saved_model: Any, rule: LinkRule) ->
 
 def asset_names(saved_model: Any) -> list[str]:
     """The files below `assets` that its graphs name."""
-    return sorted({asset.filename for meta_graph in saved_model.meta_graphs for asset in meta_graph.asset_file_def})
+    return sorted({asset.filename for meta_graph in saved_model.meta_graphs for asset in _assets(meta_graph)})
+
+
+def _assets(meta_graph: Any) -> Iterator[Any]:
+    """As TensorFlow's loader finds them: TensorFlow 1 lists them in a collection."""
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    yield from meta_graph.asset_file_def
+    if "saved_model_assets" in meta_graph.collection_def:
+        for packed in meta_graph.collection_def["saved_model_assets"].any_list.value:
+            asset = meta_graph_pb2.AssetFileDef()
+            packed.Unpack(asset)
+            yield asset
 
 
 def findings(saved_model: Any) -> list[Finding]:

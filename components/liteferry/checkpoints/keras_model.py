@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from liteferry.checkpoints import call_arguments
+from liteferry.checkpoints.call_arguments import Template
 from liteferry.checkpoints.config_layers import Statistics
 from liteferry.checkpoints.model import LoadedModel, Tensors
+from liteferry.checkpoints.output_names import named_outputs, unique
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import CustomObject, Signature, TensorSpec
+
+_NO_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/>-]")  # what TensorFlow takes in no name of a scope
 
 
 def wrap(
@@ -23,30 +28,46 @@ def wrap(
     Args:
       model: a `keras.Model` or a `tf_keras.Model`, built or not.
       sample_columns: the sample columns bound to inputs, under the inputs' names, batch dimension None first. They give the
-      shapes of a
-        subclassed model that was saved without ever being called.
+        dtypes and free lengths of a subclassed model, and say which optional inputs stay away.
     """
     library = library_of(model)
     warnings = (*warnings, *_make_stateless(model))
-    template = _input_template(model, library)
-    if template is None:
-        template = _template_from_samples(model, sample_columns)
-    pack, specs = template
+    template = _input_template(model, library, sample_columns) or call_arguments.of_subclassed(model, sample_columns)
     infer = _inference_call(model, library)
     output_names = _output_names(model)
+    unscoped = _layers_without_scope(model)
 
     def call(inputs: Tensors) -> Tensors:
-        arguments, keywords = pack([inputs[spec.name] for spec in specs])
-        return named_outputs(infer(*arguments, **keywords), output_names)
+        arguments, keywords = template.pack([inputs[spec.name] for spec in template.specs])
+        with _renamed(unscoped):
+            return named_outputs(infer(*arguments, **keywords), output_names)
 
     return LoadedModel(
         call=call,
-        signature=Signature(inputs=tuple(specs), outputs=()),
+        signature=Signature(inputs=template.specs, outputs=()),
         oracle=f"{library.__name__} {library.__version__}",
         keep=model,
         custom=custom,
-        warnings=warnings,
+        warnings=(*warnings, *template.warnings),
     )
+
+
+def _layers_without_scope(model: Any) -> list[Any]:
+    """Layers of a Keras 3 model whose names TensorFlow takes for no scope of a graph ("flat it"): called eagerly, they run."""
+    return [] if hasattr(model, "_call_spec") else [layer for layer in model._flatten_layers() if _NO_SCOPE.search(layer.name)]
+
+
+@contextlib.contextmanager
+def _renamed(layers: Sequence[Any]) -> Iterator[None]:
+    """Names that a graph takes, as long as it is traced: weights and reports know the layers by their own."""
+    names = [layer.name for layer in layers]
+    try:
+        for layer in layers:
+            layer.name = _NO_SCOPE.sub("_", layer.name)
+        yield
+    finally:
+        for layer, name in zip(layers, names, strict=True):
+            layer.name = name
 
 
 def _output_names(model: Any) -> list[str]:
@@ -93,20 +114,26 @@ def is_keras_model(value: Any) -> bool:
     return isinstance(value, keras.Model | tf_keras.Model)
 
 
-def build_from_samples(model: Any, columns: Sequence[TensorSpec]) -> None:
-    """Calls a model that was never called on one row of zeros shaped as the samples, so that its variables exist.
+def build_from_samples(model: Any, columns: Sequence[TensorSpec]) -> bool:
+    """Calls a subclassed model on one row of zeros shaped as the samples, so that all of its variables exist.
 
-    Nothing happens to a model that has its variables, or when there are no samples: loading says what is missing.
+    A file remembers shapes of the first argument alone, or none: layers that other arguments feed are then not built when it is
+    loaded, and their weights are left in the file. Nothing happens to a model with symbolic inputs, or when there are no samples.
+
+    Returns:
+      Whether there are variables now that were not there before: their weights are still in the file.
     """
     import tensorflow as tf
 
-    if not columns or (getattr(model, "built", False) and model.weights):
-        return
-    pack, specs = _template_from_samples(model, columns)
-    rows = [tf.zeros([1, *((dim or 1) for dim in spec.shape[1:])], spec.dtype) for spec in specs]
-    arguments, keywords = pack(rows)
+    if not columns or getattr(model, "inputs", None):
+        return False
+    before = len(model.weights) if getattr(model, "built", False) else 0
+    template = call_arguments.of_subclassed(model, columns)
+    rows = [tf.zeros([1, *((dim or 1) for dim in (spec.shape or ())[1:])], spec.dtype) for spec in template.specs]
+    arguments, keywords = template.pack(rows)
     with contextlib.suppress(Exception):  # a user's call may do anything; without variables, loading fails and says so
         model(*arguments, **keywords)
+    return getattr(model, "built", False) and len(model.weights) > before
 
 
 def library_of(model: Any) -> Any:
@@ -170,20 +197,20 @@ def in_inference(owner: Any, function: Callable[[], Any]) -> Any:
     return Around()(training=False)
 
 
-Packer = Callable[[list[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
-
-
 def _spec(name: str, shape: Sequence[Any], dtype: Any) -> TensorSpec:
     dims = tuple(None if dim is None else int(dim) for dim in shape)
     return TensorSpec(name=name, shape=dims, dtype=str(getattr(dtype, "name", dtype)))
 
 
-def _input_template(model: Any, library: Any) -> tuple[Packer, list[TensorSpec]] | None:
-    """How flat tensors become the model's arguments, read off a Functional or Sequential model; None for a subclassed one."""
+def _input_template(model: Any, library: Any, columns: Sequence[TensorSpec]) -> Template | None:
+    """How flat tensors become the model's arguments, read off a Functional or Sequential model; None for a subclassed one.
+
+    An optional input that no column feeds stays away.
+    """
     tree = library.tree if hasattr(library, "tree") else _tf_nest()
     inputs = getattr(model, "inputs", None)
     if not inputs:
-        return _template_from_build_config(model, tree)
+        return None
     structure = getattr(model, "_inputs_struct", None) if library.__name__ == "keras" else getattr(model, "_nested_inputs", None)
     if structure is None:
         structure = inputs[0] if len(inputs) == 1 else list(inputs)
@@ -194,82 +221,25 @@ def _input_template(model: Any, library: Any) -> tuple[Packer, list[TensorSpec]]
         names = [str(name) for name in getattr(model, "input_names", None) or [tensor.name for tensor in flat]]
         if len(names) != len(flat):
             names = [tensor.name for tensor in flat]
-    specs = [_spec(name, tensor.shape, tensor.dtype) for name, tensor in zip(_unique(names), flat, strict=True)]
-    return (lambda tensors: ((tree.pack_sequence_as(structure, tensors),), {})), specs
+    names = unique(names)
+    fed = {column.name for column in columns}
+    away = [name for name, tensor in zip(names, flat, strict=True) if fed and name not in fed and _is_optional(tensor)]
+    specs = [_spec(name, tensor.shape, tensor.dtype) for name, tensor in zip(names, flat, strict=True) if name not in away]
+
+    def pack(tensors: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        values = dict(zip((spec.name for spec in specs), tensors, strict=True))
+        return (tree.pack_sequence_as(structure, [values.get(name) for name in names]),), {}
+
+    told = (f"optional inputs that no column of the samples feeds stay away: {', '.join(away)}",) if away else ()
+    return Template(pack=pack, specs=tuple(specs), warnings=told)
+
+
+def _is_optional(tensor: Any) -> bool:
+    """Whether a symbolic input may be None; Keras 3 alone has such inputs."""
+    return bool(getattr(getattr(getattr(tensor, "_keras_history", None), "operation", None), "optional", False))
 
 
 def _tf_nest() -> Any:
     import tensorflow as tf
 
     return tf.nest
-
-
-def _template_from_build_config(model: Any, tree: Any) -> tuple[Packer, list[TensorSpec]] | None:
-    """A subclassed model that was called before it was saved remembers the shapes of that call."""
-    with contextlib.suppress(Exception):  # a user's get_build_config may do anything; the samples decide then
-        shapes = (model.get_build_config() or {}).get("input_shape")
-        if shapes is None:
-            return None
-        first_argument = next(iter(inspect.signature(model.call).parameters))
-        if _is_shape(shapes):
-            spec = _spec(first_argument, [None, *shapes[1:]], getattr(model, "input_dtype", None) or "float32")
-            return (lambda tensors: ((tensors[0],), {})), [spec]
-        if isinstance(shapes, Mapping) and all(_is_shape(shape) for shape in shapes.values()):
-            names = sorted(shapes)
-            specs = [_spec(name, [None, *shapes[name][1:]], "float32") for name in names]
-            return (lambda tensors: ((dict(zip(names, tensors, strict=True)),), {})), specs
-    return None
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(dim is None or isinstance(dim, int) for dim in value)
-
-
-def _template_from_samples(model: Any, columns: Sequence[TensorSpec]) -> tuple[Packer, list[TensorSpec]]:
-    """A model that says nothing of its inputs takes what the samples hold: one tensor, keyword arguments of `call`, or a dict."""
-    if not columns:
-        raise ModelError(
-            ReasonCode.LOAD_FAILED,
-            Stage.LOAD,
-            f"{type(model).__name__} was saved without ever being called, so its inputs are unknown; "
-            "give `samples` whose columns it takes, "
-            "or map them under samples.<name>.inputs",
-        )
-    names = [column.name for column in columns]
-    parameters = list(inspect.signature(model.call).parameters)
-    if len(columns) == 1:
-        return (lambda tensors: ((tensors[0],), {})), list(columns)
-    if all(name in parameters for name in names):
-        return (lambda tensors: ((), dict(zip(names, tensors, strict=True)))), list(columns)
-    return (lambda tensors: ((dict(zip(names, tensors, strict=True)),), {})), list(columns)
-
-
-def named_outputs(outputs: Any, output_names: Sequence[str]) -> dict[str, Any]:
-    """Any structure of outputs -> names: a dict's own keys, else the model's `output_names`, else output_0, output_1, ..."""
-    flat: list[tuple[str, Any]] = []
-
-    def visit(node: Any, path: str) -> None:
-        if isinstance(node, Mapping):
-            for key in node:
-                visit(node[key], f"{path}/{key}" if path else str(key))
-        elif isinstance(node, list | tuple):
-            for index, item in enumerate(node):
-                visit(item, f"{path}/{index}" if path else f"output_{index}")
-        elif node is not None:
-            flat.append((path or "output_0", node))
-
-    visit(outputs, "")
-    if not isinstance(outputs, Mapping) and len(output_names) == len(flat):
-        return dict(zip(_unique(output_names), (tensor for _, tensor in flat), strict=True))
-    return dict(flat)
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Equal names (one layer called twice) get a counting suffix, as tf_keras does."""
-    seen: dict[str, int] = {}
-    result = []
-    for name in names:
-        count = seen.get(name, 0)
-        seen[name] = count + 1
-        result.append(f"{name}_{count}" if count else name)
-    return result

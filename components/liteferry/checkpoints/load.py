@@ -50,7 +50,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
     if facts.kind in _SAVED_MODELS:
         saved_model = graph_scan.read(place, shown=path)
         config_trust.refuse(path, graph_scan.findings(saved_model), trust=spec.trust)
-        return graph_model.load(place, saved_model)
+        return graph_model.load(place, saved_model, sample_columns=sample_columns)
     before_keras_3 = facts.written_before_keras_3()
     if before_keras_3 or facts.kind is Kind.TF_CHECKPOINT:
         # Where a builder makes the model, plain `keras` stays Keras 3 and the builder decides.
@@ -129,6 +129,8 @@ def _load_whole(
         warnings.append(f"left out of the model by `strip`: {', '.join(rewritten.stripped)}")
     elif spec.strip:
         warnings.append(f"strip: no layer of this model is a {' or a '.join(spec.strip)}")
+    if keras_model.build_from_samples(model, sample_columns):
+        model.load_weights(place)
     loaded = keras_model.wrap(model, sample_columns=sample_columns, warnings=tuple(warnings))
     return dataclasses.replace(loaded, stripped=rewritten.stripped)
 

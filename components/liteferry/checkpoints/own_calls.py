@@ -87,13 +87,28 @@ def _forms(model: Any, tensors: Mapping[str, Any]) -> list[Form]:
         return [((tensors[names[0]],), {}), as_dict]
     if set(names) <= set(parameters) and len(names) > 1:
         return [((), dict(tensors))]
+    nested = _like(built, tensors) if isinstance(built, Mapping) else None
+    if nested is not None:
+        return [((nested,), {})]
+    if parameters and parameters[0] in names and len(names) == 1:
+        return [((tensors[names[0]],), {})]
     of_lists = isinstance(built, list | tuple) and bool(built) and all(isinstance(item, list | tuple) for item in built)
     return [*((as_list, as_dict) if of_lists else (as_dict, as_list)), (tuple(tensors.values()), {})]
 
 
+def _like(built: Any, tensors: Mapping[str, Any]) -> Any:
+    """A dict as deep as the model remembers to have been built with, its leaves by their keys; None where keys are missing."""
+    made = {}
+    for key, item in built.items():
+        made[key] = _like(item, tensors) if isinstance(item, Mapping) else tensors.get(key)
+        if made[key] is None:
+            return None
+    return made
+
+
 def build(model: Any, library: Any, inputs: Sequence[TensorSpec]) -> None:
     """Calls a model once on zeros of these shapes, as a script does before it loads weights."""
-    rows = {spec.name: np.zeros([dim or 1 for dim in spec.shape], _numpy_dtype(spec.dtype)) for spec in inputs}
+    rows = {spec.name: np.zeros([dim or 1 for dim in spec.shape or ()], _numpy_dtype(spec.dtype)) for spec in inputs}
     with contextlib.suppress(Exception):  # loading says what is missing then
         _call(model, library, rows)
 
@@ -149,19 +164,25 @@ def _output_names(model: Any) -> list[str]:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Equal names get a number, as docs/checkpoints.md says."""
-    return [f"{name}_{names[:at].count(name)}" if name in names[:at] else name for at, name in enumerate(names)]
+    """Equal names get a number that makes no name which is there, as docs/checkpoints.md says."""
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in range(1, len(names) + 1))
+        free = (other for other in numbered if other not in names and other not in found)
+        found.append(next(free) if name in found else name)
+    return found
 
 
 def named(outputs: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Answers in any structure, by name: keys of dicts, `names` of as many others, else output_0, output_1, ..."""
-    found = dict(_leaves(outputs, ""))
-    if not isinstance(outputs, Mapping) and len(names) == len(found):
-        found = dict(zip(names, found.values(), strict=True))
-    return {name: _array(value) for name, value in found.items()}
+    leaves = list(_leaves(outputs, ""))
+    of_model = not isinstance(outputs, Mapping) and len(names) == len(leaves)
+    found = _unique(names if of_model else [path for path, _ in leaves])
+    return {name: _array(value) for name, (_, value) in zip(found, leaves, strict=True)}
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    value = value._asdict() if hasattr(value, "_asdict") else _parts(value)
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _leaves(item, f"{path}/{key}" if path else str(key))
@@ -172,10 +193,23 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path or "output_0", value
 
 
+def _parts(value: Any) -> Any:
+    """The tensors that a ragged or sparse one is made of, by the names that docs/checkpoints.md gives them."""
+    import tensorflow as tf
+
+    if isinstance(value, tf.SparseTensor):
+        return {"indices": value.indices, "values": value.values, "dense_shape": value.dense_shape}
+    if isinstance(value, tf.RaggedTensor):
+        splits = {f"row_splits_{axis}": one for axis, one in enumerate(value.nested_row_splits, 1)}
+        return {"values": value.flat_values, **(splits if len(splits) > 1 else {"row_splits": value.row_splits})}
+    return value
+
+
 def _array(value: Any) -> np.ndarray:
     import tensorflow as tf
 
-    return np.asarray(tf.convert_to_tensor(value).numpy())
+    found = tf.convert_to_tensor(value).numpy()
+    return found if isinstance(found, np.ndarray) else np.asarray(found, object if isinstance(found, bytes) else None)
 
 
 def paths(outputs: Any) -> dict[str, Any]:

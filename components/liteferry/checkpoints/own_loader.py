@@ -67,6 +67,8 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, oracle: str, inpu
                 f"`strip` leaves out layers that {name}'s own loader cannot do without ({type(error).__name__}: {error})"
             ) from error
         raise
+    if name == "keras" and not getattr(model, "inputs", None):
+        corrections += own_corrections.built_by_all_arguments(model, corrected, lambda: own_calls.build(model, library, inputs))
     corrections += own_corrections.after_loading(model, library, facts, strip=spec.strip)
     return own_calls.of_keras(model, library, corrections)
 

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from liteferry.checkpoints.keras_model import named_outputs
+from liteferry.checkpoints import call_arguments
 from liteferry.checkpoints.model import LoadedModel, Tensors
+from liteferry.checkpoints.output_names import named_outputs
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import Signature, TensorSpec
 
@@ -16,7 +17,7 @@ def wrap_module(module: Any, *, sample_columns: Sequence[TensorSpec]) -> LoadedM
     """A `tf.Module` whose `__call__` computes inference. Inputs are those of its `input_signature`, else the sample columns."""
     import tensorflow as tf
 
-    specs = _declared_inputs(module) or list(sample_columns)
+    specs = _declared_inputs(module) or _undeclared_inputs(sample_columns)
     if not specs:
         raise _no_inputs(type(module).__name__)
     parameters = list(inspect.signature(type(module).__call__).parameters)[1:]
@@ -35,6 +36,16 @@ def wrap_module(module: Any, *, sample_columns: Sequence[TensorSpec]) -> LoadedM
     )
 
 
+def _undeclared_inputs(columns: Sequence[TensorSpec]) -> list[TensorSpec]:
+    return [_as_input(column) for column in call_arguments.likely(columns)]
+
+
+def _as_input(column: TensorSpec) -> TensorSpec:
+    """float64 is NumPy's default and nobody's input."""
+    dtype = "float32" if column.dtype == "float64" else column.dtype
+    return TensorSpec(name=column.name, shape=column.shape, dtype=dtype)
+
+
 def _declared_inputs(module: Any) -> list[TensorSpec]:
     """Inputs of `__call__`, where it is a tf.function with an input_signature."""
     function: Any = type(module).__call__
@@ -43,7 +54,7 @@ def _declared_inputs(module: Any) -> list[TensorSpec]:
         return []
     names = list(inspect.signature(function.python_function).parameters)[1:]
     return [
-        TensorSpec(name=name, shape=tuple(spec.shape.as_list()), dtype=spec.dtype.name)
+        TensorSpec(name=name, shape=None if spec.shape.rank is None else tuple(spec.shape.as_list()), dtype=spec.dtype.name)
         for name, spec in zip(names, declared, strict=False)
     ]
 
@@ -52,7 +63,7 @@ def wrap_graph(function: Callable[..., Any], *, sample_columns: Sequence[TensorS
     """A function that makes its variables with `tf.compat.v1.get_variable`. Returns the model and its variables by name."""
     import tensorflow as tf
 
-    columns = {column.name: column for column in sample_columns}
+    columns = {column.name: column for column in map(_as_input, sample_columns)}
     names = list(inspect.signature(function).parameters)
     if not names or any(name not in columns for name in names):
         raise _no_inputs(f"{function.__name__}({', '.join(names)})", have=columns)

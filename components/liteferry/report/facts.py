@@ -193,6 +193,7 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
             **{name: _tensors(signature) for name, signature in saved.more_signatures.items()},
         },
         "speed": _speed(result, evaluation),
+        "per_call_outputs": list(saved.per_call_outputs),
         "oracle": saved.oracle,
         "deterministic": saved.deterministic,
         "second_opinion": _second_opinion(exported.second_opinion),

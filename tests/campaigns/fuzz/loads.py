@@ -46,11 +46,12 @@ def _load(path: str) -> str:
 def _run_tflite(path: str) -> str:
     from liteferry import compare_side
 
-    signature, _, run, _ = compare_side._load_tflite(path)
+    signature, _, on_rows, _ = compare_side._load_tflite(path)
     rows = {
-        spec.name: np.zeros([1 if size is None else min(size, 256) for size in spec.shape], spec.dtype)
+        spec.name: np.zeros([1 if size is None else min(size, 256) for size in spec.shape or ()], spec.dtype)
         for spec in signature.inputs
     }
+    run, _ = on_rows(rows)
     run(rows)
     return "run"
 
