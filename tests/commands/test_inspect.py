@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from liteferry import reader_process, sandbox
+from liteferry import sandbox
 from liteferry.checkpoints.keras_names import ACTIVATIONS, LAYERS, MADE_BY_KERAS
-from liteferry.errors import ModelError, ReasonCode
 from liteferry.inspection import bundle_index, contained
 from liteferry.sandbox import Flavor, Limits
 from tests.checkpoints import test_trust
@@ -266,42 +265,8 @@ def test_what_would_be_refused_is_told_and_nothing_runs(hostile: Path, name: str
     assert not test_trust.markers(folder)
 
 
-ENDS = {
-    "abort": ("import os; os.abort()", ReasonCode.CRASHED, "SIGABRT"),
-    "segfault": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", ReasonCode.CRASHED, "SIGSEGV"),
-    "hang": ("import time; time.sleep(100)", ReasonCode.TIMEOUT, "longer than 2 s"),
-    "no answer": ("import sys; sys.exit('the library is not there')", ReasonCode.CRASHED, "the library is not there"),
-}
-
-
-@pytest.mark.parametrize("end", ENDS)
-def test_a_reader_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
-    """The reader is replaced by one that ends as a crashed parser does: no file is known today that crashes the real one."""
-    program, code, words = ENDS[end]
-    monkeypatch.setattr(reader_process, "_PROGRAM", program)
-    (tmp_path / "a.h5").write_bytes(b"")
-    with pytest.raises(ModelError, match=words) as caught:
-        contained.inspect(str(tmp_path / "a.h5"), seconds=2)
-    assert caught.value.reason.code is code
-
-
-def test_the_reader_has_a_limit_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = (
-        "import sys; sys.path[:] = sys.argv[3:]; from liteferry import reader_child; from liteferry.inspection import facts;"
-        "facts.describe = lambda path: bytearray(32 * 2**30); reader_child.main(*sys.argv[1:3])"
-    )
-    monkeypatch.setattr(reader_process, "_PROGRAM", program)
-    (tmp_path / "a.h5").write_bytes(b"")
-    with pytest.raises(ModelError) as caught:
-        contained.inspect(str(tmp_path / "a.h5"))
-    assert caught.value.reason.code is ReasonCode.OUT_OF_MEMORY
-
-
-def test_the_reader_sees_no_credentials_and_no_module_of_the_working_directory(
-    artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_reader_takes_no_module_of_the_working_directory(artifacts: Path, tmp_path: Path) -> None:
     (tmp_path / "h5py.py").write_text("open('marker', 'w').close()")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     done = subprocess.run(
         [sys.executable, "-P", "-m", "liteferry", "inspect", artifacts / "keras2.h5"],
         cwd=tmp_path,
@@ -311,6 +276,3 @@ def test_the_reader_sees_no_credentials_and_no_module_of_the_working_directory(
     )
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "marker").exists()
-    program = "import json, os; print(json.dumps({'facts': dict(os.environ)}))"
-    monkeypatch.setattr(reader_process, "_PROGRAM", program)
-    assert "AWS_SECRET_ACCESS_KEY" not in contained.inspect(os.fspath(artifacts / "keras2.h5"))

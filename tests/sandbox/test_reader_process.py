@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from liteferry import reader_process
-from liteferry.errors import ReasonCode
+from liteferry.errors import ModelError, ReasonCode
+from liteferry.inspection import contained
 from liteferry.reader_process import NoAnswer
 
 UNIT = "tests.sandbox.reader_units:answer"
@@ -64,3 +65,45 @@ def test_a_reader_writes_nothing_outside_and_reaches_nobody(tmp_path: Path) -> N
         pytest.skip("this kernel confines no files")
     assert not (tmp_path / "marker").exists()
     assert not connected["connected"]
+
+
+# What a caller is told, here `inspect`; the reader is replaced by a program of the test's
+
+
+ENDS = {
+    "abort": ("import os; os.abort()", ReasonCode.CRASHED, "SIGABRT"),
+    "segfault": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", ReasonCode.CRASHED, "SIGSEGV"),
+    "hang": ("import time; time.sleep(100)", ReasonCode.TIMEOUT, "longer than 2 s"),
+    "no answer": ("import sys; sys.exit('the library is not there')", ReasonCode.CRASHED, "the library is not there"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_reader_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """The reader is replaced by one that ends as a crashed parser does: no file is known today that crashes the real one."""
+    program, code, words = ENDS[end]
+    monkeypatch.setattr(reader_process, "_PROGRAM", program)
+    (tmp_path / "a.h5").write_bytes(b"")
+    with pytest.raises(ModelError, match=words) as caught:
+        contained.inspect(str(tmp_path / "a.h5"), seconds=2)
+    assert caught.value.reason.code is code
+
+
+def test_the_reader_has_a_limit_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import sys; sys.path[:] = sys.argv[3:]; from liteferry import reader_child; from liteferry.inspection import facts;"
+        "facts.describe = lambda path: bytearray(32 * 2**30); reader_child.main(*sys.argv[1:3])"
+    )
+    monkeypatch.setattr(reader_process, "_PROGRAM", program)
+    (tmp_path / "a.h5").write_bytes(b"")
+    with pytest.raises(ModelError) as caught:
+        contained.inspect(str(tmp_path / "a.h5"))
+    assert caught.value.reason.code is ReasonCode.OUT_OF_MEMORY
+
+
+def test_the_reader_sees_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    program = "import json, os; print(json.dumps({'facts': dict(os.environ)}))"
+    monkeypatch.setattr(reader_process, "_PROGRAM", program)
+    (tmp_path / "a.h5").write_bytes(b"")
+    assert "AWS_SECRET_ACCESS_KEY" not in contained.inspect(str(tmp_path / "a.h5"))
