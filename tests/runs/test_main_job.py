@@ -278,6 +278,7 @@ def test_a_users_mistake_is_one_clear_message(
     """In this process: an error of ours that came through would be a failure of the test."""
     (tmp_path / "job.yaml").write_text(MISTAKES)
     monkeypatch.chdir(tmp_path)
+    status: object
     try:
         status = cli.main(arguments)
     except SystemExit as end:
