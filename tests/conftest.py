@@ -8,13 +8,17 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.checkpoints import fixtures_hostile
+from tests.checkpoints import fixtures_checkpoints, fixtures_hostile
 from tests.support import Run, arguments_of_three, liteferry, packages
 from tests.support.emulators import _gcs_server, _s3_server, gs, s3  # noqa: F401  # fixtures
 from tests.support.kitchen_sink import run as run_kitchen_sink
 from tests.support.shared import made_once, run_once
 from tests.support.stores import memory_store, shared_store, store  # noqa: F401  # fixtures
-from tests.support.tiers import _no_process_in_a_unit_test, pytest_collection_modifyitems  # noqa: F401  # hooks
+from tests.support.tiers import (  # noqa: F401  # hooks
+    _no_process_in_a_unit_test,
+    pytest_collection_modifyitems,
+    pytest_terminal_summary,
+)
 
 # Set here, not in a fixture: TensorFlow and gRPC read these once, when they are imported, and sandbox processes inherit them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -34,6 +38,18 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("hostile")  # not shared by workers: some tests let an attack happen there
     subprocess.run([sys.executable, fixtures_hostile.__file__, str(out)], check=True, capture_output=True)
     return out
+
+
+@pytest.fixture(scope="session")
+def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every checkpoint of `fixtures_checkpoints`, in a folder of its name, written by two processes at once."""
+
+    def make(out: Path) -> None:
+        command = [sys.executable, fixtures_checkpoints.__file__]
+        writers = [subprocess.Popen([*command, library, str(out)]) for library in fixtures_checkpoints.WRITERS]
+        assert [writer.wait() for writer in writers] == [0, 0]
+
+    return made_once(tmp_path_factory, "checkpoints", make)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,8 @@ from liteferry.sandbox import Flavor, Limits
 from tests.checkpoints import fixtures_checkpoints
 
 FIXTURES = sorted(name for writers in fixtures_checkpoints.WRITERS.values() for name in writers)
+TWINS = {name for name in FIXTURES if name.replace("keras2_", "keras3_") in FIXTURES and name.startswith("keras2_")}
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
-SCRIPT = Path(__file__).with_name("fixtures_checkpoints.py")
-
-
-@pytest.fixture(scope="session")
-def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All fixtures, written by two processes at once."""
-    out = tmp_path_factory.mktemp("checkpoints")
-    writers = [subprocess.Popen([sys.executable, str(SCRIPT), library, str(out)]) for library in fixtures_checkpoints.WRITERS]
-    assert [writer.wait() for writer in writers] == [0, 0]
-    return out
 
 
 def run(function: str, folder: Path, flavor: Flavor) -> dict[str, Any]:
@@ -42,7 +31,7 @@ def run(function: str, folder: Path, flavor: Flavor) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("name", FIXTURES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.nightly) if name in TWINS else name for name in FIXTURES])
 def test_the_saved_model_answers_as_the_library_that_wrote_the_checkpoint(fixtures: Path, name: str) -> None:
     folder = fixtures / name
     assert not (folder / "error.txt").exists(), (folder / "error.txt").read_text()

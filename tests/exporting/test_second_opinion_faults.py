@@ -20,7 +20,6 @@ from liteferry.fingerprints import fingerprint
 from liteferry.plan import ModelPlan, begin_attempt, plan_models
 from liteferry.report import facts
 from liteferry.types import ExportedModel, OpinionStatus
-from tests.checkpoints.test_loading import fixtures  # noqa: F401  # the same checkpoints, written once
 
 KINDS = {
     "keras3_functional": "a .keras archive of Keras 3",
@@ -36,6 +35,7 @@ KINDS = {
     "several_signatures": "any other SavedModel",
     "tf1_saved_model": "a SavedModel of TensorFlow 1",
 }
+BY_DAY = ("keras3_functional", "keras2_h5_model", "keras3_weights_h5", "module_checkpoint", "tf1_saver", "several_signatures")
 ROOT = Path(__file__).parents[2]
 _JOB_KEYS = ("modules", "custom_objects", "trust")
 _ENTRY_KEYS = ("builder", "builder_args", "strip")
@@ -59,9 +59,9 @@ def exported(plan: ModelPlan) -> ExportedModel:
     return one
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [name if name in BY_DAY else pytest.param(name, marks=pytest.mark.nightly) for name in KINDS])
 def test_an_honest_export_is_confirmed_and_a_fault_of_the_loader_refused(
-    fixtures: Path,  # noqa: F811
+    fixtures: Path,
     tmp_path: Path,
     name: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -82,11 +82,11 @@ def test_an_honest_export_is_confirmed_and_a_fault_of_the_loader_refused(
     ("name", "fault", "told"),
     [
         ("keras3_functional", "one_output_dropped", "2 outputs"),
-        ("keras2_functional", "one_output_dropped", "2 outputs"),
+        pytest.param("keras2_functional", "one_output_dropped", "2 outputs", marks=pytest.mark.nightly),
     ],
 )
 def test_what_is_lost_is_counted(
-    fixtures: Path,  # noqa: F811
+    fixtures: Path,
     tmp_path: Path,
     name: str,
     fault: str,
@@ -101,7 +101,7 @@ def test_what_is_lost_is_counted(
 
 @pytest.mark.parametrize(("end", "code"), [("killed", "KILLED"), ("aborted", "CRASHED"), ("speechless", "INTERNAL")])
 def test_an_opinion_that_was_never_given_blesses_nothing(
-    fixtures: Path,  # noqa: F811
+    fixtures: Path,
     tmp_path: Path,
     end: str,
     code: str,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -50,3 +51,18 @@ def _no_process_in_a_unit_test(request: pytest.FixtureRequest) -> Iterator[None]
     yield
     if request.node.get_closest_marker("unit") and len(_started) > before:
         pytest.fail(f"a unit test started a process: {_started[before]}; it is no unit test, or need not start one")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Seconds by file, the twenty longest: where to look when `make test` takes too long."""
+    seconds: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                place = report.nodeid.partition("::")[0]
+                seconds[place] = seconds.get(place, 0.0) + report.duration
+    if len(seconds) > 20:
+        terminalreporter.section("slowest files")
+        for place in sorted(seconds, key=lambda place: -seconds[place])[:20]:
+            terminalreporter.write_line(f"{seconds[place]:7.1f} s  {place}")
+        terminalreporter.write_line(f"{sum(seconds.values()):7.1f} s  all {len(seconds)} files")
