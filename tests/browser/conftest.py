@@ -11,14 +11,15 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support import Run, liteferry
+from tests.support.shared import run_once
 
 VENDOR = pathlib.Path(__file__).parent / "vendor"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -117,11 +118,14 @@ def served(demo: Run) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real run over a file whose name is HTML, with metadata that holds a script."""
-    folder = tmp_path_factory.mktemp("hostile")
+    return run_once(tmp_path_factory, "hostile_names", _run_hostile_names)
+
+
+def _run_hostile_names(out: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    folder = out.parent
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / f"{HOSTILE}.keras").write_text(f"no checkpoint {SCRIPT}")
-    samples = "import sys, numpy; numpy.savez(sys.argv[1], image=numpy.zeros((2, 4), 'float32'))"
-    subprocess.run([sys.executable, "-c", samples, str(folder / "rows.npz")], check=True, timeout=60)
+    np.savez(folder / "rows.npz", image=np.zeros((2, 4), np.float32))
     (folder / "job.yaml").write_text(
         "models:\n"
         '  - checkpoints: "checkpoints/*.keras"\n'
@@ -129,8 +133,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Run:
         f'    metadata: {{note: "{SCRIPT}", "{HOSTILE}": "javascript:alert(3)"}}\n'
         'samples: {rows: {path: "rows.npz"}}\n'
     )
-    out = folder / "out"
-    return Run(out, liteferry("run", "--config", folder / "job.yaml", "--output", out, "--quiet"))
+    return liteferry("run", "--config", folder / "job.yaml", "--output", out, "--quiet")
 
 
 @pytest.fixture(scope="session")
