@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from liteferry import exact_sum
+from liteferry.class_counts import ClassCounts
 from liteferry.exact_sum import ExactSum, share
 
 TOP_K = 5
@@ -21,7 +22,14 @@ DISTRIBUTION_TOLERANCE = 1e-3
 """How far from 1 a reference's probabilities may sum up; float16 needs that much."""
 FLIP_PAIRS_KEPT = 10_000
 FLIPS_SHOWN = 10
+TIE = 2.0**-20
+"""Entries closer than this share of a position's largest one are tied: float32 cannot tell them apart after a few layers."""
+NEAR = 1 / 16
+"""Share of a position's range (or of its largest entry, where the candidate answers one same number for all classes) within which
+the reference itself hardly prefers one class to another.
+"""
 _ZERO = ExactSum()
+_NO_COUNTS = ClassCounts()
 _MASK = (1 << 64) - 1
 
 
@@ -81,7 +89,7 @@ class ClassStats:
     """Mergeable statistics over positions. `kl_*` are kept as long as every position of the reference is a distribution."""
 
     positions: int = 0
-    agreeing: int = 0  # positions whose largest entry is the same on both sides
+    agreeing: int = 0  # positions whose largest entry is the same on both sides, or one of those that tie for it
     topk_slots: int = 0  # k for each position with more than k classes
     topk_shared: int = 0  # of those, classes that are among the k largest on both sides
     flip_count: int = 0  # positions without NaN whose largest entry differs
@@ -90,6 +98,12 @@ class ClassStats:
     kl_sum: ExactSum = _ZERO
     kl_max: float = 0.0
     kl_infinite: int = 0
+    recall: ClassCounts = _NO_COUNTS
+
+    @classmethod
+    def of_values(cls, values: npt.NDArray[Any], is_same: npt.NDArray[np.bool_]) -> ClassStats:
+        """Of an integer output, whose values are classes and which has no largest entries: only `recall`."""
+        return cls(recall=ClassCounts.of(values, is_same))
 
     @classmethod
     def of(
@@ -103,6 +117,7 @@ class ClassStats:
         left, right = left.reshape(-1, classes), right.reshape(-1, classes)
         before, after = left.argmax(axis=1), right.argmax(axis=1)
         agreeing = before == after
+        _settle_ties(left, right, before, after, agreeing)
         flipped = ~agreeing
         is_odd: npt.NDArray[np.bool_] | None = None
         if broken is not None:
@@ -118,6 +133,7 @@ class ClassStats:
             topk_shared=shared,
             flip_count=int(np.count_nonzero(flipped)),
             flips=Flips.of(before[flipped], after[flipped]),
+            recall=ClassCounts.of(before, agreeing | _hardly_preferred(left, before, after, flipped)),
         )
         return dataclasses.replace(stats, **_divergence(left, right)) if _are_distributions(left) else stats
 
@@ -144,6 +160,7 @@ class ClassStats:
             "kl_mean": self.kl_sum.mean(self.distributions) if is_known else None,
             "kl_max": self.kl_max if is_known else None,
             "kl_infinite": self.kl_infinite if self.has_distributions else None,
+            **self.recall.report(),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -154,6 +171,7 @@ class ClassStats:
             "flips_are_complete": self.flips.is_complete,
             "kl_sum": self.kl_sum.to_json(),
             "kl_max": self.kl_max.hex(),
+            "recall": self.recall.to_json(),
         }
 
     @classmethod
@@ -165,11 +183,52 @@ class ClassStats:
             flips=Flips(pairs, encoded["flips_are_complete"]),
             kl_sum=ExactSum.from_json(encoded["kl_sum"]),
             kl_max=float.fromhex(encoded["kl_max"]),
+            recall=ClassCounts.from_json(encoded["recall"]),
         )
 
 
 _COUNTS = ("positions", "agreeing", "topk_slots", "topk_shared", "flip_count", "distributions", "kl_infinite")
-_ADDED = (*_COUNTS, "flips", "kl_sum")
+_ADDED = (*_COUNTS, "flips", "kl_sum", "recall")
+
+
+def _settle_ties(
+    left: npt.NDArray[np.float64],
+    right: npt.NDArray[np.float64],
+    before: npt.NDArray[np.intp],
+    after: npt.NDArray[np.intp],
+    agreeing: npt.NDArray[np.bool_],
+) -> None:
+    """Marks as agreeing where either side's largest entry is one of those that tie for the other side's; and as not agreeing
+    where all entries of the candidate are the same and the reference's are not: that would agree with every class.
+    """
+    flat = np.flatnonzero(right[:, 0] == right[:, -1])  # few, as a rule: only these are looked at whole
+    flat = flat[right[flat].min(axis=1) == right[flat].max(axis=1)] if len(flat) else flat
+    if len(flat):
+        lowest, highest = left[flat].min(axis=1), left[flat, before[flat]]
+        agreeing[flat] = highest - lowest <= NEAR * np.maximum(np.abs(highest), np.abs(lowest))
+    odd = np.flatnonzero(~agreeing)
+    if not len(odd):
+        return
+    is_flat = np.isin(odd, flat, assume_unique=True)
+    with np.errstate(invalid="ignore"):
+        for side, own, others in ((left, before, after), (right, after, before)):
+            best, there = side[odd, own[odd]], side[odd, others[odd]]
+            tied = (best - there <= TIE * np.abs(best)) & np.isfinite(best) & ~is_flat
+            agreeing[odd[tied]] = True
+
+
+def _hardly_preferred(
+    left: npt.NDArray[np.float64], before: npt.NDArray[np.intp], after: npt.NDArray[np.intp], flipped: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Marks the flips to a class that the reference rated nearly as high: they say nothing of a class that died."""
+    marked = np.zeros_like(flipped)
+    odd = np.flatnonzero(flipped)
+    if len(odd):
+        best, chosen = left[odd, before[odd]], left[odd, after[odd]]
+        with np.errstate(invalid="ignore"):
+            marked[odd] = best - chosen <= NEAR * (best - left[odd].min(axis=1))
+    marked[odd[after[odd] == before[odd]]] = False  # all entries of the candidate the same: it chose nothing
+    return marked
 
 
 def _count_top(

@@ -22,16 +22,17 @@ from liteferry.errors import JobError, ModelError, Reason, ReasonCode, Stage
 from liteferry.export import reason_of
 from liteferry.fingerprints import files_of
 from liteferry.gate_limits import resolve_gates
-from liteferry.gates import Verdict, judge
+from liteferry.gates import Verdict
 from liteferry.local_cache import Copies, Wanted
 from liteferry.parity import OutputStats
+from liteferry.report.fields import NONFINITE
 from liteferry.sample_copies import wanted_of, with_copies
 from liteferry.sample_headers import describe_contained
 from liteferry.samples import open_samples
 from liteferry.sandbox import scratch
 from liteferry.sandbox.client import Limits
-
-GATES_OF = "float32"
+from liteferry.variants import FLOAT32
+from liteferry.verdict import Case, verdict
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,13 @@ class ComparedRow:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compared:
-    """What came of it. `stats` by the reference's output names; `notes`: sentences about names and kinds, of both sides."""
+    """What came of it. `stats` by the reference's output names; `kind`: the variant whose default gates counted; `notes`:
+    sentences about names, kinds and rows, of both sides.
+    """
 
     stats: Mapping[str, OutputStats]
     verdict: Verdict
+    kind: str
     notes: Sequence[str]
     row_count: int
     rows: Sequence[ComparedRow]
@@ -60,6 +64,7 @@ class Compared:
         reason = self.verdict.reason
         return {
             "is_within": self.verdict.is_blessed,
+            "gates_of": self.kind,
             "reason": {"code": reason.code.value, "message": reason.message} if reason else None,
             "row_count": self.row_count,
             "notes": list(self.notes),
@@ -95,7 +100,7 @@ def compare(
     Args:
       reference, candidate: a checkpoint, a SavedModel directory or a .tflite file, either of them.
       spec: the rows; `inputs` maps inputs of either side to columns.
-      gates: metric -> limit, over the default gates of float32; None removes one.
+      gates: metric -> limit, over the default gates of the candidate's kind; None removes one.
       rows: ids of rows whose values are wanted.
 
     Raises:
@@ -103,7 +108,7 @@ def compare(
       ModelError: a side could not be loaded or run; its message begins with which.
       SamplesError: the samples cannot be read.
     """
-    resolved = _resolve(gates or {})
+    _check_gates(gates or {})
     sample_set = open_samples(spec, describe=describe_contained)
     load = load or LoadSpec()
     sides = [Wanted(uris=tuple(files_of(uri))) for uri in (reference, candidate)]
@@ -136,13 +141,38 @@ def compare(
             _raise_for(task, outcome)
         compared, found, reason = _compare_answers(tasks, matched, rows, _calls(outcomes, matched))
     stats = compared.finish()
-    verdict = judge(stats, gates=resolved, expected_outputs=list(matched))
-    if reason is not None:
-        verdict = Verdict(gates=(), is_blessed=False, reason=reason)
-    if verdict.reason is not None:
-        message = verdict.reason.message.replace(f"gates.{GATES_OF}.", "--gate ").replace(" in the job file", "")
-        verdict = dataclasses.replace(verdict, reason=dataclasses.replace(verdict.reason, message=message))
-    return Compared(stats=stats, verdict=verdict, notes=notes, row_count=sample_set.row_count, rows=found)
+    kind = str(outcomes[1].results[0]["kind"])
+    judged = verdict(
+        Case(
+            candidate=kind,
+            like=kind,
+            expected_outputs=tuple(matched),
+            statistics={name: one.stored() for name, one in stats.items()},
+            gates={kind: dict(gates or {})},
+            earlier=reason,
+        )
+    )
+    if judged.reason is not None:
+        message = judged.reason.message.replace(f"gates.{kind}.", "--gate ").replace(" in the job file", "")
+        judged = dataclasses.replace(judged, reason=dataclasses.replace(judged.reason, message=message))
+    seen: Mapping[str, Any] = next((message["rows_seen"] for message in outcomes[0].results if "rows_seen" in message), {})
+    return Compared(
+        stats=stats,
+        verdict=judged,
+        kind=kind,
+        notes=[*notes, *_cautions(stats, seen.get("nonfinite_inputs", {}))],
+        row_count=sample_set.row_count,
+        rows=found,
+    )
+
+
+def _cautions(stats: Mapping[str, OutputStats], inputs: Mapping[str, int]) -> list[str]:
+    """What stands beside the verdict because it says nothing of it."""
+    answers = {name: one.nonfinite_reference for name, one in stats.items() if one.nonfinite_reference}
+    return [
+        *(f"{NONFINITE} in the sample rows: input {name!r}, {count:,} rows" for name, count in inputs.items()),
+        *(f"{NONFINITE} in the reference: output {name!r}, {count:,} elements" for name, count in answers.items()),
+    ]
 
 
 def _run(task: SideTask, limits: Limits, copies: Copies) -> sandbox.Outcome:
@@ -166,11 +196,11 @@ def _raise_for(task: SideTask, outcome: sandbox.Outcome) -> None:
         raise ModelError(reason.code, reason.stage, f"{task.side} {task.path}: {message}")
 
 
-def _resolve(gates: Mapping[str, float | None]) -> Any:
+def _check_gates(gates: Mapping[str, float | None]) -> None:
     try:
-        return resolve_gates(GATES_OF, {GATES_OF: dict(gates)})
+        resolve_gates(FLOAT32, {FLOAT32: dict(gates)})
     except ValueError as error:
-        message = str(error).replace(f"gates.{GATES_OF}.", "--gate ")
+        message = str(error).replace(f"gates.{FLOAT32}.", "--gate ")
         raise JobError([message], source="command line") from error
 
 

@@ -20,7 +20,8 @@ examples:
   liteferry compare saved_model other.tflite --samples rows.parquet --inputs image=pixels --id name
   liteferry compare model.h5 quantised.tflite --samples rows.npz --gate argmax_agreement=0.98 --gate max_rel=null --rows 17,204
 
-exit status: 0 within the gates (by default those of float32), 1 not, 2 bad usage, or a side that cannot be loaded or run
+exit status: 0 within the gates, 1 not, 2 bad usage, or a side that cannot be loaded or run
+default gates: those of the candidate's kind: a quantised .tflite has int8's, a float16 one its own, all else float32's
 """
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from liteferry import arrays_file, flatbuffer, runners, samples
+from liteferry import arrays_file, claims, flatbuffer, held_quantized, runners, samples, variants
 from liteferry.call_groups import Calls
 from liteferry.checkpoints.artifact_scan import refuse_unsafe_tflite
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.rows_seen import RowsSeen
 from liteferry.sample_binding import columns_as_inputs
 from liteferry.sandbox import Flavor, Reporter
 from liteferry.types import Signature, TensorSpec
@@ -65,8 +66,9 @@ def is_tflite(path: str) -> bool:
 
 
 def run_side(task: SideTask, reporter: Reporter) -> None:
-    """Hands over {inputs: [name], outputs: [name], notes} once they are known, then {batch, per_call: [name]}, see `call_groups`,
-    and writes answers batch by batch.
+    """Hands over {inputs: [name], outputs: [name], notes, kind} once they are known, then {batch, per_call: [name]}, see
+    `call_groups`, writes answers batch by batch, and at last hands over {rows_seen}. `kind`: the variant whose default gates
+    count for such a candidate.
 
     Raises:
       ModelError: what keeps the artifact from loading, the rows from fitting, or the runtime from running.
@@ -74,7 +76,7 @@ def run_side(task: SideTask, reporter: Reporter) -> None:
     reporter.stage(Stage.LOAD, subject=task.side)
     signature, renamed, on_rows, notes = _load(task)
     names = [spec.name for spec in signature.outputs]
-    reporter.result({"inputs": list(signature.input_names()), "outputs": names, "notes": notes})
+    reporter.result({"inputs": list(signature.input_names()), "outputs": names, "notes": notes, "kind": _kind(task.path)})
     reporter.stage(Stage.SAMPLES, subject=task.side)
     spec = _own_spec(task.spec, signature)
     binding = samples.bind(task.sample_set, spec, signature, samples_name=SAMPLES)
@@ -87,7 +89,9 @@ def run_side(task: SideTask, reporter: Reporter) -> None:
     wanted = set(task.rows)
     with open(os.path.join(task.folder, "outputs.json"), "w", encoding="utf-8") as file:
         json.dump(names, file)
+    seen = RowsSeen()
     for number, batch in enumerate(_batches(task, binding)):
+        seen += RowsSeen.of(batch.inputs, {}, {})
         if number == 0:
             run, calls = on_rows(batch.inputs)
             reporter.result(dataclasses.asdict(calls))
@@ -98,6 +102,14 @@ def run_side(task: SideTask, reporter: Reporter) -> None:
         for place in [place for place, name in enumerate(batch.ids) if name in wanted]:
             inputs = {name: np.asarray(value[place]) for name, value in batch.inputs.items()}
             arrays_file.write(os.path.join(task.folder, f"row_{rows[place]}.npz"), inputs)
+    reporter.result({"rows_seen": seen.to_json()})
+
+
+def _kind(path: str) -> str:
+    if not is_tflite(path):
+        return variants.FLOAT32
+    with open(path, "rb") as file:
+        return claims.kind_of(held_quantized.read(file.read()))
 
 
 def read_answers(folder: str) -> Iterator[Answers]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from liteferry.compare import Compared, ComparedRow
+from liteferry.report.fields import NONFINITE
 
 # What a table has room for, most telling first; whatever else is computed stands in --json.
 _STATISTICS = (
@@ -21,6 +22,9 @@ _STATISTICS = (
     "p99_abs",
     "p999_abs",
     "sqnr_db",
+    "column_sqnr_db",
+    "row_agreement",
+    "class_recall",
     "cosine",
     "argmax_agreement",
     "top5_agreement",
@@ -79,8 +83,10 @@ def _verdict(facts: Mapping[str, Any]) -> Iterator[str]:
     for gate in facts["gates"]:
         sign = "within" if gate["is_within"] else "NOT within"
         yield f"{gate['output']}: {gate['metric']} {_number(gate['observed'])}, {sign} {gate['limit']:g}"
+    yield from (note for note in facts["notes"] if note.startswith(NONFINITE))
     if facts["reason"] is not None:
         yield f"{facts['reason']['code']}: {facts['reason']['message']}"
+    yield f"Limits: those of {facts['gates_of']}, and what --gate says."
     yield "The candidate is within every gate." if facts["is_within"] else "The candidate is not within the gates."
 
 

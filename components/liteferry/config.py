@@ -113,6 +113,21 @@ class SamplesSpec(Record):
         return tuple(name for name in names if name is not None)
 
 
+class Reading(str, enum.Enum):
+    """What the entries of an output's last axis are."""
+
+    REGRESSION = "regression"
+    CLASSES = "classes"
+
+
+class OutputSpec(Record):
+    """What is known of one output."""
+
+    kind: Reading | None = None
+    """`regression`: the entries of its last axis are no classes, and no default gate takes them for some. `classes`: they are, in
+    every position of an output of any rank."""
+
+
 class ModelSpec(Record):
     """Checkpoints that are treated alike."""
 
@@ -130,6 +145,8 @@ class ModelSpec(Record):
     """Class names of random layers to leave out of Sequential and Functional models, for those that ignore `training`."""
     signatures: Signatures = Field(default_factory=FrozenDict)
     """More signatures for the SavedModel by name: methods of the model, or functions around it."""
+    outputs: FrozenMapping[OutputSpec] = Field(default_factory=FrozenDict)
+    """Output -> what is known of it: {kind: regression} or {kind: classes}."""
     serve_examples: Annotated[bool, Strict()] = False
     """true: one more signature, `serve_examples`, takes serialized tf.Examples named by the model's inputs."""
     metrics: tuple[MetricSpec, ...] | None = None

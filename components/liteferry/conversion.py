@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from liteferry import flatbuffer, lowering, reference, storage, tf_quantizer, variants
+from liteferry import flatbuffer, held_quantized, lowering, reference, storage, tf_quantizer, variants
 from liteferry.artifacts import Trace, first_rows
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
@@ -95,6 +95,7 @@ def _write(
         weights=flatbuffer.count_weights(content),
         contract=flatbuffer.read_contract(content),
         quantizer=quantizer,
+        held=held_quantized.read(content),
         reason=_cannot_run_here(ops, lowered),
     )
 

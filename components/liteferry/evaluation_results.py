@@ -14,6 +14,7 @@ from liteferry.metric_gates import MetricsResult
 from liteferry.noise import Noise
 from liteferry.parity import OutputStats
 from liteferry.records import decode
+from liteferry.rows_seen import RowsSeen
 from liteferry.slicing import Columns, Slices, merge_outputs
 from liteferry.types import DivergingTensor
 from liteferry.worst_rows import Shown, of_artifact
@@ -42,7 +43,8 @@ class CandidateResult:
 class Evaluation:
     """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
     there are none. `metrics`: task metrics, once they are computed. `diverging`: variant -> where it begins to differ, of those
-    that failed, which took `localise_seconds`. `noise`: the noise floor, by "reference" and "float32". `warnings`: what could not
+    that failed, which took `localise_seconds`. `noise`: the noise floor, by "reference" and "float32". `rows_seen`: what the rows
+    show. `warnings`: what could not
     be measured, a sentence each.
     """
 
@@ -53,6 +55,7 @@ class Evaluation:
     reason: Reason | None = None
     checkpoint_rows_per_s: float | None = None
     noise: Mapping[str, Noise | None] = dataclasses.field(default_factory=dict)
+    rows_seen: RowsSeen = dataclasses.field(default_factory=RowsSeen)
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     peak_memory_bytes: int = 0
@@ -85,6 +88,7 @@ def merge(parts: list[Evaluation]) -> Evaluation:
         candidates=merged,
         reason=next((part.reason for part in parts if part.reason is not None), None),
         checkpoint_rows_per_s=parts[0].checkpoint_rows_per_s if parts else None,
+        rows_seen=sum((part.rows_seen for part in parts), RowsSeen()),
         noise={name: measured for part in parts for name, measured in part.noise.items() if measured is not None},
         warnings=tuple(sentence for part in parts for sentence in part.warnings),
         seconds=sum(part.seconds for part in parts),
@@ -105,6 +109,7 @@ def evaluation_of(
         candidates={**results_of(messages), **failures},
         checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
         noise=_noise_of(task, messages),
+        rows_seen=next((RowsSeen.from_json(message["rows_seen"]) for message in messages if "rows_seen" in message), RowsSeen()),
         seconds=seconds,
         peak_memory_bytes=peak_memory_bytes,
     )

@@ -16,6 +16,7 @@ from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, Reason, Stage
 from liteferry.pace import Pace
 from liteferry.plan import ModelPlan
+from liteferry.rows_seen import RowsSeen, labels_of
 from liteferry.sandbox import Reporter, memory
 from liteferry.slicing import columns_of_slices
 from liteferry.types import Signature
@@ -116,7 +117,8 @@ def _compare_candidates(
 ) -> tuple[Mapping[str, Any], list[str]]:
     """Every candidate on every row of one shard, batch by batch.
 
-    Hands over {model_id, candidate, stats: {output: OutputStats}, slices: [[columns, Slices]], reason, worst_rows: [shown],
+    Hands over {model_id, rows_seen}, and {model_id, candidate, stats: {output: OutputStats}, slices: [[columns, Slices]], reason,
+    worst_rows: [shown],
     rows_per_s, seconds} for each candidate, in the end. Returns the first batch, and the variants that ran.
     """
     started = time.monotonic()
@@ -136,11 +138,13 @@ def _compare_candidates(
     comparisons = {name: Comparison(slices, calls=calls) for name in task.candidates}
     paces = {name: Pace() for name in task.candidates}
     first_inputs: dict[str, Any] = {}
+    seen = RowsSeen()
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index, calls=calls)
     binding = _binding(task)
     for number, batch in enumerate(reference.batches(task.plan, binding, shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
         kept.start(batch, expected)
+        seen += RowsSeen.of(batch.inputs, expected, labels_of(task.plan.samples.spec, batch.extras, batch.label, expected))
         for name, runner in ready.items():
             if name in reasons:
                 continue
@@ -159,6 +163,7 @@ def _compare_candidates(
                 reasons[name] = error.reason
         first_inputs = first_inputs or dict(batch.inputs)
     kept.flush()
+    reporter.result({"model_id": task.plan.model_id, "rows_seen": seen.to_json()})
     statistics = {name: comparisons[name].finish() for name in task.candidates}
     worst = {name: worst_rows.of_artifact(stats) for name, stats in statistics.items()}
     named = {row: row_id for rows in worst.values() for row, row_id in rows.items()}

@@ -93,13 +93,24 @@ def count_weights(content: bytes) -> dict[str, int]:
             tensor = subgraph.Tensors(j)
             if j in scales:
                 continue
-            if model.Buffers(tensor.Buffer()).DataLength() == 0 and model.Buffers(tensor.Buffer()).Offset() <= 1:
+            if not is_constant(model, tensor):
                 continue
-            dtype = _enum_name(schema.TensorType, tensor.Type()).lower()
+            dtype = dtype_name(tensor)
             quantization = tensor.Quantization()
             if dtype.startswith("float") or (quantization and (quantization.ScaleLength() or quantization.Details())):
                 counts[dtype] += math.prod(int(tensor.Shape(k)) for k in range(tensor.ShapeLength()))
     return dict(sorted(counts.items()))
+
+
+def is_constant(model: Any, tensor: Any) -> bool:
+    """Whether the file holds the tensor's values."""
+    buffer = model.Buffers(tensor.Buffer())
+    return bool(buffer.DataLength() or buffer.Offset() > 1)
+
+
+def dtype_name(tensor: Any) -> str:
+    """`float32`, `int8`, ..."""
+    return _enum_name(_schema().TensorType, tensor.Type()).lower()
 
 
 def _scales_of_blocks(tensor: Any) -> int | None:

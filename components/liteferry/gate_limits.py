@@ -43,20 +43,43 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "argmax_agreement": "min",
         "topk_agreement": "min",
         "exact_agreement": "min",
+        "row_agreement": "min",
+        "column_sqnr_db": "min",
+        "class_recall": "min",
     }
 )
-# 20 dB: the noise has a hundredth of the power of the answers. A cosine of 0.98 looks as strict and lets four times as much pass.
-_INT8 = MappingProxyType({"sqnr_db": 20.0, "argmax_agreement": 0.95, "exact_agreement": 0.95})
-_INT4 = MappingProxyType({"sqnr_db": 12.0, "argmax_agreement": 0.90, "exact_agreement": 0.90})
+REGRESSION, CLASSES = "regression", "classes"
+KINDS = (REGRESSION, CLASSES)
+"""What a models entry may say of an output: whether the entries of its last axis are classes."""
+# docs/gates.md argues each number. 20 dB: the noise has a hundredth of the power of what varies. A cosine of 0.98 looks as strict
+# and lets four times as much pass. Of parts: one row in a hundred may be lost; in no column may a tenth of what varies be noise;
+# no class may lose more than half of its positions, whatever its share.
+_PARTS = MappingProxyType({"row_agreement": 0.99, "column_sqnr_db": 10.0})
+_FLOAT_PARTS = MappingProxyType({"row_agreement": 0.99, "column_sqnr_db": 20.0, "class_recall": 0.9})
+_INT8 = MappingProxyType({"sqnr_db": 20.0, "argmax_agreement": 0.95, "exact_agreement": 0.95, "class_recall": 0.5, **_PARTS})
+_INT4 = MappingProxyType(
+    {
+        "sqnr_db": 12.0,
+        "argmax_agreement": 0.90,
+        "exact_agreement": 0.90,
+        "class_recall": 0.3,
+        "row_agreement": 0.99,
+        "column_sqnr_db": 5.0,
+    }
+)
 DEFAULT_GATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
-        SAVED_MODEL: MappingProxyType({"max_rel": 1e-5, "mismatch_count": 0}),
-        "float32": MappingProxyType({"max_rel": 1e-4, "mismatch_count": 0}),
-        "float16": MappingProxyType({"max_rel": 1e-2, "argmax_agreement": 0.99, "exact_agreement": 0.99}),
+        SAVED_MODEL: MappingProxyType({"max_rel": 1e-5, "mismatch_count": 0, **_FLOAT_PARTS}),
+        "float32": MappingProxyType({"max_rel": 1e-4, "mismatch_count": 0, **_FLOAT_PARTS}),
+        "float16": MappingProxyType(
+            {"max_rel": 1e-2, "argmax_agreement": 0.99, "exact_agreement": 0.99, "class_recall": 0.9, **_PARTS}
+        ),
         "dynamic_int8": _INT8,
         "weight_only_int8": _INT8,
         "int8": _INT8,
-        "int16x8": MappingProxyType({"sqnr_db": 25.0, "argmax_agreement": 0.97, "exact_agreement": 0.97}),
+        "int16x8": MappingProxyType(
+            {"sqnr_db": 25.0, "argmax_agreement": 0.97, "exact_agreement": 0.97, "class_recall": 0.7, **_PARTS}
+        ),
         "dynamic_int4": _INT4,
         "weight_only_int4": _INT4,
     }
@@ -93,6 +116,7 @@ class Gates(Mapping[str, float]):
     Attributes:
       of_outputs: output -> metric -> limit, None for no gate; what the user wrote for single outputs.
       noise: output -> metric -> measured noise, in that metric's unit.
+      kinds: output -> `regression` or `classes`, where the job or the rows say so.
     """
 
     variant: str
@@ -100,6 +124,7 @@ class Gates(Mapping[str, float]):
     from_user: Mapping[str, float] = dataclasses.field(default_factory=dict)
     of_outputs: Mapping[str, Mapping[str, float | None]] = dataclasses.field(default_factory=dict)
     noise: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, metric: str) -> float:
         return self.from_user[metric] if metric in self.from_user else self.defaults[metric]
@@ -143,6 +168,7 @@ def resolve_gates(
     *,
     noise: Mapping[str, Mapping[str, float]] | None = None,
     like: str | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Gates:
     """The default gates of `variant` with the user's over them; None as the user's limit removes a default.
 
@@ -150,6 +176,7 @@ def resolve_gates(
       user_gates: variant -> metric -> limit; under `outputs`: output -> metric -> limit.
       noise: output -> metric -> what was measured.
       like: the variant whose default gates count, for one that has none of its own.
+      kinds: output -> `regression` or `classes`, of those of which it is known.
 
     Raises:
       ValueError: an unknown variant or metric, or a limit that is not a finite number. The message names its job file key.
@@ -173,6 +200,7 @@ def resolve_gates(
             for output, limits in of_outputs.items()
         },
         noise=noise or {},
+        kinds=kinds or {},
     )
 
 

@@ -12,15 +12,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry.errors import Reason, ReasonCode, Stage
-from liteferry.gate_limits import DEFAULT_GATES, JOB, METRICS, SAVED_MODEL, Gates, Limit, resolve_gates
+from liteferry.gate_limits import CLASSES, DEFAULT_GATES, JOB, METRICS, REGRESSION, SAVED_MODEL, Gates, Limit, resolve_gates
 from liteferry.parity import Kind, OutputStats
 
+Stored = Mapping[str, Any]
+"""Statistics of one output as a report has them (`OutputStats.report`), with its `worst_examples`."""
 __all__ = ["DEFAULT_GATES", "METRICS", "SAVED_MODEL", "GateResult", "Gates", "Verdict", "judge", "resolve_gates"]
 
 # Default gates on these two are for integers and text, all other default gates for floating point.
 _DISCRETE_METRICS = frozenset({"mismatch_count", "exact_agreement"})
 # Ratios with zero have no value, but equal outputs meet every limit on them.
 _MET_WHEN_EQUAL = frozenset({"sqnr_db", "cosine"})
+# On these, default gates step aside where an output's last axis holds no classes.
+_OF_CLASSES = frozenset({"argmax_agreement", "class_recall", "flip_count"})
+# Beyond (batch, classes) nothing says that the last axis is one of classes. Where this share of positions keeps its largest entry
+# on the other side, too, a class that does not keep its positions has died, whatever the axis is called.
+_READS_AS_CLASSES = 0.75
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,41 +53,41 @@ class Verdict:
     reason: Reason | None
 
 
-def judge(stats: Mapping[str, OutputStats], *, gates: Mapping[str, float], expected_outputs: Sequence[str]) -> Verdict:
+def judge(stats: Mapping[str, OutputStats | Stored], *, gates: Mapping[str, float], expected_outputs: Sequence[str]) -> Verdict:
     """Blesses a candidate if every built-in rule and every gate is met on every output.
 
     Args:
-      stats: output name -> statistics over all samples.
+      stats: output name -> statistics over all samples, as they are or as `OutputStats.stored` gives them.
       gates: from `resolve_gates`; the gates of any other mapping count as the user's.
       expected_outputs: the outputs that the reference has. Other outputs in `stats` are judged, too.
     """
     if not isinstance(gates, Gates):
         gates = Gates(variant="<variant>", from_user=gates)
-    names = [*expected_outputs, *(name for name in sorted(stats) if name not in expected_outputs)]
-    reports = {name: stats[name].report() for name in names if name in stats}
-    results = _apply_gates({name: stats[name] for name in reports}, reports, gates)
+    found = {name: one.stored() if isinstance(one, OutputStats) else one for name, one in stats.items()}
+    names = [*expected_outputs, *(name for name in sorted(found) if name not in expected_outputs)]
+    found = {name: found[name] for name in names if name in found}
+    results = _apply_gates(found, gates)
     reason = (
-        _nothing_compared(stats, names)
-        or _incomplete(stats, names)
-        or _nonfinite(stats, reports)
-        or _collapsed(stats, reports)
-        or _out_of_tolerance(stats, results, gates)
+        _nothing_compared(found, names)
+        or _incomplete(found, names)
+        or _nonfinite(found)
+        or _collapsed(found)
+        or _out_of_tolerance(found, results, gates)
     )
     return Verdict(gates=results, is_blessed=reason is None, reason=reason)
 
 
-def _apply_gates(
-    stats: Mapping[str, OutputStats], reports: Mapping[str, Mapping[str, Any]], gates: Gates
-) -> tuple[GateResult, ...]:
+def _apply_gates(stats: Mapping[str, Stored], gates: Gates) -> tuple[GateResult, ...]:
     """In the order of outputs, those that only the job file knows last; by metric within each."""
     results = []
     limits = {name: gates.limits_of(name) for name in (*stats, *(name for name in gates.of_outputs if name not in stats))}
     for name, of_output in limits.items():
         for metric, limit in of_output.items():
             if name in stats and (
-                _applies(metric, stats[name], is_default=limit.source != JOB) or _is_owed(metric, limit, limits, stats)
+                _applies(metric, stats[name], is_default=limit.source != JOB, kind=gates.kinds.get(name))
+                or _is_owed(metric, limit, limits, stats)
             ):
-                observed = reports[name][metric]
+                observed = stats[name].get(metric)
                 is_within = _is_within(metric, limit.limit, observed, is_equal=_is_equal(stats[name]))
             elif limit.is_of_output:
                 observed, is_within = None, False  # an output that is not there, and that the user counts on
@@ -94,7 +101,7 @@ def _apply_gates(
     return tuple(results)
 
 
-def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]], stats: Mapping[str, OutputStats]) -> bool:
+def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]], stats: Mapping[str, Stored]) -> bool:
     """Whether a gate must be answered although the metric means nothing here. Where the user asked for one that no output can
     answer, it must not pass in silence: it fails on all of them.
     """
@@ -104,18 +111,34 @@ def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]
     return not any(_applies(metric, stats[name], is_default=False) for name in asked)
 
 
-def _applies(metric: str, stats: OutputStats, *, is_default: bool) -> bool:
-    """Whether the metric means something for such an output, whatever its numbers are."""
+def _applies(metric: str, stats: Stored, *, is_default: bool, kind: str | None = None) -> bool:
+    """Whether the metric means something for such an output, whatever its numbers are. `kind`: what is known of the last axis."""
     if metric in _DISCRETE_METRICS:
-        return not is_default or stats.kind is not Kind.FLOAT
-    if metric in ("argmax_agreement", "flip_count"):
-        # By default only for (batch, classes): the last axis of an image or a sequence need not be classes.
-        return stats.classes.positions > 0 and (not is_default or stats.rank == 2)
+        return not is_default or stats["kind"] != Kind.FLOAT.value
+    if metric in _OF_CLASSES:
+        return _has_classes(metric, stats) and (not is_default or are_classes(metric, stats, kind))
     if metric == "topk_agreement":
-        return stats.classes.topk_slots > 0
+        return stats["topk"] is not None
     if metric in ("kl_mean", "kl_max"):
-        return stats.classes.has_distributions
-    return stats.kind is not Kind.TEXT if not is_default else stats.kind is Kind.FLOAT
+        return stats["kl_infinite"] is not None
+    if metric == "row_agreement":
+        return stats["row_agreement"] is not None
+    if metric == "column_sqnr_db":
+        return bool(stats["columns_judged"])
+    return bool(stats["kind"] != Kind.TEXT.value if not is_default else stats["kind"] == Kind.FLOAT.value)
+
+
+def _has_classes(metric: str, stats: Stored) -> bool:
+    return bool(stats["classes_judged"]) if metric == "class_recall" else stats["argmax_agreement"] is not None
+
+
+def are_classes(metric: str, stats: Stored, kind: str | None) -> bool:
+    """Whether a default gate takes the last axis for classes: (batch, classes) always, unless it is known not to be."""
+    if kind is not None or stats["kind"] == Kind.INTEGER.value or stats["rank"] == 2:
+        return kind != REGRESSION
+    if metric != "class_recall":
+        return False
+    return bool(stats["kl_infinite"] is not None or stats["argmax_agreement"] >= _READS_AS_CLASSES)
 
 
 def _is_within(metric: str, limit: float, observed: float | None, *, is_equal: bool) -> bool:
@@ -124,41 +147,41 @@ def _is_within(metric: str, limit: float, observed: float | None, *, is_equal: b
     return bool(observed <= limit if METRICS[metric] == "max" else observed >= limit)
 
 
-def _is_equal(stats: OutputStats) -> bool:
-    return stats.mismatch_count == 0 and stats.kind is not Kind.TEXT and stats.compared_count > 0
+def _is_equal(stats: Stored) -> bool:
+    return bool(stats["mismatch_count"] == 0 and stats["kind"] != Kind.TEXT.value and stats["compared_count"] > 0)
 
 
 def _judged(code: ReasonCode, message: str) -> Reason:
     return Reason(code=code, stage=Stage.JUDGE, message=message)
 
 
-def _nothing_compared(stats: Mapping[str, OutputStats], names: Sequence[str]) -> Reason | None:
+def _nothing_compared(stats: Mapping[str, Stored], names: Sequence[str]) -> Reason | None:
     if not names:
         return _judged(ReasonCode.SAMPLES_EMPTY, "no output was expected and none was seen: nothing was compared")
-    if not any(stats[name].example_count for name in names if name in stats):
+    if not any(stats[name]["example_count"] for name in names if name in stats):
         message = f"no example was compared for {_quoted(names)}; check that the sample files hold rows"
         return _judged(ReasonCode.SAMPLES_EMPTY, message)
     return None
 
 
-def _incomplete(stats: Mapping[str, OutputStats], names: Sequence[str]) -> Reason | None:
+def _incomplete(stats: Mapping[str, Stored], names: Sequence[str]) -> Reason | None:
     missing = [name for name in names if name not in stats]
     if missing:
         message = f"output {_quoted(missing)} is missing (outputs compared: {_quoted(sorted(stats))})"
         return _judged(ReasonCode.PARITY_OUT_OF_TOLERANCE, f"{message}; export the candidate again with every output")
-    counts = {name: stats[name].example_count for name in names}
+    counts = {name: stats[name]["example_count"] for name in names}
     if len(set(counts.values())) > 1:
         message = f"outputs were compared over different numbers of examples ({counts}); run the evaluation again"
         return _judged(ReasonCode.SAMPLES_EMPTY if 0 in counts.values() else ReasonCode.PARITY_OUT_OF_TOLERANCE, message)
-    hollow = [name for name in names if stats[name].element_count == 0]
+    hollow = [name for name in names if stats[name]["element_count"] == 0]
     if hollow:
         message = f"output {_quoted(hollow)} has no elements: nothing was compared"
         return _judged(ReasonCode.SAMPLES_EMPTY, f"{message}; use samples for which it has some")
     return None
 
 
-def _nonfinite(stats: Mapping[str, OutputStats], reports: Mapping[str, Mapping[str, Any]]) -> Reason | None:
-    for name, report in reports.items():
+def _nonfinite(stats: Mapping[str, Stored]) -> Reason | None:
+    for name, report in stats.items():
         counts = f"{report['nonfinite_reference']} in the reference, {report['nonfinite_candidate']} in the candidate"
         if report["nonfinite_mismatch"]:
             message = (
@@ -166,14 +189,14 @@ def _nonfinite(stats: Mapping[str, OutputStats], reports: Mapping[str, Mapping[s
                 f"one side only or not in the same way ({counts}){_worst(stats[name])}; look for overflow, often in float16"
             )
             return _judged(ReasonCode.PARITY_NONFINITE, message)
-        if stats[name].compared_count == 0:
+        if stats[name]["compared_count"] == 0:
             message = f"output {name!r}: all {report['element_count']} elements are NaN or infinite: nothing was compared"
             return _judged(ReasonCode.PARITY_NONFINITE, f"{message}; check the samples' range and preprocessing")
     return None
 
 
-def _collapsed(stats: Mapping[str, OutputStats], reports: Mapping[str, Mapping[str, Any]]) -> Reason | None:
-    for name, report in reports.items():
+def _collapsed(stats: Mapping[str, Stored]) -> Reason | None:
+    for name, report in stats.items():
         is_one_value = report["constant_candidate"] and not report["constant_reference"]
         is_one_row = report["same_rows_candidate"] and not report["same_rows_reference"]
         if is_one_value or is_one_row:
@@ -187,7 +210,7 @@ def _collapsed(stats: Mapping[str, OutputStats], reports: Mapping[str, Mapping[s
     return None
 
 
-def _out_of_tolerance(stats: Mapping[str, OutputStats], results: Sequence[GateResult], gates: Gates) -> Reason | None:
+def _out_of_tolerance(stats: Mapping[str, Stored], results: Sequence[GateResult], gates: Gates) -> Reason | None:
     failed = [result for result in results if not result.is_within]
     if not failed:
         return None
@@ -203,15 +226,47 @@ def _out_of_tolerance(stats: Mapping[str, OutputStats], results: Sequence[GateRe
     else:
         way_out = "look at how the model was exported" if gates.variant == SAVED_MODEL else "drop the variant"
         fix = f"{'raise' if is_error else 'lower'} {key} in the job file or {way_out}"
-        compared = f"= {first.observed:.6g}, the limit is {'at most' if is_error else 'at least'} {first.limit:g}"
+        fix += _ask_for_kind(first, stats[first.output], gates)
+        compared = f"= {first.observed:.6g}{_part(first, stats[first.output])}, the limit is "
+        compared += f"{'at most' if is_error else 'at least'} {first.limit:g}"
     others = len(failed) - 1
     more = f"; {others} more {'gate is' if others == 1 else 'gates are'} not met" if others else ""
     message = f"output {first.output!r}: {first.metric} {compared}{_worst(stats.get(first.output))}{more}; {fix}"
     return _judged(ReasonCode.PARITY_OUT_OF_TOLERANCE, message)
 
 
-def _worst(stats: OutputStats | None) -> str:
-    worst = stats.worst_examples() if stats else ()
+def _part(result: GateResult, stats: Stored) -> str:
+    """Which part of the output the number is of."""
+    worst = stats.get("worst_class") if result.metric == "class_recall" else stats.get("worst_column")
+    if result.metric == "row_agreement":
+        return f" ({stats['rows_lost']:,} rows are lost: their error has half the power of the answer or more)"
+    if result.metric == "class_recall" and worst:
+        kept = f"{worst['kept']:,} of the {worst['positions']:,} positions"
+        return f" (class {worst['class']} keeps {kept} that the reference gives it)"
+    if result.metric == "column_sqnr_db" and worst:
+        where = f"{worst['first']}" if worst["first"] == worst["last"] else f"{worst['first']} to {worst['last']}"
+        return f" (entry {where} of the last axis varies by {worst['spread']:.3g}, its error is {worst['rmse']:.3g})"
+    return ""
+
+
+def _ask_for_kind(result: GateResult, stats: Stored, gates: Gates) -> str:
+    """The key that settles it, where nothing says whether the last axis is one of classes."""
+    if (
+        result.metric not in _OF_CLASSES
+        or result.source == JOB
+        or stats["kind"] != Kind.FLOAT.value
+        or stats["kl_infinite"] is not None
+        or gates.kinds.get(result.output) == CLASSES
+    ):
+        return ""
+    return (
+        f"; if the last axis of {result.output!r} holds no classes, say so in the models entry: "
+        f"outputs: {{{result.output}: {{kind: regression}}}}"
+    )
+
+
+def _worst(stats: Stored | None) -> str:
+    worst = stats["worst_examples"] if stats else ()
     return f" (worst example: id {worst[0]['id']!r}, row {worst[0]['row']})" if worst else ""
 
 

@@ -15,21 +15,23 @@ import numpy as np
 
 from liteferry import conversion_errors, flatbuffer, reference
 from liteferry.at_hand import Needs, at_hand
+from liteferry.errors import ReasonCode
 from liteferry.evaluate import candidates_of
 from liteferry.evaluation_results import Evaluation
 from liteferry.evaluation_units import SAVED_MODEL, own_signature
-from liteferry.gates import judge, resolve_gates
 from liteferry.local_cache import NoRoomError
 from liteferry.plan import ModelPlan
 from liteferry.records import decode
 from liteferry.sandbox import Flavor, Reporter
 from liteferry.types import DivergingTensor, ExportedModel, Signature
 from liteferry.variants import FLOAT32
+from liteferry.verdict import of_run, verdict
 
 _ROWS = 4
 _MOST_BATCHES = 256  # that are read in search of the worst row
 _MOST_TENSORS = 5
 _UNIT = "liteferry.localise:find"
+_DIVERGED = (ReasonCode.PARITY_OUT_OF_TOLERANCE, ReasonCode.PARITY_NONFINITE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,8 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
     for name, result in evaluation.candidates.items():
         if name == SAVED_MODEL or name not in paths or result.reason is not None or not result.stats:
             continue
-        gates = resolve_gates(name, plan.gates, like=plan.gates_like(name))
-        if not judge(result.stats, gates=gates, expected_outputs=saved.signature.output_names()).is_blessed:
+        judged = verdict(of_run(name, plan, exported, evaluation))
+        if judged.reason is not None and judged.reason.code in _DIVERGED:
             failed[name] = paths[name]
             rows += [example["row"] for stats in result.stats.values() for example in stats.worst_examples()[:1]]
     if not failed:

@@ -19,8 +19,10 @@ import numpy.typing as npt
 
 from liteferry import collapse, exact_sum, worst_examples
 from liteferry.class_stats import ClassStats
+from liteferry.columns import Column, ColumnStats, Scale, decibels, fold, scale_of, worst_column
 from liteferry.exact_sum import ExactSum, Extremes, finite_or_none, share
 from liteferry.histograms import DistanceHistogram
+from liteferry.row_powers import RowPowers
 from liteferry.scatter import ScatterSample
 from liteferry.worst_examples import WORST_EXAMPLES, WorstExample
 
@@ -28,6 +30,8 @@ _ZERO = ExactSum()
 _NO_DISTANCES = DistanceHistogram()
 _NO_CLASSES = ClassStats()
 _NO_PAIRS = ScatterSample()
+_NO_COLUMNS = ColumnStats()
+_NO_ROWS = RowPowers()
 # Keeps the float64 temporaries of one step in the cache (8 arrays of 0.5 MB), whatever the batch.
 BLOCK_ELEMENTS = 1 << 16
 _COUNTS: tuple[str, ...] = ("example_count", "element_count", "compared_count", "mismatch_count", "overflowing_rows")
@@ -35,6 +39,7 @@ _COUNTS += ("nonfinite_reference", "nonfinite_candidate", "nonfinite_mismatch")
 _SUMS = ("error_sum", "squared_error_sum", "squared_reference_sum", "squared_candidate_sum", "product_sum")
 _MAXIMA = ("max_abs", "max_rel_elementwise")
 _HISTOGRAMS = ("histogram", "relative_histogram")
+_PART_METRICS = ("column_sqnr_db", "worst_column", "columns_judged", "row_agreement", "rows_lost")
 _SUM_METRICS = ("mean_abs", "rmse", "sqnr_db", "cosine")
 
 
@@ -77,6 +82,8 @@ class OutputStats:
     histogram: DistanceHistogram = _NO_DISTANCES
     relative_histogram: DistanceHistogram = _NO_DISTANCES
     classes: ClassStats = _NO_CLASSES
+    columns: ColumnStats = _NO_COLUMNS  # of floating point outputs
+    rows: RowPowers = _NO_ROWS  # likewise
     scatter: ScatterSample = _NO_PAIRS
     worst: tuple[WorstExample, ...] = ()
 
@@ -139,6 +146,8 @@ class OutputStats:
             histogram=self.histogram + other.histogram,
             relative_histogram=self.relative_histogram + other.relative_histogram,
             classes=self.classes + other.classes,
+            columns=self.columns + other.columns,
+            rows=self.rows + other.rows,
             scatter=self.scatter + other.scatter,
             worst=tuple(sorted((*self.worst, *other.worst), key=WorstExample.order)[:WORST_EXAMPLES]),
         )
@@ -155,7 +164,7 @@ class OutputStats:
             "candidate_range": self.candidate_range and list(self.candidate_range),
             "reference_row": self.reference_row,
             "candidate_row": self.candidate_row,
-            **{name: getattr(self, name).to_json() for name in (*_HISTOGRAMS, "classes", "scatter")},
+            **{name: getattr(self, name).to_json() for name in (*_HISTOGRAMS, "classes", "columns", "rows", "scatter")},
             "worst": [{**dataclasses.asdict(example), "max_abs": example.max_abs.hex()} for example in self.worst],
         }
 
@@ -168,6 +177,8 @@ class OutputStats:
         fields |= {name: float.fromhex(encoded[name]) for name in _MAXIMA}
         fields |= {name: DistanceHistogram.from_json(encoded[name]) for name in _HISTOGRAMS}
         fields["classes"] = ClassStats.from_json(encoded["classes"])
+        fields["columns"] = ColumnStats.from_json(encoded["columns"])
+        fields["rows"] = RowPowers.from_json(encoded["rows"])
         fields["scatter"] = ScatterSample.from_json(encoded["scatter"])
         fields["worst"] = tuple(
             WorstExample(
@@ -199,19 +210,28 @@ class OutputStats:
             for example in self.worst
         ]
 
+    def stored(self) -> dict[str, Any]:
+        """What a verdict needs: `report`, and under `worst_examples` the rows that are furthest apart."""
+        return {**self.report(), "worst_examples": self.worst_examples()}
+
     def report(self) -> dict[str, Any]:
         """The finished metrics, JSON-ready: never NaN or infinite, null where a metric is not defined. See docs/gates.md."""
         has_distance = self.kind is not Kind.TEXT and self.compared_count > 0
         max_abs_reference = float(max(map(abs, self.reference_range))) if self.reference_range else None
+        parts = self.columns.columns() if has_distance and not self.overflowing_rows else []
+        scale = self._scale(parts)
         return {
+            "kind": self.kind.value if self.kind else None,
+            "rank": self.rank,
             "example_count": self.example_count,
             "element_count": self.element_count,
+            "compared_count": self.compared_count,
             "mismatch_count": self.mismatch_count,
             "exact_agreement": share(self.element_count - self.mismatch_count, self.element_count),
             "max_abs": finite_or_none(self.max_abs) if has_distance else None,
             "max_rel": exact_sum.relative(self.max_abs, max_abs_reference) if has_distance else None,
             "max_abs_reference": max_abs_reference,
-            **(self._sum_metrics() if has_distance and not self.overflowing_rows else dict.fromkeys(_SUM_METRICS)),
+            **(self._sum_metrics(scale) if has_distance and not self.overflowing_rows else dict.fromkeys(_SUM_METRICS)),
             **{f"{name}_abs": _quantile(self.histogram, rank, self.max_abs) for name, rank in _QUANTILES.items()},
             "error_histogram": self.histogram.by_binade(),
             "max_rel_elementwise": finite_or_none(self.max_rel_elementwise) if has_distance else None,
@@ -219,6 +239,7 @@ class OutputStats:
                 f"{name}_rel": _quantile(self.relative_histogram, rank, self.max_rel_elementwise)
                 for name, rank in _QUANTILES.items()
             },
+            **self._part_metrics(parts, scale),
             **self.classes.report(),
             "nonfinite_reference": self.nonfinite_reference,
             "nonfinite_candidate": self.nonfinite_candidate,
@@ -231,21 +252,57 @@ class OutputStats:
             "same_rows_candidate": self._has_same_rows(self.candidate_row),
         }
 
-    def _sum_metrics(self) -> dict[str, float | None]:
-        signal, noise = self.squared_reference_sum, self.squared_error_sum
+    def _scale(self, found: Sequence[Column]) -> Scale | None:
+        if not found or self.reference_range is None:
+            return None
+        low, high = self.reference_range
+        return scale_of(found, low=low, high=high, width=self.columns.width)
+
+    def _part_metrics(self, found: Sequence[Column], scale: Scale | None) -> dict[str, Any]:
+        """What rows and columns of the last axis say. Null where there is nothing to measure."""
+        if scale is None:
+            return dict.fromkeys(_PART_METRICS) | {"columns_judged": 0}
+        worst_db, worst, judged = worst_column(found, scale)
+        rows = self.rows.row_count() if scale.varies else 0
+        lost = self.rows.lost(scale) if rows else None
+        shown = None if worst is None else _column_shown(worst)
+        return {
+            "column_sqnr_db": worst_db,
+            "worst_column": shown,
+            "columns_judged": judged,
+            "row_agreement": share(rows - (lost or 0), rows),
+            "rows_lost": lost,
+        }
+
+    def _sum_metrics(self, scale: Scale | None) -> dict[str, float | None]:
+        power, noise = self.squared_reference_sum, self.squared_error_sum
         values = (
             self.error_sum.mean(self.compared_count),
             math.sqrt(noise.mean(self.compared_count)),
-            exact_sum.decibels(signal=signal, noise=noise),
-            exact_sum.cosine(product=self.product_sum, left_square=signal, right_square=self.squared_candidate_sum),
+            exact_sum.decibels(signal=power, noise=noise),
+            exact_sum.cosine(product=self.product_sum, left_square=power, right_square=self.squared_candidate_sum),
         )
-        return dict(zip(_SUM_METRICS, values, strict=True))
+        metrics = dict(zip(_SUM_METRICS, values, strict=True))
+        if scale is not None and scale.varies and not scale.is_unit and metrics["sqnr_db"] is not None:
+            mean_noise = noise.mean(self.compared_count)
+            metrics["sqnr_db"] = decibels(scale.spread_power, mean_noise)
+        return metrics
 
     def _is_constant(self, extremes: Extremes | None) -> bool:
         return self.example_count >= 2 and extremes is not None and extremes[0] == extremes[1]
 
     def _has_same_rows(self, row: str | None) -> bool:
         return self.example_count >= 2 and self.element_count > 0 and bool(row)
+
+
+def _column_shown(column: Column) -> dict[str, Any]:
+    return {
+        "first": column.first,
+        "last": column.last,
+        "mean": column.mean,
+        "spread": math.sqrt(column.spread_power),
+        "rmse": math.sqrt(column.noise_power),
+    }
 
 
 def _quantile(histogram: DistanceHistogram, per_mille: int, largest: float) -> float | None:
@@ -319,13 +376,22 @@ def _compare_numbers(
         broken = excluded & ~exact_sum.same(left, right)
     has_classes = kind is Kind.FLOAT and reference.dtype.kind != "c" and reference.ndim >= 2 and reference.shape[-1] >= 2
     seen = broken if excluded_count else None
-    classes = ClassStats.of(left, right, seen, classes=reference.shape[-1]) if has_classes else _NO_CLASSES
+    classes = _NO_CLASSES
+    if has_classes:
+        classes = ClassStats.of(left, right, seen, classes=reference.shape[-1])
+    elif kind is Kind.INTEGER:
+        classes = ClassStats.of_values(left_numbers, left_numbers == right_numbers)
     if excluded_count:  # counted; as zeros on both sides they add nothing to any sum
         left, right = np.where(excluded, 0.0, left), np.where(excluded, 0.0, right)
     with np.errstate(over="ignore", invalid="ignore"):
         is_integer = kind is Kind.INTEGER
         distances = exact_sum.integer_distances(left_numbers, right_numbers) if is_integer else np.abs(left - right)
-        terms = (distances.copy(), distances**2, left**2, right**2, left * right)
+        squares = distances**2, left**2
+        parts = _NO_COLUMNS
+        if kind is Kind.FLOAT and reference.dtype.kind != "c" and left.size:
+            width = reference.shape[-1] if reference.ndim > 1 else 1
+            parts, squares = _by_columns(left, *squares, excluded if excluded_count else None, width=width)
+        terms = (distances.copy(), *squares, right**2, left * right)
         sums = np.stack([exact_sum.row_sums(matrix) for matrix in terms])
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         ratios = distances / np.abs(left)
@@ -353,8 +419,34 @@ def _compare_numbers(
         histogram=DistanceHistogram.of(distances[~excluded] if excluded_count else distances),
         relative_histogram=DistanceHistogram.of(ratios[~excluded] if excluded_count else ratios),
         classes=classes,
+        columns=parts,
+        rows=RowPowers.of(sums[1][is_summable], sums[2][is_summable], width=left.shape[1]) if parts.width else _NO_ROWS,
         scatter=ScatterSample.of(*raw, rows=rows),
         worst=worst_examples.of_rows(
             distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, rows, left_numbers, right_numbers
         ),
     )
+
+
+def _by_columns(
+    left: npt.NDArray[np.float64],
+    errors: npt.NDArray[np.float64],
+    powers: npt.NDArray[np.float64],
+    excluded: npt.NDArray[np.bool_] | None,
+    *,
+    width: int,
+) -> tuple[ColumnStats, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Statistics by columns of (rows, elements) matrices, and what is left of squared errors and squares of the reference to be
+    summed up by rows. OVERWRITES `errors` and `powers`.
+    """
+    positions = left.shape[1] // width
+    errors, powers = fold(errors, width=width), fold(powers, width=width)
+    reference = fold(left.copy() if positions > 1 else left, width=width)
+    is_summable = np.isfinite(errors).all(axis=1) & np.isfinite(powers).all(axis=1) & np.isfinite(reference).all(axis=1)
+    missing = None if excluded is None else fold(excluded.astype(np.float64), width=width)
+    summed = (reference, powers, errors)
+    if not is_summable.all():  # such rows make every metric of a sum undefined anyway
+        summed = (reference[is_summable], powers[is_summable], errors[is_summable])
+        missing = None if missing is None else missing[is_summable]
+    found = ColumnStats.of(summed, missing, width=width, positions=positions)
+    return found, (errors.copy(), powers.copy())

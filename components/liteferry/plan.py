@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liteferry import local_cache, storage
@@ -25,10 +25,11 @@ from liteferry.sandbox.client import Limits
 from liteferry.signatures import SignatureSpec
 from liteferry.types import TensorSpec
 from liteferry.variants import QuantizationOptions
-from liteferry.version import REPORT_SCHEMA_VERSION, __version__
+from liteferry.version import REPORT_SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from liteferry.config import Job, ModelSpec, SamplesSpec
+    from liteferry.config_types import Record
     from liteferry.samples import SampleSet
 
 
@@ -53,7 +54,8 @@ class ModelPlan:
     folders, and `work` is the local folder in which they are, where OUT is not local. `marker_before` is the marker that stood in
     the model's folder when this plan was made. Of a checkpoint on a store, `files` are its objects, `stamp` says what they were
     when its digest was taken, which was in an earlier run if it `is_remembered`, and `path` is where a copy of it is held, as
-    long as one is. `code_stamps`: the same of code and assets, see `distant_code`.
+    long as one is. `code_stamps`: the same of code and assets, see `distant_code`. `output_kinds`: output -> `regression` or
+    `classes`, as the job says. `judged_before`: `{rules, status}` of a report on the same bytes that older rules have judged.
     """
 
     model_id: str
@@ -88,6 +90,8 @@ class ModelPlan:
     stamp: str | None = None
     path: str | None = None
     code_stamps: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    output_kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    judged_before: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def checkpoint_path(self) -> str:
@@ -194,23 +198,23 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
     entry = job.models[index]
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
     recipe = {
-        "liteferry": __version__,
+        "liteferry": _DIGESTS_SINCE,
         "schema": REPORT_SCHEMA_VERSION,
-        "entry": entry.model_dump(mode="json", exclude={"checkpoints", "metrics"}),
+        "entry": _said(entry, {"checkpoints", "metrics"}),
         "assets": _asset_digests(entry),
         "modules": {module: _code_digest(module) for module in job.modules},
         "custom_objects": dict(job.custom_objects),
         "trust": [str(trust.value) for trust in job.trust],
-        "samples": bound.spec.model_dump(mode="json", exclude={"path"}) if bound.spec else None,
+        "samples": _said(bound.spec, {"path"}) if bound.spec else None,
         "samples_digest": bound.sample_set.digest if bound.sample_set else (bound.problem.message if bound.problem else None),
         "variants": [variant.value for variant in job.variants],
         "recipes": read_recipes(job),
         "gates": {name: dict(gates) for name, gates in job.gates.items()},
-        "policy": job.policy.model_dump(mode="json"),
+        "policy": _said(job.policy),
         "metrics": metrics.eval_config if metrics else None,
-        "evaluation": job.evaluation.model_dump(mode="json"),
-        "quantization": job.quantization.model_dump(mode="json"),
-        "conversion": job.conversion.model_dump(mode="json"),
+        "evaluation": _said(job.evaluation),
+        "quantization": _said(job.quantization),
+        "conversion": _said(job.conversion),
     }
     return sha256_of({**recipe, "reads": _stamps(job.reads)} if job.reads else recipe)
 
@@ -224,13 +228,39 @@ def _stamps(paths: Sequence[str]) -> dict[str, str | None]:
     return stamps
 
 
+# Digests hold what the job says, not which LiteFerry reads it: whether a finished model still stands is for the number of the
+# rules to say. This word stands where 0.1.0 put its own version, so that what it digested has the same digest today.
+_DIGESTS_SINCE = "0.1.0"
+# The keys that 0.1.0 digested whatever they said. A newer key counts where the job sets it: one that says nothing new makes
+# nothing be done again.
+_DIGESTED_ALWAYS: Mapping[str, str] = {
+    "ModelSpec": "checkpoints samples metadata builder builder_args strip signatures serve_examples metrics",
+    "SamplesSpec": "path inputs label labels example_weight slices id schema_file decode size scale offset take fraction seed",
+    "Policy": "require",
+    "Evaluation": "batch_size confidence_intervals latency",
+    "Quantization": "integer_io calibration_rows",
+    "Conversion": "fixed_batch allow_select_tf_ops",
+}
+
+
+def _said(record: Record, exclude: Collection[str] = ()) -> dict[str, Any]:
+    """What a record of the job says, JSON-ready, for a digest."""
+    always = _DIGESTED_ALWAYS[type(record).__name__].split()
+    silent = {
+        name
+        for name, field in type(record).model_fields.items()
+        if name not in always and getattr(record, name) == field.get_default(call_default_factory=True)
+    }
+    return record.model_dump(mode="json", exclude={*exclude, *silent})
+
+
 def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSamples]) -> str:
     """Digest of what decides the SavedModel's graph and metadata, besides the checkpoint's bytes."""
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
     keys = {"metadata", "builder", "builder_args", "strip", "signatures", "serve_examples"}
     return sha256_of(
         {
-            "liteferry": __version__,
+            "liteferry": _DIGESTS_SINCE,
             "entry": entry.model_dump(mode="json", include=keys),
             "assets": _asset_digests(entry),
             "modules": {module: _code_digest(module) for module in job.modules},
@@ -318,6 +348,7 @@ def _plan(
         export_recipe=export_recipe,
         signatures=_signatures(entry),
         serve_examples=entry.serve_examples,
+        output_kinds={name: output.kind.value for name, output in entry.outputs.items() if output.kind is not None},
     )
 
 

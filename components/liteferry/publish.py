@@ -14,14 +14,15 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import manifest, progress, published, reference, storage, store_publish, worst_rows
+from liteferry import manifest, progress, published, reference, rejudge, storage, store_publish, worst_rows
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError, reason_for
 from liteferry.evaluation_results import Evaluation
 from liteferry.fingerprints import read_remembered
 from liteferry.manifest import PAGE, REPORT
-from liteferry.plan import ModelPlan
+from liteferry.plan import ModelPlan, begin_attempt
 from liteferry.report.facts import build, for_fleet
 from liteferry.types import ExportedModel
+from liteferry.verdict import LackingError
 from liteferry.version import REPORT_SCHEMA_VERSION
 
 # These say something of the machine at that hour, not of the model: the same command tries again.
@@ -111,7 +112,11 @@ def look(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | N
             with _READING:
                 plan = read_remembered(plan)
             report = None if force else finished_report(plan, folder)
-        is_new = report is None
+        older = None if report is not None or force else _outdated_report(plan, folder)
+        if older is not None:
+            plan = dataclasses.replace(plan, judged_before=rejudge.before(older))
+            report = _judged_again(plan, older)
+        is_new = report is None or older is not None
         if report is None:
             return numbered(plan, folder), None
         if store_publish.is_unfinished(folder):
@@ -123,6 +128,21 @@ def look(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | N
     with contextlib.suppress(StorageError):
         progress.report_finished(plan.out, told, is_new=is_new)
     return plan, told
+
+
+def _judged_again(plan: ModelPlan, older: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What older rules judged, judged by today's and put in its place; None where that takes the model itself."""
+    try:
+        report = rejudge.judged_again(older)
+    except (LackingError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):  # or somebody's hand was in it
+        return None
+    (plan,) = begin_attempt([dataclasses.replace(plan, version=older["version"])])
+    staging = plan.staging_directory()
+    storage.remove_tree(staging)
+    storage.download(plan.model_directory(), staging)
+    for name in published.MARKERS:
+        storage.remove_tree(storage.join(staging, name))
+    return dict(publish(plan, report))
 
 
 def numbered(plan: ModelPlan, folder: published.Folder | None = None) -> ModelPlan:
@@ -150,7 +170,8 @@ def numbered(plan: ModelPlan, folder: published.Folder | None = None) -> ModelPl
 
 
 def finished_report(plan: ModelPlan, folder: published.Folder | None = None) -> dict[str, Any] | None:
-    """The report that an earlier run left for exactly this checkpoint and recipe, or None when there is work to do.
+    """The report that an earlier run left for exactly this checkpoint and recipe, judged by today's rules; or None when there is
+    work to do.
 
     Args:
       folder: as in `numbered`.
@@ -158,6 +179,17 @@ def finished_report(plan: ModelPlan, folder: published.Folder | None = None) -> 
     Raises:
       StorageError: OUT is a store that does not answer.
     """
+    report = _report_of_same(plan, folder)
+    return None if report is None or rejudge.is_outdated(report) else report
+
+
+def _outdated_report(plan: ModelPlan, folder: published.Folder) -> dict[str, Any] | None:
+    """The same, where older rules have judged it."""
+    report = _report_of_same(plan, folder)
+    return report if report is not None and rejudge.is_outdated(report) else None
+
+
+def _report_of_same(plan: ModelPlan, folder: published.Folder | None) -> dict[str, Any] | None:
     try:
         report = (folder or published.look_at(plan.model_directory())).whole_report()
         is_same = (

@@ -71,7 +71,9 @@ def bind(plan: ModelPlan, signature: Signature, renamed: Mapping[str, str]) -> B
     )
     slices, _ = slicing.columns_of_slices(plan.samples.spec, plan.samples.sample_set)
     metrics = plan.metrics.readable_columns() if plan.metrics else ()
-    return dataclasses.replace(binding, inputs=bound, extras=tuple(dict.fromkeys([*metrics, *itertools.chain(*slices)])))
+    targets = [column for column in plan.samples.spec.labels.values() if column in plan.samples.sample_set.columns]
+    extras = dict.fromkeys([*metrics, *targets, *itertools.chain(*slices)])
+    return dataclasses.replace(binding, inputs=bound, extras=tuple(extras))
 
 
 def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[Batch]:

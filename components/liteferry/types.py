@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from typing import Any
 
 from liteferry.errors import Reason, ReasonCode, Stage
 
@@ -133,7 +134,8 @@ class SavedModelFacts:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VariantFacts:
     """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any
-    batch size. `quantizer` is None for the float flatbuffer itself. A file that cannot be run here has a `path` and a `reason`.
+    batch size. `quantizer` is None for the float flatbuffer itself. `held`: see
+    `held_quantized.read`. A file that cannot be run here has a `path` and a `reason`.
     """
 
     variant: str
@@ -145,6 +147,7 @@ class VariantFacts:
     weights: dict[str, int] | None = None
     contract: Contract | None = None
     quantizer: str | None = None
+    held: dict[str, Any] | None = None
     reason: Reason | None = None
 
 

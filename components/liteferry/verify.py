@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from liteferry import beneath, manifest, published, sandbox, storage
+from liteferry import beneath, manifest, published, rejudge, sandbox, storage
 from liteferry.errors import JobError, StorageError
-from liteferry.gates import METRICS
 from liteferry.json_text import parse
 from liteferry.report import fields
 from liteferry.report.formats import single_line
 from liteferry.sandbox import Flavor, Limits, Reporter
 from liteferry.types import Status
-from liteferry.version import REPORT_SCHEMA_VERSION
+from liteferry.verdict import LackingError, of_report, verdict
+from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
 
 _LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
 SAVED_MODEL = "saved_model"
@@ -150,6 +150,14 @@ def _model_problems(directory: str, model_id: str) -> Iterator[str]:
 
 def _verdict_problems(report: fields.Report, *, is_blessed: bool) -> Iterator[str]:
     parts = _artifacts(report)
+    if rejudge.is_outdated(report):
+        if not is_blessed and not any(part.get("status") == Status.BLESSED.value for part in parts.values()):
+            return
+        yield (
+            f"it was judged by rules {rejudge.rules_of(report)}, today's are {RULES_VERSION}: what older ones blessed is not "
+            "proven; run the job again"
+        )
+        return
     for name, part in parts.items():
         if part.get("status") == Status.BLESSED.value:
             yield from (f"{name} is blessed, but {sentence}" for sentence in _unproven(name, part, report))
@@ -172,33 +180,30 @@ def _parity(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unproven(name: str, part: Mapping[str, Any], report: fields.Report) -> Iterator[str]:
-    """Why the report's own numbers do not make a blessing."""
-    signatures = fields.mapping(fields.mapping(report.get("saved_model")).get("signatures"))
-    outputs = fields.listing(fields.mapping(signatures.get("serving_default")).get("outputs"))
-    rows = fields.mapping(report.get("samples")).get("row_count")
-    parity = _parity(name, part)
-    for output in [fields.mapping(spec).get("name") for spec in outputs] or [None]:
-        stats = fields.mapping(parity.get(str(output)))
-        if not rows or stats.get("example_count") != rows:
-            yield f"output {output!r} was compared on {stats.get('example_count', 0)} of {rows} rows"
-        if stats.get("nonfinite_mismatch") != 0:
-            yield f"output {output!r} has {stats.get('nonfinite_mismatch')} values that are NaN or infinite on one side only"
-    for entry in fields.listing(part.get("gates")):
-        gate = fields.mapping(entry)
-        metric, limit, observed = str(gate.get("metric")), fields.number(gate.get("limit")), fields.number(gate.get("observed"))
-        stats = fields.mapping(parity.get(str(gate.get("output"))))
-        if metric in stats and fields.number(stats[metric]) != observed:
-            yield f"its gate on {metric} saw {observed}, its statistics say {stats[metric]}"
-        if not _is_met(metric, limit, observed, stats):
-            yield f"its gate on {metric} is not met: {observed} against {limit}"
-
-
-def _is_met(metric: str, limit: float | None, observed: float | None, stats: Mapping[str, Any]) -> bool:
-    if observed is None:
-        return stats.get("mismatch_count") == 0  # ratios with zero have no value where both sides are equal
-    if limit is None or metric not in METRICS:
-        return limit is not None  # a task metric: its own limits were judged with it
-    return observed <= limit if METRICS[metric] == "max" else observed >= limit
+    """Why the report's own statistics do not make a blessing under today's rules."""
+    try:
+        judged = verdict(of_report(name, report))
+    except LackingError as error:
+        yield f"{error}; run the job again"
+        return
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # somebody's hand was in it
+        yield f"its report cannot be judged: {single_line(error, limit=_MOST_CHARS)}"
+        return
+    if judged.reason is not None:
+        yield judged.reason.message
+    told = {
+        (str(gate.get("output")), str(gate.get("metric"))): gate
+        for gate in map(fields.mapping, fields.listing(part.get("gates")))
+    }
+    for gate in judged.gates:
+        own = told.get((gate.output, gate.metric))
+        if own is None:
+            yield f"its report says nothing of the gate on {gate.metric} of {gate.output!r}"
+        elif fields.number(own.get("observed")) != gate.observed or fields.number(own.get("limit")) != gate.limit:
+            yield (
+                f"its gate on {gate.metric} saw {own.get('observed')} against {own.get('limit')}, its statistics say "
+                f"{gate.observed} against {gate.limit}"
+            )
 
 
 def _run_again(directory: str, report: fields.Report, trust: Sequence[str]) -> tuple[int, list[str]]:

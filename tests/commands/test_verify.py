@@ -82,9 +82,17 @@ def widen_a_gate(report: dict[str, Any]) -> None:
 
 
 def fail_a_gate(report: dict[str, Any]) -> None:
-    gate = report["variants"]["float32"]["gates"][0]
+    gate = next(gate for gate in report["variants"]["float32"]["gates"] if gate["metric"] == "max_rel")
     stats = report["variants"]["float32"]["parity"][gate["output"]]
     gate["observed"] = stats[gate["metric"]] = 1e9
+
+
+def hold_no_float16(report: dict[str, Any]) -> None:
+    report["variants"]["float16"]["held"]["weights"] = {"float32": 100}
+
+
+def differ(report: dict[str, Any]) -> None:
+    report["saved_model"]["second_opinion"] = {"status": "different", "code": "EXPORT_MISMATCH", "why": "0.3 off"}
 
 
 def fail_a_required_variant(report: dict[str, Any]) -> None:
@@ -109,11 +117,14 @@ DAMAGES: dict[str, tuple[Damage, str | None, str]] = {
     "both markers": (lambda out: (out / "models/cnn/NOT_BLESSED").touch(), "cnn", "the marker is BLESSED, NOT_BLESSED"),
     "no marker": (lambda out: (out / "models/cnn/BLESSED").unlink(), "cnn", "the marker is missing"),
     "blessed by hand": (bless_by_hand, "broken_truncated", "the model is blessed, but saved_model is not"),
-    "a gate's observation changed": (edit_report("cnn", widen_a_gate), "cnn", "saw -1.0, its statistics say"),
-    "a gate that is not met": (edit_report("cnn", fail_a_gate), "cnn", "is not met: 1000000000.0 against"),
-    "fewer rows": (edit_report("cnn", lambda r: set_statistic(r, example_count=3)), "cnn", "was compared on 3 of"),
-    "NaN on one side": (edit_report("cnn", lambda r: set_statistic(r, nonfinite_mismatch=1)), "cnn", "has 1 values that are NaN"),
-    "no statistics": (edit_report("cnn", lambda r: r["variants"]["float32"].update(parity={})), "cnn", "was compared on 0 of"),
+    "a gate's observation changed": (edit_report("cnn", widen_a_gate), "cnn", "saw -1.0 against"),
+    "a gate that is not met": (edit_report("cnn", fail_a_gate), "cnn", "max_rel = 1e+09, the limit is at most"),
+    "fewer rows": (edit_report("cnn", lambda r: set_statistic(r, example_count=3)), "cnn", "float32: 3 of"),
+    "NaN on one side": (edit_report("cnn", lambda r: set_statistic(r, nonfinite_mismatch=1)), "cnn", "are NaN or infinite on"),
+    "no statistics": (edit_report("cnn", lambda r: r["variants"]["float32"].update(parity={})), "cnn", "was never compared"),
+    "older rules": (edit_report("cnn", lambda r: r.pop("rules_version")), "cnn", "it was judged by rules 1, today's are 2"),
+    "a file that is not what its name says": (edit_report("cnn", hold_no_float16), "cnn", "but float16 is what"),
+    "a second opinion that differs": (edit_report("cnn", differ), "cnn", "float32 is blessed, but 0.3 off"),
     "a required variant": (edit_report("cnn", fail_a_required_variant), "cnn", "the model is blessed, but float16 is not"),
     "the fleet says otherwise": (say_failed_in_the_fleet, None, "fleet.json says failed of cnn, its own report says blessed"),
     "a model gone": (lambda out: shutil.rmtree(out / "models/cnn"), None, "fleet.json names cnn, which has no folder"),

@@ -236,6 +236,8 @@ NAMES = {
     "noise_floor.float32.outputs": "<output>",
     "variants.<variant>.ops": "<operator>",
     "variants.<variant>.weights": "<dtype>",
+    "variants.<variant>.held.weights": "<dtype>",
+    "variants.<variant>.held.operators": "<dtype>",
     "variants.<variant>.metrics": "<metric>",
     "variants.<variant>.metrics.<metric>.limit": "<kind>",
     "variants.<variant>.metric_slices": "<slice>",
@@ -257,7 +259,7 @@ NAMES = {
     "environment": "<package>",
     "timings_s": "<step>",
 }
-ANY_JSON = "metadata"
+ANY_JSON = ("metadata", "judged_by", "judged_before", "nonfinite")
 # What docs/reports.md calls "the same keys": the keys below the second path stand for the star of the first.
 SAME_KEYS = {
     "variants.<variant>.contract.outputs[].*": "variants.<variant>.contract.inputs[]",
@@ -270,7 +272,7 @@ SAME_KEYS = {
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """(path, value) of everything in a report that is not an object; an empty list is there as one item, null."""
-    if isinstance(value, dict) and path != ANY_JSON:
+    if isinstance(value, dict) and path not in ANY_JSON:
         for key, item in value.items():
             name = NAMES.get(path, str(key))
             yield from leaves(item, f"{path}.{name}" if path else name)

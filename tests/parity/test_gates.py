@@ -172,8 +172,8 @@ class TestGates:
 
     @pytest.mark.parametrize("metric", sorted(METRICS))
     def test_every_metric_can_be_gated_and_can_fail(self, metric: str) -> None:
-        reference = [[0.4, 0.3, 0.15, 0.05, 0.05, 0.05], [0.05, 0.05, 0.05, 0.15, 0.3, 0.4]]
-        candidate = [[0.05, 0.3, 0.4, 0.05, 0.05, 0.15], [0.1] * 6]
+        reference = [[0.4, 0.3, 0.15, 0.05, 0.05, 0.05], [0.05, 0.05, 0.05, 0.15, 0.3, 0.4]] * 6
+        candidate = [[0.05, 0.3, 0.4, 0.05, 0.05, 0.15], [0.1] * 6] * 6
         loose, strict = (1e9, -1.0) if METRICS[metric] == "max" else (-1e9, 1e9)
         only: dict[str, Any] = dict.fromkeys(DEFAULT_GATES["float32"])
         assert verdict(reference, candidate, **{**only, metric: loose}).is_blessed
@@ -266,6 +266,7 @@ class TestGatesOfOutputs:
         assert {(gate.output, gate.metric): gate.source for gate in judged.gates} == {
             ("logits", "argmax_agreement"): "default",
             ("logits", "cosine"): "job",
+            ("logits", "row_agreement"): "default",
             ("score", "cosine"): "job",
             ("score", "max_abs"): "job",
         }
@@ -318,7 +319,7 @@ class TestPlantedDefects:
     def test_the_gate_on_classes_is_exact(self, flips: int, is_blessed: bool) -> None:
         candidate = self.TRUTH.copy()
         candidate[:flips] = np.roll(candidate[:flips], 1, axis=1)
-        only = {"sqnr_db": None, "argmax_agreement": 0.98}
+        only = {**dict.fromkeys(DEFAULT_GATES["int8"]), "argmax_agreement": 0.98}
         assert verdict(self.TRUTH, candidate, variant="int8", **only).is_blessed is is_blessed
 
 
@@ -383,20 +384,23 @@ class TestMessages:
     def test_an_agreement_is_lowered(self) -> None:
         message = refusal(verdict(LOGITS, LOGITS[:, ::-1], variant="dynamic_int8"))[1]
         assert "lower gates.dynamic_int8.argmax_agreement" in message
-        assert "1 more gate is not met" in message
+        assert "4 more gates are not met" in message
 
     def test_a_saved_model_is_no_variant_to_drop(self) -> None:
         assert "drop" not in refusal(verdict([1.0], [2.0], variant="saved_model"))[1]
+
+
+PARTS = {"row_agreement": 0.99, "column_sqnr_db": 20.0, "class_recall": 0.9}
 
 
 class TestResolve:
     @pytest.mark.parametrize(
         ("user", "expected"),
         [
-            pytest.param({}, {"max_rel": 1e-4, "mismatch_count": 0}, id="defaults"),
-            pytest.param({"max_rel": 0.5}, {"max_rel": 0.5, "mismatch_count": 0}, id="override"),
-            pytest.param({"max_rel": None}, {"mismatch_count": 0}, id="remove"),
-            pytest.param({"cosine": 1}, {"cosine": 1.0, "max_rel": 1e-4, "mismatch_count": 0}, id="add"),
+            pytest.param({}, {"max_rel": 1e-4, "mismatch_count": 0, **PARTS}, id="defaults"),
+            pytest.param({"max_rel": 0.5}, {"max_rel": 0.5, "mismatch_count": 0, **PARTS}, id="override"),
+            pytest.param({"max_rel": None}, {"mismatch_count": 0, **PARTS}, id="remove"),
+            pytest.param({"cosine": 1}, {"cosine": 1.0, "max_rel": 1e-4, "mismatch_count": 0, **PARTS}, id="add"),
         ],
     )
     def test_the_user_wins(self, user: dict[str, float | None], expected: dict[str, float]) -> None:

@@ -19,6 +19,19 @@ from liteferry.parity import OutputStats
 
 NAN, INF = math.nan, math.inf
 REPORT_KEYS = {
+    "kind",
+    "rank",
+    "compared_count",
+    "column_sqnr_db",
+    "worst_column",
+    "columns_judged",
+    "row_agreement",
+    "rows_lost",
+    "class_recall",
+    "worst_class",
+    "classes_judged",
+    "classes_too_rare",
+    "rare_classes",
     "example_count",
     "element_count",
     "max_abs",
@@ -171,7 +184,7 @@ class TestReport:
             "rmse": np.sqrt((difference**2).mean()),
             "max_rel": difference.max() / np.abs(reference).max(),
             "max_abs_reference": np.abs(reference).max(),
-            "sqnr_db": 10 * np.log10((reference**2).sum() / (difference**2).sum()),
+            "sqnr_db": 10 * np.log10(((reference - reference.mean(axis=0)) ** 2).sum() / (difference**2).sum()),
             "cosine": (reference * candidate).sum() / np.linalg.norm(reference) / np.linalg.norm(candidate),
             "argmax_agreement": (reference.argmax(1) == candidate.argmax(1)).mean(),
         }

@@ -83,7 +83,7 @@ def test_verdicts_that_turned_are_said_for_model_and_variant(runs: Runs) -> None
     good, bad = report_of(), report_of()
     refuse(bad)
     runs.run(good)
-    turned = {"model_id": "cnn", "was": "blessed", "is": "not_blessed", "reason": "PARITY_OUT_OF_TOLERANCE"}
+    turned = {"model_id": "cnn", "was": "blessed", "is": "not_blessed", "reason": "PARITY_OUT_OF_TOLERANCE", "why": None}
     assert runs.run(bad) == {**NOTHING, "newly_failing": [{**turned, "variant": None}, {**turned, "variant": "int8"}]}
     assert runs.run(bad) == NOTHING, "what failed before is not newly failing"
     passing = [(one["variant"], one["was"], one["is"]) for one in runs.run(good)["newly_passing"]]

@@ -31,13 +31,21 @@ Remembered = Mapping[str, Any]
 
 
 def remember(report: fields.Report) -> dict[str, Any]:
-    """Of a report (`report.facts.for_fleet`): `{status, artifacts: {name: {status, code, statistics, metrics, contract}}}`."""
+    """Of a report (`report.facts.for_fleet`): `{status, code, rules, rules_before, artifacts}`, of each
+    artifact `{status, code, statistics, metrics, contract}`."""
     saved = fields.mapping(report.get(_SAVED_MODEL))
     artifacts = {_SAVED_MODEL: _artifact(saved, "fidelity")} if saved else {}
     variants = fields.mapping(report.get("variants"))
     artifacts |= {name: _artifact(fields.mapping(variants[name]), "parity") for name in fields.ordered_variants(variants)}
     reason = fields.reason(report.get("reason")) or {}
-    return {"status": fields.model_status(report).value, "code": reason.get("code"), "artifacts": artifacts}
+    before = fields.mapping(report.get("judged_before"))
+    return {
+        "status": fields.model_status(report).value,
+        "code": reason.get("code"),
+        "artifacts": artifacts,
+        "rules": report.get("rules_version"),
+        "rules_before": before.get("rules"),
+    }
 
 
 def _artifact(artifact: Mapping[str, Any], parity: str) -> dict[str, Any]:
@@ -100,11 +108,19 @@ def changes_between(
             kind = _verdict_change(old["status"], new["status"])
             if kind is not None:
                 entry = {"model_id": model_id, "variant": who, "was": old["status"], "is": new["status"], "reason": new["code"]}
+                entry["why"] = _why(is_now)
                 found[kind].append(entry)
-        for name in shared:
+        for name in shared if was.get("rules") == is_now.get("rules") else ():  # others may compute a statistic otherwise
             for drift in _drifts(was["artifacts"][name], is_now["artifacts"][name]):
                 found["drifted"].append({"model_id": model_id, "variant": name, **drift})
     return found
+
+
+def _why(is_now: Remembered) -> str | None:
+    """Said where the checkpoint and the job are the same, and only the judge is another."""
+    if is_now.get("rules_before") is None:
+        return None
+    return f"the same bytes, judged by rules {is_now['rules']}, before by rules {is_now['rules_before']}"
 
 
 def _verdict_change(was: str, is_now: str) -> str | None:
@@ -219,4 +235,5 @@ def _what(entry: Mapping[str, Any]) -> str:
     if "before" in entry:
         numbers = ["no value" if entry[key] is None else format(entry[key], ".4g") for key in ("before", "now")]
         return f": {entry.get('statistic') or entry.get('metric')} {numbers[0]} -> {numbers[1]}"
-    return f" ({entry['reason']})" if entry.get("reason") else ""
+    told = [str(entry[key]) for key in ("reason", "why") if entry.get(key)]
+    return f" ({': '.join(told)})" if told else ""

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry import noise
-from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.class_counts import LEAST_POSITIONS
+from liteferry.errors import Reason, ReasonCode
 from liteferry.evaluation_results import CandidateResult, Evaluation
 from liteferry.evaluation_units import SAVED_MODEL
-from liteferry.gates import Verdict, judge, resolve_gates
-from liteferry.metric_gates import facts_of, judge_metrics, reference_facts
+from liteferry.gates import Verdict, are_classes
+from liteferry.metric_gates import facts_of, reference_facts
 from liteferry.plan import ModelPlan
 from liteferry.report import fields
 from liteferry.report.changes import short_contract
@@ -20,7 +21,8 @@ from liteferry.report.recommend import passed_over, smallest_blessed
 from liteferry.scatter import scatter_of
 from liteferry.slicing import columns_of_slices
 from liteferry.types import Contract, ExportedModel, SecondOpinion, Signature, Status, VariantFacts
-from liteferry.version import REPORT_SCHEMA_VERSION
+from liteferry.verdict import of_run, output_kinds, verdict
+from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
 
 
 def build(
@@ -31,12 +33,13 @@ def build(
     A model is blessed when its SavedModel and every required variant are. Whatever is missing on the way there is a reason
     not to be. `worst_rows`: see `worst_rows.collect`.
     """
-    verdicts = {name: _verdict(name, plan, exported, evaluation) for name in (SAVED_MODEL, *plan.variants)}
+    verdicts = {name: verdict(of_run(name, plan, exported, evaluation)) for name in (SAVED_MODEL, *plan.variants)}
     variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
     reason = _model_reason(plan, exported, verdicts)
     recommended = smallest_blessed(variants) if verdicts[SAVED_MODEL].is_blessed else None
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
+        "rules_version": RULES_VERSION,
         "model_id": plan.model_id,
         "status": _status(exported, reason).value,
         "reason": _reason(reason),
@@ -65,6 +68,13 @@ def build(
         "version": plan.version,
         "export_digest": plan.export_digest,
         "recipe_digest": plan.recipe_digest,
+        "judged_by": {
+            "gates": {name: dict(gates) for name, gates in plan.gates.items()},
+            "recipes": sorted(plan.recipes),
+            "kinds": output_kinds(plan, evaluation),
+        },
+        "judged_before": dict(plan.judged_before) or None,
+        "nonfinite": _nonfinite(evaluation),
         "limits": {
             "seconds": plan.limits.seconds,
             "memory_bytes": plan.limits.memory_bytes,
@@ -77,6 +87,16 @@ def build(
             evaluation.peak_memory_bytes,
             evaluation.metrics.peak_memory_bytes if evaluation.metrics else 0,
         ),
+    }
+
+
+def _nonfinite(evaluation: Evaluation) -> dict[str, dict[str, int]]:
+    """Rows with NaN or infinity by input, elements of the checkpoint's answers that are so by output; only what has some."""
+    result = evaluation.candidates.get(SAVED_MODEL)
+    answers = {name: stats.nonfinite_reference for name, stats in (result.stats.items() if result else ())}
+    return {
+        "inputs": dict(sorted(evaluation.rows_seen.nonfinite_inputs.items())),
+        "reference": {name: count for name, count in sorted(answers.items()) if count},
     }
 
 
@@ -93,53 +113,6 @@ def _reason(reason: Reason | None) -> dict[str, str] | None:
     if reason is None:
         return None
     return {"code": reason.code.value, "stage": reason.stage.value, "message": reason.message}
-
-
-def _verdict(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> Verdict:
-    """Gate closed by default: a candidate is judged on its statistics only when nothing went wrong before."""
-    variant = exported.variants.get(name)
-    earlier = (
-        exported.reason
-        or (exported.second_opinion.reason() if exported.second_opinion else None)
-        or (variant.reason if variant is not None else None)
-        or exported.samples_problem
-        or evaluation.reason
-        or _result_reason(evaluation.candidates.get(name))
-    )
-    result = evaluation.candidates.get(name)
-    if earlier is not None or result is None or exported.saved_model is None:
-        unseen = Reason(
-            code=ReasonCode.SAMPLES_EMPTY, stage=Stage.JUDGE, message=f"{name} was never compared with the checkpoint"
-        )
-        return Verdict(gates=(), is_blessed=False, reason=earlier or unseen)
-    short = _rows_missing(name, plan, result)
-    if short is not None:
-        return Verdict(gates=(), is_blessed=False, reason=short)
-    verdict = judge(
-        result.stats,
-        gates=resolve_gates(name, plan.gates, like=plan.gates_like(name), noise=noise.limits_from(name, evaluation.noise)),
-        expected_outputs=exported.saved_model.signature.output_names(),
-    )
-    if name == SAVED_MODEL and verdict.reason is not None and verdict.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE:
-        mismatch = dataclasses.replace(verdict.reason, code=ReasonCode.EXPORT_MISMATCH)
-        verdict = dataclasses.replace(verdict, reason=mismatch)
-    metric_gates, metric_reason = judge_metrics(name, plan.metrics, evaluation.metrics)
-    reason = verdict.reason or metric_reason
-    return Verdict(gates=(*verdict.gates, *metric_gates), is_blessed=reason is None, reason=reason)
-
-
-def _rows_missing(name: str, plan: ModelPlan, result: CandidateResult) -> Reason | None:
-    """Every row of every shard, or no verdict: a shard that was lost on the way would otherwise pass unseen."""
-    wanted = plan.samples.sample_set.row_count if plan.samples.sample_set else 0
-    seen = min((stats.example_count for stats in result.stats.values()), default=0)
-    if wanted == 0 or seen == wanted:
-        return None
-    message = f"{name}: {seen:,} of {wanted:,} sample rows were compared; run the same command again"
-    return Reason(code=ReasonCode.INTERNAL, stage=Stage.JUDGE, message=message)
-
-
-def _result_reason(result: CandidateResult | None) -> Reason | None:
-    return None if result is None else result.reason
 
 
 def _model_reason(plan: ModelPlan, exported: ExportedModel, verdicts: Mapping[str, Verdict]) -> Reason | None:
@@ -236,6 +209,7 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "weights": facts.weights,
         "quantized_share": _quantized_share(facts.weights),
         "quantizer": facts.quantizer,
+        "held": facts.held,
         "contract": _contract(facts.contract),
         "attempts": [_attempt(attempt.lowering, attempt.error) for attempt in facts.attempts],
         "parity": _parity(result),
@@ -311,7 +285,10 @@ def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) 
     return [
         *exported.saved_model.warnings,
         *_rename_warnings(exported),
+        *_nonfinite_warnings(evaluation, plan),
         *_constant_warnings(evaluation),
+        *_rare_class_warnings(plan, evaluation),
+        *_unknown_output_warnings(plan, exported),
         *noise.warnings_of(evaluation.noise),
         *evaluation.warnings,
         *columns_of_slices(plan.samples.spec, plan.samples.sample_set)[1],
@@ -326,6 +303,49 @@ def _constant_warnings(evaluation: Evaluation) -> list[str]:
         "give samples that make it vary"
         for name, stats in (result.stats.items() if result else ())
         if _is_constant(stats.report())
+    ]
+
+
+def _nonfinite_warnings(evaluation: Evaluation, plan: ModelPlan) -> list[str]:
+    """The verdict holds for what was compared; this says what could not be."""
+    found = _nonfinite(evaluation)
+    rows = plan.samples.sample_set.row_count if plan.samples.sample_set else 0
+    return [
+        *(
+            f"{fields.NONFINITE} in the sample rows: input {name!r}, {count:,} of {rows:,} rows"
+            for name, count in found["inputs"].items()
+        ),
+        *(
+            f"{fields.NONFINITE} in the checkpoint's own answers: output {name!r}, {count:,} elements, which prove nothing"
+            for name, count in found["reference"].items()
+        ),
+    ]
+
+
+def _rare_class_warnings(plan: ModelPlan, evaluation: Evaluation) -> list[str]:
+    """Classes of which the rows hold too few positions to tell whether a variant keeps them."""
+    result, sentences = evaluation.candidates.get(SAVED_MODEL), []
+    kinds = output_kinds(plan, evaluation)
+    for name, stats in result.stats.items() if result else ():
+        found = stats.stored()
+        if not found["classes_too_rare"] or not are_classes("class_recall", found, kinds.get(name)):
+            continue
+        shown = ", ".join(found["rare_classes"])
+        more = found["classes_too_rare"] - len(found["rare_classes"])
+        sentences.append(
+            f"output {name!r}: {found['classes_too_rare']} classes have fewer than {LEAST_POSITIONS} positions in the samples "
+            f"({shown}{f' and {more} more' if more else ''}), so nothing tells whether a variant keeps them; give rows of them"
+        )
+    return sentences
+
+
+def _unknown_output_warnings(plan: ModelPlan, exported: ExportedModel) -> list[str]:
+    assert exported.saved_model is not None
+    names = exported.saved_model.signature.output_names()
+    return [
+        f"the job says {kind} of output {name!r}, which the model has not (outputs: {', '.join(map(repr, names))})"
+        for name, kind in plan.output_kinds.items()
+        if name not in names
     ]
 
 

@@ -72,6 +72,16 @@ def integer(value: object) -> int | None:
     return int(value) if isinstance(value, int) else int(parsed)
 
 
+NONFINITE = "NaN or infinity"
+"""What the warnings begin with that stand wherever a verdict does."""
+
+
+def caution(report: Report) -> str | None:
+    """`NaN or infinity seen`, where sample rows or the checkpoint's answers hold some, of a report or a model in fleet.json."""
+    is_seen = any(str(warning).startswith(NONFINITE) for warning in listing(report.get("warnings")))
+    return f"{NONFINITE} seen" if is_seen else None
+
+
 def status(value: object) -> Status:
     """The verdict; `failed` for one that is missing or unknown, because the gate is closed by default."""
     try:

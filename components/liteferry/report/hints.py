@@ -83,6 +83,11 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "NaN or infinity stands on one side only. In float16, constants beyond 65,504 overflow, mask values such as -1e9 "
             "for example: use a smaller one in the model, or ship float32."
         ),
+        ReasonCode.NOT_QUANTIZED: (
+            "The file computes as it should and is not what its name says: most of it stayed in float32. The message names the "
+            "operators that kept it. Drop the variant under `variants:`, take `float16` if size matters, or make the mixture on "
+            "purpose by a recipe of your own under `recipes:`, whose name claims nothing."
+        ),
         ReasonCode.METRIC_DROP: (
             "A task metric missed its limit, or has no value; the Gates table shows each limit with what was observed. Ship a "
             "wider variant, calibrate with sample rows closer to real use, or train with quantisation in mind. For a metric "

@@ -135,6 +135,7 @@ def _model_row(model: Facts) -> dict[str, Any]:
         "href": model_href(model["model_id"]),
         "badge": badge(model["status"]),
         "code": (model["reason"] or {}).get("code"),
+        "caution": fields.caution(model),
     }
 
 

@@ -43,6 +43,7 @@ def model_view(report: fields.Report) -> dict[str, Any]:
         "noise": noise_notes(report),
         "contracts": tables.contracts(report),
         "attempts": tables.attempts(report),
+        "caution": fields.caution(report),
         "warnings": [fields.text(warning) for warning in fields.listing(report.get("warnings")) if warning is not None],
         "worst_examples": tables.worst_examples(report),
         "worst_rows": tables.worst_rows(report),

@@ -78,6 +78,8 @@ def one_line(report: fields.Report) -> str:
         parts.append(f"recommended {single_line(recommended)} ({formats.human_bytes(size)})")
         smaller = passed_over_in_words(report)
         parts += [f"not {'; '.join(smaller)}"] if smaller else []
+    caution = fields.caution(report)
+    parts += [f"({caution}: see its warnings)"] if caution else []
     return "  ".join(parts)
 
 
@@ -128,6 +130,8 @@ def _recommended(model: Facts) -> str:
 
 
 def _reason_code(model: Facts) -> str:
+    caution = fields.caution(model)
     if model["status"] == Status.BLESSED.value:
-        return ""
-    return single_line((model["reason"] or {}).get("code") or "no reason recorded")
+        return caution or ""
+    code = single_line((model["reason"] or {}).get("code") or "no reason recorded")
+    return f"{code}, {caution}" if caution else code

@@ -21,7 +21,7 @@ MESSAGE_CHARACTERS = 160
 METADATA_VALUE_CHARACTERS = 80
 METADATA_CHOICES = 500
 
-MODEL_KEYS = ("id", "status", "reason", "message", "uri", "group", "metadata")
+MODEL_KEYS = ("id", "status", "reason", "message", "uri", "group", "metadata", "caution")
 ROW_KEYS = ("model", "variant", "status", "reason", "bytes", "worst_error", "agreement", "latency_ms", "recommended")
 
 
@@ -37,12 +37,14 @@ def table_data(facts: Facts) -> dict[str, Any]:
     models: list[list[object]] = []
     rows: list[list[object]] = []
     counts: dict[str, int] = {}
+    cautions = {(model["model_id"], model["checkpoint_uri"]): fields.caution(model) for model in facts["models"]}
     groups = _groups([of_model[0] for of_model in by_model.values()])
     for number, of_model in enumerate(by_model.values()):
         metadata = _metadata(of_model[0])
         for pair in metadata:
             counts[pair] = counts.get(pair, 0) + 1
-        models.append(_model(of_model[0], groups[number], metadata))
+        caution = cautions.get((of_model[0]["model_id"], of_model[0]["checkpoint_uri"]))
+        models.append([*_model(of_model[0], groups[number], metadata), caution])
         rows.extend(_row(number, row) for row in of_model)
     choices = sorted(counts, key=lambda pair: (-counts[pair], pair))[:METADATA_CHOICES]
     return {"models": models, "rows": rows, "metadata": choices}

@@ -32,7 +32,7 @@ def direct(expected: Array, observed: Array) -> dict[str, float | None]:
     """What the report should say of one output, by the formulas of docs/gates.md: arrays (rows, ...) of finite floats."""
     left, right = (side.astype(np.float64) for side in (expected, observed))
     error = np.abs(left - right)
-    signal, noise = float((left**2).sum()), float((error**2).sum())
+    signal, noise = _signal(left), float((error**2).sum())
     norms = np.linalg.norm(left) * np.linalg.norm(right)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(error == 0, 0.0, error / np.abs(left))
@@ -52,6 +52,14 @@ def direct(expected: Array, observed: Array) -> dict[str, float | None]:
     if left.ndim >= 2 and left.shape[-1] >= 2:
         found |= _of_classes(left.reshape(-1, left.shape[-1]), right.reshape(-1, left.shape[-1]))
     return found
+
+
+def _signal(left: Array) -> float:
+    """Power about the mean of each entry of the last axis; about zero of what lies in 0 to 1, or does not vary."""
+    columns = left.reshape(-1, left.shape[-1] if left.ndim > 1 else 1)
+    centred = float(((columns - columns.mean(axis=0)) ** 2).sum())
+    is_flat = centred / left.size <= (1e-5 * np.abs(left).max()) ** 2
+    return float((left**2).sum()) if is_flat or (left.min() >= 0 and left.max() <= 1) else centred
 
 
 def _of_classes(left: Array, right: Array) -> dict[str, float | None]:

@@ -9,8 +9,8 @@
   const WORDS = { blessed: "blessed", not_blessed: "not blessed", unverifiable: "unverifiable", failed: "failed" };
   const MARKS = { blessed: "✓", not_blessed: "✗", unverifiable: "?", failed: "!" };
 
-  const models = data.table.models.map(([id, status, reason, message, uri, group, metadata]) => ({
-    id, status, reason, message, uri, group, metadata, href: `models/${encodeURIComponent(id)}/report.html`,
+  const models = data.table.models.map(([id, status, reason, message, uri, group, metadata, caution]) => ({
+    id, status, reason, message, uri, group, metadata, caution, href: `models/${encodeURIComponent(id)}/report.html`,
   }));
   const rows = data.table.rows.map(([model, variant, status, reason, size, worst, agreement, latency, recommended]) => ({
     model: models[model], variant, status: status ?? models[model].status, reason: reason ?? (variant === null ? models[model].reason : null),
@@ -54,11 +54,13 @@
   }
 
   function reasonCell(row) {
-    if (!row.reason) return element("span", "absent", "–");
+    const caution = row.model.caution;
+    if (!row.reason) return caution ? element("span", "", caution) : element("span", "absent", "–");
     const made = element("span");
     const code = element("code", "", row.reason);
     if (row.model.message) code.title = row.model.message;
     made.append(code);
+    if (caution) made.append(" ", element("span", "", caution));
     return made;
   }
 
