@@ -15,7 +15,7 @@ import pytest
 
 from liteferry.cli import _subparser, build_parser
 from liteferry.runner_config import _beam_parser, _known, flags_of
-from tests.dataflow.dockerfile import Stage, instructions, is_sent, run_stages
+from tests.dataflow.dockerfile import Stage, instructions, run_stages
 from tests.house.test_packaging import locked_versions
 from tests.support.packages import ROOT
 
@@ -123,24 +123,6 @@ def test_images_are_pinned_and_of_the_locked_beam() -> None:
     assert [image for image in images if not re.search(r":\d[-.\w]*$|@sha256:[0-9a-f]{64}$", image)] == []
     (beam,) = (image for image in images if "beam" in image)
     assert beam == f"apache/beam_python3.11_sdk:{locked_versions()['apache-beam']}"
-
-
-@pytest.mark.parametrize(
-    ("path", "sent"),
-    [
-        ("setup.py", True),
-        ("components/liteferry/report/templates/index.html", True),
-        ("runner_configs/dataflow.yaml", True),
-        ("runner_configs/direct.yaml", False),
-        ("components/liteferry/__pycache__/cli.cpython-311.pyc", False),
-        ("components/liteferry.egg-info/PKG-INFO", False),
-        (".git/config", False),
-        (".venv/bin/python", False),
-        ("tests/conftest.py", False),
-    ],
-)
-def test_what_is_sent_to_docker(path: str, sent: bool) -> None:
-    assert is_sent(path, (ROOT / ".dockerignore").read_text()) == sent
 
 
 @pytest.fixture(scope="module")
