@@ -52,16 +52,16 @@ nightly: venv ## What `make test` leaves out, orchestrators and smaller campaign
 	$(VENV_PYTHON) -m tests.campaigns.truth --share 0.1 --folder .cache/nightly-truth
 
 # The campaigns in full. What has ended leaves a stamp, so the same command goes on where it was stopped; chaos goes on between two
-# of its cases. When all have ended, their dates go into docs/contributing.md and the stamps go.
+# of its cases. Truth keeps its own. When all have ended, their dates go into docs/contributing.md, and what they kept goes.
 CAMPAIGNS := wild scale fuzz soak chaos truth
 WEEKLY := .cache/weekly
 
 .PHONY: weekly
 weekly: $(CAMPAIGNS:%=$(WEEKLY)/%) ## The campaigns in full, five hours; stopped and started again it goes on
 	$(VENV_PYTHON) -m tests.campaigns $(WEEKLY) --write docs/contributing.md
-	@rm -rf $(WEEKLY)
+	@rm -rf $(WEEKLY) .cache/truth
 
-$(WEEKLY)/%: .venv/.installed
+$(WEEKLY)/%: | .venv/.installed
 	@mkdir -p $(@D)
 	@started=$$(date +%s) && $(MAKE) $* && echo "$$(date -u +%F) $$((($$(date +%s) - started + 59) / 60))" > $@
 
