@@ -1,9 +1,10 @@
 """`make truth`: models by the hundred, over the libraries' layers and every kind of state and file, against the answers that they
 gave before they were saved.
 
-python -m tests.campaigns.truth [--share 1] [--random_models 120] [--folder .cache/truth] [--again] [--write docs/checkpoints.md]
+python -m tests.campaigns.truth [--share 1] [--random_models 120] [--folder .cache/truth] [--write docs/checkpoints.md]
 
-Can be interrupted: what is judged stays in the folder, and the same command goes on. `--again` judges the same checkpoints anew.
+Can be interrupted: what is judged stays in the folder, and the same command goes on. When LiteFerry's code has changed, the same
+checkpoints are judged again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.campaigns.truth import table
-from tests.campaigns.truth.campaign import Batch, judge_again, results
+from tests.campaigns.truth.campaign import Batch, results
 from tests.support.page import replace_between
 
 MARKS = ("<!-- made by make truth -->", "<!-- end of the truth -->")
@@ -30,15 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--random_models", type=int, default=120, help="models put together at random, of each library")
     parser.add_argument("--libraries", default="keras,tf_keras,tensorflow", help="which, comma-separated")
     parser.add_argument("--folder", type=Path, default=Path(".cache/truth"), help="where checkpoints and findings stay")
-    parser.add_argument("--again", action="store_true", help="judge the checkpoints in the folder anew")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this page, between its markers")
     arguments = parser.parse_args(argv)
     found = []
     for batch in _batches(arguments):
-        folder = arguments.folder.resolve() / batch.name
-        if arguments.again:
-            judge_again(folder)
-        of_batch = results(batch, folder)
+        of_batch = results(batch, arguments.folder.resolve() / batch.name)
         for problem in table.problems(of_batch):
             print(f"  {batch.name}: {problem}", flush=True)
         found += of_batch

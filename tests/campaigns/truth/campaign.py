@@ -1,19 +1,28 @@
-"""One batch: written, reloaded by its own library, run as one job, judged; each step in a process of its own and done once."""
+"""One batch: written, reloaded by its own library, run as one job, judged; each step in a process of its own, and done once for
+the code that it runs.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tests.support import liteferry
 
 USER = Path(__file__).parent / "user"
+_WRITERS = [
+    *USER.glob("*.py"),
+    *(Path(__file__).with_name(f"{name}.py") for name in ("cases", "files", "plain_models", "writer", "reload")),
+]
+_PRODUCT = Path(__file__).parents[3] / "components" / "liteferry"
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
@@ -35,9 +44,18 @@ class Batch:
 
 def results(batch: Batch, folder: Path) -> list[dict[str, Any]]:
     """What cases.json says of each case, and with it `reload` (what is wrong with its library's own reload, or None) and
-    `verdict`. Steps whose file stands in the folder are not done again.
+    `verdict`. Steps whose file stands in the folder are not done again, unless the code has changed since.
     """
+    written_by = _digest(_WRITERS)
+    judged_by = _digest([*_PRODUCT.rglob("*.py"), *Path(__file__).parent.glob("*.py")])
+    if _noted(folder / "written_by") != written_by:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif _noted(folder / "judged_by") != judged_by:
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        (folder / "verdicts.json").unlink(missing_ok=True)
     lay_out(batch, folder)
+    (folder / "written_by").write_text(written_by)
+    (folder / "judged_by").write_text(judged_by)
     if not (folder / "cases.json").exists():
         _python("writer", batch, folder)
     if not (folder / "reloads.json").exists():
@@ -88,7 +106,12 @@ def _python(step: str, batch: Batch, folder: Path) -> None:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
 
-def judge_again(folder: Path) -> None:
-    """What the run answered goes; the checkpoints, their answers and their own library's stay."""
-    shutil.rmtree(folder / "out", ignore_errors=True)
-    (folder / "verdicts.json").unlink(missing_ok=True)
+def _noted(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -9,9 +9,6 @@ from typing import Any
 LEAST_BLESSED = 0.95
 Result = Mapping[str, Any]
 
-# Kinds of file for which docs/checkpoints.md says that there is no second opinion.
-WITHOUT_SECOND_OPINION: tuple[str, ...] = ()
-
 
 def is_lie(result: Result) -> bool:
     return bool(result["verdict"] and result["verdict"]["wrong"])
@@ -55,19 +52,21 @@ def problems(results: Sequence[Result]) -> list[str]:
 
 
 def _may_lack_opinion(result: Result) -> bool:
-    """Siblings that share a trace are exempt where the report says so; kinds without one are listed."""
+    """Siblings that share a trace are exempt, and the report says whose. Other exceptions are not made here."""
     opinion = result["verdict"]["second_opinion"] or {}
-    return opinion.get("status") == "none" and bool(opinion.get("why"))
+    return opinion.get("status") == "none" and (opinion.get("why") or "").startswith("a sibling of ")
 
 
 def page(results: Sequence[Result]) -> str:
-    """The table by library and kind of file, and the refusals of what its own library reloads right, by reason code."""
+    """The table by library and kind of file; siblings that share a trace are `exempt`. Below it, by reason code, what was refused
+    though its own library reloads it right.
+    """
     rows = collections.defaultdict(list)
     for result in results:
         group = "" if result["group"] == "table" else f", {result['group']}"
         rows[f"{result['library']}{group}", result["file"]].append(result)
-    head = "| library | file | models | reloaded right by it | of them blessed | float32, too | second opinion equal | lies |"
-    lines = [head, "| --- | --- |" + " ---: |" * 6]
+    head = "| library | file | models | reloaded right by it | of them blessed | float32, too | opinion equal | exempt | lies |"
+    lines = [head, "| --- | --- |" + " ---: |" * 7]
     lines += [f"| {library} | `{file}` | {_counts(group)} |" for (library, file), group in sorted(rows.items())]
     lines.append(f"| all | | {_counts(results)} |")
     refused = [result for result in results if is_reloaded(result) and not is_blessed(result)]
@@ -86,7 +85,8 @@ def _counts(results: Iterable[Result]) -> str:
     right = [result for result in every if is_reloaded(result)]
     blessed = [result for result in right if is_blessed(result)]
     lite = sum("float32" in result["verdict"]["blessed"] for result in blessed)
-    return f"{len(every)} | {len(right)} | {len(blessed)} | {lite} | {sum(map(is_equal, blessed))} | {sum(map(is_lie, every))}"
+    opinions = [sum(map(is_equal, blessed)), sum(map(_may_lack_opinion, blessed))]
+    return " | ".join(map(str, [len(every), len(right), len(blessed), lite, *opinions, sum(map(is_lie, every))]))
 
 
 def _listed(counts: collections.Counter[str]) -> str:

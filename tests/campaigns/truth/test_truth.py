@@ -66,11 +66,16 @@ def test_all_well_is_no_problem() -> None:
         ({"codes": ["INTERNAL"], "is_blessed": False}, "INTERNAL"),
         ({"second_opinion": None}, "without a second opinion"),
         ({"second_opinion": {"status": "none", "why": None}}, "without a second opinion"),
+        ({"second_opinion": {"status": "none", "why": "there are no rows to ask it about"}}, "without a second opinion"),
         ({"is_blessed": False}, "of the models that their own library reloads right"),
     ],
 )
 def test_what_must_not_be_is_a_problem(changed: dict[str, Any], words: str) -> None:
     assert any(words in problem for problem in table.problems([_result(**changed)]))
+
+
+def test_a_sibling_that_shares_a_trace_needs_no_opinion_of_its_own() -> None:
+    assert table.problems([_result(second_opinion={"status": "none", "why": "a sibling of night_1: it shares its trace"})]) == []
 
 
 def test_a_refusal_of_what_its_own_library_reloads_wrong_counts_against_nobody() -> None:
