@@ -243,7 +243,7 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
         saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)
     messages.facts(saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
     if saved.deterministic is False:
-        raise _nondeterministic(model)
+        raise _nondeterministic(model, trace.traced)
     if binding is not None and reference.is_done_while_exporting(plan):
         messages.stage(Stage.REFERENCE)
         with clock.step("reference"):
@@ -293,7 +293,16 @@ def _bind(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> tuple[Any
         return None, error.reason
 
 
-def _nondeterministic(model: LoadedModel) -> ModelError:
+def _nondeterministic(model: LoadedModel, traced: TracedModel) -> ModelError:
+    assigns = tracing.assigned_variables(traced.function)
+    if assigns and not hasattr(model.keep, "_flatten_layers"):  # a Keras model's are those of its random layers
+        return ModelError(
+            ReasonCode.EXPORT_NONDETERMINISTIC,
+            Stage.EXPORT,
+            "two inference runs on the same rows gave different answers: its graph assigns to variables on every call "
+            f"({', '.join(assigns[:5])}), so an answer depends on the calls before it. Export a function that only reads, or "
+            "give it the state as an input",
+        )
     suspects = _random_layers(model.keep)
     named = f"; layers that may do it: {', '.join(suspects)}" if suspects else ""
     return ModelError(

@@ -7,12 +7,13 @@ import difflib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from liteferry import sample_images
 from liteferry.errors import ReasonCode, SamplesError
+from liteferry.sample_dtypes import can_cast, dtype_of, is_usable, lost
 from liteferry.sample_images import ImageDecoding
 from liteferry.sample_readers import ColumnSpec
 from liteferry.types import SampleColumn, Signature, TensorSpec
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from liteferry.config import SamplesSpec
     from liteferry.samples import SampleSet
 
-_NUMBER_KINDS = "biufc"
 _UNKNOWN = ColumnSpec(dtype="unknown", shape=())
 _COLUMNS_TOLD = 30
 
@@ -185,9 +185,9 @@ def _role_problems(role: str, column: str, columns: Mapping[str, ColumnSpec], ke
     if column not in columns:
         return [f"{key}: no column {column!r}{_nearest(column, columns)}; name one that is there or remove the key"]
     spec = columns[column]
-    if role == "label" and not _is_usable(spec.dtype):
+    if role == "label" and not is_usable(spec.dtype):
         return [f"{key}: column {column!r} is {spec.dtype}; labels are numbers or text"]
-    names_rows = spec.shape == () and _is_usable(spec.dtype) and (spec.dtype == "string" or np.dtype(spec.dtype).kind in "iu")
+    names_rows = spec.shape == () and is_usable(spec.dtype) and (spec.dtype == "string" or np.dtype(spec.dtype).kind in "iu")
     if role == "id" and not names_rows:
         return [f"{key}: column {column!r} is {_column_text(spec)}; one text or whole number names a row"]
     return []
@@ -214,49 +214,15 @@ def _fits(row_shape: Sequence[int | None], input_shape: Sequence[int | None]) ->
 
 
 def _dtype_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str) -> list[str]:
-    if not _is_usable(tensor.dtype):
+    if not is_usable(tensor.dtype):
         return [f"input {tensor.name!r} takes {tensor.dtype}, which no sample file can hold; export the model with another dtype"]
-    if _can_cast(spec.dtype, tensor.dtype):
+    if can_cast(spec.dtype, tensor.dtype):
         return []
     both = f"input {tensor.name!r} takes {_input_text(tensor)}, column {column!r} holds {_column_text(spec)}"
     fix = f"store it as {tensor.dtype}, or map another column under {key}.inputs"
     if spec.dtype == "string":
         fix += f", or say {key}.decode: image if it holds encoded images"
     return [f"{both}, and {spec.dtype} is never turned into {tensor.dtype}; {fix}"]
-
-
-def _is_usable(dtype: str) -> bool:
-    if dtype == "string":
-        return True
-    try:
-        return _is_narrow_float(dtype) or np.dtype(dtype).kind in _NUMBER_KINDS
-    except TypeError:
-        return False
-
-
-def _is_narrow_float(dtype: str) -> bool:
-    """The floats of ml_dtypes. No sample file holds them, so columns of wider ones feed such inputs."""
-    return dtype.startswith(("bfloat", "float8"))
-
-
-def _dtype_of(name: str) -> np.dtype[Any]:
-    if not _is_narrow_float(name):
-        return np.dtype(name)
-    import ml_dtypes
-
-    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-    return found
-
-
-def _can_cast(have: str, want: str) -> bool:
-    """Casts that keep the meaning: to more precision, whole numbers to float, float to narrower float, between integer widths."""
-    if "string" in (have, want) or not _is_usable(have) or _is_narrow_float(have):
-        return have == want
-    if _is_narrow_float(want):
-        return np.dtype(have).kind in "fiub"
-    source, target = np.dtype(have), np.dtype(want)
-    widens = np.can_cast(source, target, "safe")
-    return widens or (source.kind in "iu" and target.kind in "iuf") or (source.kind == target.kind and source.kind in "fc")
 
 
 def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, numbers: np.ndarray, path: str) -> np.ndarray:
@@ -277,28 +243,20 @@ def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, numbers
         )
     if tensor.dtype == "string":
         return np.ascontiguousarray(rows)
-    target = _dtype_of(tensor.dtype)
+    target = dtype_of(tensor.dtype)
     if rows.dtype == target:
         return np.ascontiguousarray(rows)
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(rows, dtype=target)
-    lost = np.argwhere(_lost(rows, cast))
-    if len(lost):
-        place = tuple(lost[0])
+    places = np.argwhere(lost(rows, cast))
+    if len(places):
+        place = tuple(places[0])
         raise SamplesError(
             ReasonCode.SAMPLES_MISMATCH,
             f"{where} {numbers[place[0]]}: {rows[place]} does not fit into {tensor.dtype}, which input {tensor.name!r} takes; "
             f"correct or drop the row, or map another column under samples.{samples_name}.inputs",
         )
     return cast
-
-
-def _lost(values: np.ndarray, cast: np.ndarray) -> np.ndarray:
-    """Where a cast gave another value: an integer that wrapped, a number too big for the float type. Rounding is no loss."""
-    if cast.dtype.kind in "iu" and values.dtype.kind in "iu":
-        limits = np.iinfo(cast.dtype)
-        return np.asarray((values < limits.min) | (values > limits.max))
-    return np.asarray(np.isfinite(values) & ~np.isfinite(cast))
 
 
 def _nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:

@@ -6,10 +6,11 @@ that ResNet50 takes. Here the constants are put into the graph once, and for a s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry import conversion_errors, flatbuffer
+from liteferry import conversion_errors, flatbuffer, tracing
+from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.tracing import TracedModel
 
 
@@ -62,7 +63,8 @@ class FrozenGraph:
         except ConverterError as error:
             raise conversion_errors.conversion_error(error, self._layers) from error
         except Exception as error:
-            raise conversion_errors.other_error(error) from error
+            assigns = tracing.assigned_variables(self._traced.function)
+            raise _keeps_state(assigns) if assigns else conversion_errors.other_error(error) from error
         traced = self._traced
         inputs = {spec.name: tensor.op.name for spec, tensor in zip(traced.signature.inputs, _graph_inputs(traced), strict=True)}
         outputs = {name: tensor.op.name for name, tensor in zip(traced.output_order, traced.function.outputs, strict=True)}
@@ -93,6 +95,15 @@ class FrozenGraph:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16] if quantization == "float16" else []
         return converter
+
+
+def _keeps_state(assigns: Sequence[str]) -> ModelError:
+    return ModelError(
+        ReasonCode.CONVERT_FAILED,
+        Stage.CONVERT,
+        f"its graph assigns to variables on every call ({', '.join(assigns[:5])}), and in a .tflite file variables are "
+        "constants; export a function that only reads them",
+    )
 
 
 class _NoDebugInfo:

@@ -151,6 +151,14 @@ def _calls(signature: Signature) -> Calls:
     return decide(lambda _: {}, None, batch=batch, outputs=signature.outputs)
 
 
+def assigned_variables(function: Any) -> tuple[str, ...]:
+    """The operators of a ConcreteFunction that assign to a variable: its answers may depend on the calls before."""
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+    found = {node.name for node in nodes if node.op.startswith("Assign") or node.op.startswith("ResourceScatter")}
+    return tuple(sorted(found))
+
+
 def _traced_once(function: Callable[..., Any], specs: Mapping[str, Any]) -> Any:
     """A ConcreteFunction. AutoGraph rewrites the source of every function on the way, Keras's own included, which takes most of
     the time; only Python that branches or loops on a tensor needs it, and raises without it.

@@ -15,6 +15,7 @@ from liteferry.types import Signature, TensorSpec
 _DEFAULT = "serving_default"
 _INITIALIZER = "__saved_model_init_op"
 _SERVE, _TRAIN = "serve", "train"
+_SPARSE_SPEC, _RAGGED_SPEC = 1, 3  # of TypeSpecProto
 
 
 def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = ()) -> LoadedModel:
@@ -51,6 +52,7 @@ def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = 
         function, specs = _plain_call(path, loaded)
         call = _by_position(function, specs)
         warnings = ("it has no signature: its __call__ is exported",)
+    _refuse_pieces(path, saved_model, specs, sample_columns)
     if tags is not None and _TRAIN in tags:
         warnings = (*warnings, "it has no graph but the one it was trained with (tag train), which is exported")
     return LoadedModel(
@@ -75,6 +77,36 @@ def _with_rank(spec: TensorSpec, specs: Sequence[TensorSpec], columns: Sequence[
     """An input of any rank, which no file converts, as the samples have it."""
     found = [column for column in columns if column.name == spec.name] or ([*columns] if len(specs) == len(columns) == 1 else [])
     return dataclasses.replace(spec, shape=found[0].shape) if spec.shape is None and found else spec
+
+
+def _refuse_pieces(path: str, saved_model: Any, specs: Sequence[TensorSpec], columns: Sequence[TensorSpec]) -> None:
+    """A signature that takes a ragged or sparse tensor takes its pieces, which have other rows than the samples.
+
+    Raises:
+      ModelError: LOAD_UNSUPPORTED where the samples have no column for one of them.
+    """
+    kinds = {
+        value.type_spec_value.type_spec_class
+        for meta_graph in saved_model.meta_graphs
+        for function in meta_graph.object_graph_def.concrete_functions.values()
+        for value in _values_in(function.canonicalized_input_signature)
+        if value.HasField("type_spec_value")
+    }
+    missing = [spec.name for spec in specs if spec.name not in {column.name for column in columns}]
+    if kinds & {_SPARSE_SPEC, _RAGGED_SPEC} and columns and missing and len(specs) > 1:
+        names = ", ".join(spec.name for spec in specs)
+        raise ModelError(
+            ReasonCode.LOAD_UNSUPPORTED,
+            Stage.LOAD,
+            f"{path}: its function takes a ragged or sparse tensor, so its signature takes the pieces of one ({names}), which "
+            "have no row for each row of the samples; save a signature that takes a dense tensor and makes the ragged one inside",
+        )
+
+
+def _values_in(value: Any) -> Iterator[Any]:
+    yield value
+    for inner in (*value.list_value.values, *value.tuple_value.values, *value.dict_value.fields.values()):
+        yield from _values_in(inner)
 
 
 def _dims(shape: Any) -> tuple[int | None, ...] | None:
