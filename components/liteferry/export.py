@@ -28,6 +28,7 @@ from liteferry import (
 )
 from liteferry.artifacts import Trace
 from liteferry.at_hand import AtHand, Needs, at_hand, storage_reason
+from liteferry.checkpoints import scanned_copy
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.checkpoints.model import LoadedModel
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
@@ -186,6 +187,8 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
             memory.peak_bytes() if len(plans) > 1 else None
         )  # of one alone the supervisor knows more: its descendants count
         reporter.result({"model_id": plan.model_id, "ended": error, "peak_memory_bytes": own_peak})
+        if len(plans) > 1:
+            scanned_copy.release()  # in memory by now; sixteen copies would stand in the scratch folder otherwise
 
 
 class _Messages:

@@ -351,7 +351,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         f"variants[0]: 'flaot32' is not one of {ALL_VARIANTS} (did you mean float32?)",
     ),
     ("repeated variant", {"variants": ["float32", "float32"]}, "variants[1]: 'float32' is there twice; keep one"),
-    ("unknown trust", {"trust": ["pickle"]}, "trust[0]: 'pickle' is not one of lambda, file_ops, network"),
+    ("unknown trust", {"trust": ["pickle"]}, "trust[0]: 'pickle' is not one of lambda, file_ops, network, links"),
     (
         "builder without a callable",
         {"models": [{"checkpoints": "a", "builder": "my_models"}]},

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from liteferry.checkpoints import config_trust, graph_scan
 from liteferry.checkpoints.config_trust import FILE_OPS, Finding
-from liteferry.checkpoints.graph_ops import reaches_outside
+from liteferry.checkpoints.graph_ops import HARMLESS, told
 from liteferry.checkpoints.links import WRITTEN_OUT
 
 _FLEX = "Flex"  # an operator of a .tflite file by this beginning is TensorFlow's, where a runtime has a delegate for it
@@ -34,5 +34,6 @@ def _of_tflite(content: bytes) -> Iterator[Finding]:
     from liteferry.flatbuffer import count_operators
 
     for name in count_operators(content):
-        if name.startswith(_FLEX) and reaches_outside(name.removeprefix(_FLEX)):
-            yield Finding(what=f"it runs TensorFlow's operation {name.removeprefix(_FLEX)}", opened_by=FILE_OPS)
+        operation = name.removeprefix(_FLEX)
+        if name.startswith(_FLEX) and (operation not in HARMLESS or operation == "PrintV2"):
+            yield Finding(what=f"it runs TensorFlow's operation {operation}: {told(operation)}", opened_by=FILE_OPS)

@@ -12,6 +12,9 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from liteferry.checkpoints.config_names import TRAINING_KEYS
+from liteferry.checkpoints.config_nodes import judge
+from liteferry.checkpoints.config_objects import Unknown, Users
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _TRUSTED_ROOTS = ("keras", "tf_keras", "builtins", "tensorflow")
@@ -20,11 +23,11 @@ _TRUSTED_ROOTS = ("keras", "tf_keras", "builtins", "tensorflow")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConfigFacts:
     """What a config refers to. `custom_objects` maps each class or function from outside Keras to the module the config
-    names for it.
+    names for it, None where it names none.
     """
 
     lambda_layers: tuple[str, ...]
-    custom_objects: dict[str, str]
+    custom_objects: dict[str, str | None]
 
 
 def serialized_objects(node: Any) -> Iterator[dict[str, Any]]:
@@ -43,7 +46,7 @@ def serialized_objects(node: Any) -> Iterator[dict[str, Any]]:
 def scan(config: dict[str, Any]) -> ConfigFacts:
     """Finds Lambda bytecode and objects from outside Keras."""
     lambdas: list[str] = []
-    custom: dict[str, str] = {}
+    custom: dict[str, str | None] = {}
     for node in serialized_objects(config):
         if _is_bytecode(node):
             inner = node.get("config")
@@ -53,6 +56,9 @@ def scan(config: dict[str, Any]) -> ConfigFacts:
             custom[_offered_name(node)] = module
         elif module is None and isinstance(node.get("registered_name"), str) and ">" in node["registered_name"]:
             custom[_offered_name(node)] = node["registered_name"].split(">")[0]
+    for found in judge(config, Users()):
+        if isinstance(found, Unknown):
+            custom.setdefault(found.name, found.module)
     return ConfigFacts(lambda_layers=tuple(dict.fromkeys(lambdas)), custom_objects=custom)
 
 
@@ -95,17 +101,13 @@ def refuse_untrusted(path: str, facts: ConfigFacts, *, offered: Collection[str],
         )
     missing = {name: module for name, module in facts.custom_objects.items() if name not in offered}
     if missing:
-        wanted = ", ".join(f"{name} (module {module})" for name, module in sorted(missing.items()))
+        wanted = ", ".join(f"{name} (module {module})" if module else name for name, module in sorted(missing.items()))
         raise ModelError(
             ReasonCode.LOAD_UNKNOWN_OBJECT,
             Stage.LOAD,
             f"{path} needs code that is not Keras's and was not given: {wanted}; list the file that defines it under `modules`, "
             "or map the name under `custom_objects`",
         )
-
-
-# Where training's settings stand. Nothing below is built for inference, see `without_training`.
-TRAINING_KEYS = ("compile_config", "training_config")
 
 
 def without_training(config: Any) -> Any:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from liteferry.checkpoints.config_trust import FILE_OPS, Finding
-from liteferry.checkpoints.graph_ops import PYTHON_OPERATIONS, reaches_outside
+from liteferry.checkpoints.graph_ops import RESTORING, TABLES_FROM_FILES, is_harmless, told
+from liteferry.checkpoints.graph_reach import Graph, asset_files
 from liteferry.checkpoints.h5_files import unsafe
 from liteferry.checkpoints.links import LinkRule, follow_part
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _MAX_GRAPH_BYTES = 2**31  # protobuf's own limit
-_INIT_OPERATIONS = ("saved_model_main_op", "legacy_init_op")
+_FILE_INPUT = {"InitializeTableFromTextFile": 1, "InitializeTableFromTextFileV2": 1}
 
 
 def read(directory: str, *, shown: str | None = None) -> Any:
@@ -65,101 +66,36 @@ def refuse_links(path: str, directory: str, saved_model: Any, rule: LinkRule) ->
 
 def asset_names(saved_model: Any) -> list[str]:
     """The files below `assets` that its graphs name."""
-    return sorted({asset.filename for meta_graph in saved_model.meta_graphs for asset in _assets(meta_graph)})
+    return sorted({asset.filename for meta_graph in saved_model.meta_graphs for asset in asset_files(meta_graph)})
 
 
-def _assets(meta_graph: Any) -> Iterator[Any]:
-    """As TensorFlow's loader finds them: TensorFlow 1 lists them in a collection."""
-    from tensorflow.core.protobuf import meta_graph_pb2
+def findings(saved_model: Any, *, provided: Callable[[str], bool] = lambda _: False) -> list[Finding]:
+    """The operations that are not known to compute only, among those that loading or serving any of its graphs may run.
 
-    yield from meta_graph.asset_file_def
-    if "saved_model_assets" in meta_graph.collection_def:
-        for packed in meta_graph.collection_def["saved_model_assets"].any_list.value:
-            asset = meta_graph_pb2.AssetFileDef()
-            packed.Unpack(asset)
-            yield asset
+    A SavedModel's own variables and vocabularies are read by operations, too. They count where they are given another file.
 
-
-def findings(saved_model: Any) -> list[Finding]:
-    """The operations that reach outside the graph, among those that loading or serving it would run.
-
-    The saver's own operations are run by no signature and no initializer, so they do not count; others of the same name do.
+    Args:
+      saved_model: the parsed `saved_model.pb`.
+      provided: whether the user's code has registered an operation; such a one is trusted with the code.
     """
     found: dict[Finding, None] = {}
     for meta_graph in saved_model.meta_graphs:
-        for node in _nodes_that_run(meta_graph):
-            if reaches_outside(node.op) or _prints_to_a_file(node):
-                kind = "Python code, which is not in the file" if node.op in PYTHON_OPERATIONS else "files or other machines"
-                found[Finding(what=f"its graph runs {node.op} ({node.name}): {kind}", opened_by=FILE_OPS)] = None
+        graph = Graph(meta_graph)
+        for place in graph.that_run():
+            operation = place.node.op
+            if is_harmless(operation, place.node.attr) or graph.is_call(operation) or provided(operation):
+                continue
+            if operation in TABLES_FROM_FILES and graph.comes_from(place, _FILE_INPUT[operation], graph.assets):
+                continue
+            if operation in RESTORING and graph.comes_from(place, 0, graph.checkpoint):
+                continue
+            found[Finding(what=f"its graph runs {operation} ({place.node.name}): {told(operation)}", opened_by=FILE_OPS)] = None
     return list(found)
 
 
-def _prints_to_a_file(node: Any) -> bool:
-    return bool(node.op == "PrintV2" and node.attr["output_stream"].s.startswith(b"file:"))
-
-
-def _nodes_that_run(meta_graph: Any) -> Iterator[Any]:
-    functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
-    graph = meta_graph.graph_def.node
-    yield from _reached(list(_ancestors(graph, _roots(meta_graph))), functions, meta_graph.object_graph_def.concrete_functions)
-    # A model of TensorFlow 1 is restored by its own graph, which may do that and nothing else.
-    restore = {_node_name(meta_graph.saver_def.restore_op_name)} if meta_graph.saver_def.restore_op_name else set()
-    for node in _reached(list(_ancestors(graph, restore)), functions, ()):
-        if node.op not in ("RestoreV2", "Restore", "RestoreSlice"):
-            yield node
-
-
-def _reached(nodes: list[Any], functions: Mapping[str, Any], called: Iterable[str]) -> Iterator[Any]:
-    """`nodes`, and those of every function that they or `called` call."""
-    yield from nodes
-    pending = [*called, *_called_by(nodes)]
-    seen: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in seen or name not in functions:
-            continue
-        seen.add(name)
-        body = functions[name].node_def
-        yield from body
-        pending.extend(_called_by(body))
-
-
-def _roots(meta_graph: Any) -> set[str]:
-    """The nodes of the main graph that signatures end in, and those that run when it is loaded."""
-    roots: set[str] = set()
-    for signature in meta_graph.signature_def.values():
-        for tensor in (*signature.outputs.values(), *signature.inputs.values()):
-            parts = [tensor.name] if tensor.name else []
-            parts += [tensor.coo_sparse.values_tensor_name, tensor.coo_sparse.indices_tensor_name]
-            parts += [component.name for component in tensor.composite_tensor.components]
-            roots.update(_node_name(part) for part in parts if part)
-    for key in _INIT_OPERATIONS:
-        roots.update(_node_name(name) for name in meta_graph.collection_def[key].node_list.value)
-    return roots
-
-
-def _node_name(tensor: str) -> str:
-    return tensor.lstrip("^").split(":")[0]
-
-
-def _ancestors(nodes: Iterable[Any], roots: Collection[str]) -> Iterator[Any]:
-    by_name = {node.name: node for node in nodes}
-    pending, seen = list(roots), set(roots)
-    while pending:
-        node = by_name.get(pending.pop())
-        if node is None:
-            continue
-        yield node
-        for name in map(_node_name, node.input):
-            if name not in seen:
-                seen.add(name)
-                pending.append(name)
-
-
-def _called_by(nodes: Iterable[Any]) -> Iterator[str]:
-    for node in nodes:
-        yield node.op  # a call of TensorFlow 1 is an operation of the function's name
-        for attribute in node.attr.values():
-            if attribute.func.name:
-                yield attribute.func.name
-            yield from (function.name for function in attribute.list.func)
+def operations(saved_model: Any) -> set[str]:
+    """The names of all operations in a SavedModel that are not on the list of those known to compute only."""
+    graphs = [meta_graph.graph_def for meta_graph in saved_model.meta_graphs]
+    bodies = [graph.node for graph in graphs] + [function.node_def for graph in graphs for function in graph.library.function]
+    functions = {function.signature.name for graph in graphs for function in graph.library.function}
+    return {node.op for body in bodies for node in body if not is_harmless(node.op, node.attr)} - functions

@@ -49,7 +49,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
     place = facts.path or path
     if facts.kind in _SAVED_MODELS:
         saved_model = graph_scan.read(place, shown=path)
-        config_trust.refuse(path, graph_scan.findings(saved_model), trust=spec.trust)
+        refuse_graph(path, saved_model, spec)
         return graph_model.load(place, saved_model, sample_columns=sample_columns)
     before_keras_3 = facts.written_before_keras_3()
     if before_keras_3 or facts.kind is Kind.TF_CHECKPOINT:
@@ -77,6 +77,30 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
         training_layers=tuple(config_layers.training_layers(facts.config)),
         input_ranges=_input_ranges(facts, model),
     )
+
+
+def refuse_graph(path: str, saved_model: Any, spec: LoadSpec) -> None:
+    """Imports the user's modules where a graph needs operations that only they can bring, and raises unless it may be loaded.
+
+    Raises:
+      ModelError: LOAD_UNKNOWN_OBJECT for an operation that nobody has registered, LOAD_UNSAFE for one that is not known to
+        compute only; what the user's modules register is trusted with them.
+    """
+    from tensorflow.python.framework import op_def_registry
+
+    unregistered = {name for name in graph_scan.operations(saved_model) if op_def_registry.get(name) is None}
+    if unregistered and spec.modules:
+        user_code.gather(spec.modules, {})
+    missing = sorted(name for name in unregistered if op_def_registry.get(name) is None)
+    if missing:
+        raise ModelError(
+            ReasonCode.LOAD_UNKNOWN_OBJECT,
+            Stage.LOAD,
+            f"{path}: its graph needs operations that TensorFlow does not have ({', '.join(missing[:8])}); list the package that "
+            "registers them under `modules`, and have it installed where the job runs",
+        )
+    found = graph_scan.findings(saved_model, provided=unregistered.__contains__)
+    config_trust.refuse(path, found, trust=spec.trust)
 
 
 def _input_ranges(facts: CheckpointFacts, model: LoadedModel) -> dict[str, config_layers.InputRange]:
