@@ -14,7 +14,7 @@ import pytest
 from liteferry.errors import JobError
 from liteferry.published import vouch_for
 from liteferry.verify import verify
-from tests.support import Run, liteferry
+from tests.support import Run, copy_of_out, liteferry
 
 Damage = Callable[[Path], None]
 
@@ -22,7 +22,7 @@ Damage = Callable[[Path], None]
 @pytest.fixture
 def copy(demo: Run, tmp_path: Path) -> Path:
     """The demo's output without its fleet of checkpoints: a verification needs nothing else."""
-    return Path(shutil.copytree(demo.out, tmp_path / "out", ignore=shutil.ignore_patterns("fleet")))
+    return copy_of_out(demo, tmp_path / "out")
 
 
 def test_a_finished_run_has_no_problem_and_every_blessed_artifact_ran_again(demo: Run, copy: Path) -> None:

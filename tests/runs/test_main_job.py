@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from liteferry import cli
-from tests.support import Run, liteferry
+from tests.support import Run, copy_of_out, liteferry
 from tests.support.kitchen_sink.digits import NAMES_OF_A_RUN
 
 BROKEN = {
@@ -168,7 +167,7 @@ def test_show_prints_the_table_and_the_same_exit_status(demo: Run) -> None:
 
 
 def test_report_builds_the_pages_again_from_json_alone(demo: Run, tmp_path: Path) -> None:
-    out = Path(shutil.copytree(demo.out, tmp_path / "out", ignore=shutil.ignore_patterns("fleet")))
+    out = copy_of_out(demo, tmp_path / "out")
     page = out / "models" / "mlp" / "report.html"
     before = page.read_text()
     page.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,13 @@ def facts_of(report: Any) -> Any:
 
 
 THREE = ("mlp", "cnn", "broken_truncated")
+
+
+def copy_of_out(run: Run, folder: Path) -> Path:
+    """OUT without checkpoints, which a run keeps in `fleet`, and without what a run that goes on beside this test has there."""
+    out = Path(shutil.copytree(run.out, folder, ignore=shutil.ignore_patterns("fleet", ".staging")))
+    (out / ".staging").mkdir()
+    return out
 
 
 def arguments_of_three(demo: Run) -> list[str]:
