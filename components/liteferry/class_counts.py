@@ -40,9 +40,9 @@ class ClassCounts:
             flat = flat.astype(np.int64)
         low, high = int(flat.min()), int(flat.max())
         if high - low < _BINCOUNT_RANGE:
-            places = (flat - flat.dtype.type(low)).astype(np.int64)
+            places = flat if low == 0 and flat.dtype == np.int64 else (flat - flat.dtype.type(low)).astype(np.int64)
             seen = np.bincount(places)
-            good = np.bincount(places[kept], minlength=len(seen))
+            good = seen - np.bincount(places[np.flatnonzero(~kept)], minlength=len(seen))  # few are lost, as a rule
             found = np.flatnonzero(seen)
             names = [low + place for place in found.tolist()]
             pairs = zip(names, zip(seen[found].tolist(), good[found].tolist(), strict=True), strict=True)

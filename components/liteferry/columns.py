@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from liteferry import exact_sum
+from liteferry.exact_sum import GRID_BITS, LEAST_GRID, MOST_GRID
 
 MOST_COLUMNS = 256
 """Wider outputs are judged in so many groups of neighbours."""
@@ -25,8 +26,6 @@ LEAST_SPREAD = 1e-5
 UNIT_SPREAD = 0.05
 """Answers that all lie in 0 to 1 are shares or probabilities: there, what varies by less counts as varying by so much."""
 MOST_DECIBELS = 300.0
-_GRID_BITS = 26
-_MOST_GRID = 19  # beyond 2**±494 a value is counted, and left out of the sums: no output of a model lies there
 _MIXED = -1
 
 Grids = Mapping[int, npt.NDArray[np.int64]]
@@ -129,7 +128,7 @@ def fold(matrix: Floats, *, width: int) -> Floats:
     """(rows, elements) with `width` entries in the last axis -> (rows, groups): sums over positions and over the neighbours of
     a group, each row's in an order set by its length alone. May return `matrix` itself, and OVERWRITES it.
     """
-    rows, elements = matrix.shape
+    elements = matrix.shape[1]
     while elements > width:
         half = math.ceil(elements // width / 2) * width
         matrix[:, : elements - half] += matrix[:, half:elements]
@@ -138,10 +137,11 @@ def fold(matrix: Floats, *, width: int) -> Floats:
     size = _group_size(width)
     if size == 1:
         return folded
-    groups = math.ceil(width / size)
-    padded = np.zeros((rows, groups * size))
-    padded[:, :width] = folded
-    return exact_sum.row_sums(padded.reshape(rows * groups, size)).reshape(rows, groups)
+    grouped = folded[:, ::size].copy()
+    for step in range(1, size):
+        part = folded[:, step::size]
+        grouped[:, : part.shape[1]] += part
+    return grouped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ def decibels(signal: float, noise: float) -> float:
     return max(-MOST_DECIBELS, min(MOST_DECIBELS, 10 * (math.log10(signal) - math.log10(noise))))
 
 
-_ONE = 1 << (_GRID_BITS * (_MOST_GRID + 3))
+_ONE = 1 << (GRID_BITS * -LEAST_GRID)
 """1.0 on the finest grid."""
 
 
@@ -217,28 +217,11 @@ def _shortened(values: Floats) -> Floats:
 
 
 def _grids(values: Floats) -> dict[int, npt.NDArray[np.int64]]:
-    """Exact column sums of (rows, groups) finite values: grid -> integers, in units of 2**(26 grid)."""
-    found: dict[int, npt.NDArray[np.int64]] = {}
-    largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
-    if largest == 0 or not len(values):
-        return found
-    if largest > 2.0 ** (_GRID_BITS * _MOST_GRID):
-        values = np.where(np.abs(values) > 2.0 ** (_GRID_BITS * _MOST_GRID), 0.0, values)
-        largest = float(np.abs(values).max(initial=0.0))
-    ones, rest = np.ones(len(values)), values
-    # The first grid on which the largest value is less than half of what the next coarser grid could hold: what a value
-    # leaves on a grid depends on the value alone, never on its neighbours.
-    grid = max(-_MOST_GRID - 2, math.ceil((math.frexp(largest)[1] + 1) / _GRID_BITS) - 1) if largest else -_MOST_GRID - 3
-    while grid >= -_MOST_GRID - 2:
-        numbers = np.rint(rest * 2.0 ** (-_GRID_BITS * grid))
-        sums = (ones @ numbers).astype(np.int64)  # integers below 2**26 each: exact in any order
-        if sums.any():
-            found[grid] = sums
-        rest = rest - numbers * 2.0 ** (_GRID_BITS * grid)
-        if not rest.any():
-            break
-        grid -= 1
-    return found
+    """Exact column sums of (rows, groups) finite values; without what lies beyond 2**±494, where no output of a model does."""
+    most = 2.0 ** (GRID_BITS * MOST_GRID)
+    if max(values.max(initial=0.0), -values.min(initial=0.0)) > most:
+        values = np.where(np.abs(values) > most, 0.0, values)
+    return exact_sum.grid_sums(values)[0]
 
 
 def _added(one: Grids, other: Grids) -> dict[int, npt.NDArray[np.int64]]:
@@ -250,4 +233,4 @@ def _added(one: Grids, other: Grids) -> dict[int, npt.NDArray[np.int64]]:
 
 def _exact(grids: Grids, index: int) -> int:
     """The sum of one column in units of the finest grid."""
-    return sum(int(numbers[index]) << (_GRID_BITS * (grid + _MOST_GRID + 3)) for grid, numbers in grids.items())
+    return sum(int(numbers[index]) << (GRID_BITS * (grid - LEAST_GRID)) for grid, numbers in grids.items())

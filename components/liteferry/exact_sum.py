@@ -25,6 +25,10 @@ _MANTISSA_BITS = 53
 # finite float64 is an integer.
 _UNIT_EXPONENT = -1073 - _MANTISSA_BITS
 _LOW_BITS = 27
+# Values of usual size are cut into integers on grids 26 bits apart, which add up in float64 without rounding, a vector at a time.
+GRID_BITS = 26
+MOST_GRID = 19  # values beyond 2**494 take the other way
+LEAST_GRID = -21
 # np.bincount adds its weights in float64. Half a mantissa has at most 27 bits, so 2**20 of them stay below 2**53: no rounding.
 _CHUNK_VALUES = 1 << 20
 
@@ -87,8 +91,44 @@ class ExactSum:
         return cls(mantissa << (int(encoded["exponent"]) - _UNIT_EXPONENT) if mantissa else 0)
 
 
+def grid_sums(
+    values: npt.NDArray[np.float64],
+) -> tuple[dict[int, npt.NDArray[np.int64]], npt.NDArray[np.float64] | None]:
+    """The exact sums over the first axis of at most 2**20 finite values below 2**494.
+
+    Returns:
+      grid -> integers in units of 2**(26 grid), those that are not all zero; and what is finer than the finest grid, value by
+      value, None where nothing is. What a value leaves on a grid depends on it alone, so the sums of two parts add up to those
+      of the whole.
+    """
+    found: dict[int, npt.NDArray[np.int64]] = {}
+    largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+    if largest == 0:
+        return found, None
+    ones, rest, numbers = np.ones(len(values)), values.copy(), np.empty_like(values)
+    # The first grid on which the largest value is less than half of what the next coarser grid could hold.
+    for grid in range(max(LEAST_GRID, math.ceil((math.frexp(largest)[1] + 1) / GRID_BITS) - 1), LEAST_GRID - 1, -1):
+        np.rint(np.multiply(rest, 2.0 ** (-GRID_BITS * grid), out=numbers), out=numbers)
+        sums = np.asarray(ones @ numbers).astype(np.int64)  # integers of at most 26 bits each: exact in any order
+        if sums.any():
+            found[grid] = sums
+        rest -= np.multiply(numbers, 2.0 ** (GRID_BITS * grid), out=numbers)
+        if rest.max() == 0 and rest.min() == 0:  # `any` is slow on floats
+            return found, None
+    return found, rest
+
+
 def _units_of(values: npt.NDArray[np.float64]) -> int:
     """The exact sum of at most 2**20 finite values, in units of 2**-1126."""
+    if max(values.max(), -values.min()) > 2.0 ** (GRID_BITS * MOST_GRID):
+        return _units_of_any(values)
+    sums, rest = grid_sums(values)
+    units = sum(int(numbers) << (GRID_BITS * grid - _UNIT_EXPONENT) for grid, numbers in sums.items())
+    return units if rest is None else units + _units_of_any(rest)
+
+
+def _units_of_any(values: npt.NDArray[np.float64]) -> int:
+    """The same, for values of any size."""
     fractions, exponents = np.frexp(values)
     mantissas = np.ldexp(fractions, _MANTISSA_BITS)
     high = np.floor(np.ldexp(mantissas, -_LOW_BITS))

@@ -78,4 +78,5 @@ def _is_vector_target(answers: npt.NDArray[Any], targets: npt.NDArray[Any]) -> b
         return False
     numbers = targets.astype(np.float64)
     shares = (numbers >= 0).all(axis=-1) & (np.abs(numbers.sum(axis=-1) - 1) <= _SHARE_TOLERANCE)
-    return not bool(shares.all())
+    is_silent = (numbers == 0).all(axis=-1)  # a row without a label, most often
+    return not bool((shares | is_silent).all())

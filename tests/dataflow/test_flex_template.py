@@ -54,7 +54,7 @@ def test_every_parameter_is_described_and_validated() -> None:
         ("runner_config", ["gs://bucket/dataflow.yaml"], ["dataflow.yaml"]),
         (
             "sdk_container_image",
-            ["europe-west1-docker.pkg.dev/p-1/r/liteferry:0.1.0", "gcr.io/p/i@sha256:" + "0" * 64, "localhost:5000/i:1"],
+            ["europe-west1-docker.pkg.dev/p-1/r/liteferry:0.2.0", "gcr.io/p/i@sha256:" + "0" * 64, "localhost:5000/i:1"],
             ["liteferry", "gcr.io/p/i", "gcr.io/p/i:", "https://gcr.io/p/i", "gcr.io/p/i; rm -rf"],
         ),
     ],
