@@ -73,6 +73,13 @@ class Decoding(str, enum.Enum):
     IMAGE = "image"
 
 
+class WeightsBy(str, enum.Enum):
+    """How arrays of a weights file are told apart."""
+
+    BY_NAME = "by_name"
+    BY_POSITION = "by_position"
+
+
 class SamplesSpec(Record):
     """Sample rows, and which column feeds which model input."""
 
@@ -141,6 +148,9 @@ class ModelSpec(Record):
     """module:callable that returns the model without its weights, for checkpoints that hold only weights."""
     builder_args: JsonObject = Field(default_factory=FrozenDict)
     """Keyword arguments for `builder`; a parameter of it named `checkpoint` gets the checkpoint's path by itself."""
+    weights: WeightsBy = WeightsBy.BY_NAME
+    """by_name: names in a weights file decide which variable of the builder's model gets which array. by_position: their order
+    does, whatever they are called, and the report says so."""
     strip: tuple[Text, ...] = ()
     """Class names of random layers to leave out of Sequential and Functional models, for those that ignore `training`."""
     signatures: Signatures = Field(default_factory=FrozenDict)

@@ -194,6 +194,8 @@ def _model_disagreements(model: Mapping[Any, Any], samples: list[Any], path: str
     elif isinstance(name, str) and name and name not in samples:
         hint = nearest(name, samples)
         problems.append(f"{path}.samples: {name!r} is not under samples{hint}, which has {_list(samples) or 'no entry'}")
+    if model.get("weights") == "by_position" and model.get("builder") is None:
+        problems.append(f"{path}.weights: there is no builder whose order could count; add builder: module:callable or remove it")
     if model.get("builder_args") and model.get("builder") is None:
         problems.append(f"{path}.builder_args: there is no builder to take them; add builder: module:callable or remove them")
     return problems

@@ -257,7 +257,7 @@ def _said(record: Record, exclude: Collection[str] = ()) -> dict[str, Any]:
 def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSamples]) -> str:
     """Digest of what decides the SavedModel's graph and metadata, besides the checkpoint's bytes."""
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
-    keys = {"metadata", "builder", "builder_args", "strip", "signatures", "serve_examples"}
+    keys = {"metadata", "builder", "builder_args", "weights", "strip", "signatures", "serve_examples"}
     return sha256_of(
         {
             "liteferry": _DIGESTS_SINCE,
@@ -326,6 +326,7 @@ def _plan(
             strip=tuple(entry.strip),
             link_root=checkpoint.link_root,
             reads=tuple(job.reads),
+            weights=entry.weights.value,
         ),
         metadata=dict(entry.metadata),
         samples=samples.get(entry.samples or "", _NO_SAMPLES),

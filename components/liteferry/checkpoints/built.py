@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
 import os
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from liteferry.checkpoints import cudnn_weights, keras_model, plain_model, scanned_copy, tf_checkpoint, user_code
+from liteferry.checkpoints import (
+    cudnn_weights,
+    derived_state,
+    keras_model,
+    plain_model,
+    scanned_copy,
+    tf_checkpoint,
+    unfilled,
+    user_code,
+    weights_legacy,
+    weights_new_layout,
+)
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
 from liteferry.checkpoints.model import LoadedModel, LoadSpec
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -25,8 +38,9 @@ def build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_
     built = _build(_as_found(path, facts), spec)
     if keras_model.is_keras_model(built):
         keras_model.build_from_samples(built, sample_columns)
-        _fill_keras(path, facts, spec, built)
-        return keras_model.wrap(built, sample_columns=sample_columns)
+        notes = _fill_keras(path, facts, spec, built)
+        derived_state.restore(path, facts, built)
+        return keras_model.wrap(built, sample_columns=sample_columns, warnings=_told(notes))
     if facts.kind is Kind.TF_CHECKPOINT:
         return _fill_plain(path, spec, built, sample_columns)
     keras_model.library_of(built)  # says what is wrong
@@ -66,16 +80,53 @@ def _parameters(builder: Callable[..., Any]) -> Sequence[str]:
         return ()
 
 
-def _fill_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any) -> None:
+def _told(notes: Sequence[str]) -> tuple[str, ...]:
+    """One warning of what was decided without a name."""
+    if not notes:
+        return ()
+    more = f" and {len(notes) - 8} more" if len(notes) > 8 else ""
+    return (f"weights that were not matched by a name alone: {'; '.join(notes[:8])}{more}",)
+
+
+def _fill_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any) -> tuple[str, ...]:
+    """Brings the weights into a Keras model; returns what was decided without a name."""
     if facts.kind is Kind.TF_CHECKPOINT:
         variables = {str(getattr(weight, "path", weight.name)).removesuffix(":0"): weight for weight in model.weights}
-        tf_checkpoint.restore(path, tf_checkpoint.prefix_of(path), variables, root=model)
-        return
+        return tf_checkpoint.restore(path, tf_checkpoint.prefix_of(path), variables, root=model, by_position=spec.is_by_position)
+    if not model.weights:
+        raise ModelError(
+            ReasonCode.LOAD_FAILED,
+            Stage.LOAD,
+            f"{path}: the model of builder {spec.builder} has no variables yet; call or build it in the builder, or give "
+            "`samples` that it can be called with",
+        )
     is_legacy = facts.kind is Kind.H5_MODEL or facts.weights_layout == "legacy"
-    if is_legacy and keras_model.library_of(model).__name__ == "keras":  # tf_keras converts CuDNN's layout itself
-        path = cudnn_weights.portable_copy(path) or path
+    place = path
+    if is_legacy and not any(type(layer).__name__ in cudnn_weights.CLASSES for layer in model._flatten_layers()):
+        place = cudnn_weights.portable_copy(path) or path
+    load = functools.partial(_load_by_position, _named_for_its_layout(place, facts), spec, model)
+    if spec.is_by_position:
+        unfilled.refuse(path, model, load)
+        _refuse_differences(path, place, facts, model)
+        return ("all weights by position, as `weights: by_position` says",)
+    if is_legacy:
+        return weights_legacy.fill(path, place, model, load=load)
+    notes: list[str] = []
+    unfilled.refuse(path, model, lambda: notes.extend(weights_new_layout.fill(path, place, facts, model, load=load)))
+    return tuple(notes)
+
+
+def _refuse_differences(path: str, place: str, facts: CheckpointFacts, model: Any) -> None:
+    """Counts hold for positions as well: every array is used, every variable filled."""
+    if facts.kind is Kind.H5_MODEL or facts.weights_layout == "legacy":
+        weights_legacy.refuse_left_over(path, place, model)
+    else:
+        weights_new_layout.refuse_differences(path, facts, place, model)
+
+
+def _load_by_position(path: str, spec: LoadSpec, model: Any) -> None:
     try:
-        model.load_weights(_named_for_its_layout(path, facts))
+        model.load_weights(path)
     except Exception as error:
         message = f"the weights in {path} do not fit the model of builder {spec.builder}: {type(error).__name__}: {error}"
         raise ModelError(ReasonCode.LOAD_FAILED, Stage.LOAD, message) from error
@@ -89,12 +140,12 @@ def _fill_plain(path: str, spec: LoadSpec, built: Any, sample_columns: Sequence[
     if isinstance(built, tf.Module) and callable(built):
         model = plain_model.wrap_module(built, sample_columns=sample_columns)
         variables = {variable.name.removesuffix(":0"): variable for variable in built.variables}
-        tf_checkpoint.restore(path, prefix, variables, root=built)
-        return model
+        notes = tf_checkpoint.restore(path, prefix, variables, root=built, by_position=spec.is_by_position)
+        return dataclasses.replace(model, warnings=_told(notes))
     if inspect.isfunction(built):
         model, variables = plain_model.wrap_graph(built, sample_columns=sample_columns)
-        tf_checkpoint.restore(path, prefix, variables, root=None)
-        return model
+        notes = tf_checkpoint.restore(path, prefix, variables, root=None, by_position=spec.is_by_position)
+        return dataclasses.replace(model, warnings=_told(notes))
     raise ModelError(
         ReasonCode.LOAD_FAILED,
         Stage.LOAD,

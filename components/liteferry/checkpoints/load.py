@@ -10,14 +10,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry.checkpoints import (
+    bytecode,
     config_layers,
     config_rewrite,
     config_trust,
+    custom_objects,
+    derived_state,
     graph_model,
     graph_scan,
     keras_model,
     same_function,
+    unfilled,
     user_code,
+    weights_legacy,
+    weights_new_layout,
 )
 from liteferry.checkpoints.built import build_and_fill
 from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
@@ -58,21 +64,23 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
     offered = user_code.gather(spec.modules, spec.custom_objects)
     try:
         if facts.config is not None:
-            found = config_trust.findings(facts.config, offered=offered.objects, modules=spec.modules)
+            # A name that the library has itself is the library's, whatever the user's code defines.
+            theirs = offered.names() - custom_objects.own_names(_library(before_keras_3=before_keras_3))
+            found = config_trust.findings(facts.config, offered=theirs, modules=spec.modules)
             config_trust.refuse(path, found, trust=spec.trust)
         if spec.builder is not None:
             model = build_and_fill(place, facts, spec, sample_columns=sample_columns)
         elif facts.kind in _WITHOUT_ARCHITECTURE:
             raise _needs_builder(path)
         else:
-            model = _load_whole(place, facts, spec, offered.objects, sample_columns=sample_columns)
+            model = _load_whole(place, facts, spec, offered, sample_columns=sample_columns)
     except ModelError as error:
         hint = f" (also: {'; '.join(offered.problems)})" if offered.problems else ""
         message = error.reason.message.replace(place, path) + hint  # not where an archive was unpacked
         raise ModelError(error.reason.code, error.reason.stage, message) from error
     return dataclasses.replace(
         model,
-        custom=_describe_custom(facts, offered.objects),
+        custom=model.custom or _describe_custom(facts, offered.chosen),
         warnings=(*offered.problems, *model.warnings),
         training_layers=tuple(config_layers.training_layers(facts.config)),
         input_ranges=_input_ranges(facts, model),
@@ -122,24 +130,27 @@ def _needs_builder(path: str) -> ModelError:
 
 
 def _load_whole(
-    path: str, facts: CheckpointFacts, spec: LoadSpec, offered: Mapping[str, Any], *, sample_columns: Sequence[TensorSpec]
+    path: str, facts: CheckpointFacts, spec: LoadSpec, offered: user_code.Offered, *, sample_columns: Sequence[TensorSpec]
 ) -> LoadedModel:
     """A file that holds its own architecture, built as it computes inference."""
     assert facts.config is not None
     library = _library(before_keras_3=facts.written_before_keras_3())
+    resolved = custom_objects.resolve(path, facts.config, offered, library)
     rewritten = config_rewrite.for_inference(
-        facts.config,
+        resolved.config,
         strip=spec.strip,
-        offered=offered,
+        offered=resolved.objects,
         is_registered=lambda name: library.saving.get_registered_object(name) is not None,
     )
-    refuse_untrusted(path, scan(rewritten.config), offered=[*offered, config_rewrite.IDENTITY], trust=spec.trust)
-    place = config_rewrite.write_copy(path, facts, rewritten.config) if rewritten.is_changed else path
+    refuse_untrusted(path, scan(rewritten.config), offered=[*resolved.objects, config_rewrite.IDENTITY], trust=spec.trust)
+    bytecode.refuse_other_python(path, rewritten.config)
+    is_changed = rewritten.is_changed or resolved.config != facts.config
+    place = config_rewrite.write_copy(path, facts, rewritten.config) if is_changed else path
     # Safe mode refuses more than Lambda layers: once the findings above are trusted, it would be in the way.
     stands_in: str | None = None
     try:
         try:
-            model = _read(place, offered, library, safe_mode=not {"lambda", "file_ops"} & set(spec.trust))
+            model = _read(place, resolved, library, safe_mode=not {"lambda", "file_ops"} & set(spec.trust))
         except ModelError as error:
             model, stands_in = _read_with_the_other(place, rewritten.config, library, error)
     except ModelError as error:
@@ -155,8 +166,20 @@ def _load_whole(
         warnings.append(f"strip: no layer of this model is a {' or a '.join(spec.strip)}")
     if keras_model.build_from_samples(model, sample_columns):
         model.load_weights(place)
+    warnings += _hold_against_file(path, place, facts, model)
+    derived_state.restore(path, facts, model)
     loaded = keras_model.wrap(model, sample_columns=sample_columns, warnings=tuple(warnings))
-    return dataclasses.replace(loaded, stripped=rewritten.stripped)
+    return dataclasses.replace(loaded, stripped=rewritten.stripped, custom=_describe_custom(facts, resolved.used))
+
+
+def _hold_against_file(path: str, place: str, facts: CheckpointFacts, model: Any) -> tuple[str, ...]:
+    """Every array used and every variable filled, whatever loader did it; returns what was put right."""
+    if facts.kind is Kind.H5_MODEL:
+        return weights_legacy.put_right(path, place, model)
+    weights_new_layout.refuse_differences(path, facts, place, model)
+    if unfilled.loads_its_own(model):
+        unfilled.refuse(path, model, lambda: model.load_weights(place))
+    return ()
 
 
 def _library(*, before_keras_3: bool) -> Any:
@@ -181,7 +204,8 @@ def _read_with_the_other(path: str, config: dict[str, Any], library: Any, error:
     if before_keras_3:
         user_code.route_to_keras_3()
     try:
-        model = _read(path, {}, _library(before_keras_3=not before_keras_3), safe_mode=True)
+        nothing = custom_objects.Resolved(config=config, objects={}, used={}, shared={})
+        model = _read(path, nothing, _library(before_keras_3=not before_keras_3), safe_mode=True)
     except ModelError as second:
         told = f"{error.reason.message}; nor can {other}: {second.reason.message}"
         raise ModelError(error.reason.code, error.reason.stage, told) from error
@@ -189,21 +213,23 @@ def _read_with_the_other(path: str, config: dict[str, Any], library: Any, error:
     return model, f"{why}; every layer and activation in it is one that computes the same in both"
 
 
-def _read(path: str, offered: Mapping[str, Any], library: Any, *, safe_mode: bool) -> Any:
+def _read(path: str, resolved: custom_objects.Resolved, library: Any, *, safe_mode: bool) -> Any:
     before_keras_3 = library.__name__ == "tf_keras"
-    objects = {**offered, config_rewrite.IDENTITY: config_rewrite.identity_layer(library)}
+    objects = {**resolved.objects, config_rewrite.IDENTITY: config_rewrite.identity_layer(library)}
     # tf_keras knows no safe mode for legacy H5; what that would run has been refused above.
     safety = {} if before_keras_3 and not path.endswith(".keras") else {"safe_mode": safe_mode}
     try:
         return library.models.load_model(path, custom_objects=objects, compile=False, **safety)
     except Exception as error:
-        raise _load_error(path, error) from error
+        raise _load_error(path, error, resolved.shared) from error
 
 
-def _load_error(path: str, error: Exception) -> ModelError:
+def _load_error(path: str, error: Exception, shared: Mapping[str, tuple[Any, ...]]) -> ModelError:
     unknown = _UNKNOWN_OBJECT.search(str(error))
     if unknown:
         name = unknown["name"] or unknown["other"]
+        if name in shared:
+            return custom_objects.ambiguous(path, name, shared[name])
         return ModelError(
             ReasonCode.LOAD_UNKNOWN_OBJECT,
             Stage.LOAD,

@@ -27,12 +27,18 @@ class LoadSpec:
     builder_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     strip: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    weights: str = "by_name"
     link_root: str | None = None
 
     @property
     def links(self) -> LinkRule:
         """Where symbolic links in the checkpoint may lead."""
         return LinkRule.of(self.trust, root=self.link_root)
+
+    @property
+    def is_by_position(self) -> bool:
+        """Whether the job insists that weights are in the builder's order, whatever their names."""
+        return self.weights == "by_position"
 
     @property
     def may_use_network(self) -> bool:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from liteferry.checkpoints import layer_names, object_graph
+from liteferry.checkpoints.weight_names import LayerNames, NoMatchError, Slot, match
+from liteferry.checkpoints.weights_mismatch import mismatch, shape_of
 from liteferry.errors import ModelError, ReasonCode, Stage
 
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 # The magic number at the end of an index file, a LevelDB table.
 _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
+# Not under a variable's name, and training's all the same.
+_COUNTERS = ("global_step", "beta1_power", "beta2_power", "save_counter", "learning_rate", "iter", "decay")
 _NOT_MODELS = {"optimizer", "save_counter", "step", "global_step", "epoch", "keras_api"}
 
 
@@ -51,7 +53,9 @@ def prefix_of(path: str) -> str:
     return path.removesuffix(".index")
 
 
-def restore(path: str, prefix: str, variables: Mapping[str, Any], *, root: Any | None) -> None:
+def restore(
+    path: str, prefix: str, variables: Mapping[str, Any], *, root: Any | None, by_position: bool = False
+) -> tuple[str, ...]:
     """Fills variables from a checkpoint.
 
     Args:
@@ -59,16 +63,20 @@ def restore(path: str, prefix: str, variables: Mapping[str, Any], *, root: Any |
       prefix: of the checkpoint.
       variables: what computes, by name.
       root: the object that tracks them, for checkpoints that follow objects; None for a graph of TensorFlow 1.
+      by_position: whether the order of numbered layers decides, whatever the variables' names.
+
+    Returns:
+      What was decided without a name, as sentences.
 
     Raises:
-      ModelError: LOAD_CORRUPT when it cannot be read, LOAD_FAILED when a variable has no array in it.
+      ModelError: LOAD_CORRUPT when it cannot be read, LOAD_FAILED for a model without variables, WEIGHTS_MISMATCH when arrays are
+        left over, variables are not filled, or names do not say which is whose.
     """
     import tensorflow as tf
 
     try:
-        reader = tf.compat.v1.train.NewCheckpointReader(
-            prefix
-        )  # not load_checkpoint: a prefix may end in a slash, with files `.index`
+        # not load_checkpoint: a prefix may end in a slash, with files `.index`
+        reader = tf.compat.v1.train.NewCheckpointReader(prefix)
         shapes = reader.get_variable_to_shape_map()
     except Exception as error:
         raise ModelError(
@@ -82,80 +90,99 @@ def restore(path: str, prefix: str, variables: Mapping[str, Any], *, root: Any |
             Stage.LOAD,
             f"{path}: the builder's model has no variables yet; call or build it in the builder",
         )
-    if _OBJECT_GRAPH in shapes and root is not None:
-        _restore_objects(path, prefix, reader, variables, root)
-    else:
-        names = set(shapes) - {_OBJECT_GRAPH}
-        _restore_names(path, reader.get_tensor, names, _without_model_name(variables, names, root))
+    plain = {name: _tensorflow_s(variable) for name, variable in variables.items()}
+    if object_graph.KEY in shapes and root is not None:
+        return _restore_objects(path, prefix, reader, plain, root, by_position)
+    return _restore_names(path, reader, plain, _names_in(root))
 
 
-def _restore_objects(path: str, prefix: str, reader: Any, variables: Mapping[str, Any], root: Any) -> None:
+def _tensorflow_s(variable: Any) -> Any:
+    """The variable that TensorFlow tracks; Keras 3 wraps it."""
+    return variable._value if hasattr(variable, "path") else variable
+
+
+def _names_in(root: Any) -> LayerNames:
+    return layer_names.of(root) if hasattr(root, "_flatten_layers") else LayerNames()
+
+
+def _restore_objects(
+    path: str, prefix: str, reader: Any, variables: Mapping[str, Any], root: Any, by_position: bool
+) -> tuple[str, ...]:
     import tensorflow as tf
-    from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-    graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    graph.ParseFromString(reader.get_tensor(_OBJECT_GRAPH))
-    children = [child.local_name for child in graph.nodes[0].children if child.local_name not in _NOT_MODELS]
-    stored = _stored_arrays(reader)
-    missing = ""
-    for holder in (None, *children):
-        checkpoint = tf.train.Checkpoint(root) if holder is None else tf.train.Checkpoint(**{holder: root})
-        try:
-            checkpoint.read(prefix).assert_existing_objects_matched().expect_partial()
-        except Exception as error:  # noqa: BLE001  # TensorFlow raises anything for a holder that is not the right one
-            missing = missing or str(error).split("\n")[0]
-            continue
-        if all(_key(variable.numpy()) in stored for variable in variables.values()):
-            return
-    names = ", ".join(children[:10]) or "none"
-    raise ModelError(
-        ReasonCode.LOAD_FAILED,
-        Stage.LOAD,
-        f"{path}: the builder's model does not fit the checkpoint (objects in it: {names}; first problem: "
-        f"{missing or 'arrays differ'}); "
-        "build it with the same attributes as when it was saved",
-    )
-
-
-def _stored_arrays(reader: Any) -> set[bytes]:
-    keys = (name for name in reader.get_variable_to_shape_map() if name != _OBJECT_GRAPH)
-    return {_key(np.asarray(reader.get_tensor(key))) for key in keys}
-
-
-def _key(array: np.ndarray) -> bytes:
-    return repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()
-
-
-def _restore_names(path: str, read: Callable[[str], Any], names: set[str], variables: Mapping[str, Any]) -> None:
-    missing = sorted(name for name in variables if name not in names)
-    if missing:
+    tried = object_graph.holders(reader, root, variables, not_models=_NOT_MODELS)
+    fitting = [holder for holder in tried if holder.fits]
+    if not fitting:
+        return _restore_by_full_names(path, reader, tried, variables, root)
+    if len(fitting) > 1:
+        named = ", ".join(holder.name or "the checkpoint itself" for holder in fitting)
         raise ModelError(
-            ReasonCode.LOAD_FAILED,
+            ReasonCode.WEIGHTS_MISMATCH,
             Stage.LOAD,
-            f"{path}: no array for {len(missing)} of {len(variables)} variables ({_some(missing)}); it holds "
-            f"{_some(sorted(names))}. Name layers and scopes in the builder as they were in training",
+            f"{path}: the builder's model fits several objects of the checkpoint: {named}. Save the one that is wanted alone, "
+            "with tf.train.Checkpoint(model=model)",
         )
-    for name, variable in variables.items():
-        value = read(name)
-        if tuple(value.shape) != tuple(variable.shape):
-            raise ModelError(
-                ReasonCode.LOAD_FAILED,
-                Stage.LOAD,
-                f"{path}: {name} has the shape {list(value.shape)}, the builder's model wants {list(variable.shape)}",
-            )
-        variable.assign(value)
+    holder = fitting[0]
+    # TensorFlow restores tables and whatever else its objects keep; the variables are then held against their names.
+    checkpoint = tf.train.Checkpoint(**{holder.name: root}) if holder.name else tf.train.Checkpoint(root)
+    checkpoint.read(prefix).expect_partial()
+    notes = _beside(tried, holder)
+    try:
+        pairs = {stored.key: live for stored, live in holder.found}
+        if by_position:
+            notes = (*notes, "all weights by position, as `weights: by_position` says")
+        else:
+            pairs, more = object_graph.by_name(holder, _names_in(root))
+            notes = (*notes, *more)
+    except NoMatchError as error:
+        theirs = object_graph.full_names([stored for stored, _ in holder.found])
+        raise mismatch(path, theirs, _model_slots(variables), error.why) from error
+    for key, live in pairs.items():
+        live.assign(reader.get_tensor(key))
+    return notes
 
 
-def _without_model_name(variables: Mapping[str, Any], names: set[str], root: Any) -> Mapping[str, Any]:
-    """Keras 3 puts the model's name before a variable's path, TensorFlow 1's layers never had one: `sequential/hidden/kernel` is
-    `hidden/kernel` where the checkpoint knows every variable so, and none under its whole path.
-    """
-    prefix = f"{getattr(root, 'name', '')}/"
-    shorter = {name.removeprefix(prefix): variable for name, variable in variables.items()}
-    is_shorter = len(shorter) == len(variables) and shorter.keys() <= names and not variables.keys() & names
-    return shorter if is_shorter else variables
+def _beside(tried: Sequence[object_graph.Holder], holder: object_graph.Holder) -> tuple[str, ...]:
+    """What else a checkpoint holds besides the object that the model is."""
+    others = [one.name for one in tried if holder.name and one.name not in ("", holder.name) and (one.left or one.found)]
+    return (f"only the object {holder.name} of the checkpoint is used, not {', '.join(others)}",) if others else ()
 
 
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+def _restore_by_full_names(
+    path: str, reader: Any, tried: Sequence[object_graph.Holder], variables: Mapping[str, Any], root: Any
+) -> tuple[str, ...]:
+    """The model holds its variables in other objects than the checkpoint: every one by its own name, or none."""
+    every = tried[0]
+    stored = [*(one for one, _ in every.found), *every.left]
+    theirs, ours = object_graph.full_names(stored), _model_slots(variables)
+    try:
+        matching = match(theirs, ours, _names_in(root))
+    except NoMatchError as error:
+        raise mismatch(path, theirs, ours, error.why) from error
+    for variable, at in zip(variables.values(), matching.places, strict=True):
+        variable.assign(reader.get_tensor(stored[at].key))
+    return ("all weights by the variables' names, since the checkpoint follows other objects", *matching.notes)
+
+
+def _model_slots(variables: Mapping[str, Any]) -> list[Slot]:
+    return [Slot(name=name, shape=shape_of(variable)) for name, variable in variables.items()]
+
+
+def _restore_names(path: str, reader: Any, variables: Mapping[str, Any], names: LayerNames) -> tuple[str, ...]:
+    shapes = reader.get_variable_to_shape_map()
+    kept = [name for name in sorted(shapes) if name != object_graph.KEY and not _is_slot(name, shapes)]
+    theirs = [Slot(name=name, shape=tuple(shapes[name])) for name in kept]
+    ours = _model_slots(variables)
+    try:
+        matching = match(theirs, ours, names)
+    except NoMatchError as error:
+        raise mismatch(path, theirs, ours, error.why) from error
+    for variable, at in zip(variables.values(), matching.places, strict=True):
+        variable.assign(reader.get_tensor(kept[at]))
+    return matching.notes
+
+
+def _is_slot(name: str, among: Collection[str]) -> bool:
+    """Whether an array is training's: a counter, an optimizer's power, or what is kept beside a variable of the checkpoint."""
+    scope, _, last = name.rpartition("/")
+    return scope in among or last in _COUNTERS or name.split("/")[0] in _NOT_MODELS

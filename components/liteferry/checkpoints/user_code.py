@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import os
+import pkgutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -72,24 +74,53 @@ def defined_in(module: ModuleType) -> dict[str, Any]:
     }
 
 
+def defined_below(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Name and object of everything that a module defines and, where it is a package, what its imported submodules define."""
+    names = [module.__name__]
+    if hasattr(module, "__path__"):
+        names += [name for name in list(sys.modules) if name.startswith(f"{module.__name__}.")]
+    for name in names:
+        part = sys.modules.get(name)
+        if isinstance(part, ModuleType):
+            yield from defined_in(part).items()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Offered:
-    """What the user's code offers a loader, by name. `problems` says which modules could not be imported, and why.
+    """What the user's code offers a loader. `problems` says which modules could not be imported, and why.
 
     A module that cannot be imported fails only the checkpoints that need it: one written for Keras 3 does not import where
     `keras` means Keras 2, and an older file in the same job may well do without it.
+
+    Attributes:
+      defined: every class and function of the user's modules by its own name; several where modules share a name.
+      chosen: the job's `custom_objects`, which decide over everything else.
+      packages: the modules that are packages, whose submodules may be asked for later.
     """
 
-    objects: Mapping[str, Any]
+    defined: Mapping[str, tuple[Any, ...]]
+    chosen: Mapping[str, Any]
+    packages: tuple[str, ...]
     problems: tuple[str, ...]
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """What each name means that means one object."""
+        return {**{name: values[0] for name, values in self.defined.items() if len(values) == 1}, **self.chosen}
+
+    def names(self) -> set[str]:
+        """Every name that the user's code has an object for."""
+        return {*self.defined, *self.chosen}
 
 
 def gather(modules: Sequence[str], custom_objects: Mapping[str, str]) -> Offered:
-    """Imports the user's modules and returns every object they offer; `custom_objects` of the job win.
+    """Imports the user's modules and returns every object they offer.
 
     All are imported anew, since `keras` may have come to mean the other library; each of them once.
     """
-    objects: dict[str, Any] = {}
+    defined: dict[str, list[Any]] = {}
+    chosen: dict[str, Any] = {}
+    packages: list[str] = []
     problems: list[str] = []
     for name in modules:
         known = _imported(name) if name.endswith(".py") else None
@@ -97,15 +128,33 @@ def gather(modules: Sequence[str], custom_objects: Mapping[str, str]) -> Offered
             del sys.modules[known.__name__]
     for name in modules:
         try:
-            objects.update(defined_in(import_module(name)))
+            module = import_module(name)
         except ModelError as error:
             problems.append(error.reason.message)
+            continue
+        packages += [module.__name__] if hasattr(module, "__path__") else []
+        for own_name, value in defined_below(module):
+            if not any(value is known for known in defined.setdefault(own_name, [])):
+                defined[own_name].append(value)
     for name, reference in custom_objects.items():
         try:
-            objects[name] = resolve(reference, key=f"custom_objects.{name}")
+            chosen[name] = resolve(reference, key=f"custom_objects.{name}")
         except ModelError as error:
             problems.append(error.reason.message)
-    return Offered(objects=objects, problems=tuple(problems))
+    return Offered(
+        defined={name: tuple(values) for name, values in defined.items()},
+        chosen=chosen,
+        packages=tuple(packages),
+        problems=tuple(problems),
+    )
+
+
+def import_submodules(package: str) -> None:
+    """Imports every submodule of a package that the user trusts; those that cannot be imported are left out."""
+    module = sys.modules[package]
+    for found in pkgutil.walk_packages(module.__path__, prefix=f"{package}.", onerror=lambda _: None):
+        with contextlib.suppress(Exception):  # tests and optional parts of a package need what is not installed
+            importlib.import_module(found.name)
 
 
 def source_digest(value: Any) -> str | None:

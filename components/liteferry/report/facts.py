@@ -50,6 +50,7 @@ def build(
             "bytes": plan.size_bytes,
             "keras_version": exported.keras_version,
             "architecture_digest": exported.architecture_digest,
+            "weights": plan.load.weights if plan.load.builder else None,
             "custom_objects": [dataclasses.asdict(custom) for custom in exported.saved_model.custom_objects]
             if exported.saved_model
             else [],

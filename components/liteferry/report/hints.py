@@ -31,6 +31,12 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "This is no checkpoint that can be loaded here. If it is none at all, narrow the glob under `checkpoints:`. "
             "Otherwise `liteferry inspect` shows what was recognised; save the model again as `.keras` or as a SavedModel."
         ),
+        ReasonCode.WEIGHTS_MISMATCH: (
+            "Arrays of the file and variables of the model are not the same ones; the message lists both sides, nearest names "
+            "side by side. Build the model with the code and the `builder_args:` of the training run, layer names included. "
+            "Where names were only changed since and the order is surely right, `weights: by_position` in the `models` entry "
+            "says so."
+        ),
         ReasonCode.LOAD_FAILED: (
             "Compare the Keras version that wrote the checkpoint with the ones under Environment. With a `builder:`, check "
             "that `builder_args:` are those of the training run: other sizes make other weights. `liteferry inspect` shows "

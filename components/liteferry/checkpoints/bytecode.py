@@ -1,0 +1,151 @@
+"""Bytecode of trusted Lambda layers: it belongs to one minor version of Python and does not say to which.
+
+Another version refuses it with words about marshal data, crashes, or computes: an instruction that both versions know may mean
+something else. So it is looked through before anything of it runs, by what this version writes and no other does: instructions
+it has, as many inline caches behind each as it leaves, arguments within range.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import dis
+import marshal
+import opcode
+import platform
+import struct
+from collections.abc import Iterator, Mapping
+from types import CodeType
+from typing import Any
+
+from liteferry.checkpoints.config_scan import serialized_objects
+from liteferry.errors import ModelError, ReasonCode, Stage
+
+_CODE_BYTE, _REFERENCE_BIT, _BYTES_BYTES = ord("c"), 0x80, (ord("s"), ord("s") | 0x80)
+_NEW_START, _OLD_START = (
+    21,
+    25,
+)  # where a code object's instructions begin: five numbers before them since 3.11, six in 3.8 to 3.10
+_PARTS = ("function", "mask", "output_shape")
+
+
+def refuse_other_python(path: str, config: Mapping[str, Any]) -> None:
+    """Raises unless every Lambda's bytecode in an architecture is this Python's.
+
+    Args:
+      path: as errors name the file.
+      config: parsed JSON; the job trusts its Lambda layers.
+
+    Raises:
+      ModelError: LOAD_FAILED with the layer and this Python's version.
+    """
+    for name, text in _lambdas(config):
+        problem = _problem(text)
+        if problem is not None:
+            raise ModelError(
+                ReasonCode.LOAD_FAILED,
+                Stage.LOAD,
+                f"{path}: the Lambda layer {name!r} holds bytecode of another Python version ({problem}), and this is Python "
+                f"{platform.python_version()}. Run LiteFerry under the Python version that saved the model, or save the model "
+                "again with a registered function or layer in place of the lambda",
+            )
+
+
+def _lambdas(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Layer name and encoded bytecode of everything that a loader would unmarshal."""
+    name = "unnamed"
+    for node in serialized_objects(config):
+        inner = node.get("config")
+        if not isinstance(inner, dict):
+            continue
+        name = str(inner.get("name", name))
+        if node["class_name"] == "__lambda__":
+            value = inner.get("code", inner.get("value"))
+            yield from _texts(name, value)
+        for part in _PARTS:
+            if isinstance(inner.get(part), list):
+                yield from _texts(name, inner[part])
+
+
+def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    text = value[0] if isinstance(value, list) and value else value
+    if isinstance(text, str):
+        yield name, text
+
+
+def _problem(text: str) -> str | None:
+    """What shows that bytecode is another Python's, None if nothing does."""
+    try:
+        raw = codecs.decode(text.encode("ascii"), "base64")
+    except (UnicodeEncodeError, binascii.Error):
+        raw = text.encode("raw_unicode_escape")
+    if not raw or raw[0] & ~_REFERENCE_BIT != _CODE_BYTE:
+        return "it is no code object"
+    if len(raw) > _OLD_START and raw[_OLD_START] in _BYTES_BYTES and raw[_NEW_START] not in _BYTES_BYTES:
+        return "it has the layout of Python 3.8 to 3.10"
+    try:
+        code = marshal.loads(raw)  # noqa: S302  # the job trusts this layer's code, and the loader would do the same
+    except (ValueError, EOFError, TypeError, SystemError) as error:
+        return f"{error}"
+    return _foreign_instruction(code, raw) if isinstance(code, CodeType) else "it is no code object"
+
+
+def _written(code: CodeType, raw: bytes) -> bytes:
+    """A function's instructions as they stand in the file: what Python hands out has its caches put in order."""
+    head = struct.pack("<5i", code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_stacksize, code.co_flags)
+    at = raw.find(head)
+    while at >= 0:
+        start = at + len(head) + 5
+        (length,) = struct.unpack("<i", raw[start - 4 : start]) if len(raw) >= start else (0,)
+        if raw[start - 5] in _BYTES_BYTES and length == len(code.co_code):
+            return raw[start : start + length]
+        at = raw.find(head, at + 1)
+    return code.co_code
+
+
+def _foreign_instruction(code: CodeType, raw: bytes) -> str | None:
+    """What this Python would not have written, in a function or in one inside it."""
+    names: list[str] = []
+    caches = 0
+    argument = 0
+    written = _written(code, raw)
+    for at in range(0, len(written), 2):
+        operation, low = written[at], written[at + 1]
+        name = dis.opname[operation]
+        if caches:
+            if name != "CACHE":
+                return f"{names[-1]} has too few caches"
+            caches -= 1
+            continue
+        argument = argument << 8 | low
+        if name.startswith("<") or name == "CACHE":
+            return f"instruction {operation} is unknown"
+        if not _is_in_range(code, operation, name, argument):
+            return f"{name} refers to number {argument}"
+        names.append(name)
+        argument = argument if name == "EXTENDED_ARG" else 0
+        caches = _caches_of(operation, name)
+    if "RESUME" in dis.opmap and "RESUME" not in names[:6]:
+        return "it does not begin with RESUME"
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return next(filter(None, (_foreign_instruction(one, raw) for one in inner)), None)
+
+
+def _caches_of(operation: int, name: str) -> int:
+    entries: Any = getattr(opcode, "_inline_cache_entries", {})  # by number until 3.12, then by name
+    return int(entries.get(name, 0)) if isinstance(entries, dict) else int(entries[operation])
+
+
+def _is_in_range(code: CodeType, operation: int, name: str, argument: int) -> bool:
+    """Constants, names and comparisons that there are. Names of some instructions carry flags in their low bits."""
+    if operation in dis.hasconst:
+        return argument < len(code.co_consts)
+    if operation in dis.hasname:
+        return argument >> 2 < len(code.co_names)
+    if operation in dis.hascompare:
+        return (argument >> 5 if name == "COMPARE_OP" and not _is_before_3_12() else argument) < len(dis.cmp_op)
+    return True
+
+
+def _is_before_3_12() -> bool:
+    return "PRECALL" in dis.opmap
