@@ -110,8 +110,6 @@ class Finalises(Scale):
 class Inner(k.layers.Layer):
     def __init__(self, **kw):
         super().__init__(**kw); self.first = k.layers.Dense(4, name="first"); self.second = k.layers.Dense(4, name="second")
-    def build(self, shape):
-        self.first.build(shape); self.second.build(shape); super().build(shape)
     def call(self, x):
         return self.second(tf.tanh(self.first(x)))
 """

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from liteferry.checkpoints import user_code
-from liteferry.checkpoints.config_trust import TRAINING_KEYS
+from liteferry.checkpoints.config_names import TRAINING_KEYS
 from liteferry.checkpoints.keras_names import ACTIVATIONS, LAYERS, MADE_BY_KERAS
 from liteferry.checkpoints.user_code import Offered
 from liteferry.errors import ModelError, ReasonCode, Stage
