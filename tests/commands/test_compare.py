@@ -55,9 +55,11 @@ def test_either_side_may_be_anything(demo: Run, spec: SamplesSpec) -> None:
         assert compare(right, left, spec).verdict.is_blessed, (right, left)
 
 
-def test_gates_are_those_of_float32_unless_told_otherwise(demo: Run, spec: SamplesSpec) -> None:
-    assert not compared(demo, spec, "dynamic_int8").verdict.is_blessed
-    assert compared(demo, spec, "dynamic_int8", gates={"max_rel": None, "argmax_agreement": 0.9}).verdict.is_blessed
+def test_gates_are_those_of_the_candidates_kind_unless_told_otherwise(demo: Run, spec: SamplesSpec) -> None:
+    for name in ("float32", "float16", "dynamic_int8"):
+        found = compared(demo, spec, name)
+        assert (found.kind, found.verdict.is_blessed) == (name, True), found.verdict.reason
+    assert not compared(demo, spec, "dynamic_int8", gates={"max_rel": 1e-4}).verdict.is_blessed
     tight = compared(demo, spec, "float32", gates={"max_abs": 0.0}).verdict
     assert not tight.is_blessed and tight.reason is not None
     assert "raise --gate max_abs" in tight.reason.message
@@ -143,7 +145,13 @@ def test_the_command(demo: Run, spec: SamplesSpec) -> None:
     assert "argmax_agreement" in within.stdout and within.stdout.endswith("The candidate is within every gate.\n")
     worst = demo.report("mlp")["variants"]["dynamic_int8"]["worst_examples"][0]["id"]
     off = liteferry(
-        "compare", checkpoint(demo, "mlp"), artifact(demo, "mlp", "dynamic_int8"), *flags, "--json", f"--rows={worst}"
+        "compare",
+        checkpoint(demo, "mlp"),
+        artifact(demo, "mlp", "dynamic_int8"),
+        *flags,
+        "--json",
+        f"--rows={worst}",
+        "--gate=max_rel=1e-4",
     )
     assert off.returncode == 1, off.stderr
     facts = json.loads(off.stdout)

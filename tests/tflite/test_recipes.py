@@ -19,6 +19,7 @@ from liteferry.evaluate import evaluate_isolated, shard_tasks
 from liteferry.evaluation_results import merge
 from liteferry.export import export_isolated
 from liteferry.fingerprints import fingerprint
+from liteferry.gate_limits import DEFAULT_GATES
 from liteferry.plan import plan_models
 from liteferry.report.facts import build
 from tests.support import liteferry
@@ -70,8 +71,17 @@ def test_a_recipe_is_a_variant_that_is_made_and_judged(report: dict[str, Any]) -
 
 def test_its_gates_are_those_of_int8_with_the_users_over_them(report: dict[str, Any]) -> None:
     limits = {name: {gate["metric"]: gate["limit"] for gate in report["variants"][name]["gates"]} for name in report["variants"]}
-    assert limits["only_second"] == {"sqnr_db": 20.0, "argmax_agreement": 0.95}
-    assert limits["static"] == {"sqnr_db": 20.0, "argmax_agreement": 0.95, "max_abs": 0.5}
+    applied = {name: limit for name, limit in DEFAULT_GATES["int8"].items() if name in limits["only_second"]}
+    assert limits["only_second"] == applied
+    assert {"sqnr_db", "argmax_agreement", "row_agreement", "column_sqnr_db"} <= applied.keys()
+    assert limits["static"] == {**applied, "max_abs": 0.5}
+
+
+def test_its_name_claims_no_format(report: dict[str, Any]) -> None:
+    """A file of one quantised layer is blessed as such; the report tells what it holds."""
+    held = report["variants"]["only_second"]["held"]
+    assert held["weights"]["int8"] == 64 * 64
+    assert held["weights"]["float32"] > 0
 
 
 def test_it_is_calibrated_and_keeps_what_it_says_of_inputs(report: dict[str, Any]) -> None:

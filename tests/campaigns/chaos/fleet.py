@@ -222,7 +222,7 @@ models:
 modules: [chaos_layers.py]
 samples: {{rows: {{path: rows.npz}}}}
 variants: [float32, dynamic_int8]
-gates: {{dynamic_int8: {{sqnr_db: 5, argmax_agreement: 0.5}}}}
+gates: {{dynamic_int8: {{sqnr_db: 5, argmax_agreement: 0.5, row_agreement: 0, column_sqnr_db: -99, class_recall: 0}}}}
 evaluation: {{latency: false}}
 limits: {{seconds_per_model: {seconds}, memory_gb_per_model: 3}}
 """

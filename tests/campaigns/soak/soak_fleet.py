@@ -124,7 +124,7 @@ models: [{checkpoints: "*.keras", samples: rows}]
 modules: [soak_layers.py]
 samples: {rows: {path: rows.npz}}
 variants: [dynamic_int8]
-gates: {dynamic_int8: {sqnr_db: 5, argmax_agreement: 0.5}}
+gates: {dynamic_int8: {sqnr_db: 5, argmax_agreement: 0.5, row_agreement: 0, column_sqnr_db: -99, class_recall: 0}}
 evaluation: {latency: false}
 """
 
