@@ -139,9 +139,10 @@ def _artifacts(report: fields.Report) -> list[dict[str, Any]]:
         name, artifact = measured["name"], measured["artifact"]
         is_variant = not measured["is_saved_model"]
         size = fields.integer(artifact.get("bytes"))
-        share = (
-            f"{size / wide * 100:.0f} % of float32" if is_variant and size is not None and wide and name != "float32" else None
-        )
+        of_float32 = size / wide if is_variant and size is not None and wide and name != "float32" else None
+        quantized = fields.number(artifact.get("quantized_share"))
+        told = [f"{of_float32 * 100:.0f} % of float32"] if of_float32 is not None else []
+        told += [f"{quantized * 100:.0f} % of its weights quantised"] if told and quantized is not None else []
         rows.append(
             {
                 "name": name,
@@ -150,7 +151,7 @@ def _artifacts(report: fields.Report) -> list[dict[str, Any]]:
                 "optional": is_variant and fields.required(report, name) is False,
                 "recommended": is_variant and name == recommended,
                 "size": formats.human_bytes(size),
-                "share": share,
+                "share": ", ".join(told) or None,
                 "batch": formats.plain(artifact.get("batch")) if is_variant else formats.ABSENT,
                 "examples": formats.human_number(measured["examples"]),
                 "max_abs": formats.human_number(measured["max_abs"]),

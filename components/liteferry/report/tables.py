@@ -27,8 +27,12 @@ STATISTICS: Mapping[str, tuple[str, Callable[[object], str]]] = {
     "p90_rel": ("90 % of relative differences are below", formats.human_number),
     "p50_rel": ("half of relative differences are below", formats.human_number),
     "sqnr_db": ("signal to noise, dB", formats.human_number),
+    "column_sqnr_db": ("signal to noise of the worst column, dB", formats.human_number),
+    "row_agreement": ("rows that are not lost", formats.human_share),
+    "rows_lost": ("rows whose error drowns their answer", formats.human_number),
     "cosine": ("cosine similarity", formats.human_cosine),
     "argmax_agreement": ("same top class", formats.human_share),
+    "class_recall": ("positions that the worst class keeps", formats.human_share),
     "topk_agreement": ("same classes among the top five", formats.human_share),
     "flip_count": ("rows with another top class", formats.human_number),
     "kl_mean": ("mean divergence of probabilities, nats", formats.human_number),
@@ -51,7 +55,17 @@ STATISTICS: Mapping[str, tuple[str, Callable[[object], str]]] = {
 }
 
 HIGHER_IS_BETTER = frozenset(
-    {"argmax_agreement", "topk_agreement", "exact_agreement", "cosine", "sqnr_db", "example_count", "element_count"}
+    {
+        "argmax_agreement",
+        "class_recall",
+        "topk_agreement",
+        "exact_agreement",
+        "row_agreement",
+        "cosine",
+        "sqnr_db",
+        "column_sqnr_db",
+    }
+    | {"example_count", "element_count"}
 )
 LOWER_IS_BETTER = frozenset(STATISTICS) - HIGHER_IS_BETTER | {"max_drop"}
 
