@@ -30,7 +30,7 @@ from liteferry.sample_copies import wanted_of, with_copies
 from liteferry.sample_headers import describe_contained
 from liteferry.samples import open_samples
 from liteferry.sandbox import scratch
-from liteferry.sandbox.client import Limits
+from liteferry.sandbox.outcome import Limits
 from liteferry.variants import FLOAT32
 from liteferry.verdict import Case, verdict
 

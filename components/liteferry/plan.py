@@ -21,7 +21,7 @@ from liteferry.metrics_config import MetricsPlan, plan_metrics
 from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.recipes import read as read_recipes
 from liteferry.sandbox import scratch
-from liteferry.sandbox.client import Limits
+from liteferry.sandbox.outcome import Limits
 from liteferry.signatures import SignatureSpec
 from liteferry.types import TensorSpec
 from liteferry.variants import QuantizationOptions

@@ -161,6 +161,25 @@ def fill_the_log(megabytes: int, reporter: Reporter) -> None:
     reporter.result(os.fstat(1).st_size)
 
 
+def swap_the_log(victim: str, _: Reporter) -> None:
+    """A link to somebody's file where the log was: who reads or cuts the log by its name would read or cut that file."""
+    os.remove(".log")
+    os.symlink(victim, ".log")
+    for _count in range(60):
+        os.write(1, b"x" * (2**20 - 1) + b"\n")
+        time.sleep(0.02)
+    os.abort()
+
+
+def plant_a_request(victim: str, reporter: Reporter) -> None:
+    """A link where the request of a second try would be written, and the end that asks for one."""
+    for name in (".request", ".log"):
+        with contextlib.suppress(OSError):
+            os.remove(name)
+        os.symlink(victim, name)
+    os.kill(os.getpid(), 9)
+
+
 def say_a_megabyte(kind: str, _: Reporter) -> None:
     words = "w" * 2**20
     if kind == "ModelError":

@@ -10,7 +10,7 @@ import pytest
 
 from liteferry import sandbox
 from liteferry.errors import ReasonCode
-from liteferry.sandbox import Flavor, Limits, Outcome, client, disk
+from liteferry.sandbox import Flavor, Limits, Outcome, disk, supervision
 
 LIMITS = Limits(seconds=60, memory_bytes=8 * 10**9, disk_bytes=64 * 2**20, files=2000)
 
@@ -58,7 +58,26 @@ def test_a_log_is_cut_and_its_writer_goes_on() -> None:
     """300 MB come out, far more than the file ever holds."""
     outcome = run("fill_the_log", 300)
     assert outcome.error is None, outcome.error
-    assert outcome.results[0] < 4 * client._MAX_LOG_BYTES
+    assert outcome.results[0] < 4 * supervision._MAX_LOG_BYTES
+
+
+def test_a_link_in_place_of_the_log_is_neither_read_nor_cut(tmp_path: Path) -> None:
+    victim = tmp_path / "somebodys"
+    victim.write_bytes(b"x" * (2 * supervision._MAX_LOG_BYTES) + b"SECRET")
+    outcome = run("swap_the_log", str(victim))
+    assert outcome.error is not None and outcome.error["code"] == ReasonCode.CRASHED.value
+    assert "SECRET" not in outcome.error["message"]
+    assert victim.stat().st_size == 2 * supervision._MAX_LOG_BYTES + 6
+
+
+def test_a_second_try_writes_through_nothing_that_the_first_has_left(tmp_path: Path) -> None:
+    victim = tmp_path / "somebodys"
+    victim.write_text("as it was")
+    outcome = sandbox.run(
+        "tests.sandbox.reading_units:plant_a_request", str(victim), flavor=Flavor.CLEAN, limits=LIMITS, writable=[]
+    )
+    assert outcome.is_killed
+    assert victim.read_text() == "as it was"
 
 
 @pytest.mark.parametrize("kind", ["ModelError", "an exception with a long name"])
@@ -71,7 +90,7 @@ def test_a_message_of_a_megabyte_is_cut(kind: str) -> None:
 
 
 def test_who_talks_without_end_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_MOST_HEARD_BYTES", 64 * 2**20)
+    monkeypatch.setattr(supervision, "_MOST_HEARD_BYTES", 64 * 2**20)
     outcome = run("talk_without_end", None)
     assert outcome.error is not None
     assert outcome.error["code"] == ReasonCode.CRASHED.value

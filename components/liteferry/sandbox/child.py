@@ -55,8 +55,8 @@ class Request:
 
     function: str
     argument: Any
-    scratch: str
-    log_path: str
+    scratch: str = ""
+    log_path: str = ""
     writable: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
     network: bool = False

@@ -17,7 +17,7 @@ from typing import Any
 from liteferry import cli, storage, workers
 from liteferry.errors import StorageError
 from liteferry.report import fleet
-from liteferry.sandbox import client
+from liteferry.sandbox import supervision
 from tests.campaigns.chaos.case import KILLS
 
 
@@ -129,7 +129,7 @@ def kill_nurseries_entering(stages: str) -> None:
 
 def _on_stage(stages: str, kill: Callable[[Any], None], most: int = 3) -> None:
     left = dict.fromkeys(stages.split(","), most)
-    real = client._Supervision._take
+    real = supervision.Supervision._take
 
     def take(self: Any, message: dict[str, Any]) -> None:
         real(self, message)
@@ -138,19 +138,19 @@ def _on_stage(stages: str, kill: Callable[[Any], None], most: int = 3) -> None:
             kill(self)
             _tell_of_a_kill()
 
-    client._Supervision._take = take  # type: ignore[method-assign]
+    supervision.Supervision._take = take  # type: ignore[method-assign]
 
 
 def a_crash_in_invoke(model_id: str) -> None:
     """Native code of the interpreter crashes for one model, every time."""
-    real = client._Supervision._take
+    real = supervision.Supervision._take
 
     def take(self: Any, message: dict[str, Any]) -> None:
         real(self, message)
         if message["event"] == "stage" and message["stage"] == "evaluate" and message["subject"] == model_id:
             os.kill(self._pid, signal.SIGSEGV)
 
-    client._Supervision._take = take  # type: ignore[method-assign]
+    supervision.Supervision._take = take  # type: ignore[method-assign]
 
 
 def a_write_fails(number: str) -> None:

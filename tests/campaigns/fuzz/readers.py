@@ -104,7 +104,7 @@ def _plan_of(out: str, model_id: str) -> Any:
     from liteferry.checkpoints.model import LoadSpec
     from liteferry.lowering import LoweringOptions
     from liteferry.plan import BoundSamples, ModelPlan
-    from liteferry.sandbox.client import Limits
+    from liteferry.sandbox.outcome import Limits
     from liteferry.variants import QuantizationOptions
     from tests.campaigns.fuzz.inputs import seed_files
 
