@@ -141,6 +141,9 @@ def _model_problems(directory: str, model_id: str) -> Iterator[str]:
         yield f"the marker is {', '.join(sorted(markers)) or 'missing'}, the report says {report.get('status')}"
     elif not folder.report():
         yield f"the marker {markers.pop()} was written for another report.json (sha256)"
+    for name, part in _artifacts(report).items():
+        if (path := part.get("path")) and not beneath.is_inside(path):
+            yield f"{name} is said to lie at {path!r}, which is not inside the model's folder"
     try:
         yield from manifest.problems(directory, fields.mapping(report.get("files")))
     except StorageError as error:
@@ -207,15 +210,12 @@ def _unproven(name: str, part: Mapping[str, Any], report: fields.Report) -> Iter
 
 
 def _run_again(directory: str, report: fields.Report, trust: Sequence[str]) -> tuple[int, list[str]]:
-    """How many artifacts were run, and what is wrong with their answers."""
+    """How many artifacts of a report without problems were run, and what is wrong with their answers."""
     names = {
         name: part["path"]
         for name, part in _artifacts(report).items()
         if part.get("status") == Status.BLESSED.value and part.get("path")
     }
-    outside = [name for name, path in names.items() if not beneath.is_inside(path)]
-    if outside:
-        return 0, [f"{name} is said to lie at {names[name]!r}, which is not inside the model's folder" for name in outside]
     if SAVED_MODEL not in names:
         return 0, []
     paths = {name: os.path.join(directory, path) for name, path in names.items()}
