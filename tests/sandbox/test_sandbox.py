@@ -29,7 +29,7 @@ import pytest
 
 from liteferry import sandbox
 from liteferry.errors import ReasonCode, Stage
-from liteferry.sandbox import Flavor, Limits, Outcome, client, frames, nurseries, scratch
+from liteferry.sandbox import Flavor, Limits, Outcome, frames, nurseries, scratch, supervision
 from liteferry.workers import WorkPool
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -432,7 +432,7 @@ def test_a_unit_that_is_not_to_be_repeated_is_not(tmp_path: pathlib.Path) -> Non
 def test_a_nursery_that_answers_no_more_does_not_hang_the_launcher(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_REAP_S", 0.3)
+    monkeypatch.setattr(supervision, "_REAP_S", 0.3)
     with signalling_the_nursery(signal.SIGSTOP, tmp_path / "pids"):
         outcome = run("announce_and_sleep", str(tmp_path / "pids"), writable=[tmp_path], seconds=5)
     assert outcome.error is not None
