@@ -92,9 +92,8 @@ def graph(build: Callable[[Any, Any], tuple[dict[str, Any], dict[str, Any]]], ro
             session.run([v1.global_variables_initializer(), v1.local_variables_initializer(), v1.tables_initializer()])
             for operation in v1.get_collection("before_saving"):
                 session.run(operation)
-            v1.saved_model.simple_save(
-                session, str(folder / "m"), inputs, outputs, legacy_init_op=v1.tables_initializer(name="fill")
-            )
+            fill = v1.tables_initializer(name="fill") if v1.get_collection(v1.GraphKeys.TABLE_INITIALIZERS) else None
+            v1.saved_model.simple_save(session, str(folder / "m"), inputs, outputs, legacy_init_op=fill)
             answers = session.run(outputs, {inputs[name]: value for name, value in rows.items()})
         return Kind(path=str(folder / "m"), columns=rows, answers=answers)
 

@@ -72,8 +72,9 @@ def _node_of(tensor: str) -> str:
 
 def _drop_training(meta_graph: Any) -> None:
     """Keeps what the signatures, the saver and the initializers need, and the collections that TensorFlow's loader reads."""
-    for name in [*meta_graph.collection_def]:
-        if name not in _KEPT:
+    for name, collection in [*meta_graph.collection_def.items()]:
+        # One that holds nothing was made by whoever looked for it in the parsed file; the loader would take it for a mistake.
+        if name not in _KEPT or collection.WhichOneof("kind") is None:
             del meta_graph.collection_def[name]
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     waiting = [name for name in map(_node_of, _roots(meta_graph)) if name in nodes]
