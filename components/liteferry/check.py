@@ -9,17 +9,19 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.config import Job
-from liteferry.errors import JobError, SamplesError
+from liteferry.discovery import FoundCheckpoint
+from liteferry.errors import JobError, ModelError, SamplesError
 from liteferry.job_files import find_checkpoints, refuse_missing_files
 from liteferry.report import fields
 from liteferry.report.formats import printable
 
 _AT_ONCE = 4
+_SHOWN = 5
 
 
 def check(job: Job) -> dict[str, Any]:
     """What a job would do, JSON-ready: `{samples: {name: {rows, rows_in_files, shards, columns}}, models: [{model_id, kind,
-    uri}], variants}`.
+    uri, refused}], variants}`. `refused`: what a run would refuse of it, with what the job trusts.
 
     Raises:
       JobError: a pattern that names nothing, samples that cannot be used.
@@ -32,7 +34,7 @@ def check(job: Job) -> dict[str, Any]:
     problems, samples = [], {}
     # Each looks into files in a process of its own, which takes longer to start than to look.
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        kinds = pool.submit(_kinds, [at.uri for at in found])
+        looked = pool.submit(_looks, job, found)
         opening = {name: pool.submit(open_samples, spec, describe=describe_contained) for name, spec in job.samples.items()}
     for name, opened_or_not in opening.items():
         try:
@@ -52,19 +54,32 @@ def check(job: Job) -> dict[str, Any]:
     return {
         "samples": samples,
         "models": [
-            {"model_id": at.model_id, "kind": kind, "uri": at.uri} for at, kind in zip(found, kinds.result(), strict=True)
+            {"model_id": at.model_id, "kind": kind, "uri": at.uri, "refused": refused}
+            for at, (kind, refused) in zip(found, looked.result(), strict=True)
         ],
         "variants": [*(variant.value for variant in job.variants), *job.recipes],
     }
 
 
-def _kinds(uris: Sequence[str]) -> list[str]:
-    """The kind of each, or the reason code of what it is instead. What lies on a store is not fetched for that."""
-    from liteferry.inspection.contained import kinds
+def _looks(job: Job, found: Sequence[FoundCheckpoint]) -> list[tuple[str, list[str]]]:
+    """The kind of each, or the reason code of what it is instead, and what would be refused of it. What lies on a store is not
+    fetched for that.
+    """
+    from liteferry.checkpoints.links import LinkRule, follow
+    from liteferry.inspection.contained import looks
 
-    here = [uri for uri in uris if not storage.is_remote(uri)]
-    found = dict(zip(here, kinds(here), strict=True))
-    return [found.get(uri, "not looked into") for uri in uris]
+    trust = [trusted.value for trusted in job.trust]
+    answers: dict[str, tuple[str, list[str]]] = {}
+    for at in found:
+        try:
+            if not storage.is_remote(at.uri):
+                follow(at.uri, LinkRule.of(trust, root=at.link_root))
+        except ModelError as error:
+            answers[at.uri] = (error.reason.code.value, [error.reason.message])
+    here = [at.uri for at in found if not storage.is_remote(at.uri) and at.uri not in answers]
+    for uri, (kind, findings) in zip(here, looks(here), strict=True):
+        answers[uri] = (kind, [finding["what"] for finding in findings if finding["opened_by"] not in trust])
+    return [answers.get(at.uri, ("not looked into", [])) for at in found]
 
 
 def print_check(job: Job, *, as_json: bool = False) -> int:
@@ -80,6 +95,8 @@ def print_check(job: Job, *, as_json: bool = False) -> int:
     width = max(len(model["model_id"]) for model in facts["models"])
     for model in facts["models"]:
         _say(f"  {model['model_id']:<{width}}  {model['kind']:<18}  {model['uri']}")
+        for what in model["refused"][:_SHOWN]:
+            _say(f"  {'':<{width}}  refused: {what}")
     variants = facts["variants"]
     print(f"{len(facts['models'])} checkpoint(s) x {len(variants)} variant(s): {', '.join(variants)}")
     return 0

@@ -9,6 +9,9 @@ import pytest
 from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits
 
+# A thousand small models of both libraries take a minute.
+pytestmark = pytest.mark.nightly
+
 LIMITS = Limits(seconds=240, memory_bytes=8 * 10**9)
 # As many as there are with the pinned libraries, and a few less: a table that no longer calls anything would pass.
 LEAST = {"layers": 180, "operations of Keras 3": 150, "symbols of Keras 2": 250}

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+# Two runs over 190 checkpoints take three minutes; `test_trust.py` has one of every kind in `make test`.
+pytestmark = pytest.mark.nightly
+
 _SECRET = "SECRET-CANARY-4711"
 _LEAST = 60
 

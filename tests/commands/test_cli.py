@@ -123,7 +123,7 @@ def test_check_prints_json_for_machines(demo):
     checkpoint = fleet / "checkpoints" / "mlp.keras"
     arguments = ["--checkpoints", checkpoint, "--samples", fleet / "digits.parquet", "--variants", "float32,int8"]
     facts = json.loads(liteferry("check", *arguments, "--json").stdout)
-    assert facts["models"] == [{"model_id": "mlp", "kind": "keras", "uri": str(checkpoint)}]
+    assert facts["models"] == [{"model_id": "mlp", "kind": "keras", "uri": str(checkpoint), "refused": []}]
     assert facts["variants"] == ["float32", "int8"]
     assert facts["samples"]["samples"]["rows"] == facts["samples"]["samples"]["rows_in_files"] == 360
     assert facts["samples"]["samples"]["columns"]["image"] == {"dtype": "float32", "shape": [8, 8, 1]}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage, StorageError
 from liteferry.reader_child import MEMORY_BYTES
+
+if TYPE_CHECKING:
+    from liteferry.checkpoints.config_trust import Finding
+    from liteferry.checkpoints.detect import CheckpointFacts
 
 # What is unpacked of an archive to be looked at. Published checkpoints in archives are below this; a bomb is refused sooner.
 MOST_UNPACKED_BYTES = 4 * 2**30
@@ -27,18 +32,33 @@ def answer(path: str) -> dict[str, Any]:
         return {"error": {"code": reason.code.value, "stage": reason.stage.value, "message": reason.message}}
 
 
-def kind(path: str) -> dict[str, str]:
-    """{"kind": ...}: the kind of a checkpoint, or the reason code of what keeps it from being one."""
+def kind(path: str) -> dict[str, Any]:
+    """{"kind": ..., "findings": [...]}: the kind of a checkpoint, or the reason code of what keeps it from being one; and what of
+    it a loader must not do unasked, see `config_trust.Finding`.
+    """
     try:
+        protobufs_alone()
         from liteferry.checkpoints.detect import look
 
-        return {"kind": look(path, most_bytes=MOST_UNPACKED_BYTES).kind.value}
+        looked = look(path, most_bytes=MOST_UNPACKED_BYTES)
+        return {"kind": looked.kind.value, "findings": [dataclasses.asdict(found) for found in _findings(looked)]}
     except OSError as error:
         if error.errno is not None:
             return {"kind": f"unreadable ({os.strerror(error.errno)})"}
         return {"kind": ReasonCode.LOAD_CORRUPT.value}
     except Exception as error:  # noqa: BLE001  # as above
         return {"kind": _reason(path, error).code.value}
+
+
+def _findings(looked: CheckpointFacts) -> list[Finding]:
+    from liteferry.checkpoints import config_trust, graph_scan
+    from liteferry.checkpoints.detect import Kind
+
+    if looked.config is not None:
+        return config_trust.findings(looked.config)
+    if looked.kind in (Kind.SAVED_MODEL, Kind.SAVED_MODEL_KERAS) and looked.path is not None:
+        return graph_scan.findings(graph_scan.read(looked.path))
+    return []
 
 
 def _reason(path: str, error: Exception) -> Reason:

@@ -57,6 +57,14 @@ def _inspect(path: str, seconds: float) -> dict[str, Any]:
 
 def kinds(paths: Sequence[str]) -> Iterator[str]:
     """For each checkpoint its kind as a report names it, or the reason code of what it is instead."""
+    return (kind for kind, _ in looks(paths))
+
+
+def looks(paths: Sequence[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """For each checkpoint its kind as `kinds` has it, and what of it would be refused: {what, opened_by}."""
     readable = [file for path in paths for file in files_of_checkpoint(path)]
     for answer in reader_process.ask("liteferry.inspection.child:kind", list(paths), readable=readable):
-        yield answer.code.value if isinstance(answer, NoAnswer) else str(answer["kind"])
+        if isinstance(answer, NoAnswer):
+            yield answer.code.value, []
+        else:
+            yield str(answer["kind"]), list(answer.get("findings", ()))
