@@ -13,9 +13,18 @@ from typing import Any
 import pytest
 
 UNIT = (
+    "tests/campaigns/soak",
+    "tests/evaluation/test_arrays_file.py",
+    "tests/evaluation/test_call_groups.py",
     "tests/parity",
-    "tests/config/test_config.py",
-    "tests/storage/test_leases.py",
+    "tests/report/test_assets.py",
+    "tests/report/test_changes.py",
+    "tests/report/test_charts.py",
+    "tests/report/test_formats.py",
+    "tests/report/test_html.py",
+    "tests/report/test_pages.py",
+    "tests/report/test_recommend.py",
+    "tests/report/test_summary.py",
 )
 # Long ones first, so that the workers end at about the same time; the first two are for one worker each.
 FIRST = ("tests/runs/test_main_job.py", "tests/sandbox/test_sandbox.py")
