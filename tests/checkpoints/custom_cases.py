@@ -35,6 +35,7 @@ EXPECT: dict[str, tuple[str, str]] = {
     "forgets_a_variable": (REFUSED, RIGHT),
     "saves_assets": (RIGHT, REFUSED),
     "finalises": (RIGHT, RIGHT),
+    "a_variable_of_tensorflows": (REFUSED, REFUSED),  # in tf_keras it is a weight as any other
     "frozen_inside_a_layer": (RIGHT, RIGHT),
 }
 
@@ -106,6 +107,12 @@ class Finalises(Scale):
         self.derived = np.asarray(self.gain) * 2.0
     def load_own_variables(self, store):
         super().load_own_variables(store); self.finalize_state()
+
+class AVariableOfTensorflows(Scale):
+    def build(self, shape):
+        super().build(shape); self.bare = tf.Variable(np.ones((4,), "float32"))
+    def call(self, x):
+        return super().call(x) * self.bare
 
 class Inner(k.layers.Layer):
     def __init__(self, **kw):
@@ -339,6 +346,11 @@ def saves_assets(c: Case) -> None:
 @case
 def finalises(c: Case) -> None:
     _state(c, "Finalises", _derive)
+
+
+@case
+def a_variable_of_tensorflows(c: Case) -> None:
+    _state(c, "AVariableOfTensorflows", lambda layer: layer.bare.assign([1.0, 2.0, 3.0, 4.0]))
 
 
 @case

@@ -42,6 +42,8 @@ def restore(path: str, facts: CheckpointFacts, model: Any) -> None:
             layer.finalize_state()
     if facts.kind is not Kind.KERAS:
         _refuse_missing_assets(path, layers)
+    if facts.kind is not Kind.TF_CHECKPOINT:  # which follows TensorFlow's own variables, too
+        _refuse_unknown_variables(path, model)
 
 
 def _defined_by_library(layer: Any, method: str) -> bool:
@@ -90,6 +92,25 @@ def _refuse_missing_assets(path: str, layers: list[Any]) -> None:
         for table in _tables(layer):
             if not _is_filled(table):
                 raise _not_in_file(path, f"{_named(layer)} was adapted, and its vocabulary is no variable")
+
+
+def _refuse_unknown_variables(path: str, model: Any) -> None:
+    """Keras 3 saves its own variables; a `tf.Variable` that a layer of the user's holds is in none of its files."""
+    import tensorflow as tf
+
+    known = {id(weight) for weight in model.weights}  # tf_keras knows every variable of a layer as its weight
+    for layer in model._flatten_layers():
+        if type(layer).__module__.startswith(_LIBRARIES):
+            continue
+        held = [value for value in vars(layer).values() if isinstance(value, tf.Variable) and id(value) not in known]
+        if held:
+            told = ", ".join(f"{variable.name.split(':')[0]} {list(variable.shape)}" for variable in held[:5])
+            raise ModelError(
+                ReasonCode.WEIGHTS_MISMATCH,
+                Stage.LOAD,
+                f"{path}: {_named(layer)} holds {told} as tf.Variable, which Keras saves in no file; make it with `add_weight` "
+                "and save the model again",
+            )
 
 
 def _tables(layer: Any) -> Iterator[Any]:
