@@ -1,24 +1,49 @@
-"""What the weights tests run in sandboxes: a case is loaded as export does it, its answers held against the live model's."""
+"""What the weights tests run in sandboxes: cases are loaded as export does it, their answers held against the live model's."""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def load_and_compare(folder: str, reporter: Any) -> None:
-    """Hands over {difference, warnings} of a case: the largest relative difference over its outputs.
+def load_all(folders: Sequence[str], reporter: Any) -> None:
+    """Loads one case after the other, all of one library, as if each had a process of its own.
 
-    Outputs are matched by name; unnamed ones of a reordered builder are not in these cases.
+    Hands over {folder, code, message, difference, warnings} of each: `code` is a refusal's, None where it was loaded.
+    `difference`: the largest relative difference over its outputs.
     """
+    import keras
+    import tf_keras
+
+    for folder in folders:
+        keras.backend.clear_session()  # names are counted anew
+        tf_keras.backend.clear_session()
+        reporter.result({"folder": folder, "code": None, **_outcome(Path(folder))})
+
+
+def _outcome(home: Path) -> dict[str, Any]:
+    from liteferry.errors import ModelError
+
+    code = home.with_name(f"{home.name.rpartition('-')[0]}-code")
+    sys.path += [str(code)] if code.is_dir() else []  # a package of the user's is found as an installed one is
+    try:
+        return _loaded(home)
+    except ModelError as error:
+        return {"code": error.reason.code.value, "message": error.reason.message}
+    except Exception as error:  # noqa: BLE001  # what nobody has classified fails the test of its case
+        return {"code": type(error).__name__, "message": f"{error}"}
+
+
+def _loaded(home: Path) -> dict[str, Any]:
     from liteferry import checkpoints
     from liteferry.checkpoints.model import LoadSpec
     from liteferry.types import TensorSpec
 
-    home = Path(folder)
     case = json.loads((home / "case.json").read_text())
     keys = ("modules", "custom_objects", "trust", "builder", "builder_args", "weights")
     given: Any = {key: tuple(case[key]) if isinstance(case[key], list) else case[key] for key in keys if key in case}
@@ -31,7 +56,7 @@ def load_and_compare(folder: str, reporter: Any) -> None:
     path = str(home / case["checkpoint"])
     facts = checkpoints.examine(path)
     model = checkpoints.load(path, facts, LoadSpec(**given), sample_columns=columns)
-    reporter.result({"difference": _difference(model, rows, home), "warnings": list(model.warnings)})
+    return {"difference": _difference(model, rows, home), "warnings": list(model.warnings)}
 
 
 def _difference(model: Any, rows: dict[str, Any], home: Path) -> float:
@@ -48,12 +73,3 @@ def _difference(model: Any, rows: dict[str, Any], home: Path) -> float:
         found = np.asarray(answers[name] if name in answers else by_position[name], np.float64)
         worst = max(worst, float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-9)))
     return worst
-
-
-def load_with_code(request: tuple[str, str], reporter: Any) -> None:
-    """The same with a folder of the user's code on the path."""
-    import sys
-
-    folder, code = request
-    sys.path.append(code)
-    load_and_compare(folder, reporter)
