@@ -21,7 +21,7 @@ _NUMBERED = re.compile(r"^(?:.*/)?(?:layer(?:_with_weights)?-\d+|(?:_operations|
 # Training's state and TensorFlow's own records, at any depth of a path.
 _BOOKKEEPING = re.compile(
     r"(^|/)(optimizer|_optimizer|\.OPTIMIZER_SLOT|save_counter|global_step|step|epoch|iterations|keras_api|metrics|_metrics|"
-    r"_?compile_metrics|_?loss_tracker|_?seed_generators?|_random_generator|learning_rate)(/|$)"
+    r"_?compile_metrics|_?compile_loss|_?loss_tracker|_?seed_generators?|_random_generator|learning_rate)(/|$)"
 )
 
 

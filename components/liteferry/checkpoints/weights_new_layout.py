@@ -27,7 +27,7 @@ _WEIGHTS_FILE = "model.weights.h5"
 _WEIGHTS_FILES = re.compile(r"model\.weights(_\d+)?\.h5")
 # Training's state: what an optimizer, metrics, losses and random generators keep.
 _BOOKKEEPING = re.compile(
-    r"(^|/)(optimizer|_optimizer|metrics|_metrics|_?compile_metrics|_?loss_tracker|_?seed_generators?)(/|$)"
+    r"(^|/)(optimizer|_optimizer|metrics|_metrics|_?compile_metrics|_?compile_loss|_?loss_tracker|_?seed_generators?)(/|$)"
 )
 
 
