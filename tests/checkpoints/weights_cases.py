@@ -54,7 +54,7 @@ def expectation(case: str, library: str) -> str:
     """What must come of a case, `swapped_heads-legacy` for one."""
     name, _, layout = case.rpartition("-")
     if name in DAMAGES or name in OBJECTS:
-        return DAMAGES[name][2] if name in DAMAGES else OBJECTS[name][1]
+        return DAMAGES[name][3] if name in DAMAGES else OBJECTS[name][1]
     wanted = TABLE[name][3]
     return str(wanted if isinstance(wanted, str) else wanted.get(f"{library} {layout}", wanted[""]))
 
@@ -112,11 +112,23 @@ def _remove_an_array(file: Any) -> None:
     del file["layers/dense_1/vars/1"]
 
 
-# case -> layout, what is done to the file of `chain`, what must come of it
-DAMAGES: dict[str, tuple[str, Any, str]] = {
-    "an_array_dropped": ("legacy", _drop_an_array, REFUSED),
-    "an_array_added": ("new", _add_an_array, REFUSED),
-    "an_array_removed": ("new", _remove_an_array, REFUSED),
+def _count_from_one(file: Any) -> None:
+    """As Keras 2.0 to 2.3 did: its first Dense was dense_1."""
+    for name, older in (("dense_1", "dense_2"), ("dense", "dense_1")):
+        arrays = [own.decode() if isinstance(own, bytes) else own for own in file[name].attrs["weight_names"]]
+        file.move(name, older)
+        file[older].move(name, older)
+        file[older].attrs["weight_names"] = [own.replace(f"{name}/", f"{older}/").encode() for own in arrays]
+    file.attrs["layer_names"] = [b"x", b"dense_1", b"dense_2"]
+    file.attrs["keras_version"] = b"2.2.4"
+
+
+# case -> the net, its layout, what is done to the file, what must come of it
+DAMAGES: dict[str, tuple[str, str, Any, str]] = {
+    "counted_from_one": ("counted_heads", "legacy", _count_from_one, RIGHT),
+    "an_array_dropped": ("chain", "legacy", _drop_an_array, REFUSED),
+    "an_array_added": ("chain", "new", _add_an_array, REFUSED),
+    "an_array_removed": ("chain", "new", _remove_an_array, REFUSED),
 }
 
 
@@ -176,9 +188,10 @@ def _cases(library: str) -> Iterator[tuple[str, Any, str, dict[str, Any], Any]]:
         spec |= {"weights": "by_position"} if name.endswith("by_position") else {}
         for layout in LAYOUTS:
             yield f"{name}-{layout}", model, layout, spec, None
-    for name, (layout, damage, _) in DAMAGES.items():
-        model = shaken(nets.chain(library), 90)
-        spec = {"builder": "weights_nets:chain", "builder_args": {"library": library}}
+    for name, (net, layout, damage, _) in DAMAGES.items():
+        _count_anew(library)
+        model = shaken(getattr(nets, net)(library), 90)
+        spec = {"builder": f"weights_nets:{net}", "builder_args": {"library": library}}
         yield f"{name}-damaged", model, layout, spec, damage
 
 

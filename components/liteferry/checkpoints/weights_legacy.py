@@ -7,7 +7,7 @@ branch that is made first, and arrays of equal shapes change places without an e
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,12 +108,28 @@ def fill(path: str, place: str, model: Any, *, load: Callable[[], None]) -> tupl
         if has_other_layout(file):
             load()
             return ("all weights by position: the file was written by Keras 1 or on another backend",)
-        arrays, variables = stored(file), wanted(model)
-        matching = _match(path, arrays, variables, layer_names.of(model))
+        arrays, variables, names = stored(file), wanted(model), layer_names.of(model)
+        if _counts_from_one(file):
+            arrays = {_counted_from_zero(name, set(names.counted.values())): array for name, array in arrays.items()}
+        matching = _match(path, arrays, variables, names)
         datasets = list(arrays.values())
         for (_, variable), at in zip(variables, matching.places, strict=True):
             variable.assign(np.asarray(datasets[at]))
     return matching.notes
+
+
+def _counts_from_one(file: Any) -> bool:
+    """Whether Keras 2 wrote a file before it was TensorFlow's: its first Dense is dense_1, which is dense since."""
+    return bool(re.fullmatch(r"2\.[0-3]\.\d+", _text(file.get("model_weights", file).attrs.get("keras_version"))))
+
+
+def _counted_from_zero(name: str, bases: Collection[str]) -> str:
+    parts = []
+    for part in name.split("/"):
+        base, _, number = part.rpartition("_")
+        is_counted = base in bases and number.isdigit() and int(number) > 0
+        parts.append((base if number == "1" else f"{base}_{int(number) - 1}") if is_counted else part)
+    return "/".join(parts)
 
 
 def _match(path: str, arrays: Mapping[str, Any], variables: Sequence[tuple[str, Any]], names: LayerNames) -> Matching:
