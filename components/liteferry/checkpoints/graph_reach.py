@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 _ASSETS = "saved_model_assets"
+_INITIALIZER = "__saved_model_init_op"
 _INIT_OPERATIONS = ("saved_model_main_op", "legacy_init_op", "table_initializer")
 # Calls whose first input is not an argument of the function: the condition.
 _CONDITIONAL = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
@@ -62,9 +63,17 @@ class Graph:
         Of the main graph that is what signatures, initializers, variables and the restoring need; of the library, all functions
         that those, or the object graph, reach in any way. The saver's own writing is run by nobody.
         """
-        main = [Place(function=None, node=node) for node in self._ancestors(self._roots())]
+        roots = self._signature_ends() | self._loading() | self._variables()
+        yield from self._reached(roots, self._meta.object_graph_def.concrete_functions)
+
+    def when_served(self) -> set[tuple[str | None, str]]:
+        """(function, node) of what the signatures of the main graph run. Nothing is fed there but their inputs."""
+        return {(place.function, place.node.name) for place in self._reached(self._signature_ends(), ())}
+
+    def _reached(self, roots: Collection[str], functions: Iterable[str]) -> Iterator[Place]:
+        main = [Place(function=None, node=node) for node in self._ancestors(roots)]
         yield from main
-        pending = [*self._meta.object_graph_def.concrete_functions, *self._named_by(place.node for place in main)]
+        pending = [*functions, *self._named_by(place.node for place in main)]
         seen: set[str] = set()
         while pending:
             name = pending.pop()
@@ -79,28 +88,27 @@ class Graph:
     def _gradients(self, name: str) -> list[Any]:
         return [gradient for gradient in self._meta.graph_def.library.gradient if gradient.function_name == name]
 
-    def _roots(self) -> set[str]:
-        """The nodes of the main graph that signatures begin and end in, and those that run when it is loaded."""
+    def _signature_ends(self) -> set[str]:
+        """The nodes of the main graph that signatures begin and end in; TensorFlow keeps an initializer among them."""
+        signatures = self._meta.signature_def.items()
+        return {node for name, signature in signatures if name != _INITIALIZER for node in _ends(signature)}
+
+    def _loading(self) -> set[str]:
+        """Those that run when it is loaded."""
         roots = {node_name(self._meta.saver_def.restore_op_name)} - {""}
-        for signature in self._meta.signature_def.values():
-            for tensor in (*signature.outputs.values(), *signature.inputs.values()):
-                parts = [tensor.name, tensor.coo_sparse.values_tensor_name, tensor.coo_sparse.indices_tensor_name]
-                parts += [tensor.coo_sparse.dense_shape_tensor_name]
-                parts += [component.name for component in tensor.composite_tensor.components]
-                roots.update(node_name(part) for part in parts if part)
+        if _INITIALIZER in self._meta.signature_def:
+            roots.update(_ends(self._meta.signature_def[_INITIALIZER]))
         for key in _INIT_OPERATIONS:
             if key in self._meta.collection_def:
                 roots.update(node_name(name) for name in self._meta.collection_def[key].node_list.value)
-        return roots | self._variables()
+        return roots
 
     def _variables(self) -> set[str]:
         """Of TensorFlow 1's variables: their initializers and values."""
         from tensorflow.core.framework import variable_pb2
 
         found: set[str] = set()
-        for key, collection in self._meta.collection_def.items():
-            if "variables" not in key:
-                continue
+        for collection in self._meta.collection_def.values():
             for text in collection.bytes_list.value:
                 try:
                     told = variable_pb2.VariableDef.FromString(text)
@@ -214,6 +222,16 @@ class Graph:
                     return []
                 found.append((caller, node.input[at]))
         return found
+
+
+def _ends(signature: Any) -> set[str]:
+    found: set[str] = set()
+    for tensor in (*signature.outputs.values(), *signature.inputs.values()):
+        parts = [tensor.name, tensor.coo_sparse.values_tensor_name, tensor.coo_sparse.indices_tensor_name]
+        parts += [tensor.coo_sparse.dense_shape_tensor_name]
+        parts += [component.name for component in tensor.composite_tensor.components]
+        found.update(node_name(part) for part in parts if part)
+    return found
 
 
 def node_name(tensor: str) -> str:

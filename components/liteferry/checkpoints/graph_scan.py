@@ -81,21 +81,27 @@ def findings(saved_model: Any, *, provided: Callable[[str], bool] = lambda _: Fa
     found: dict[Finding, None] = {}
     for meta_graph in saved_model.meta_graphs:
         graph = Graph(meta_graph)
+        served = graph.when_served()
         for place in graph.that_run():
             operation = place.node.op
             if is_harmless(operation, place.node.attr) or graph.is_call(operation) or provided(operation):
                 continue
-            if operation in TABLES_FROM_FILES and graph.comes_from(place, _FILE_INPUT[operation], graph.assets):
-                continue
-            if operation in RESTORING and graph.comes_from(place, 0, graph.checkpoint):
-                continue
+            if (place.function, place.node.name) not in served:
+                if operation in TABLES_FROM_FILES and graph.comes_from(place, _FILE_INPUT[operation], graph.assets):
+                    continue
+                if operation in RESTORING and graph.comes_from(place, 0, graph.checkpoint):
+                    continue
             found[Finding(what=f"its graph runs {operation} ({place.node.name}): {told(operation)}", opened_by=FILE_OPS)] = None
     return list(found)
+
+
+def function_names(saved_model: Any) -> set[str]:
+    """The functions in the libraries of its graphs."""
+    return {function.signature.name for graph in saved_model.meta_graphs for function in graph.graph_def.library.function}
 
 
 def operations(saved_model: Any) -> set[str]:
     """The names of all operations in a SavedModel that are not on the list of those known to compute only."""
     graphs = [meta_graph.graph_def for meta_graph in saved_model.meta_graphs]
     bodies = [graph.node for graph in graphs] + [function.node_def for graph in graphs for function in graph.library.function]
-    functions = {function.signature.name for graph in graphs for function in graph.library.function}
-    return {node.op for body in bodies for node in body if not is_harmless(node.op, node.attr)} - functions
+    return {node.op for body in bodies for node in body if not is_harmless(node.op, node.attr)} - function_names(saved_model)

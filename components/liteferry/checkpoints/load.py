@@ -28,6 +28,7 @@ from liteferry.checkpoints import (
 from liteferry.checkpoints.built import build_and_fill
 from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.h5_files import unsafe
 from liteferry.checkpoints.model import LoadedModel, LoadSpec
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import CustomObject, TensorSpec
@@ -107,6 +108,9 @@ def refuse_graph(path: str, saved_model: Any, spec: LoadSpec) -> None:
             f"{path}: its graph needs operations that TensorFlow does not have ({', '.join(missing[:8])}); list the package that "
             "registers them under `modules`, and have it installed where the job runs",
         )
+    shadowing = sorted(name for name in graph_scan.function_names(saved_model) if op_def_registry.get(name) is not None)
+    if shadowing:
+        raise unsafe(path, f"it has functions under the names of operations ({', '.join(shadowing[:8])})")
     found = graph_scan.findings(saved_model, provided=unregistered.__contains__)
     config_trust.refuse(path, found, trust=spec.trust)
 
