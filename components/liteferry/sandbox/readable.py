@@ -6,7 +6,9 @@ from which Python imports may be anybody's, the job's own for one: of it code ca
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import glob as globbing
 import importlib.util
 import itertools
 import os
@@ -68,6 +70,7 @@ def of_python() -> tuple[str, ...]:
     whole.add(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     if site.ENABLE_USER_SITE:
         whole.add(site.getusersitepackages())
+    whole.update(_library_folders())
     whole.update(path for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if os.path.isabs(path))
     if sys.pycache_prefix is not None:
         whole.add(sys.pycache_prefix)
@@ -85,6 +88,13 @@ def of_python() -> tuple[str, ...]:
 
 def _is_below(path: str, folders: set[str]) -> bool:
     return any(path == folder or path.startswith(f"{folder}{os.sep}") for folder in folders)
+
+
+def _library_folders() -> Iterator[str]:
+    """Where the machine's loader finds libraries besides the usual folders, below /opt for example."""
+    for settings in ("/etc/ld.so.conf", *globbing.glob("/etc/ld.so.conf.d/*.conf")):
+        with contextlib.suppress(OSError), open(settings, encoding="utf-8", errors="replace") as file:
+            yield from (path for line in file if os.path.isabs(path := line.strip()) and os.path.dirname(path) != path)
 
 
 def _editable() -> Iterator[str]:
