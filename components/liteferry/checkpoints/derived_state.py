@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from liteferry.checkpoints import layer_names
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
 from liteferry.checkpoints.unfilled import own_variables
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -98,11 +99,12 @@ def _refuse_unknown_variables(path: str, model: Any) -> None:
     """Keras 3 saves its own variables; a `tf.Variable` that a layer of the user's holds is in none of its files."""
     import tensorflow as tf
 
-    known = {id(weight) for weight in model.weights}  # tf_keras knows every variable of a layer as its weight
+    if not layer_names.is_keras_3(model):
+        return  # tf_keras knows every variable of a layer as its weight
     for layer in model._flatten_layers():
         if type(layer).__module__.startswith(_LIBRARIES):
             continue
-        held = [value for value in vars(layer).values() if isinstance(value, tf.Variable) and id(value) not in known]
+        held = [value for value in vars(layer).values() if isinstance(value, tf.Variable)]
         if held:
             told = ", ".join(f"{variable.name.split(':')[0]} {list(variable.shape)}" for variable in held[:5])
             raise ModelError(
