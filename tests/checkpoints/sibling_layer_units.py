@@ -28,7 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     **{f"UpSampling{n}D": ({}, shape) for n, shape in ((1, SEQUENCE), (2, IMAGE), (3, VOLUME))},
     **{f"SpatialDropout{n}D": ({"rate": 0.5}, shape) for n, shape in ((1, SEQUENCE), (2, IMAGE), (3, VOLUME))},
     **{
-        f"{kind}{n}D": ({}, shape)
+        f"{kind}{n}D": ({} if kind.startswith("Global") else {"pool_size": 2}, shape)
         for n, shape in ((1, SEQUENCE), (2, IMAGE), (3, VOLUME))
         for kind in ("AveragePooling", "MaxPooling", "GlobalAveragePooling", "GlobalMaxPooling")
     },
@@ -53,7 +53,6 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "Resizing": ({"height": 4, "width": 5}, IMAGE),
     "SeparableConv1D": ({"filters": 3, "kernel_size": 2}, SEQUENCE),
     "SeparableConv2D": ({"filters": 3, "kernel_size": 2}, IMAGE),
-    "RandomBrightness": ({"factor": 0.2}, IMAGE),
     "RandomContrast": ({"factor": 0.2}, IMAGE),
     "RandomFlip": ({}, IMAGE),
     "RandomRotation": ({"factor": 0.2}, IMAGE),
@@ -117,7 +116,22 @@ def whole_state_is_variables(request: tuple[str, Sequence[str]], reporter: Any) 
     """
     library = importlib.import_module(request[0])
     names = [name for name in request[1] if hasattr(library.layers, name)]
-    reporter.result(_problems(library, lambda: build(library, names)))
+    in_hdf5 = [name for name in names if not name.startswith("Random") or _survives_hdf5(library, name)]
+    in_hdf5 = [name for name in in_hdf5 if not name.endswith("Attention") or _survives_hdf5(library, name)]
+    found = _problems(library, lambda: build(library, names), endings=(".keras",))
+    in_both = _problems(library, lambda: build(library, in_hdf5), endings=(".h5",))
+    reporter.result({name: problem or in_both.get(name) for name, problem in found.items()})
+
+
+def _survives_hdf5(library: Any, name: str) -> bool:
+    """Keras 3 cannot write some of its layers to HDF5, nor read others again: no such file is anybody's sibling."""
+    path = os.path.join(tempfile.mkdtemp(), "one.h5")
+    try:
+        build(library, [name]).save(path)
+        library.models.load_model(path, compile=False)
+    except TypeError:
+        return False
+    return True
 
 
 def adapted_state_is_noticed(library_name: str, reporter: Any) -> None:
@@ -133,7 +147,9 @@ def adapted_state_is_noticed(library_name: str, reporter: Any) -> None:
     reporter.result(_problems(library, lambda: make(next(shifts)), is_shaken=False))
 
 
-def _problems(library: Any, make: Callable[[], Any], *, is_shaken: bool = True) -> dict[str, str | None]:
+def _problems(
+    library: Any, make: Callable[[], Any], *, is_shaken: bool = True, endings: Sequence[str] = (".keras", ".h5")
+) -> dict[str, str | None]:
     import tensorflow as tf
 
     random = np.random.default_rng(3)
@@ -144,7 +160,7 @@ def _problems(library: Any, make: Callable[[], Any], *, is_shaken: bool = True) 
     specs = [tf.TensorSpec([None, *given.shape[1:]], tf.float32) for given in one.inputs]
     trace = tf.function(lambda *x: one(list(x), training=False), autograph=False).get_concrete_function(*specs)
     found: dict[str, str | None] = {}
-    for ending in (".keras", ".h5"):
+    for ending in endings:
         path = os.path.join(tempfile.mkdtemp(), f"sibling{ending}")
         other.save(path)
         sibling = library.models.load_model(path, compile=False)

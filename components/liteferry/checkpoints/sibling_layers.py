@@ -78,7 +78,6 @@ LAYERS = frozenset(
         "Permute",
         "RMSNormalization",
         "RNN",
-        "RandomBrightness",
         "RandomContrast",
         "RandomFlip",
         "RandomRotation",
@@ -147,6 +146,7 @@ KEPT_APART = {
     "Normalization": _ADAPTED,
     "Pipeline": _RANDOM,
     "RandAugment": _RANDOM,
+    "RandomBrightness": _RANDOM,
     "RandomColorDegeneration": _RANDOM,
     "RandomColorJitter": _RANDOM,
     "RandomCrop": _RANDOM,
@@ -274,7 +274,7 @@ def _of_node(node: dict[str, Any], claimed: frozenset[str]) -> Iterator[str]:
         return
     name, module, registered, inner = (node.get(key) for key in ("class_name", "module", "registered_name", "config"))
     is_librarys = module is None or (isinstance(module, str) and module.split(".")[0] in _LIBRARY_ROOTS)
-    if not is_librarys or registered not in (None, name):
+    if not is_librarys or registered not in (None, inner if name == "function" else name):
         yield f"{name!r} of {module or registered!r} is not the library's own"
     if name == "function":
         known = inner in _ACTIVATIONS and inner not in claimed
