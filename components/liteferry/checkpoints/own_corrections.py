@@ -115,7 +115,11 @@ def built_by_all_arguments(model: Any, path: str, build: Callable[[], None]) -> 
 
 def after_loading(model: Any, library: Any, facts: CheckpointFacts, *, strip: Collection[str]) -> tuple[str, ...]:
     """Mends a whole model that was loaded. Returns what was done."""
-    said = own_weights.finalised(model, library) if facts.kind is Kind.H5_MODEL else ()
+    said: tuple[str, ...] = ()
+    if facts.kind is Kind.H5_MODEL and facts.path is not None:
+        said = own_weights.by_name_where_it_differs(facts.path, model, library, facts)
+    if facts.kind is Kind.H5_MODEL or library.__name__ == "tf_keras":
+        said += own_weights.finalised(model, library)
     left_out = [layer for layer in model._flatten_layers() if type(layer).__name__ in strip and layer is not model]
     for layer in left_out:
         layer.call = _identity

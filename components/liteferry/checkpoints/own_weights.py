@@ -16,25 +16,47 @@ import numpy as np
 
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
 
+Pairs = dict[str, tuple[Any, np.ndarray]]
+
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_BY_NAME = (
-    "the library's load_weights goes by position, and the builder's order is not the file's (keras#12865): by the file's names"
-)
+_NOT_MODELS = ("optimizer", "metrics", "seed_generator")
+_BY_NAME = "the library's reader goes by position, and the model's order is not the file's (keras#12865): by the file's names"
 
 
 def load(path: str, model: Any, library: Any, facts: CheckpointFacts, *, by_position: bool) -> tuple[str, ...]:
     """Fills a Keras model from HDF5 or a `.keras` archive. Returns the corrections that were made."""
+    found = None if by_position else _pairs(path, model, library, facts)
+    try:
+        model.load_weights(path)
+    except Exception:
+        if not found:
+            raise  # positions do not fit, and names do not say better
+    return _assigned(found) + finalised(model, library)
+
+
+def by_name_where_it_differs(path: str, model: Any, library: Any, facts: CheckpointFacts) -> tuple[str, ...]:
+    """For a whole model in HDF5, which its library has filled: arrays that lie in another layer's variables go where the names in
+    the file say. Returns the correction, if any was made.
+    """
+    return _assigned(_pairs(path, model, library, facts))
+
+
+def _pairs(path: str, model: Any, library: Any, facts: CheckpointFacts) -> Pairs | None:
     with _open(path, facts) as file:
         is_legacy = facts.weights_layout == "legacy" or facts.kind is Kind.H5_MODEL
-        found = None if by_position else _by_legacy_names(file, model, library) if is_legacy else _by_layer_names(file, model)
-        for variable, value in (found or {}).values():
-            variable.assign(value)
-    if found:
-        corrections: tuple[str, ...] = (_BY_NAME,)
-    else:
-        model.load_weights(path)
-        corrections = ()
-    return corrections + finalised(model, library)
+        return _by_legacy_names(file, model, library) if is_legacy else _by_layer_names(file, model)
+
+
+def _assigned(found: Pairs | None) -> tuple[str, ...]:
+    """Puts each array that is not there already into its variable."""
+    wrong = [(variable, value) for variable, value in (found or {}).values() if not np.array_equal(_values(variable), value)]
+    for variable, value in wrong:
+        variable.assign(value)
+    return (_BY_NAME,) if wrong else ()
+
+
+def _values(variable: Any) -> np.ndarray:
+    return np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
 
 
 def finalised(model: Any, library: Any) -> tuple[str, ...]:
@@ -61,11 +83,8 @@ def _open(path: str, facts: CheckpointFacts) -> Iterator[Any]:
         yield file
 
 
-Pairs = dict[str, tuple[Any, np.ndarray]]
-
-
 def _by_legacy_names(file: Any, model: Any, library: Any) -> Pairs | None:
-    """Variables and their arrays by the name of each; None where the order is the same, or where names do not decide."""
+    """Variables and their arrays by the name of each; None where names do not decide."""
     group = file.get("model_weights", file)
     stored: list[tuple[str, np.ndarray]] = []
     for layer in _names(group, "layer_names"):
@@ -98,8 +117,9 @@ def _by_layer_names(file: Any, model: Any) -> Pairs | None:
     """The new layout: a group for each layer, in the order of its class, which has the layer's name as an attribute."""
     stored: list[tuple[str, np.ndarray]] = []
 
-    def visit(_: str, item: Any) -> None:
-        if "name" in item.attrs and "vars" in getattr(item, "keys", dict)():
+    def visit(place: str, item: Any) -> None:
+        is_models = not any(part.strip("_").startswith(_NOT_MODELS) for part in place.split("/"))
+        if is_models and "name" in item.attrs and "vars" in getattr(item, "keys", dict)():
             name = item.attrs["name"]
             plain = name.decode() if isinstance(name, bytes) else str(name)
             stored.extend((f"{plain}/{key}", np.asarray(item["vars"][key])) for key in sorted(item["vars"], key=_number))
@@ -112,21 +132,18 @@ def _by_layer_names(file: Any, model: Any) -> Pairs | None:
             [*getattr(layer, "_trainable_variables", ()), *getattr(layer, "_non_trainable_variables", ())]
         )
     ]
-    # The order of groups in the file is alphabetical, not the model's: only the names within a class tell.
-    return _paired(stored, variables, is_ordered=False)
+    return _paired(stored, variables)
 
 
 def _number(key: str) -> tuple[int, str]:
     return (int(key), "") if key.isdigit() else (-1, key)
 
 
-def _paired(
-    stored: Sequence[tuple[str, np.ndarray]], variables: Sequence[tuple[str, Any]], *, is_ordered: bool = True
-) -> Pairs | None:
+def _paired(stored: Sequence[tuple[str, np.ndarray]], variables: Sequence[tuple[str, Any]]) -> Pairs | None:
     names, own = [name for name, _ in stored], [name for name, _ in variables]
-    if (is_ordered and names == own) or len(set(own)) != len(own) or sorted(names) != sorted(own):
-        return None
     by_name = dict(variables)
+    if len(by_name) != len(own) or sorted(names) != sorted(own):
+        return None
     if any(tuple(by_name[name].shape) != value.shape for name, value in stored):
         return None
     return {name: (by_name[name], value) for name, value in stored}
@@ -159,11 +176,27 @@ def restore(path: str, root: Any) -> tuple[str, ...]:
         try:
             checkpoint = tf.train.Checkpoint(**{holder: root}) if holder else tf.train.Checkpoint(root)
             checkpoint.read(prefix).assert_existing_objects_matched().expect_partial()
-            return ()
+            return _assigned(_by_full_names(reader, graph, root))
         except (AssertionError, ValueError, TypeError) as error:
             problem = problem or error
     assert problem is not None
     raise problem
+
+
+def _by_full_names(reader: Any, graph: Any, root: Any) -> Pairs | None:
+    """Variables and their arrays by the names that the object graph gives: its paths count layers in the order they were made."""
+    keys = {
+        _plain(attribute.full_name): attribute.checkpoint_key
+        for node in graph.nodes
+        for attribute in node.attributes
+        if attribute.name == "VARIABLE_VALUE" and attribute.full_name
+    }
+    variables = [
+        (_plain(str(getattr(weight, "path", weight.name))), weight) for weight in getattr(root, "weights", None) or root.variables
+    ]
+    if not {name for name, _ in variables} <= keys.keys():
+        return None
+    return _paired([(name, reader.get_tensor(keys[name])) for name, _ in variables], variables)
 
 
 def _restore_names(reader: Any, root: Any) -> tuple[str, ...]:
