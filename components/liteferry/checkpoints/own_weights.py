@@ -119,10 +119,10 @@ def _by_layer_names(file: Any, model: Any) -> Pairs | None:
 
     def visit(place: str, item: Any) -> None:
         is_models = not any(part.strip("_").startswith(_NOT_MODELS) for part in place.split("/"))
-        if is_models and "name" in item.attrs and "vars" in getattr(item, "keys", dict)():
+        if is_models and place.split("/")[-1] == "vars" and "name" in item.attrs:
             name = item.attrs["name"]
             plain = name.decode() if isinstance(name, bytes) else str(name)
-            stored.extend((f"{plain}/{key}", np.asarray(item["vars"][key])) for key in sorted(item["vars"], key=_number))
+            stored.extend((f"{plain}/{key}", np.asarray(item[key])) for key in sorted(item, key=_number))
 
     file.visititems(visit)
     variables = [
