@@ -56,7 +56,7 @@ def _weights(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any, libr
 
 
 def _by_position(spec: LoadSpec) -> bool:
-    return getattr(spec, "weights", None) == "by_position"
+    return spec.weights == "by_position"
 
 
 def _as_found(path: str, facts: CheckpointFacts) -> str:

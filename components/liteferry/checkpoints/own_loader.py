@@ -7,7 +7,6 @@ said. Runs inside a sandbox only.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
 import os
@@ -18,10 +17,11 @@ import numpy as np
 
 from liteferry.checkpoints import config_trust, graph_scan, own_built, own_calls, own_corrections, user_code
 from liteferry.checkpoints.config_scan import serialized_objects
+from liteferry.checkpoints.custom_objects import own_names
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.load import refuse_graph
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.checkpoints.own_calls import NoOpinionError, OwnModel
-from liteferry.errors import ModelError
 from liteferry.types import TensorSpec
 
 _SAVED_MODELS = (Kind.SAVED_MODEL, Kind.SAVED_MODEL_KERAS)
@@ -77,33 +77,41 @@ def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> dic
     """What a user's script would hand over: the job's custom_objects, and of its modules the classes and functions whose names
     mean nothing else: neither the library's own nor twice there.
     """
-    found: dict[str, Any] = {}
-    twice: set[str] = set()
-    for module in spec.modules:
-        with contextlib.suppress(ModelError):  # it fails only the checkpoints that need it
-            for name, value in user_code.defined_in(user_code.import_module(module)).items():
-                twice.update({name} if found.get(name, value) is not value else ())
-                found[name] = value
+    offered = user_code.gather(spec.modules, spec.custom_objects)
+    theirs = offered.names() - own_names(library)
+    found = config_trust.findings(facts.config, offered=theirs, modules=spec.modules)
+    config_trust.refuse(facts.path or "", found, trust=spec.trust)
     says_where = library.__name__ == "keras" and facts.kind is Kind.KERAS  # a class of the user's has a registered name there
     objects = {
-        name: value
-        for name, value in found.items()
-        if name not in twice and not (_is_librarys(name, library) and not (says_where and inspect.isclass(value)))
+        name: values[0]
+        for name, values in offered.defined.items()
+        if len(values) == 1 and not (_is_librarys(name, library) and not (says_where and inspect.isclass(values[0])))
     }
-    for name, reference in spec.custom_objects.items():
-        with contextlib.suppress(ModelError):
-            objects[name] = user_code.resolve(reference, key=f"custom_objects.{name}")
-    for node in serialized_objects(facts.config):
+    objects |= offered.chosen
+    nodes = [node for node in serialized_objects(facts.config) if node["class_name"] != "function"]
+    for node in nodes:
         name, registered = node["class_name"], node.get("registered_name")
         if isinstance(registered, str) and registered not in objects and name in objects and not _is_librarys(name, library):
             objects[registered] = objects[name]  # a class that has moved, or was registered under another package
-    for node in serialized_objects(facts.config):
-        is_registered = _is_registered(library, node.get("registered_name"))
-        if node["class_name"] in twice and node["class_name"] not in spec.custom_objects and not is_registered:
+    if any(_is_unknown(node, objects, library) for node in nodes):
+        for package in offered.packages:
+            user_code.import_submodules(package)
+    for node in nodes:
+        name = node["class_name"]
+        if len(offered.defined.get(name, ())) > 1 and name not in objects and _is_unknown(node, objects, library):
             raise NoOpinionError(
-                f"two modules have a class {node['class_name']!r}, and the library's own loader knows a class by its name alone"
+                f"two modules have a class {name!r}, and the library's own loader knows a class by its name alone"
             )
     return objects
+
+
+def _is_unknown(node: dict[str, Any], objects: Collection[str], library: Any) -> bool:
+    """Whether a class is neither the library's own, nor registered, nor offered."""
+    registered, module = node.get("registered_name"), node.get("module")
+    is_own = (
+        module.split(".")[0] in ("keras", "tf_keras") if isinstance(module, str) else _is_librarys(node["class_name"], library)
+    )
+    return not (is_own or registered in objects or node["class_name"] in objects or _is_registered(library, registered))
 
 
 def _is_registered(library: Any, name: Any) -> bool:
@@ -116,9 +124,7 @@ def _is_librarys(name: str, library: Any) -> bool:
 
 def refuse_foreign(facts: CheckpointFacts, objects: Collection[str], spec: LoadSpec, library: Any) -> None:
     """Raises ValueError where the library would import a module that neither it nor the job names: importing is running."""
-    trusted = {os.path.basename(module).removesuffix(".py") for module in spec.modules}
-    found = config_trust.findings(facts.config, offered=objects, modules=spec.modules)
-    config_trust.refuse(facts.path or "", found, trust=spec.trust)
+    trusted = {os.path.basename(module).removesuffix(".py").split(".")[0] for module in spec.modules}
     for node in serialized_objects(facts.config):
         module, name, registered = node.get("module"), node["class_name"], node.get("registered_name")
         if not isinstance(module, str) or module.split(".")[0] in ("keras", "tf_keras", "builtins", "tensorflow", *trusted):
@@ -134,7 +140,7 @@ def _saved_model(path: str, spec: LoadSpec) -> OwnModel:
     import tensorflow as tf
 
     parsed = graph_scan.read(path)
-    config_trust.refuse(path, graph_scan.findings(parsed), trust=spec.trust)
+    refuse_graph(path, parsed, spec)
     sets: list[list[str]] = [sorted(meta_graph.meta_info_def.tags) for meta_graph in parsed.meta_graphs]
     serving = [tags for tags in sets if "train" not in tags] or sets
     serving = [tags for tags in serving if "serve" in tags] or serving
