@@ -73,7 +73,8 @@ def bind(plan: ModelPlan, signature: Signature, renamed: Mapping[str, str]) -> B
     metrics = plan.metrics.readable_columns() if plan.metrics else ()
     targets = [column for column in plan.samples.spec.labels.values() if column in plan.samples.sample_set.columns]
     extras = dict.fromkeys([*metrics, *targets, *itertools.chain(*slices)])
-    return dataclasses.replace(binding, inputs=bound, extras=tuple(extras))
+    unused = tuple(name for name in binding.unused if name not in extras)
+    return dataclasses.replace(binding, inputs=bound, extras=tuple(extras), unused=unused)
 
 
 def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[Batch]:
