@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from liteferry import call_groups
 from liteferry.errors import ModelError
 from liteferry.runners import LiteRTRunner
 from liteferry.workers import available_cores
@@ -63,7 +64,7 @@ def _measure(content: bytes, inputs: Mapping[str, np.ndarray], *, threads: int) 
     rows = len(next(iter(inputs.values())))
     least = runner.fixed_batch or 1
     if least > rows:
-        return None, None
+        inputs, rows = next(call_groups.groups(inputs, least))[0], least
     single = _times(runner.prepare({name: value[:least] for name, value in inputs.items()}))
     if single is None:
         return None, None

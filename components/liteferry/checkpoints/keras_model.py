@@ -118,21 +118,27 @@ def build_from_samples(model: Any, columns: Sequence[TensorSpec]) -> bool:
     """Calls a subclassed model on one row of zeros shaped as the samples, so that all of its variables exist.
 
     A file remembers shapes of the first argument alone, or none: layers that other arguments feed are then not built when it is
-    loaded, and their weights are left in the file. Nothing happens to a model with symbolic inputs, or when there are no samples.
+    loaded, and their weights are left in the file. Nothing happens to a model with symbolic inputs, to one whose layers are all
+    built, or when there are no samples.
 
     Returns:
       Whether there are variables now that were not there before: their weights are still in the file.
     """
     import tensorflow as tf
 
-    if not columns or getattr(model, "inputs", None):
+    is_built = getattr(model, "built", False) and all(layer.built for layer in model._flatten_layers())
+    if not columns or is_built or getattr(model, "inputs", None):
         return False
+    library = library_of(model)
+    infer = _inference_call(model, library)  # else a layer that augments would train the others with these zeros
     before = len(model.weights) if getattr(model, "built", False) else 0
     template = call_arguments.of_subclassed(model, columns)
     rows = [tf.zeros([1, *((dim or 1) for dim in (spec.shape or ())[1:])], spec.dtype) for spec in template.specs]
     arguments, keywords = template.pack(rows)
     with contextlib.suppress(Exception):  # a user's call may do anything; without variables, loading fails and says so
-        model(*arguments, **keywords)
+        if isinstance(model, library.Sequential) and len(template.specs) == 1:
+            model.build((None, *(template.specs[0].shape or ())[1:]))  # a call would fix its batch at one row
+        infer(*arguments, **keywords)
     return getattr(model, "built", False) and len(model.weights) > before
 
 
