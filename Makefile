@@ -45,11 +45,11 @@ test: venv ## Check, then every test but the nightly ones: a quarter of an hour;
 nightly: venv ## What `make test` leaves out, orchestrators and smaller campaigns: at most 100 minutes
 	$(VENV_PYTHON) -m pytest -m nightly --durations=20 $(PYTEST_ARGS)
 	@$(MAKE) test-tfx test-kfp
-	$(VENV_PYTHON) -m tests.campaigns.chaos --scale 0.1 --minutes 25
+	$(VENV_PYTHON) -m tests.campaigns.chaos --scale 0.1 --minutes 20
 	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 20000 --loads 100
 	$(VENV_PYTHON) -m tests.campaigns.soak --models 150
 	$(VENV_PYTHON) -m tests.campaigns.scale --rows 400000
-	$(VENV_PYTHON) -m tests.campaigns.truth --share 0.1 --folder .cache/nightly-truth
+	$(VENV_PYTHON) -m tests.campaigns.truth --share 0.05 --folder .cache/nightly-truth
 
 # The campaigns in full. What has ended leaves a stamp, so the same command goes on where it was stopped; chaos goes on between two
 # of its cases. Truth keeps its own. When all have ended, their dates go into docs/contributing.md, and what they kept goes.

@@ -37,7 +37,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["confined", "unconfined"])
+@pytest.fixture(scope="module", params=[pytest.param("confined", marks=pytest.mark.nightly), "unconfined"])
 def run(request: pytest.FixtureRequest, written: Path) -> dict[str, Any]:
     """The reports of one job over all of them, and everything that it wrote."""
     out = written / request.param

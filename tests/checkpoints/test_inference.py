@@ -18,7 +18,7 @@ from liteferry.sandbox import Flavor, Limits
 LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
 
 
-@pytest.fixture(scope="module", params=["keras", "tf_keras"])
+@pytest.fixture(scope="module", params=["keras", pytest.param("tf_keras", marks=pytest.mark.nightly)])
 def random_layers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     folder = tmp_path_factory.mktemp(request.param)
     outcome = sandbox.run(

@@ -12,18 +12,18 @@ import pytest
 
 from tests.checkpoints import weights_cases
 from tests.checkpoints.weights_cases import RIGHT
-from tests.checkpoints.written_cases import LIBRARIES, written_and_loaded
+from tests.checkpoints.written_cases import BY_DAY, Outcomes
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Library/case -> what came of it. Each library's cases are written by one process and loaded by another."""
     out = tmp_path_factory.mktemp("weights")
-    return written_and_loaded(Path(weights_cases.__file__), out)
+    return Outcomes(Path(weights_cases.__file__), out)
 
 
 @pytest.mark.parametrize("name", weights_cases.names())
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", BY_DAY)
 def test_the_live_answers_or_a_refusal(outcomes: dict[str, dict[str, Any]], library: str, name: str) -> None:
     outcome = outcomes[f"{library}/{name}"]
     expect = weights_cases.expectation(name, library)
@@ -31,7 +31,7 @@ def test_the_live_answers_or_a_refusal(outcomes: dict[str, dict[str, Any]], libr
     assert outcome.get("difference", 0.0) < 1e-5, outcome
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", BY_DAY)
 def test_a_refusal_has_both_lists_nearest_names_side_by_side(outcomes: dict[str, dict[str, Any]], library: str) -> None:
     message = outcomes[f"{library}/heads_renamed-legacy"]["message"]
     assert "its 4 arrays are not the model's 4 variables" in message
@@ -40,7 +40,7 @@ def test_a_refusal_has_both_lists_nearest_names_side_by_side(outcomes: dict[str,
 
 
 @pytest.mark.parametrize("layout", weights_cases.LAYOUTS)
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", BY_DAY)
 def test_that_the_user_insists_on_the_order_is_told(outcomes: dict[str, dict[str, Any]], library: str, layout: str) -> None:
     warnings = outcomes[f"{library}/heads_renamed_by_position-{layout}"]["warnings"]
     assert any("all weights by position" in warning for warning in warnings)

@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 
 from tests.checkpoints import custom_cases
-from tests.checkpoints.written_cases import LIBRARIES, written_and_loaded
+from tests.checkpoints.written_cases import BY_DAY, Outcomes
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Library/case -> what came of it. Each library's cases are written by one process and loaded by another."""
-    return written_and_loaded(Path(custom_cases.__file__), tmp_path_factory.mktemp("whole"))
+    return Outcomes(Path(custom_cases.__file__), tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize(("library", "name"), custom_cases.names())
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [pytest.param(*pair, marks=pytest.mark.nightly) if pair[0] == "tf_keras" else pair for pair in custom_cases.names()],
+)
 def test_the_live_answers_or_a_refusal(outcomes: dict[str, dict[str, Any]], library: str, name: str) -> None:
     outcome = outcomes[f"{library}/{name}"]
     expect = json.loads((Path(outcome["folder"]) / "case.json").read_text())["expect"]
@@ -29,7 +32,7 @@ def test_the_live_answers_or_a_refusal(outcomes: dict[str, dict[str, Any]], libr
         assert outcome["code"] == expect, outcome
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", BY_DAY)
 def test_two_classes_of_one_name_are_both_named_with_the_key_that_decides(
     outcomes: dict[str, dict[str, Any]], library: str
 ) -> None:

@@ -8,22 +8,37 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from liteferry import sandbox
 
 LIBRARIES = ("keras", "tf_keras")
+BY_DAY = ("keras", pytest.param("tf_keras", marks=pytest.mark.nightly))
 _LIMITS = sandbox.Limits(seconds=600, memory_bytes=8 * 10**9)
 
 
-def written_and_loaded(script: Path, out: Path) -> dict[str, dict[str, Any]]:
-    """Library/case -> what came of it, see `weights_unit.load_all`.
+class Outcomes(dict[str, dict[str, Any]]):
+    """Library/case -> what came of it, see `weights_unit.load_all`. A library's cases are made when one is asked for.
 
     Args:
       script: writes the cases of the library that is its first argument into the folder that is its second.
       out: an empty folder.
     """
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    found = {}
-    for library in LIBRARIES:
+
+    def __init__(self, script: Path, out: Path) -> None:
+        self._script, self._out, self._made = script, out, set[str]()
+
+    def __missing__(self, name: str) -> dict[str, Any]:
+        library = name.partition("/")[0]
+        if library not in self._made:
+            self._made.add(library)
+            self.update(self._made_by(library))
+            return self[name]
+        raise KeyError(name)
+
+    def _made_by(self, library: str) -> dict[str, dict[str, Any]]:
+        script, out = self._script, self._out
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         writer = subprocess.run(
             [sys.executable, str(script), library, str(out)], env=environment, capture_output=True, text=True, check=False
         )
@@ -37,5 +52,4 @@ def written_and_loaded(script: Path, out: Path) -> dict[str, dict[str, Any]]:
             readable=[str(out), str(script.parent)],
         )
         assert loaded.error is None, loaded.error
-        found.update({f"{library}/{Path(result['folder']).name}": result for result in loaded.results})
-    return found
+        return {f"{library}/{Path(result['folder']).name}": result for result in loaded.results}

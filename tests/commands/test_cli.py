@@ -109,6 +109,7 @@ def test_ctrl_c_ends_a_run_within_five_seconds_and_says_how_to_go_on(tmp_path):
             run.kill()
 
 
+@pytest.mark.nightly  # a run more
 def test_verbose_shows_what_the_libraries_say_and_otherwise_they_are_quiet(demo, three, tmp_path):
     verbose = liteferry(*arguments_of_three(demo), "--output", tmp_path / "out", "--verbose")
     assert verbose.returncode == three.said.returncode == 1, verbose.stderr

@@ -109,7 +109,16 @@ def test_there_is_a_recipe_for_every_common_case() -> None:
     assert {name for name, _ in RECIPES} == FILES.keys()
 
 
-@pytest.mark.parametrize(("name", "job_text"), RECIPES, ids=[f"{number} {name}" for number, (name, _) in enumerate(RECIPES)])
+_BY_DAY = ("binary", "multi-class", "eval-config")
+
+
+@pytest.mark.parametrize(
+    ("name", "job_text"),
+    [
+        pytest.param(name, text, id=f"{number} {name}", marks=() if name in _BY_DAY else pytest.mark.nightly)
+        for number, (name, text) in enumerate(RECIPES)
+    ],
+)
 def test_a_recipe_runs(tmp_path: Path, name: str, job_text: str) -> None:
     FILES[name](tmp_path)
     report, evaluation = report_of(tmp_path, job_text)

@@ -35,7 +35,7 @@ KINDS = {
     "several_signatures": "any other SavedModel",
     "tf1_saved_model": "a SavedModel of TensorFlow 1",
 }
-BY_DAY = ("keras3_functional", "keras2_h5_model", "keras3_weights_h5", "module_checkpoint", "tf1_saver", "several_signatures")
+BY_DAY = ("keras3_functional", "keras2_h5_model", "several_signatures")
 ROOT = Path(__file__).parents[2]
 _JOB_KEYS = ("modules", "custom_objects", "trust")
 _ENTRY_KEYS = ("builder", "builder_args", "strip")

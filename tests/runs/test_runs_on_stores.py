@@ -102,6 +102,7 @@ def test_any_place_that_fsspec_has_a_driver_for_will_do(arguments: list[str], th
     assert_equal_in_every_fact(Run(tmp_path / "copy", said), three)
 
 
+@pytest.mark.nightly  # two runs; tests/storage/test_leases.py has the rule
 def test_of_two_launchers_at_once_one_runs_and_the_other_says_so(
     s3: Bucket, arguments: list[str], three: Run, tmp_path: Path
 ) -> None:

@@ -26,6 +26,38 @@ UNIT = (
     "tests/report/test_recommend.py",
     "tests/report/test_summary.py",
 )
+# Whole files and single tests that `make test` can do without, and why; a mark beside a test says the same of some of its cases.
+NIGHTLY = {
+    "tests/browser/test_browser_index.py::test_five_thousand_models_stay": "a fleet of five thousand",
+    "tests/browser/test_browser_index.py::test_no_serious_accessibility_finding": "the pages of models are looked at by day",
+    "tests/browser/test_browser_index.py::test_the_page_never_scrolls_sideways": "layout, at four widths",
+    "tests/browser/test_browser_index.py::test_paper_has_every_row": "layout",
+    "tests/browser/test_browser_model.py::test_every_page_of_the_run_is_quiet": "thirteen pages",
+    "tests/campaigns/chaos/test_chaos.py::test_a_case_that_leaves_something_behind_is_seen": "two runs more",
+    "tests/campaigns/scale/test_scale.py::test_every_row_of_every_shard": "by day its limits can fail",
+    "tests/checkpoints/test_hostile_files.py::test_a_dictionary_of_gigabytes": "gigabytes",
+    "tests/checkpoints/test_hostile_files.py::test_check_looks_at_checkpoints": "an export of its own",
+    "tests/checkpoints/test_same_function.py::test_everything_listed": "changes with the libraries alone",
+    "tests/checkpoints/test_same_function.py::test_what_is_listed": "changes with the libraries alone",
+    "tests/checkpoints/test_same_function.py::test_the_measurement": "changes with the libraries alone",
+    "tests/checkpoints/test_sibling_layers.py::test_the_whole_state_of_each_layer": "changes with the libraries alone",
+    "tests/checkpoints/test_trust.py::test_other_models_of_the_run_are_unharmed": "the demo has broken models, too",
+    "tests/commands/test_compare.py::test_the_command": "one more command; its numbers are seen in this process",
+    "tests/commands/test_compare.py::test_either_side_may_be_anything": "six comparisons",
+    "tests/commands/test_live.py::test_a_real_run_tells": "a run that waits for twelve seconds",
+    "tests/evaluation/test_localise.py::test_the_layer_that_float16": "an export of its own",
+    "tests/evaluation/test_localise.py::test_float32_is_held": "an export of its own",
+    "tests/evaluation/test_lost_measurements.py::test_what_ends_so_again": "the other ends are seen by day",
+    "tests/evaluation/test_metrics.py::test_the_same_numbers_for_any_cut": "tests/evaluation/test_tfma_engine.py has the rule",
+    "tests/exporting/test_second_opinion_faults.py::test_a_run_refuses": "one more run; the opinion itself is seen by day",
+    "tests/exporting/test_siblings.py::test_neither_workers_nor_sharing": "two more runs; equal bits are seen by day in shards",
+    "tests/runs/test_main_job.py::test_killed_half_way": "chaos kills by day between report and marker",
+    "tests/runs/test_main_job.py::test_run_again_with_nothing_changed": "tests/runs/test_runs_on_stores.py runs again by day",
+    "tests/sandbox/test_sandbox.py::test_a_unit_whose_nursery_is_killed_twice": "a nursery that is killed once is seen by day",
+    "tests/sandbox/test_sandbox.py::test_when_launcher_and_nursery_are_killed": "each alone is seen by day",
+}
+# The same for all tests that ask for a fixture.
+NIGHTLY_FIXTURES = {"distant": "two whole runs, of which one reads from two stores"}
 # Long ones first, so that the workers end at about the same time; the first two are for one worker each.
 FIRST = ("tests/runs/test_main_job.py", "tests/sandbox/test_sandbox.py")
 
@@ -37,9 +69,13 @@ def is_in(nodeid: str, places: tuple[str, ...]) -> bool:
     return any(nodeid.startswith((f"{place}/", f"{place}::")) for place in places)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest reads the marks for -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker("unit" if is_in(item.nodeid, UNIT) else "run")
+        of_item = NIGHTLY_FIXTURES.keys() & set(getattr(item, "fixturenames", ()))
+        if of_item or any(item.nodeid.startswith(place) for place in NIGHTLY):
+            item.add_marker("nightly")
     order = {place: number for number, place in enumerate(FIRST)}
     items.sort(
         key=lambda item: (item.get_closest_marker("unit") is not None, order.get(item.nodeid.partition("::")[0], len(order)))

@@ -22,7 +22,7 @@ PARTS: tuple[Part, ...] = (digits.PART, formats.PART, lowering.PART, signatures.
 _JOB: dict[str, Any] = {
     "variants": ["float32", "float16", "dynamic_int8", "int8"],
     "policy": {"require": ["float32"]},
-    "evaluation": {"confidence_intervals": "jackknife"},
+    "evaluation": {"confidence_intervals": "jackknife", "latency": False},
 }
 
 _WRITE_ALL = """
