@@ -177,10 +177,10 @@ def test_report_builds_the_pages_again_from_json_alone(demo: Run, tmp_path: Path
 
 
 @pytest.fixture
-def eight(demo: Run, tmp_path: Path) -> tuple[Path, Path]:
-    """A job over eight copies of one checkpoint, and an empty OUT."""
+def twenty(demo: Run, tmp_path: Path) -> tuple[Path, Path]:
+    """A job over twenty copies of one checkpoint, and an empty OUT."""
     whole = (demo.out / "fleet" / "checkpoints" / "mlp.keras").read_bytes()
-    for number in range(8):
+    for number in range(20):
         (tmp_path / f"copy_{number:02d}.keras").write_bytes(whole)
     samples = demo.out / "fleet" / "digits.parquet"
     job = tmp_path / "job.yaml"
@@ -192,12 +192,12 @@ def eight(demo: Run, tmp_path: Path) -> tuple[Path, Path]:
     return job, tmp_path / "out"
 
 
-def test_killed_half_way_and_run_again_it_finishes_the_rest(eight: tuple[Path, Path]) -> None:
-    job, out = eight
-    command = [sys.executable, "-m", "liteferry", "run", "--config", str(job), "--output", str(out), "--processes", "1"]
+def test_killed_half_way_and_run_again_it_finishes_the_rest(twenty: tuple[Path, Path]) -> None:
+    job, out = twenty
+    command = [sys.executable, "-m", "liteferry", "run", "--config", str(job), "--output", str(out)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 300
-    while len(list(out.glob("models/*/report.json"))) < 2:
+    while len(list(out.glob("models/*/report.json"))) < 4:
         assert first.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "no report came"
         time.sleep(0.05)
@@ -205,13 +205,13 @@ def test_killed_half_way_and_run_again_it_finishes_the_rest(eight: tuple[Path, P
     first.wait()
     finished = {path: path.stat().st_mtime_ns for path in out.glob("models/*/*") if path.is_file()}
     done_before = len(list(out.glob("models/*/BLESSED")))
-    assert 2 <= done_before < 8
+    assert 4 <= done_before < 20
     for folder in out.glob("models/*"):
         assert (folder / "report.json").exists(), f"{folder} is half-written"
     again = liteferry("run", "--config", job, "--output", out)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert f"{done_before} of 8 models were done already" in again.stdout
-    assert len(list(out.glob("models/*/BLESSED"))) == 8
+    assert f"{done_before} of 20 models were done already" in again.stdout
+    assert len(list(out.glob("models/*/BLESSED"))) == 20
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished model was done again"
     assert [path.name for path in (out / ".staging").iterdir()] == ["lock"]
 
