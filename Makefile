@@ -33,8 +33,8 @@ venv: .venv/.installed ## Make .venv with the exact versions of requirements.loc
 	@touch $@
 	@echo "Done: .venv is ready"
 
-# Two workers, each with whole files; the order is that of tests/support/tiers.py. A part of the tests runs in one process.
-BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers on two cores, since runs are often waiting, each with whole files; the order is that of tests/support/tiers.py. A part of the tests runs in one process.
+BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: venv ## Check, then every test but the nightly ones: a quarter of an hour; PYTEST_ARGS=tests/parity narrows it

@@ -33,6 +33,7 @@ NIGHTLY = {
     "tests/browser/test_browser_index.py::test_the_page_never_scrolls_sideways": "layout, at four widths",
     "tests/browser/test_browser_index.py::test_paper_has_every_row": "layout",
     "tests/browser/test_browser_model.py::test_every_page_of_the_run_is_quiet": "thirteen pages",
+    "tests/campaigns/chaos/test_chaos.py::test_nothing_is_lost": "the slice takes five minutes; stores are killed at by day",
     "tests/campaigns/chaos/test_chaos.py::test_a_case_that_leaves_something_behind_is_seen": "two runs more",
     "tests/campaigns/scale/test_scale.py::test_every_row_of_every_shard": "by day its limits can fail",
     "tests/checkpoints/test_hostile_files.py::test_a_dictionary_of_gigabytes": "gigabytes",
@@ -44,6 +45,7 @@ NIGHTLY = {
     "tests/checkpoints/test_trust.py::test_other_models_of_the_run_are_unharmed": "the demo has broken models, too",
     "tests/commands/test_compare.py::test_the_command": "one more command; its numbers are seen in this process",
     "tests/commands/test_compare.py::test_either_side_may_be_anything": "six comparisons",
+    "tests/commands/test_inspect.py::test_a_damaged_file_is_told": "the fuzzer's slice of the day damages the same kinds",
     "tests/commands/test_live.py::test_a_real_run_tells": "a run that waits for twelve seconds",
     "tests/evaluation/test_localise.py::test_the_layer_that_float16": "an export of its own",
     "tests/evaluation/test_localise.py::test_float32_is_held": "an export of its own",
@@ -51,15 +53,15 @@ NIGHTLY = {
     "tests/evaluation/test_metrics.py::test_the_same_numbers_for_any_cut": "tests/evaluation/test_tfma_engine.py has the rule",
     "tests/exporting/test_second_opinion_faults.py::test_a_run_refuses": "one more run; the opinion itself is seen by day",
     "tests/exporting/test_siblings.py::test_neither_workers_nor_sharing": "two more runs; equal bits are seen by day in shards",
-    "tests/runs/test_main_job.py::test_killed_half_way": "chaos kills by day between report and marker",
+    "tests/runs/test_main_job.py::test_killed_half_way": "the chaos campaign kills at every place",
     "tests/runs/test_main_job.py::test_run_again_with_nothing_changed": "tests/runs/test_runs_on_stores.py runs again by day",
     "tests/sandbox/test_sandbox.py::test_a_unit_whose_nursery_is_killed_twice": "a nursery that is killed once is seen by day",
     "tests/sandbox/test_sandbox.py::test_when_launcher_and_nursery_are_killed": "each alone is seen by day",
 }
 # The same for all tests that ask for a fixture.
 NIGHTLY_FIXTURES = {"distant": "two whole runs, of which one reads from two stores"}
-# Long ones first, so that the workers end at about the same time; the first two are for one worker each.
-FIRST = ("tests/runs/test_main_job.py", "tests/sandbox/test_sandbox.py")
+# Long ones first, so that the workers end at about the same time; the first three are for one worker each.
+FIRST = ("tests/runs/test_main_job.py", "tests/sandbox/test_sandbox.py", "tests/checkpoints/test_loading.py")
 
 _PROCESSES = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn")
 _started: list[str] = []

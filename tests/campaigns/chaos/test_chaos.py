@@ -12,7 +12,6 @@ from tests.campaigns.chaos.invariants import NAMES
 
 SEED = 8
 SLICE = [fault for fault in faults(scale=0.1) if fault.in_slice]
-BY_DAY = ("SIGKILL between report and marker",)
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +19,7 @@ def grounds(tmp_path_factory: pytest.TempPathFactory) -> Grounds:
     return Grounds(tmp_path_factory.mktemp("chaos"))
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [pytest.param(fault, id=fault.name, marks=() if fault.name in BY_DAY else pytest.mark.nightly) for fault in SLICE],
-)
+@pytest.mark.parametrize("fault", SLICE, ids=lambda fault: fault.name)
 def test_nothing_is_lost_and_nobody_is_hurt(fault: Fault, grounds: Grounds) -> None:
     result = grounds.try_out(fault, seed=SEED)
     if result.skipped:
@@ -46,4 +42,3 @@ def test_a_case_that_leaves_something_behind_is_seen(grounds: Grounds) -> None:
 
 def test_the_slice_has_every_group() -> None:
     assert {fault.group for fault in SLICE} == {fault.group for fault in faults()}
-    assert set(BY_DAY) <= {fault.name for fault in SLICE}
