@@ -239,7 +239,7 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
             model = checkpoints.load(plan.checkpoint_path, facts, plan.load, sample_columns=sample_columns(plan))
     messages.stage(Stage.EXPORT)
     with clock.step("trace"):
-        trace = shared or _traced(model, plan, facts)
+        trace = shared or _traced(model, plan, facts, keep_for_others=keep_for_others)
     messages.facts(layers=conversion_errors.layer_classes(model.keep), shares_trace_of=shared.leader if shared else None)
     binding, samples_problem = _bind(plan, model, trace.traced)
     with clock.step("save"):
@@ -260,10 +260,10 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
     return trace
 
 
-def _traced(model: LoadedModel, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> Trace:
+def _traced(model: LoadedModel, plan: ModelPlan, facts: checkpoints.CheckpointFacts, *, keep_for_others: bool) -> Trace:
     trace = Trace(model, tracing.trace(model), leader=plan.model_id)
     artifacts.add_signatures(plan, trace)
-    if plan.share_key is not None and siblings.captures_variables_alone(trace.traced.function):
+    if keep_for_others and plan.share_key is not None and siblings.captures_variables_alone(trace.traced.function):
         trace.weights = sibling_weights.Weights(facts.path or plan.checkpoint_path, facts)
     return trace
 

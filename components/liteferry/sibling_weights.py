@@ -29,8 +29,14 @@ class Weights:
     """
 
     def __init__(self, path: str, facts: CheckpointFacts) -> None:
-        """`path`, `facts`: of the checkpoint that was built and traced."""
-        self._path, self._facts = path, facts
+        """`path`, `facts`: of the checkpoint that was built and traced. Its scanned copy may go before a sibling comes: the file
+        is kept under a name of its own.
+        """
+        self._path, self._facts = os.path.join(tempfile.mkdtemp(), os.path.basename(path)), facts
+        try:
+            os.link(path, self._path)
+        except OSError:  # no links on this file system, or across two
+            shutil.copyfile(path, self._path)
         self._places: list[str] | None = None
         self._layout: dict[str, _Kind] = {}
         self._is_hopeless = False

@@ -58,7 +58,7 @@ def opinion_of(folder: Path) -> SecondOpinion:
         str(folder),
         flavor=Flavor.KERAS,
         limits=LIMITS,
-        writable=[str(folder)],
+        readable=[str(folder)],
     )
     assert outcome.error is None, outcome.error
     return decode(SecondOpinion, outcome.results[0])

@@ -155,7 +155,9 @@ for library, ending in ((keras, "keras"), (keras, "h5"), (tf_keras, "keras"), (t
     path = f"{folder}/0.{ending}"
     leader = library.models.load_model(path, compile=False)
     variables = [getattr(weight, "value", weight) if library is keras else weight for weight in leader.weights]
-    weights = Weights(path, checkpoints.examine(path))
+    facts = checkpoints.examine(path)
+    weights = Weights(facts.path, facts)
+    checkpoints.scanned_copy.release()                     # as the export does between siblings
     for number in (1, 2, 3, 0):
         path = f"{folder}/{number}.{ending}"
         assert weights.load(leader, path, checkpoints.examine(path), variables), (library.__name__, ending, number)

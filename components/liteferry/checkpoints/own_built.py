@@ -39,7 +39,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, inputs: Sequence[
     if not (built.built and built.weights):
         own_calls.build(built, library, inputs)
     if facts.kind is Kind.TF_CHECKPOINT:
-        corrections = own_weights.restore(path, built)
+        corrections = own_weights.restore(path, built) + own_weights.finalised(built, library, facts)
     else:
         corrections = _weights(path, facts, spec, built, library)
     return own_calls.of_keras(built, library, corrections)

@@ -119,7 +119,7 @@ def after_loading(model: Any, library: Any, facts: CheckpointFacts, *, strip: Co
     if facts.kind is Kind.H5_MODEL and facts.path is not None:
         said = own_weights.by_name_where_it_differs(facts.path, model, library, facts)
     if facts.kind is Kind.H5_MODEL or library.__name__ == "tf_keras":
-        said += own_weights.finalised(model, library)
+        said += own_weights.finalised(model, library, facts)
     left_out = [layer for layer in model._flatten_layers() if type(layer).__name__ in strip and layer is not model]
     for layer in left_out:
         layer.call = _identity

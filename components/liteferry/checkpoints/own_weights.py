@@ -31,7 +31,7 @@ def load(path: str, model: Any, library: Any, facts: CheckpointFacts, *, by_posi
     except Exception:
         if not found:
             raise  # positions do not fit, and names do not say better
-    return _assigned(found) + finalised(model, library)
+    return _assigned(found) + finalised(model, library, facts)
 
 
 def by_name_where_it_differs(path: str, model: Any, library: Any, facts: CheckpointFacts) -> tuple[str, ...]:
@@ -59,16 +59,40 @@ def _values(variable: Any) -> np.ndarray:
     return np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
 
 
-def finalised(model: Any, library: Any) -> tuple[str, ...]:
-    """State that follows from variables, computed again. Keras 3 does not after it has read HDF5."""
-    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "finalize_state")]
-    for layer in layers:
+def finalised(model: Any, library: Any, facts: CheckpointFacts) -> tuple[str, ...]:
+    """State that follows from variables, computed again where the library's reader does not: Keras 3 after HDF5, both after
+    TensorFlow's checkpoints, tf_keras for its own layers in an archive. Returns what was done that the library would not have.
+    """
+    layers = [layer for layer in model._flatten_layers() if layer is not model]
+    knows_protocol = facts.kind is Kind.KERAS or facts.weights_layout == "keras_v3"
+    said: tuple[str, ...] = () if knows_protocol else _through_themselves(layers)
+    left_out = [layer for layer in layers if hasattr(layer, "finalize_state") and _is_left_out(layer, library, knows_protocol)]
+    for layer in left_out:
         layer.finalize_state()
-    if library.__name__ != "keras" or not layers:
-        return ()
-    return (
-        f"finalize_state() of {', '.join(layer.name for layer in layers)}, which Keras 3 leaves out after HDF5 (keras#20163)",
-    )
+    if library.__name__ == "keras" and left_out:
+        said += (f"finalize_state() of {', '.join(layer.name for layer in left_out)}, which Keras 3 leaves out (keras#20163)",)
+    return said
+
+
+def _is_left_out(layer: Any, library: Any, knows_protocol: bool) -> bool:
+    is_librarys = type(layer).__module__.startswith(f"{library.__name__}.")
+    if is_librarys:  # the boundaries of Keras 3's Discretization stand in its config, and its summary is not saved
+        return not (library.__name__ == "keras" and type(layer).__name__ == "Discretization")
+    return not knows_protocol
+
+
+def _through_themselves(layers: Sequence[Any]) -> tuple[str, ...]:
+    """Layers of the user's that load their own variables: only archives and the new layout of HDF5 call them."""
+    called = []
+    for layer in layers:
+        own = getattr(type(layer), "load_own_variables", None)
+        if own is None or str(own.__module__).startswith(("keras.", "tf_keras.")):
+            continue
+        store: dict[str, Any] = {}
+        layer.save_own_variables(store)
+        layer.load_own_variables({key: np.asarray(value) for key, value in store.items()})
+        called.append(layer.name)
+    return (f"load_own_variables() of {', '.join(called)}, which this kind of file does not call",) if called else ()
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from liteferry.checkpoints.links import LinkRule, follow_part, is_inside
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 # What a `.keras` archive is made of; loaders read nothing else of it, so nothing else is copied.
+_MOST_SHARDS = 10_000
 _MEMBERS = re.compile(r"config\.json|metadata\.json|model\.weights(_\d+)?\.h5|model\.weights\.(json|npz)|assets/.+")
 _COPY_BYTES = 2**26
 
@@ -133,10 +134,19 @@ def copy_saved_model(path: str, folder: str, rule: LinkRule) -> str:
 def copy_bundle(path: str, prefix: str, target: str, rule: LinkRule) -> str:
     """Copies a TensorFlow checkpoint, its index and data files, into the folder `target`. Returns the prefix of the copy."""
     folder, stem = os.path.split(prefix)
-    data = re.compile(rf"{re.escape(stem)}\.data-\d+-of-\d+")
-    names = [name for name in sorted(os.listdir(folder)) if name == f"{stem}.index" or data.fullmatch(name)]
-    _copy_parts(path, folder, target, names, rule)
+    _copy_parts(path, folder, target, [f"{stem}.index", *_shards(folder, stem)], rule)
     return os.path.join(target, stem)
+
+
+def _shards(folder: str, stem: str) -> list[str]:
+    """The data files of a checkpoint, by their names alone: where its index is what the job names, the kernel lets nobody list
+    the folder.
+    """
+    for count in range(1, _MOST_SHARDS + 1):
+        names = [f"{stem}.data-{shard:05}-of-{count:05}" for shard in range(count)]
+        if os.path.lexists(os.path.join(folder, names[0])):
+            return [name for name in names if os.path.lexists(os.path.join(folder, name))]
+    return []
 
 
 def _copy_parts(path: str, folder: str, target: str, names: Sequence[str], rule: LinkRule) -> None:
