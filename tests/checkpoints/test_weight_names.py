@@ -54,10 +54,27 @@ def test_equal_counted_names_in_equal_order_agree() -> None:
         (["dense_4/k", "dense_5/k"], ["dense/k", "dense_1/k"], COUNTED, "dense and dense_1 have equal shapes"),
         (["dense/k", "dense_1/k"], ["dense_1/k", "dense/k"], COUNTED, "counted in another order"),
         (["mean/k", "scale/k"], ["mu/k", "sigma/k"], LayerNames(), "the file has mean, scale where the model has mu, sigma"),
+        (["mean/k", "scale/k"], ["scale/k", "std/k"], LayerNames(), "the file has mean where the model has std"),
+        (
+            ["mean/k", "dense_1/k"],
+            ["dense/k", "dense_1/k"],
+            COUNTED,
+            "the file has mean, dense_1 where the model has dense, dense_1",
+        ),
+        (["n/gamma", "n/beta"], ["n/beta", "n/shift"], LayerNames(), "the file has gamma where the model has shift"),
         (["a/k", "b/k"], ["a/k"], LayerNames(), "the file holds 2 arrays, the model has 1 variables"),
         (["a/k", "a/k"], ["a/k", "a/k"], LayerNames(), "in it the file has k, k where the model has k, k"),
     ],
-    ids=["could change places", "other order", "renamed alike", "one too many", "one name twice"],
+    ids=[
+        "could change places",
+        "other order",
+        "renamed alike",
+        "a chain of names",
+        "one named since",
+        "array renamed",
+        "one too many",
+        "one name twice",
+    ],
 )
 def test_what_names_do_not_say_is_not_guessed(stored: list[str], wanted: list[str], names: LayerNames, why: str) -> None:
     with pytest.raises(NoMatchError, match=re.escape(why)):

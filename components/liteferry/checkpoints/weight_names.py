@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 _COUNTER = re.compile(r"_(\d+)$")
 # Variables that nobody named are counted as well.
@@ -56,11 +57,14 @@ class NoMatchError(Exception):
         self.why = why
 
 
+_Array: TypeAlias = tuple[str, int, tuple[int, ...]]  # its own name, its place in the list of slots, its shape
+
+
 @dataclasses.dataclass
 class _Node:
     """A scope: what is directly in it, and the scopes below, each in the order of appearance."""
 
-    arrays: list[tuple[str, int, tuple[int, ...]]] = dataclasses.field(default_factory=list)
+    arrays: list[_Array] = dataclasses.field(default_factory=list)
     scopes: dict[str, _Node] = dataclasses.field(default_factory=dict)
 
     def signature(self) -> tuple[object, ...]:
@@ -137,9 +141,8 @@ class _Pairing:
             if len(ours) == len(theirs):
                 for name, other in zip(ours, self._by_turn(theirs, ours, left, open_, at), strict=True):
                     self.pair(left.pop(other), open_.pop(name), f"{at}{name}/")
-        for name in [name for name in open_ if name in left]:
-            self.pair(left.pop(name), open_.pop(name), f"{at}{name}/")
-        self._pair_by_shape(left, open_, at)
+        # Of a class with more layers on one side, equal numbers say nothing: one of them may have moved all the others on.
+        self._pair_by_shape(left, open_, at, fitting=[*stored.scopes.values()], places=[*wanted.scopes.values()])
 
     def _by_turn(
         self, theirs: list[str], ours: list[str], left: Mapping[str, _Node], open_: Mapping[str, _Node], at: str
@@ -185,34 +188,42 @@ class _Pairing:
         spare = [(name, *item) for name, items in left.items() for item in items]
         if len(spare) != len(rest):
             raise NoMatchError(_unpaired(at, [name for name, *_ in spare], [name for name, *_ in rest]))
+        if rest and not self._are_counted(spare, rest):
+            shapes = [collections.Counter(shape for *_, shape in node.arrays) for node in (stored, wanted)]
+            if any(counts[shape] != 1 for counts in shapes for *_, shape in [*spare, *rest]):
+                raise NoMatchError(_unpaired(at, [name for name, *_ in spare], [name for name, *_ in rest]))
         self._place_rest(spare, rest, at)
 
-    def _place_rest(
-        self, spare: list[tuple[str, int, tuple[int, ...]]], rest: list[tuple[str, int, tuple[int, ...]]], at: str
-    ) -> None:
-        """Variables of one layer that nobody named, in the order in which the layer makes them; others only where shapes tell."""
-        if not rest:
-            return
+    def _are_counted(self, spare: Sequence[_Array], rest: Sequence[_Array]) -> bool:
+        """Whether nobody has named any of these variables, and their shapes agree in order."""
         are_counted = all(_COUNTER.sub("", name) in _COUNTED_VARIABLES for name, *_ in [*spare, *rest])
-        if are_counted and [shape for *_, shape in spare] == [shape for *_, shape in rest]:
+        return are_counted and [shape for *_, shape in spare] == [shape for *_, shape in rest]
+
+    def _place_rest(self, spare: Sequence[_Array], rest: Sequence[_Array], at: str) -> None:
+        """Variables of one layer that nobody named, in the order in which the layer makes them; others only where shapes tell."""
+        if self._are_counted(spare, rest):
             pairs = list(zip(spare, rest, strict=True))
         else:
             by_shape = {shape: (name, other, shape) for name, other, shape in spare}
-            if len(by_shape) != len(spare) or sorted(by_shape) != sorted(shape for *_, shape in rest):
-                raise NoMatchError(_unpaired(at, [name for name, *_ in spare], [name for name, *_ in rest]))
             pairs = [(by_shape[item[2]], item) for item in rest]
         for (other_name, other, found), (name, number, shape) in pairs:
             if other_name != name:
                 self.notes.append(f"{at}{name} from {other_name}")
             self._place(f"{at}{name}", number, other, shape, found)
 
-    def _pair_by_shape(self, left: Mapping[str, _Node], open_: Mapping[str, _Node], at: str) -> None:
-        """Scopes whose names are not in both: only where each one's shapes fit in one place, so that nothing is chosen."""
+    def _pair_by_shape(
+        self, left: Mapping[str, _Node], open_: Mapping[str, _Node], at: str, *, fitting: list[_Node], places: list[_Node]
+    ) -> None:
+        """Scopes whose names are not in both: only where their shapes are no other scope's, so that nothing is chosen. What is
+        left over once the others have their names may be a chain of new names.
+        """
         if not left and not open_:
             return
+        alike = [collections.Counter(scope.signature() for scope in scopes) for scopes in (fitting, places)]
         theirs = {scope.signature(): name for name, scope in left.items()}
         ours = {scope.signature(): name for name, scope in open_.items()}
-        if len(theirs) != len(left) or len(ours) != len(open_) or theirs.keys() != ours.keys():
+        are_single = all(counts[signature] == 1 for counts in alike for signature in {*theirs, *ours})
+        if not are_single or theirs.keys() != ours.keys():
             raise NoMatchError(_unpaired(at, list(left), list(open_)))
         for signature, name in ours.items():
             self.notes.append(f"{at}{name} from {theirs[signature]}, by its shapes")
