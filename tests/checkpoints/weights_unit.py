@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -17,12 +18,9 @@ def load_all(folders: Sequence[str], reporter: Any) -> None:
     Hands over {folder, code, message, difference, warnings} of each: `code` is a refusal's, None where it was loaded.
     `difference`: the largest relative difference over its outputs.
     """
-    import keras
-    import tf_keras
-
+    library = importlib.import_module(Path(folders[0]).parent.name)
     for folder in folders:
-        keras.backend.clear_session()  # names are counted anew
-        tf_keras.backend.clear_session()
+        library.backend.clear_session()  # names are counted anew
         reporter.result({"folder": folder, "code": None, **_outcome(Path(folder))})
 
 

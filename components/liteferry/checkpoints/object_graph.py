@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from liteferry.checkpoints.weight_names import LayerNames, Slot, match
@@ -18,11 +18,13 @@ from liteferry.checkpoints.weight_names import LayerNames, Slot, match
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VARIABLE = "VARIABLE_VALUE"
 _NUMBERED = re.compile(r"^(?:.*/)?(?:layer(?:_with_weights)?-\d+|(?:_operations|_layers|layers)/\d+)(?=/)")
-# Training's state and TensorFlow's own records, at any depth of a path.
-_BOOKKEEPING = re.compile(
-    r"(^|/)(optimizer|_optimizer|\.OPTIMIZER_SLOT|save_counter|global_step|step|epoch|iterations|keras_api|metrics|_metrics|"
-    r"_?compile_metrics|_?compile_loss|_?loss_tracker|_?seed_generators?|_random_generator|learning_rate)(/|$)"
-)
+# What holds training's state and TensorFlow's own records, at any depth. Nothing is followed through it: an optimizer of Keras 3
+# leads to every variable that it trains, by a shorter path than the model.
+_NAMES = """
+optimizer _optimizer save_counter global_step keras_api metrics _metrics compile_metrics _compile_metrics compile_loss _compile_loss
+loss_tracker _loss_tracker seed_generator _seed_generator seed_generators _seed_generators _random_generator
+"""
+_BOOKKEEPING = frozenset(_NAMES.split())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class Holder:
 
     Attributes:
       name: of the object; "" for the root.
-      found: the arrays that objects of the model answer to, with the TensorFlow variable.
+      found: the arrays that objects of the model answer to, with the variable.
       left: arrays below this place that nothing of the model answers to.
       missing: variables of the model that no array is for, by name.
     """
@@ -63,7 +65,7 @@ def holders(reader: Any, root: Any, variables: Mapping[str, Any], *, not_models:
     Args:
       reader: a checkpoint reader.
       root: the object that tracks the model's variables.
-      variables: the model's TensorFlow variables by name.
+      variables: the model's variables by name, as its objects hold them.
       not_models: names of objects that are training's.
     """
     from tensorflow.core.protobuf import trackable_object_graph_pb2
@@ -72,16 +74,25 @@ def holders(reader: Any, root: Any, variables: Mapping[str, Any], *, not_models:
     graph.ParseFromString(reader.get_tensor(KEY))
     shapes = reader.get_variable_to_shape_map()
     starts = [("", 0)] + [(one.local_name, one.node_id) for one in graph.nodes[0].children if one.local_name not in not_models]
-    return [_held_against(name, node, graph, shapes, root, variables) for name, node in starts]
+    held = []
+    for name, node in starts:
+        alike = list(_alike(graph, node, root))
+        left_out = {number for number, live in alike if _is_metric(live)}
+        stored = dict(_below(graph, node, shapes, not_models=not_models, left_out=left_out))
+        held.append(_held_against(name, stored, alike, variables))
+    return held
+
+
+def _is_metric(live: Any) -> bool:
+    return any(base.__name__ == "Metric" for base in type(live).__mro__)
 
 
 def _held_against(
-    name: str, start: int, graph: Any, shapes: Mapping[str, Any], root: Any, variables: Mapping[str, Any]
+    name: str, stored: Mapping[int, StoredVariable], alike: Sequence[tuple[int, Any]], variables: Mapping[str, Any]
 ) -> Holder:
-    stored = dict(_below(graph, start, shapes))
     ours = {id(variable): own for own, variable in variables.items()}
     found: dict[int, tuple[StoredVariable, Any]] = {}
-    for node, live in _alike(graph, start, root):
+    for node, live in alike:
         if node in stored and id(live) in ours and node not in found and _could_hold(live, stored[node].shape):
             found[node] = (stored[node], live)
     filled = {id(live) for _, live in found.values()}
@@ -99,22 +110,24 @@ def _could_hold(variable: Any, shape: tuple[int, ...]) -> bool:
     return len(open_shape) == len(shape) and fits
 
 
-def _below(graph: Any, start: int, shapes: Mapping[str, Any]) -> Iterator[tuple[int, StoredVariable]]:
-    """The model's arrays below a node, each once, with the first path to it."""
+def _below(
+    graph: Any, start: int, shapes: Mapping[str, Any], *, not_models: Collection[str], left_out: Collection[int]
+) -> Iterator[tuple[int, StoredVariable]]:
+    """The model's arrays below a node, each once, with the first path to it.
+
+    `not_models` are names that are training's directly below the node, `left_out` nodes that are nowhere the model's.
+    """
     pending, seen = [(start, "")], {start}
     while pending:
         number, path = pending.pop(0)
         node = graph.nodes[number]
         for attribute in node.attributes:
-            is_model_s = attribute.name == _VARIABLE and attribute.checkpoint_key in shapes
-            if is_model_s and not _BOOKKEEPING.search(path) and not _BOOKKEEPING.search(attribute.checkpoint_key):
-                shape = tuple(shapes[attribute.checkpoint_key])
-                yield (
-                    number,
-                    StoredVariable(key=attribute.checkpoint_key, path=path, full_name=attribute.full_name, shape=shape),
-                )
+            if attribute.name == _VARIABLE and attribute.checkpoint_key in shapes:
+                key = attribute.checkpoint_key
+                yield number, StoredVariable(key=key, path=path, full_name=attribute.full_name, shape=tuple(shapes[key]))
         for child in node.children:
-            if child.node_id not in seen:
+            is_training_s = child.local_name in _BOOKKEEPING or (not path and child.local_name in not_models)
+            if child.node_id not in seen and child.node_id not in left_out and not is_training_s:
                 seen.add(child.node_id)
                 pending.append((child.node_id, os.path.join(path, child.local_name)))
 
@@ -152,7 +165,7 @@ def by_name(holder: Holder, names: LayerNames) -> tuple[dict[str, Any], tuple[st
 
 
 def _name(live: Any) -> str:
-    return str(live.name).split(":")[0]
+    return str(live._shared_name)  # what a checkpoint keeps as its full name; Keras 3's own is the last part of it alone
 
 
 def _slots(found: Sequence[tuple[StoredVariable, Any]], full_names: Sequence[str]) -> list[Slot]:

@@ -90,15 +90,9 @@ def restore(
             Stage.LOAD,
             f"{path}: the builder's model has no variables yet; call or build it in the builder",
         )
-    plain = {name: _tensorflow_s(variable) for name, variable in variables.items()}
     if object_graph.KEY in shapes and root is not None:
-        return _restore_objects(path, prefix, reader, plain, root, by_position)
-    return _restore_names(path, reader, plain, _names_in(root))
-
-
-def _tensorflow_s(variable: Any) -> Any:
-    """The variable that TensorFlow tracks; Keras 3 wraps it."""
-    return variable._value if hasattr(variable, "path") else variable
+        return _restore_objects(path, prefix, reader, variables, root, by_position)
+    return _restore_names(path, reader, variables, _names_in(root))
 
 
 def _names_in(root: Any) -> LayerNames:
@@ -114,7 +108,7 @@ def _restore_objects(
     fitting = [holder for holder in tried if holder.fits]
     if not fitting:
         return _restore_by_full_names(path, reader, tried, variables, root)
-    if len(fitting) > 1:
+    if len({frozenset(stored.key for stored, _ in holder.found) for holder in fitting}) > 1:
         named = ", ".join(holder.name or "the checkpoint itself" for holder in fitting)
         raise ModelError(
             ReasonCode.WEIGHTS_MISMATCH,
