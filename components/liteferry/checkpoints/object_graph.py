@@ -21,8 +21,8 @@ _NUMBERED = re.compile(r"^(?:.*/)?(?:layer(?:_with_weights)?-\d+|(?:_operations|
 # What holds training's state and TensorFlow's own records, at any depth. Nothing is followed through it: an optimizer of Keras 3
 # leads to every variable that it trains, by a shorter path than the model.
 _NAMES = """
-optimizer _optimizer save_counter global_step keras_api metrics _metrics compile_metrics _compile_metrics compile_loss _compile_loss
-loss_tracker _loss_tracker seed_generator _seed_generator seed_generators _seed_generators _random_generator
+optimizer _optimizer save_counter global_step keras_api metrics _metrics compile_metrics _compile_metrics compile_loss
+_compile_loss loss_tracker _loss_tracker seed_generator _seed_generator seed_generators _seed_generators _random_generator
 """
 _BOOKKEEPING = frozenset(_NAMES.split())
 
