@@ -32,6 +32,7 @@ class Resolved:
     Attributes:
       config: the same as what came in, where no node needed a name of its own.
       objects: names a loader needs, none of them the library's own, unless the job's `custom_objects` say so.
+      registered: names that the user's code has registered with the library, which knows them by itself.
       used: the user's own name of every object that a node was resolved to -> the object.
       shared: names that stay out of `objects`, since several objects have them.
     """
@@ -39,7 +40,8 @@ class Resolved:
     config: dict[str, Any]
     objects: Mapping[str, Any]
     used: Mapping[str, Any]
-    shared: Mapping[str, tuple[Any, ...]]
+    registered: frozenset[str] = frozenset()
+    shared: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
 
 
 def own_names(library: Any) -> set[str]:
@@ -69,6 +71,7 @@ def resolve(path: str, config: dict[str, Any], offered: Offered, library: Any) -
         config=changed,
         objects={**nodes.plain_names(), **nodes.aliases, **offered.chosen},
         used={**nodes.used, **offered.chosen},
+        registered=frozenset(nodes.registered),
         shared=nodes.shared(),
     )
 
@@ -95,6 +98,7 @@ class _Nodes:
         self._searched = False
         self.aliases: dict[str, Any] = {}
         self.used: dict[str, Any] = {}
+        self.registered: set[str] = set()
 
     def plain_names(self) -> dict[str, Any]:
         """What may be offered under its bare name: the library has none of that name, and the user only one."""
@@ -114,6 +118,8 @@ class _Nodes:
         if len(found) > 1:
             raise ambiguous(self._path, name, found)
         self.used[name] = found[0]
+        if self._registered(node) is found[0]:
+            self.registered |= {name, str(node.get("registered_name") or node["class_name"])}
         if self.plain_names().get(name) is found[0] or self._registered(node) is found[0]:
             return
         alias = f"{found[0].__module__}.{name}"

@@ -146,7 +146,9 @@ def _load_whole(
         offered=resolved.objects,
         is_registered=lambda name: library.saving.get_registered_object(name) is not None,
     )
-    refuse_untrusted(path, scan(rewritten.config), offered=[*resolved.objects, config_rewrite.IDENTITY], trust=spec.trust)
+    refuse_untrusted(
+        path, scan(rewritten.config), offered=[*resolved.objects, *resolved.registered, config_rewrite.IDENTITY], trust=spec.trust
+    )
     bytecode.refuse_other_python(path, rewritten.config)
     is_changed = rewritten.is_changed or resolved.config != facts.config
     place = config_rewrite.write_copy(path, facts, rewritten.config) if is_changed else path
@@ -208,7 +210,7 @@ def _read_with_the_other(path: str, config: dict[str, Any], library: Any, error:
     if before_keras_3:
         user_code.route_to_keras_3()
     try:
-        nothing = custom_objects.Resolved(config=config, objects={}, used={}, shared={})
+        nothing = custom_objects.Resolved(config=config, objects={}, used={})
         model = _read(path, nothing, _library(before_keras_3=not before_keras_3), safe_mode=True)
     except ModelError as second:
         told = f"{error.reason.message}; nor can {other}: {second.reason.message}"
