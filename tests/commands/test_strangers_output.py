@@ -10,14 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from liteferry import beneath, launch, manifest, sandbox
-from liteferry.errors import StorageError
+from liteferry.compare import compare
+from liteferry.config import SamplesSpec
+from liteferry.errors import ModelError, ReasonCode, StorageError
+from liteferry.inspection.contained import inspect
 from liteferry.published import look_at, vouch_for
 from liteferry.rebuild import rebuild_pages
 from liteferry.report.fleet import fleet_facts, write_fleet
 from liteferry.sandbox import Flavor, Limits
+from liteferry.sandbox.confine import SWITCH
 from liteferry.verify import _run_again, verify
 from liteferry.version import REPORT_SCHEMA_VERSION
 from tests.support import liteferry
@@ -178,27 +183,61 @@ def test_a_link_among_the_artifacts_is_a_problem(out: Path, elsewhere: Path) -> 
     assert any("is a link to" in sentence for sentence in problems), problems
 
 
-@pytest.mark.parametrize("does", ["write", "read"])
-def test_the_graphs_of_a_strangers_folder_are_looked_over_before_they_run(tmp_path: Path, does: str) -> None:
-    """The canary of the first writes a file when it is called; that of the second answers with a file's bytes."""
-    out, canary = tmp_path / "out", tmp_path / "canary"
-    canary.mkdir()
-    (canary / "secret").write_text(SECRET)
-    saved_model = out / "models" / "model" / "saved_model" / "1"
-    saved_model.mkdir(parents=True)
-    outcome = sandbox.run(
-        "tests.sandbox.reading_units:save_canary",
-        (str(saved_model), str(canary), does),
-        flavor=Flavor.CLEAN,
-        limits=Limits(seconds=120, memory_bytes=8 * 10**9),
-        writable=[str(saved_model)],
-    )
-    assert outcome.error is None, outcome.error
-    report = json.loads((write_model(out) / "report.json").read_text())
-    _, problems = _run_again(str(out / "models" / "model"), report, ())  # as for a report that all else agrees with
-    assert any("Nothing was run" in sentence and "File" in sentence for sentence in problems), problems
-    assert sorted(path.name for path in canary.iterdir()) == ["secret"]
-    assert SECRET not in str(problems)
+@pytest.fixture(scope="module")
+def canaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models whose graphs write a marker when they are called, or answer with a secret; both lie in `canary` beside them."""
+    made = {}
+    for does in ("write", "read"):
+        folder = tmp_path_factory.mktemp(does)
+        (folder / "canary").mkdir()
+        (folder / "canary" / "secret").write_text(SECRET)
+        saved_model = folder / "out" / "models" / "model" / "saved_model" / "1"
+        saved_model.mkdir(parents=True)
+        outcome = sandbox.run(
+            "tests.sandbox.reading_units:save_canary",
+            (str(saved_model), str(folder / "canary"), does),
+            flavor=Flavor.CLEAN,
+            limits=Limits(seconds=120, memory_bytes=8 * 10**9),
+            writable=[str(saved_model)],
+        )
+        assert outcome.error is None, outcome.error
+        made[does] = folder
+    return made
+
+
+def verified(model: Path, rows: Path) -> str:
+    report = json.loads((write_model(model.parent.parent) / "report.json").read_text())
+    return str(_run_again(str(model), report, ())[1])  # as for a report that all else agrees with
+
+
+def compared(model: Path, rows: Path) -> str:
+    saved_model = str(model / "saved_model" / "1")
+    with pytest.raises(ModelError) as refused:
+        compare(saved_model, saved_model, SamplesSpec(path=str(rows)))
+    assert refused.value.reason.code is ReasonCode.LOAD_UNSAFE
+    return refused.value.reason.message
+
+
+def inspected(model: Path, rows: Path) -> str:
+    return json.dumps(inspect(str(model / "saved_model" / "1")))
+
+
+@pytest.mark.parametrize("is_confined", [True, False], ids=["confined", "by the scan alone"])
+def test_graphs_of_a_strangers_folder_are_looked_over_before_they_run(
+    canaries: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_confined: bool
+) -> None:
+    np.savez(tmp_path / "rows.npz", x=np.ones(4, np.float32))
+    if not is_confined:
+        monkeypatch.setenv(SWITCH, str(Path(__file__).parent.parent / "unconfined.marker"))
+        sandbox.close()  # the next process takes the environment of now
+    for does, folder in canaries.items():
+        for command in (verified, compared, inspected):
+            said = command(folder / "out" / "models" / "model", tmp_path / "rows.npz")
+            assert ("WriteFile" if does == "write" else "ReadFile") in said, (command, said)
+            assert command is inspected or "Nothing was run" in said
+            assert SECRET not in said
+            assert [path.name for path in (folder / "canary").iterdir()] == ["secret"], command
+    sandbox.close()
 
 
 HOSTILE_VALUES: tuple[Any, ...] = (

@@ -192,6 +192,12 @@ def talk_without_end(_: Any, reporter: Reporter) -> None:
         reporter.result("w" * 2**20)
 
 
+def always_have_another_subject(_: Any, reporter: Reporter) -> None:
+    for number in range(10**9):
+        reporter.stage(Stage.CONVERT, subject=str(number))
+        time.sleep(0.1)
+
+
 def leave(what: tuple[str, str], reporter: Reporter) -> None:
     folder, kind = what
     Path(folder, "inner").mkdir()

@@ -98,6 +98,18 @@ def test_who_talks_without_end_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) ->
     assert len(outcome.results) <= 64
 
 
+def test_who_always_has_another_subject_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "_MOST_SUBJECTS", 5)
+    outcome = sandbox.run(
+        "tests.sandbox.reading_units:always_have_another_subject",
+        None,
+        flavor=Flavor.CLEAN,
+        limits=Limits(seconds=1, memory_bytes=8 * 10**9),
+        before_retry=None,
+    )
+    assert outcome.error is not None and outcome.error["code"] == ReasonCode.TIMEOUT.value
+
+
 @pytest.mark.parametrize("kind", ["link", "pipe"])
 def test_nothing_but_files_is_left_for_others_to_read(tmp_path: Path, kind: str) -> None:
     """What publishes a model reads its folder as the user: a link there would be the way to any file."""

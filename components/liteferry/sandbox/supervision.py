@@ -25,6 +25,7 @@ _LOG_TAIL_BYTES = 4000
 _MAX_LOG_BYTES = 32 * 2**20
 _DISK_POLL_S = 1.0
 _MOST_HEARD_BYTES = 2**30
+_MOST_SUBJECTS = 1000  # each gets its own time: whoever always has another one would never be out of it
 _MOST_WORDS = 50_000  # a child cuts its own; one that something has got hold of may not
 
 
@@ -119,7 +120,7 @@ class Supervision:
     def _take(self, message: dict[str, Any]) -> None:
         event = message["event"]
         if event == "stage":
-            if message["subject"] not in self._subjects:
+            if message["subject"] not in self._subjects and len(self._subjects) < _MOST_SUBJECTS:
                 self._subject_started = time.monotonic() if self._subjects else self._started
                 self._subjects.add(message["subject"])
             self._stage, self._subject = Stage(message["stage"]), message["subject"]
