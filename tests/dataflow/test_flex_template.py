@@ -24,7 +24,7 @@ PARAMETERS: list[dict[str, Any]] = json.loads((TEMPLATE / "metadata.json").read_
 NAMES = {parameter["name"] for parameter in PARAMETERS}
 # Flags of `liteferry run` that the template leaves out, and why.
 LEFT_OUT = {
-    **dict.fromkeys(("checkpoints", "samples", "variants", "modules", "builder"), "a scheduled job has a job file"),
+    **dict.fromkeys(("checkpoints", "samples", "variants", "modules", "reads", "builder"), "a scheduled job has a job file"),
     **dict.fromkeys(("verbose", "quiet", "help"), "nobody sits in front of it"),
 }
 

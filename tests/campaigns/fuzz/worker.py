@@ -47,6 +47,8 @@ class Watch:
             path, mode, flags = arguments
             if isinstance(path, int) or not (flags & _WRITES if isinstance(flags, int) else "w" in str(mode)):
                 return
+            if os.sep not in os.fsdecode(path):
+                return  # relative to a folder's descriptor, of which this event does not tell; `Room.problem` looks what came of it
             self._look(event, os.path.realpath(os.fsdecode(path)))
         elif event in _EVENTS:
             paths, folders = (arguments[:2], arguments[2:4]) if event in _TWO_PATHS else (arguments[:1], arguments[1:][-1:])
@@ -105,6 +107,8 @@ class Room:
         names = sorted(os.listdir(self._canary))
         if names != ["kept"] or (self._canary / "kept").read_text() != "as it was":
             return f"the canary beside the inputs is now {names}"
+        if os.listdir() != [self._canary.parent.name]:
+            return f"there is something in the working directory: {sorted(os.listdir())}"
         beside = sorted(os.listdir(self._canary.parent))
         return None if beside == ["canary", "in", "tmp"] else f"there is something beside the inputs: {beside}"
 
@@ -156,7 +160,7 @@ def main(kind: str, seed: str, first: str, count: str, folder: str) -> None:
     room.clear()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE_BYTES, _ADDRESS_SPACE_BYTES))
-    confine([folder])
+    confine([folder], readable=[str(Path(__file__).parent)])  # its own corpus, from which the next input is made
     watch = Watch(Path(folder).resolve())
     out = os.dup(1)
     for number in range(int(first), int(first) + int(count)):
