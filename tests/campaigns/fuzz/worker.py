@@ -48,7 +48,7 @@ class Watch:
             if isinstance(path, int) or not (flags & _WRITES if isinstance(flags, int) else "w" in str(mode)):
                 return
             if os.sep not in os.fsdecode(path):
-                return  # relative to a folder's descriptor, of which this event does not tell; `Room.problem` looks what came of it
+                return  # relative to a folder's descriptor, which this event does not tell; see `Room.problem`
             self._look(event, os.path.realpath(os.fsdecode(path)))
         elif event in _EVENTS:
             paths, folders = (arguments[:2], arguments[2:4]) if event in _TWO_PATHS else (arguments[:1], arguments[1:][-1:])
