@@ -57,7 +57,10 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
     if facts.kind in _SAVED_MODELS:
         saved_model = graph_scan.read(place, shown=path)
         refuse_graph(path, saved_model, spec)
-        return graph_model.load(place, saved_model, sample_columns=sample_columns)
+        try:
+            return graph_model.load(place, saved_model, sample_columns=sample_columns)
+        except ModelError as error:
+            raise _as_named(error, place, path) from error
     before_keras_3 = facts.written_before_keras_3()
     if before_keras_3 or facts.kind is Kind.TF_CHECKPOINT:
         # Where a builder makes the model, plain `keras` stays Keras 3 and the builder decides.
@@ -77,8 +80,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
             model = _load_whole(place, facts, spec, offered, sample_columns=sample_columns)
     except ModelError as error:
         hint = f" (also: {'; '.join(offered.problems)})" if offered.problems else ""
-        message = error.reason.message.replace(place, path) + hint  # not where an archive was unpacked
-        raise ModelError(error.reason.code, error.reason.stage, message) from error
+        raise _as_named(error, place, path, hint=hint) from error
     return dataclasses.replace(
         model,
         custom=model.custom or _describe_custom(facts, offered.chosen),
@@ -86,6 +88,13 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
         training_layers=tuple(config_layers.training_layers(facts.config)),
         input_ranges=_input_ranges(facts, model),
     )
+
+
+def _as_named(error: ModelError, place: str, path: str, *, hint: str = "") -> ModelError:
+    """An error that names the checkpoint as the job does, and not the copy that was loaded."""
+    message = error.reason.message.replace(place, path)
+    message = message.replace(place.removesuffix(".index"), path.removesuffix(".index"))  # a TensorFlow checkpoint's prefix
+    return ModelError(error.reason.code, error.reason.stage, message + hint)
 
 
 def refuse_graph(path: str, saved_model: Any, spec: LoadSpec) -> None:

@@ -135,6 +135,8 @@ def copy_bundle(path: str, prefix: str, target: str, rule: LinkRule) -> str:
     """Copies a TensorFlow checkpoint, its index and data files, into the folder `target`. Returns the prefix of the copy."""
     folder, stem = os.path.split(prefix)
     _copy_parts(path, folder, target, [f"{stem}.index", *_shards(folder, stem)], rule)
+    with open(os.path.join(target, "checkpoint"), "x", encoding="utf-8") as state:  # for a builder that looks into the folder
+        state.write(f"model_checkpoint_path: {json.dumps(stem)}\n")
     return os.path.join(target, stem)
 
 
