@@ -99,7 +99,7 @@ def _resources(keep: Any, functions: Iterable[Any]) -> Iterator[Any]:
     """Lookup tables and the like. A graph refers to them but does not own them: what owns them has to be tracked to be saved."""
     captured = {id(tensor) for function in functions for tensor in function.captured_inputs}
     for owner in _owners(keep):
-        # A model of TensorFlow 1 holds its tables inside the graph; what fills them is not captured by anything. Its files must be
+        # A model of TensorFlow 1 holds its tables in the graph; what fills them is not captured by anything. Its files must be
         # tracked beside it: else their places on this machine would be constants of the export.
         if type(owner).__name__ == "_Initializer":
             yield owner
