@@ -148,8 +148,8 @@ def _is_inert(value: Any) -> bool:
 
 
 def _computes(value: Any) -> bool:
-    homes = (".ops.", ".activations", ".losses", ".backend", ".metrics", ".nn", ".math", ".numpy", ".linalg", ".random", ".image")
-    homes += (".initializers", ".regularizers", ".constraints")  # functions that make one, under the name of its class
+    homes = [".ops.", ".activations", ".losses", ".backend", ".metrics", ".nn", ".math", ".numpy", ".linalg", ".random", ".image"]
+    homes += [".initializers", ".regularizers", ".constraints"]  # functions that make one, under the name of its class
     return any(home in f"{value.__module__}." for home in homes)
 
 
