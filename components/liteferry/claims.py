@@ -46,6 +46,8 @@ def unmet(variant: str, held: Mapping[str, Any]) -> Reason | None:
     A model without weights of rank 2 or more, or without operators that compute, has nothing that could be quantised.
     """
     weights, narrow = sum(held["weights"].values()), _of(held["weights"], _WEIGHTS[variant])
+    if variant not in _COMPUTES_QUANTIZED:  # these formats have no kernels that take such constants
+        weights -= held["elementwise"]
     if narrow < LEAST_SHARE * weights:
         message = (
             f"{variant} is what the file is called, and {narrow:,} of its {weights:,} weight elements "

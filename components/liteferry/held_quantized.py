@@ -18,15 +18,22 @@ _MOVERS = frozenset(
     ASSIGN_VARIABLE RANGE DYNAMIC_UPDATE_SLICE ZEROS_LIKE SCATTER_ND TOPK_V2 DELEGATE
     """.split()  # noqa: SIM905  # a table of words
 )
+_ELEMENTWISE = frozenset(
+    """
+    ADD SUB MUL DIV FLOOR_DIV FLOOR_MOD MAXIMUM MINIMUM POW SQUARED_DIFFERENCE SELECT SELECT_V2 EQUAL NOT_EQUAL LESS LESS_EQUAL
+    GREATER GREATER_EQUAL PRELU
+    """.split()  # noqa: SIM905  # a table of words
+)
 _QUANTIZED = frozenset({"int16", "uint16", "int8", "uint8", "int4", "uint4", "int2"})
 
 
 def read(content: bytes) -> dict[str, Any]:
-    """`{weights, operators, kept}` of a .tflite file.
+    """`{weights, elementwise, operators, kept}` of a .tflite file.
 
-    `weights`: dtype -> elements of constant tensors of rank 2 or more that are floating point or quantised. `operators`: dtype ->
-    how many operators that compute give (or, where they give none, take) such numbers. `kept`: `{operator, elements}` of the
-    weights that stayed in float32, by the operator that takes them, largest first.
+    `weights`: dtype -> elements of constant tensors of rank 2 or more that are floating point or quantised. `elementwise`:
+    those of float32 that are an operand of arithmetic element by element, tables and masks most often. `operators`: dtype -> how
+    many operators that compute give (or, where they give none, take) such numbers. `kept`: `{operator, elements}` of the weights
+    that stayed in float32, by the operator that takes them, largest first.
     """
     schema = flatbuffer._schema()
     model = schema.Model.GetRootAs(content, 0)
@@ -34,6 +41,7 @@ def read(content: bytes) -> dict[str, Any]:
     weights: collections.Counter[str] = collections.Counter()
     operators: collections.Counter[str] = collections.Counter()
     kept: collections.Counter[str] = collections.Counter()
+    elementwise = 0
     for i in range(model.SubgraphsLength()):
         subgraph = model.Subgraphs(i)
         takers = _takers(subgraph, codes)
@@ -46,7 +54,9 @@ def read(content: bytes) -> dict[str, Any]:
             elements = math.prod(int(tensor.Shape(k)) for k in range(tensor.ShapeLength()))
             weights[dtype] += elements
             if dtype == "float32":
-                kept[takers.get(j, "no operator")] += elements
+                taker = takers.get(j, "no operator")
+                kept[taker] += elements
+                elementwise += elements if taker in _ELEMENTWISE else 0
         for j in range(subgraph.OperatorsLength()):
             operator = subgraph.Operators(j)
             computes_in = None if codes[operator.OpcodeIndex()] in _MOVERS else _computes_in(subgraph, operator)
@@ -54,6 +64,7 @@ def read(content: bytes) -> dict[str, Any]:
                 operators[computes_in] += 1
     return {
         "weights": dict(sorted(weights.items())),
+        "elementwise": elementwise,
         "operators": dict(sorted(operators.items())),
         "kept": [{"operator": name, "elements": elements} for name, elements in kept.most_common(KEPT_SHOWN)],
     }

@@ -194,6 +194,8 @@ def _unproven(name: str, part: Mapping[str, Any], report: fields.Report) -> Iter
         return
     if judged.reason is not None:
         yield judged.reason.message
+    if not fields.integer(fields.mapping(report.get("samples")).get("row_count")):
+        yield "its report does not say how many sample rows there are"
     told = {
         (str(gate.get("output")), str(gate.get("metric"))): gate
         for gate in map(fields.mapping, fields.listing(part.get("gates")))

@@ -122,6 +122,7 @@ DAMAGES: dict[str, tuple[Damage, str | None, str]] = {
     "fewer rows": (edit_report("cnn", lambda r: set_statistic(r, example_count=3)), "cnn", "float32: 3 of"),
     "NaN on one side": (edit_report("cnn", lambda r: set_statistic(r, nonfinite_mismatch=1)), "cnn", "are NaN or infinite on"),
     "no statistics": (edit_report("cnn", lambda r: r["variants"]["float32"].update(parity={})), "cnn", "was never compared"),
+    "no rows": (edit_report("cnn", lambda r: r.update(samples=None)), "cnn", "does not say how many sample rows"),
     "older rules": (edit_report("cnn", lambda r: r.pop("rules_version")), "cnn", "it was judged by rules 1, today's are 2"),
     "a file that is not what its name says": (edit_report("cnn", hold_no_float16), "cnn", "but float16 is what"),
     "a second opinion that differs": (edit_report("cnn", differ), "cnn", "float32 is blessed, but 0.3 off"),

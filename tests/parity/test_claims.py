@@ -13,6 +13,7 @@ from liteferry.errors import ReasonCode
 def held(weights: dict[str, int], operators: dict[str, int] | None = None, **kept: int) -> dict[str, Any]:
     return {
         "weights": weights,
+        "elementwise": kept.get("MUL", 0),
         "operators": operators or {"float32": 4},
         "kept": [{"operator": name, "elements": elements} for name, elements in kept.items()],
     }
@@ -32,6 +33,9 @@ def held(weights: dict[str, int], operators: dict[str, int] | None = None, **kep
         ("int8", held({"int8": 100}, {"int8": 1, "float32": 2}), False),
         ("int16x8", held({"int8": 90, "int16": 10}, {"int16": 3, "float32": 1}), True),
         ("int16x8", held({"int8": 100}, {"float32": 3}), False),
+        ("dynamic_int8", held({"int8": 40, "float32": 60}, MUL=30), True),
+        ("dynamic_int8", held({"int8": 40, "float32": 60}, MUL=10), False),
+        ("int8", held({"int8": 40, "float32": 60}, {"int8": 1}, MUL=30), False),
         ("dynamic_int8", held({}), True),
         ("int8", held({}, {"int8": 1}), True),
     ],
