@@ -29,8 +29,25 @@ NULLABLE = {"ops", "weights", "limit", "interval", "shape"}
 OPTIONAL = {"interval"}
 # Keys that reports of 0.1.0 have not.
 SINCE_0_2 = {"rules_version", "judged_by", "judged_before", "nonfinite", "held", "kind", "rank", "compared_count"}
-SINCE_0_2 |= {"column_sqnr_db", "worst_column", "columns_judged", "row_agreement", "rows_lost"}
-SINCE_0_2 |= {"class_recall", "worst_class", "classes_judged", "classes_too_rare", "rare_classes"}
+SINCE_0_2 |= {
+    "column_sqnr_db",
+    "worst_column",
+    "worst_column_last",
+    "worst_column_spread",
+    "worst_column_rmse",
+    "columns_judged",
+    "row_agreement",
+    "rows_lost",
+}
+SINCE_0_2 |= {
+    "class_recall",
+    "worst_class",
+    "worst_class_positions",
+    "worst_class_kept",
+    "classes_judged",
+    "classes_too_rare",
+    "rare_classes",
+}
 OPTIONAL |= SINCE_0_2
 MAY_BE_EMPTY = {"latency_ms"}
 VARIANT_COLUMNS = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count", "latency_ms")

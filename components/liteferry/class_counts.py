@@ -70,7 +70,9 @@ class ClassCounts:
         rare = sorted((seen, name) for name, (seen, _) in self.counts.items() if seen < LEAST_POSITIONS)
         return {
             "class_recall": worst[0] if worst else None,
-            "worst_class": {"class": worst[1], "positions": worst[2], "kept": worst[3]} if worst else None,
+            "worst_class": worst[1] if worst else None,
+            "worst_class_positions": worst[2] if worst else None,
+            "worst_class_kept": worst[3] if worst else None,
             "classes_judged": len(judged),
             "classes_too_rare": len(rare),
             "rare_classes": [f"class {name}: {seen}" for seen, name in rare[:RARE_SHOWN]],

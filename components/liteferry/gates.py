@@ -237,15 +237,16 @@ def _out_of_tolerance(stats: Mapping[str, Stored], results: Sequence[GateResult]
 
 def _part(result: GateResult, stats: Stored) -> str:
     """Which part of the output the number is of."""
-    worst = stats.get("worst_class") if result.metric == "class_recall" else stats.get("worst_column")
     if result.metric == "row_agreement":
         return f" ({stats['rows_lost']:,} rows are lost: their error has half the power of the answer or more)"
-    if result.metric == "class_recall" and worst:
-        kept = f"{worst['kept']:,} of the {worst['positions']:,} positions"
-        return f" (class {worst['class']} keeps {kept} that the reference gives it)"
-    if result.metric == "column_sqnr_db" and worst:
-        where = f"{worst['first']}" if worst["first"] == worst["last"] else f"{worst['first']} to {worst['last']}"
-        return f" (entry {where} of the last axis varies by {worst['spread']:.3g}, its error is {worst['rmse']:.3g})"
+    if result.metric == "class_recall" and stats.get("worst_class") is not None:
+        kept = f"{stats['worst_class_kept']:,} of the {stats['worst_class_positions']:,} positions"
+        return f" (class {stats['worst_class']} keeps {kept} that the reference gives it)"
+    if result.metric == "column_sqnr_db" and stats.get("worst_column") is not None:
+        first, last = stats["worst_column"], stats["worst_column_last"]
+        where = f"entry {first}" if first == last else f"entries {first} to {last}"
+        numbers = f"varies by {stats['worst_column_spread']:.3g}, its error is {stats['worst_column_rmse']:.3g}"
+        return f" ({where} of the last axis {numbers})"
     return ""
 
 

@@ -39,7 +39,8 @@ _COUNTS += ("nonfinite_reference", "nonfinite_candidate", "nonfinite_mismatch")
 _SUMS = ("error_sum", "squared_error_sum", "squared_reference_sum", "squared_candidate_sum", "product_sum")
 _MAXIMA = ("max_abs", "max_rel_elementwise")
 _HISTOGRAMS = ("histogram", "relative_histogram")
-_PART_METRICS = ("column_sqnr_db", "worst_column", "columns_judged", "row_agreement", "rows_lost")
+_WORST_COLUMN = ("worst_column", "worst_column_last", "worst_column_spread", "worst_column_rmse")
+_PART_METRICS = ("column_sqnr_db", *_WORST_COLUMN, "columns_judged", "row_agreement", "rows_lost")
 _SUM_METRICS = ("mean_abs", "rmse", "sqnr_db", "cosine")
 
 
@@ -265,10 +266,10 @@ class OutputStats:
         worst_db, worst, judged = worst_column(found, scale)
         rows = self.rows.row_count() if scale.varies else 0
         lost = self.rows.lost(scale) if rows else None
-        shown = None if worst is None else _column_shown(worst)
+        shown = dict.fromkeys(_WORST_COLUMN) if worst is None else _column_shown(worst)
         return {
             "column_sqnr_db": worst_db,
-            "worst_column": shown,
+            **shown,
             "columns_judged": judged,
             "row_agreement": share(rows - (lost or 0), rows),
             "rows_lost": lost,
@@ -296,13 +297,8 @@ class OutputStats:
 
 
 def _column_shown(column: Column) -> dict[str, Any]:
-    return {
-        "first": column.first,
-        "last": column.last,
-        "mean": column.mean,
-        "spread": math.sqrt(column.spread_power),
-        "rmse": math.sqrt(column.noise_power),
-    }
+    spread, rmse = math.sqrt(column.spread_power), math.sqrt(column.noise_power)
+    return dict(zip(_WORST_COLUMN, (column.first, column.last, spread, rmse), strict=True))
 
 
 def _quantile(histogram: DistanceHistogram, per_mille: int, largest: float) -> float | None:

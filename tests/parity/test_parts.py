@@ -247,7 +247,7 @@ class TestColumns:
         expected = 10 * np.log10(wide.reshape(-1, 7).var(axis=0) / error.reshape(-1, 7).mean(axis=0))
         found = stats_of(answers, other).report()
         assert found["column_sqnr_db"] == pytest.approx(expected.min(), rel=1e-6)
-        assert found["worst_column"]["first"] == found["worst_column"]["last"] == expected.argmin()
+        assert found["worst_column"] == found["worst_column_last"] == expected.argmin()
         assert found["sqnr_db"] == pytest.approx(
             10 * np.log10(wide.reshape(-1, 7).var(axis=0).sum() / error.reshape(-1, 7).mean(axis=0).sum()), rel=1e-6
         )
