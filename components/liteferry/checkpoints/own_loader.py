@@ -19,6 +19,7 @@ from liteferry.checkpoints import config_trust, graph_scan, own_built, own_calls
 from liteferry.checkpoints.config_scan import serialized_objects
 from liteferry.checkpoints.custom_objects import own_names
 from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.keras_names import MADE_BY_KERAS
 from liteferry.checkpoints.load import refuse_graph
 from liteferry.checkpoints.model import LoadSpec
 from liteferry.checkpoints.own_calls import NoOpinionError, OwnModel
@@ -85,14 +86,16 @@ def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> dic
     objects = {
         name: values[0]
         for name, values in offered.defined.items()
-        if len(values) == 1 and not (_is_librarys(name, library) and not (says_where and inspect.isclass(values[0])))
+        if len(values) == 1
+        and (not _is_librarys(name, library) or (says_where and inspect.isclass(values[0]) and name not in MADE_BY_KERAS))
     }
     objects |= offered.chosen
     nodes = [node for node in serialized_objects(facts.config) if node["class_name"] != "function"]
     for node in nodes:
-        name, registered = node["class_name"], node.get("registered_name")
-        if isinstance(registered, str) and registered not in objects and name in objects and not _is_librarys(name, library):
-            objects[registered] = objects[name]  # a class that has moved, or was registered under another package
+        name = node["class_name"].split(">")[-1]
+        for asked in (node["class_name"], node.get("registered_name")):
+            if isinstance(asked, str) and asked not in objects and name in objects and not _is_librarys(name, library):
+                objects[asked] = objects[name]  # a class that has moved, or was registered under another package
     if any(_is_unknown(node, objects, library) for node in nodes):
         for package in offered.packages:
             user_code.import_submodules(package)
@@ -119,7 +122,8 @@ def _is_registered(library: Any, name: Any) -> bool:
 
 
 def _is_librarys(name: str, library: Any) -> bool:
-    return any(hasattr(getattr(library, home, None), name) for home in _LIBRARY_HOMES)
+    is_made = name in MADE_BY_KERAS  # `Functional` is a class of both, and public in neither
+    return is_made or any(hasattr(getattr(library, home, None), name) for home in _LIBRARY_HOMES)
 
 
 def refuse_foreign(facts: CheckpointFacts, objects: Collection[str], spec: LoadSpec, library: Any) -> None:
