@@ -106,14 +106,14 @@ def _alone(library: str, random_models: int) -> Iterator[Case]:
 
 def _table(library: str) -> dict[str, Any]:
     """The architectures that this library has. They are the user's files, beside the job, and need the library."""
-    for module in ("truth_state", "truth_shapes", "truth_more"):
+    for module in ("truth_state", "truth_shapes", "truth_more", "truth_changes"):
         importlib.import_module(module)
     table = importlib.import_module("truth_models").TABLE
     return {name: one for name, one in table.items() if one.only in (None, library)}
 
 
 def _refactored(library: str) -> Iterator[Case]:
-    for name, changes in importlib.import_module("truth_shapes").CHANGES.items():
+    for name, changes in importlib.import_module("truth_changes").CHANGES.items():
         for change in changes:
             for file in WITH_BUILDER:
                 if file in OF_LIBRARY[library]:

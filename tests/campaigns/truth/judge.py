@@ -67,11 +67,14 @@ def _shaped(values: np.ndarray, shape: list[int | None] | None, dtype: Any) -> n
 
 
 def _in_groups(ask: Any, feed: Table, batch: int | None) -> Table:
+    """Where the batch is fixed, the last group is filled up with zeros, whose answers are cut off."""
     if not batch:
         return dict(ask(feed))
     count = len(next(iter(feed.values())))
-    parts = [ask({name: value[start : start + batch] for name, value in feed.items()}) for start in range(0, count, batch)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    missing = -count % batch
+    filled = {name: np.concatenate([value, np.zeros((missing, *value.shape[1:]), value.dtype)]) for name, value in feed.items()}
+    parts = [ask({name: value[at : at + batch] for name, value in filled.items()}) for at in range(0, count, batch)]
+    return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 
 def verdict(entry: dict[str, Any], report: dict[str, Any], home: Path, folder: Path) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def main(folder: Path) -> None:
     for entry in json.loads((folder / "cases.json").read_text()):
         if "unsaved" not in entry:
             if entry["library"] != "tensorflow":
-                importlib.import_module("truth_layers")  # whose classes register themselves
+                for module in ("truth_layers", "truth_subclasses"):  # whose classes register themselves
+                    importlib.import_module(module)
                 importlib.import_module(entry["library"]).backend.clear_session()
             found[entry["name"]] = fault(entry, folder)
     (folder / "reloads.json").write_text(json.dumps(found, indent=1))

@@ -15,7 +15,7 @@ def make(library: str, name: str, *, data_seed: int = 0, change: str = "") -> tr
     data = np.random.default_rng(data_seed)
     if name.startswith("random_"):
         return importlib.import_module("truth_random").compose(k, data, seed=int(name.removeprefix("random_")))
-    for module in ("truth_state", "truth_shapes", "truth_more"):
+    for module in ("truth_state", "truth_shapes", "truth_more", "truth_changes"):
         importlib.import_module(module)
     changed = {"change": change} if change else {}
     made: truth_models.Made = truth_models.TABLE[name].make(k, data, **changed)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import truth_layers
+import truth_subclasses
 from truth_models import ROWS, Made, architecture, chain, floats
 
 _KERAS_ARCHIVES = ("keras", "zip", "h5", "weights_h5", "checkpoint")
@@ -147,6 +148,43 @@ def averaged_weights(k, data):
     return made
 
 
+def _grouped(size, *, forget=False):
+    """Calls a model whose batch is fixed: rows in groups, the last one filled up, each after the state was forgotten."""
+
+    def feed(model, columns):
+        (rows,) = (np.asarray(values) for values in columns.values())
+        filled = np.concatenate([rows, np.zeros((-len(rows) % size, *rows.shape[1:]), rows.dtype)])
+        parts = []
+        for start in range(0, len(filled), size):
+            for layer in model.layers if forget else ():
+                getattr(layer, "reset_states", getattr(layer, "reset_state", lambda: None))()
+            parts.append(np.asarray(model(filled[start : start + size], training=False)))
+        return np.concatenate(parts)[: len(rows)]
+
+    return feed
+
+
+@architecture(files=("keras", "h5", "weights_h5", "legacy_weights"))
+def fixed_batch(k, data):
+    x = k.Input(batch_shape=(5, 4), name="x")
+    y = k.layers.Dense(2)(k.layers.Reshape((4,))(k.layers.Dense(4, "tanh")(x)))
+    return Made(model=k.Model(x, y), columns={"x": floats(data, 4)}, feed=_grouped(5))
+
+
+@architecture(files=("keras", "h5", "weights_h5", "legacy_weights"))
+def fixed_batch_of_one(k, data):
+    x = k.Input(batch_shape=(1, 6, 6, 2), name="x")
+    y = k.layers.Dense(2)(k.layers.GlobalAveragePooling2D()(k.layers.Conv2D(3, 3)(x)))
+    return Made(model=k.Model(x, y), columns={"x": floats(data, 6, 6, 2)}, feed=_grouped(1))
+
+
+@architecture(files=("keras", "h5", "weights_h5", "legacy_weights"))
+def stateful(k, data):
+    x = k.Input(batch_shape=(4, 5, 3), name="x")
+    y = k.layers.Dense(2)(k.layers.LSTM(3, stateful=True)(x))
+    return Made(model=k.Model(x, y), columns={"x": floats(data, 5, 3)}, feed=_grouped(4, forget=True))
+
+
 @architecture(only="keras", files=("keras", "h5", "weights_h5", "zip"))
 def lora_enabled_late(k, data):
     made = chain(k, data, (6,), k.layers.Dense(5, name="low"), k.layers.EinsumDense("ab,bc->ac", output_shape=3, name="einsum"))
@@ -218,9 +256,9 @@ def own_table_in_h5(k, data):
 
 @architecture(own_code=True, files=("keras", "zip", "weights_h5", "checkpoint"))
 def own_functional(k, data):
-    return Made(model=truth_layers.Functional(4), columns={"x": floats(data, 4)})
+    return Made(model=truth_subclasses.Functional(4), columns={"x": floats(data, 4)})
 
 
 @architecture(own_code=True, files=("keras", "zip", "weights_h5", "checkpoint"))
 def own_deep_subclassed(k, data):
-    return Made(model=truth_layers.Deep(), columns={"x": floats(data, 4)})
+    return Made(model=truth_subclasses.Deep(), columns={"x": floats(data, 4)})

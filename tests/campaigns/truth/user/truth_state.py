@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import truth_layers
+import truth_subclasses
 from truth_models import ROWS, Made, architecture, chain, floats
 
 WHOLE = ("keras", "h5", "zip", "saved_model")
@@ -223,22 +224,22 @@ def own_cell(k, data):
 
 @architecture(own_code=True, files=("keras", "zip", "weights_h5", "checkpoint", "saved_model"))
 def own_subclassed(k, data):
-    return Made(model=truth_layers.Subclassed(5), columns={"x": floats(data, 4)})
+    return Made(model=truth_subclasses.Subclassed(5), columns={"x": floats(data, 4)})
 
 
 @architecture(own_code=True, files=("keras", "zip", "weights_h5", "checkpoint"))
 def own_towers(k, data):
     high = {"user_id": data.integers(10**9, 2 * 10**9, (ROWS,)), "item_id": data.integers(10**8, 10**9, (ROWS,))}
-    return Made(model=truth_layers.Towers(), columns=high, feed=lambda model, columns: model(columns))
+    return Made(model=truth_subclasses.Towers(), columns=high, feed=lambda model, columns: model(columns))
 
 
 @architecture(own_code=True, files=("keras", "zip", "weights_h5"))
 def own_two_arguments(k, data):
     columns = {"image": floats(data, 4), "tabular": floats(data, 4)}
     feed = lambda model, columns: model(columns["image"], tabular=columns["tabular"])  # noqa: E731
-    return Made(model=truth_layers.SideBySide(), columns=columns, feed=feed)
+    return Made(model=truth_subclasses.SideBySide(), columns=columns, feed=feed)
 
 
 @architecture(own_code=True, files=("keras", "zip", "weights_h5", "checkpoint"))
 def own_outputs(k, data):
-    return Made(model=truth_layers.Outputs(), columns={"x": floats(data, 4)})
+    return Made(model=truth_subclasses.Outputs(), columns={"x": floats(data, 4)})
