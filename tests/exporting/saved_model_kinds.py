@@ -77,6 +77,34 @@ def wide_and_narrow_types(folder: Path) -> Kind:
     return module(folder, call, spec, rows)
 
 
+# --- what is refused ---
+
+
+@kind
+def pieces_of_a_ragged_tensor(folder: Path) -> Kind:
+    import tensorflow as tf
+
+    owner = tf.Module()
+    spec = [tf.RaggedTensorSpec([None, None], tf.float32, row_splits_dtype=tf.int64)]
+    owner.f = tf.function(lambda r: {"y": tf.reduce_sum(r, axis=1)}, input_signature=spec)
+    tf.saved_model.save(owner, str(folder / "m"), signatures=owner.f.get_concrete_function())
+    return Kind(path=str(folder / "m"), columns={"r": X}, answers={"y": X.sum(1)})
+
+
+@kind
+def inputs_of_different_batches(folder: Path) -> Kind:
+    import tensorflow as tf
+
+    def call(x: Any, anchors: Any) -> Any:
+        return {"y": x, "z": anchors}
+
+    owner = tf.Module()
+    spec = [tf.TensorSpec([4, 4], name="x"), tf.TensorSpec([9, 4], name="anchors")]
+    owner.f = tf.function(call, input_signature=spec)
+    tf.saved_model.save(owner, str(folder / "m"), signatures=owner.f)
+    return Kind(path=str(folder / "m"), columns={"x": X, "anchors": X}, answers={"y": X})
+
+
 # --- TensorFlow 1 ---
 
 

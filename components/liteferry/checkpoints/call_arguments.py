@@ -130,14 +130,17 @@ def _shape(value: Any) -> tuple[int | None, ...] | None:
 
 
 def _leaves(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[_Leaf]:
-    if _shape(structure) is not None or structure in ((), None):
+    if _is_leaf(structure):
         yield _Leaf(path, _shape(structure))
-    elif isinstance(structure, Mapping):
-        for key, value in structure.items():
-            yield from _leaves(value, (*path, str(key)))
-    elif isinstance(structure, list | tuple):
-        for index, value in enumerate(structure):
-            yield from _leaves(value, (*path, index))
+        return
+    for key, value in structure.items() if isinstance(structure, Mapping) else enumerate(structure):
+        yield from _leaves(value, (*path, key if isinstance(key, int) else str(key)))
+
+
+def _is_leaf(structure: Any) -> bool:
+    """A shape, or what stands for one that is not known: nothing, or an object of a library's own."""
+    is_nested = isinstance(structure, Mapping | list | tuple) and len(structure) > 0
+    return not is_nested or _shape(structure) is not None
 
 
 def _first_argument(
@@ -246,7 +249,7 @@ def _packer(arguments: Sequence[_Argument]) -> Packer:
 
 
 def _rebuilt(structure: Any, values: Iterator[Any]) -> Any:
-    if _shape(structure) is not None or structure in ((), None):
+    if _is_leaf(structure):
         return next(values)
     if isinstance(structure, Mapping):
         return {key: _rebuilt(value, values) for key, value in structure.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ _DEFAULT = "serving_default"
 _INITIALIZER = "__saved_model_init_op"
 _SERVE, _TRAIN = "serve", "train"
 _SPARSE_SPEC, _RAGGED_SPEC = 1, 3  # of TypeSpecProto
+_PIECE = re.compile(r"(.+)_\d+")  # what TensorFlow calls the second and third piece of an argument
 
 
 def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = ()) -> LoadedModel:
@@ -92,14 +94,18 @@ def _refuse_pieces(path: str, saved_model: Any, specs: Sequence[TensorSpec], col
         for value in _values_in(function.canonicalized_input_signature)
         if value.HasField("type_spec_value")
     }
-    missing = [spec.name for spec in specs if spec.name not in {column.name for column in columns}]
-    if kinds & {_SPARSE_SPEC, _RAGGED_SPEC} and columns and missing and len(specs) > 1:
-        names = ", ".join(spec.name for spec in specs)
+    fed, names = {column.name for column in columns}, {spec.name for spec in specs}
+    is_piece = any(
+        spec.dtype == "int64" and spec.name not in fed and (found := _PIECE.fullmatch(spec.name)) and found[1] in names
+        for spec in specs
+    )
+    if columns and is_piece and kinds & {_SPARSE_SPEC, _RAGGED_SPEC}:
         raise ModelError(
             ReasonCode.LOAD_UNSUPPORTED,
             Stage.LOAD,
-            f"{path}: its function takes a ragged or sparse tensor, so its signature takes the pieces of one ({names}), which "
-            "have no row for each row of the samples; save a signature that takes a dense tensor and makes the ragged one inside",
+            f"{path}: its function takes a ragged or sparse tensor, so its signature takes the pieces of one "
+            f"({', '.join(sorted(names))}), which have no row for each row of the samples; save a signature that takes a dense "
+            "tensor and makes the ragged one inside",
         )
 
 
@@ -124,7 +130,7 @@ def _by_name(function: Any) -> tuple[tuple[TensorSpec, ...], Any]:
     )
 
     def call(tensors: Tensors) -> Tensors:
-        return dict(sorted(function(**tensors).items()))
+        return named_outputs(dict(sorted(function(**tensors).items())), ())
 
     return specs, call
 
