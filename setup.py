@@ -41,6 +41,7 @@ INSTALL_REQUIRES = [
     "fsspec>=2025.9",
     "google-crc32c>=1.5",
     "h5py>=3.11",
+    "ml-dtypes>=0.5",
     "numpy>=2.0",
     "pillow>=10.3",
     "pyarrow>=17",

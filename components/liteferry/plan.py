@@ -261,7 +261,7 @@ def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSample
     return sha256_of(
         {
             "liteferry": _DIGESTS_SINCE,
-            "entry": entry.model_dump(mode="json", include=keys),
+            "entry": {key: value for key, value in _said(entry).items() if key in keys},
             "assets": _asset_digests(entry),
             "modules": {module: _code_digest(module) for module in job.modules},
             "custom_objects": dict(job.custom_objects),

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from liteferry import storage
+from liteferry import beneath
 from liteferry.report import COLUMNS, fleet_facts, fleet_rows, fleet_table, write_fleet
 from liteferry.report.assets import asset_names
 
@@ -149,7 +149,7 @@ def test_the_files_hold_the_facts(tmp_path, reports, blessed):
 
 def test_the_index_is_written_last(tmp_path, monkeypatch, reports):
     written = []
-    monkeypatch.setattr(storage, "write_bytes", lambda uri, content: written.append(uri.rsplit("/", 1)[1]))
+    monkeypatch.setattr(beneath, "write_bytes", lambda folder, name, content: written.append(name.rsplit("/", 1)[-1]))
     write_fleet(str(tmp_path), fleet_facts(reports))
     assert written[:2] == ["fleet.json", "fleet.parquet"]
     assert written[-1] == "index.html", "whoever opens it must find its scripts"
