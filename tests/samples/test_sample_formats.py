@@ -26,7 +26,7 @@ from liteferry import reference
 from liteferry.config import Decoding, SamplesSpec
 from liteferry.sample_binding import columns_as_inputs
 from liteferry.samples import Batch, bind, open_samples, read_batches
-from liteferry.types import TensorSpec
+from liteferry.types import SampleColumn
 from tests.samples.test_samples import (
     CUBES,
     EMPTY,
@@ -392,7 +392,8 @@ class TestImages:
     def test_a_model_without_a_signature_gets_images_of_the_size(self, tmp_path: Path) -> None:
         path = write_parquet(tmp_path / "x.parquet", x=pa.array([encoded(PIXELS[0])]), y=[1], w=[2.0])
         spec = SamplesSpec(path=str(path), decode=Decoding.IMAGE, size=(6, 8), labels={"scores": "y"}, example_weight="w")
-        assert columns_as_inputs(open_samples(spec), spec) == (TensorSpec(name="x", shape=(None, 6, 8, 3), dtype="float32"),)
+        column = SampleColumn(name="x", shape=(None, 6, 8, 3), dtype="float32", is_mapped=False)
+        assert columns_as_inputs(open_samples(spec), spec) == (column,)
 
     def test_without_decode_the_way_out_is_named(self, tmp_path: Path) -> None:
         path = write_parquet(tmp_path / "x.parquet", x=pa.array([encoded(PIXELS[0])]))
