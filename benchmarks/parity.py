@@ -65,10 +65,10 @@ def _write(kind: str, folder: str, rows: int) -> tuple[int, ...]:
 
 
 def _export(folder: str) -> tuple[Any, Any]:
-    from liteferry.config import load_job
-    from liteferry.export import export_isolated
-    from liteferry.fingerprints import fingerprint
-    from liteferry.plan import plan_models
+    from liteferry.config.load import load_job
+    from liteferry.exporting.export import export_isolated
+    from liteferry.plan.fingerprints import fingerprint
+    from liteferry.plan.planning import plan_models
 
     (plan,) = [fingerprint(plan) for plan in plan_models(load_job(os.path.join(folder, "job.yaml")), os.path.join(folder, "out"))]
     exported = export_isolated([plan])[0]
@@ -76,7 +76,7 @@ def _export(folder: str) -> tuple[Any, Any]:
 
 
 def _liteferry(plan: Any, exported: Any) -> Any:
-    from liteferry.evaluate import evaluate_isolated, shard_tasks
+    from liteferry.evaluation.evaluate import evaluate_isolated, shard_tasks
 
     (task,) = shard_tasks(plan, exported)
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from liteferry.siblings import chunk_size
+from liteferry.plan.siblings import chunk_size
 
 # What a run takes before its first model and after its last, where nobody has measured it: the imports of the worker and of the
 # two processes that sandboxes are forked from, the search for checkpoints, the fleet's files.

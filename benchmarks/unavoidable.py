@@ -28,10 +28,12 @@ def main(folder: str, published: str) -> None:
     import keras
     import tensorflow as tf
 
-    from liteferry import tracing
-    from liteferry.checkpoints import LoadSpec, examine, load
-    from liteferry.runners import LiteRTRunner, SavedModels
-    from liteferry.tflite import FrozenGraph
+    from liteferry.checkpoints import examine
+    from liteferry.loading import tracing
+    from liteferry.loading.loaders import load
+    from liteferry.loading.model import LoadSpec
+    from liteferry.tflite.frozen_graph import FrozenGraph
+    from liteferry.tflite.runners import LiteRTRunner, SavedModels
 
     tf.config.threading.set_intra_op_parallelism_threads(1)  # as in LiteFerry's processes: threads that wait for work spend time
     tf.config.threading.set_inter_op_parallelism_threads(1)

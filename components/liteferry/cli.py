@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from liteferry import compare_flags
+from liteferry.commands.compare import compare_flags
 from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError
 from liteferry.version import __version__
 
@@ -193,7 +193,7 @@ def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.Argume
 
 
 def _job(arguments: argparse.Namespace) -> Any:
-    from liteferry.config import job_from_flags, load_job
+    from liteferry.config.load import job_from_flags, load_job
 
     flags = {name: getattr(arguments, name) for name in ("checkpoints", "samples", "variants", "modules", "reads", "builder")}
     given = [f"--{name}" for name, value in flags.items() if value]
@@ -215,8 +215,8 @@ def _job(arguments: argparse.Namespace) -> Any:
 
 
 def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
-    from liteferry import launch
-    from liteferry.runner_config import beam_flags
+    from liteferry.commands import launch
+    from liteferry.pipeline.beam_options import beam_flags
 
     _check_output(arguments.output)
     if arguments.processes is not None and arguments.processes < 1:
@@ -250,14 +250,14 @@ def _check_output(output: str) -> None:
 
 
 def _check(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry.check import print_check
+    from liteferry.commands.check import print_check
 
     return print_check(_job(arguments), as_json=arguments.json)
 
 
 def _inspect(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry.inspection.contained import inspect
-    from liteferry.inspection.text import as_text
+    from liteferry.commands.inspect.contained import inspect
+    from liteferry.commands.inspect.text import as_text
 
     try:
         facts = inspect(arguments.artifact)
@@ -274,7 +274,7 @@ def _compare(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _show(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry import launch
+    from liteferry.commands import launch
 
     facts = launch.read_progress(arguments.output)
     if arguments.json:
@@ -285,7 +285,7 @@ def _show(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _report(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry.rebuild import rebuild_pages
+    from liteferry.commands.report_pages import rebuild_pages
 
     count = rebuild_pages(arguments.output)
     print(f"{count} reports and the fleet's page built again in {arguments.output}")
@@ -293,8 +293,9 @@ def _report(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry import launch, storage, verify
-    from liteferry.workers import available_cores
+    from liteferry import storage
+    from liteferry.commands import launch, verify
+    from liteferry.sandbox.pool import available_cores
 
     launch.refuse_while_running(arguments.output)
     out = storage.absolute(arguments.output)
@@ -303,13 +304,13 @@ def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _doctor(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry.doctor import print_doctor
+    from liteferry.commands.doctor import print_doctor
 
     return print_doctor(as_json=arguments.json)
 
 
 def _schema(_: argparse.Namespace, __: list[str]) -> int:
-    from liteferry.config import job_schema
+    from liteferry.config.load import job_schema
 
     print(json.dumps(job_schema(), indent=2))
     return 0
@@ -323,7 +324,7 @@ def _completion(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry.demo import run_demo
+    from liteferry.commands.demo import run_demo
 
     return run_demo(arguments.output, with_broken=arguments.with_broken)
 

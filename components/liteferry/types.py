@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 from liteferry.errors import Reason, ReasonCode, Stage
@@ -203,3 +204,17 @@ class ExportedModel:
     reason: Reason | None = None
     timings_s: dict[str, float] = dataclasses.field(default_factory=dict)
     peak_memory_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SignatureSpec:
+    """One entry of a job's `signatures`: a method of the model, or "module:function", with the tensors it takes.
+
+    `inputs` empty: the model's own inputs. `assets`: name -> local file that is kept in the SavedModel.
+    """
+
+    name: str
+    method: str | None = None
+    function: str | None = None
+    inputs: tuple[TensorSpec, ...] = ()
+    assets: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 import liteferry.cli
-from liteferry.runner_config import without_values
+from liteferry.pipeline.beam_options import without_values
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEFAULTS = {

@@ -46,8 +46,9 @@ def random_layer_names(library: Any) -> list[str]:
 
 def run_every_random_layer(argument: tuple[str, str], reporter: Any) -> None:
     """For each: a model that ends in that layer, saved, loaded, traced and run twice, against the same without the layer."""
-    from liteferry import checkpoints, tracing
-    from liteferry.checkpoints.model import LoadSpec
+    from liteferry import checkpoints
+    from liteferry.loading import loaders, tracing
+    from liteferry.loading.model import LoadSpec
 
     library_name, folder = argument
     k = importlib.import_module(library_name)
@@ -63,7 +64,7 @@ def run_every_random_layer(argument: tuple[str, str], reporter: Any) -> None:
         expected = np.asarray(model.layers[0](rows, training=False))
         if name == "RandomCrop":
             expected = np.asarray(layer(expected, training=False))  # it cuts the middle out when it is not training
-        loaded = checkpoints.load(path, checkpoints.examine(path), LoadSpec(), sample_columns=())
+        loaded = loaders.load(path, checkpoints.examine(path), LoadSpec(), sample_columns=())
         traced = tracing.trace(loaded)
         first, second = traced.run({"x": rows}), traced.run({"x": rows})
         output = next(iter(first))

@@ -19,7 +19,8 @@ def read_rows(path: Path) -> dict[str, np.ndarray]:
 def load_case(folder: Path) -> Any:
     """checkpoints.load, as export does it."""
     from liteferry import checkpoints
-    from liteferry.checkpoints.model import LoadSpec
+    from liteferry.loading import loaders
+    from liteferry.loading.model import LoadSpec
     from liteferry.types import TensorSpec
 
     case = json.loads((folder / "case.json").read_text())
@@ -33,12 +34,13 @@ def load_case(folder: Path) -> Any:
     ]
     path = str(folder / case["checkpoint"])
     facts = checkpoints.examine(path)
-    return facts, checkpoints.load(path, facts, spec, sample_columns=columns)
+    return facts, loaders.load(path, facts, spec, sample_columns=columns)
 
 
 def export_case(folder: str, reporter: Any) -> None:
     """Loads, traces and saves one fixture into folder/out; reports what the loader said of it."""
-    from liteferry import saved_model, tracing
+    from liteferry.exporting import saved_model
+    from liteferry.loading import tracing
 
     facts, model = load_case(Path(folder))
     traced = tracing.trace(model)
@@ -86,15 +88,16 @@ def run_clean(folder: str, reporter: Any) -> None:
 
 def load_hostile(argument: tuple[str, dict[str, Any]], reporter: Any) -> None:
     """What export does with a checkpoint until it has answered a row; `argument` is a folder and fields of LoadSpec."""
-    from liteferry import checkpoints, tracing
-    from liteferry.checkpoints.model import LoadSpec
+    from liteferry import checkpoints
+    from liteferry.loading import loaders, tracing
+    from liteferry.loading.model import LoadSpec
     from liteferry.types import TensorSpec
 
     folder, spec = argument
     path = str(Path(folder) / json.loads((Path(folder) / "case.json").read_text())["checkpoint"])
     columns = [TensorSpec(name="x", shape=(None, 3), dtype="float32")]
     facts = checkpoints.examine(path)
-    model = checkpoints.load(path, facts, LoadSpec(**spec), sample_columns=columns)
+    model = loaders.load(path, facts, LoadSpec(**spec), sample_columns=columns)
     reporter.result(list(tracing.trace(model).run({"x": np.ones([2, 3], np.float32)})))
 
 

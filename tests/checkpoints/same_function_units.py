@@ -77,7 +77,7 @@ def compare_layers(_: Any, reporter: Any) -> None:
     import keras
     import tf_keras
 
-    from liteferry.checkpoints.same_function import ACTIVATIONS
+    from liteferry.loading.same_function import ACTIVATIONS
 
     random = np.random.default_rng(5)
     found: dict[str, float] = {}

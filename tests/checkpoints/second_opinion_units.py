@@ -12,10 +12,11 @@ import numpy as np
 
 def opinion_of_case(folder: str, reporter: Any) -> None:
     """The library's own loader on a fixture's checkpoint, held against what its writer answered. Hands over a SecondOpinion."""
-    from liteferry import checkpoints, second_opinion
-    from liteferry.checkpoints import own_loader
-    from liteferry.checkpoints.model import LoadSpec
-    from liteferry.checkpoints.own_calls import NoOpinionError
+    from liteferry import checkpoints
+    from liteferry.exporting import second_opinion
+    from liteferry.loading.model import LoadSpec
+    from liteferry.loading.opinion import loader
+    from liteferry.loading.opinion.calls import NoOpinionError
     from liteferry.types import OpinionStatus, SecondOpinion, TensorSpec
     from tests.checkpoints.loading_unit import read_rows
 
@@ -32,7 +33,7 @@ def opinion_of_case(folder: str, reporter: Any) -> None:
     with np.load(Path(folder) / "expected.npz") as stored:
         expected = {name: stored[name] for name in stored.files}
     try:
-        own = own_loader.load(facts.path or path, facts, LoadSpec(**given), oracle=case["writer"], inputs=columns)
+        own = loader.load(facts.path or path, facts, LoadSpec(**given), oracle=case["writer"], inputs=columns)
         opinion = second_opinion.compare(
             expected, own.answers(rows), limits=lambda _: 1e-5, by=own.by, rows=4, corrections=own.corrections
         )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from liteferry.config import job_from_flags
-from liteferry.discovery import FoundCheckpoint, discover
+from liteferry.config.load import job_from_flags
 from liteferry.errors import JobError
-from liteferry.job_files import find_checkpoints
+from liteferry.plan.discovery import FoundCheckpoint, discover
+from liteferry.plan.job_files import find_checkpoints
 
 HASH = "-HASH"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from liteferry import sandbox
-from liteferry.inspection import contained
+from liteferry.commands.inspect import contained
 from liteferry.sandbox import Flavor, Limits
 from tests.campaigns.fuzz import campaign, inputs, table
 from tests.support import liteferry

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from liteferry import sandbox
-from liteferry.checkpoints.config_layers import InputRange, input_range, range_warning, training_layers
-from liteferry.checkpoints.config_rewrite import STRIPPABLE
+from liteferry.checkpoints.architecture_facts import STRIPPABLE, InputRange, input_range, range_warning, training_layers
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.sandbox import Flavor, Limits
 

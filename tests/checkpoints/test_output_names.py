@@ -10,7 +10,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from liteferry.checkpoints.output_names import named_outputs, unique
+from liteferry.loading.output_names import named_outputs, unique
 
 Boxes = collections.namedtuple("Boxes", ["boxes", "scores"])  # what models return
 

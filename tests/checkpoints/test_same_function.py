@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from liteferry import sandbox
-from liteferry.checkpoints.same_function import ACTIVATIONS, LAYERS, differences
+from liteferry.loading.same_function import ACTIVATIONS, LAYERS, differences
 from liteferry.sandbox import Flavor, Limits
 from tests.checkpoints import same_function_units
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry import arrays_file, sandbox, second_opinion
+from liteferry import sandbox
 from liteferry.errors import ReasonCode
-from liteferry.records import decode
-from liteferry.sandbox import Flavor, Limits
+from liteferry.exporting import second_opinion
+from liteferry.json_records import decode
+from liteferry.sandbox import Flavor, Limits, arrays_file
 from liteferry.types import OpinionStatus, SecondOpinion
 from tests.checkpoints import fixtures_checkpoints
 

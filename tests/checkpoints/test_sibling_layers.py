@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from liteferry import sandbox
-from liteferry.checkpoints.sibling_layers import KEPT_APART, LAYERS, kept_apart
+from liteferry.loading.sibling_layers import KEPT_APART, LAYERS, kept_apart
 from liteferry.sandbox import Flavor, Limits
 
 LIBRARIES = ("keras", "tf_keras")

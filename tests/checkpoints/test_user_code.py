@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from liteferry.checkpoints import user_code
+from liteferry.loading import user_code
 
 
 @pytest.fixture

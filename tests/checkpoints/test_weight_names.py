@@ -8,7 +8,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from liteferry.checkpoints.weight_names import LayerNames, NoMatchError, Slot, match, side_by_side
+from liteferry.loading.weights.names import LayerNames, NoMatchError, Slot, match, side_by_side
 
 SQUARE, NARROW = (4, 4), (4, 2)
 GIVEN = LayerNames()

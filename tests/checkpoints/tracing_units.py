@@ -13,8 +13,8 @@ def trace_python_control_flow(library_name: str, reporter: Any) -> None:
 
     import tensorflow as tf
 
-    from liteferry import tracing
-    from liteferry.checkpoints.keras_model import wrap
+    from liteferry.loading import tracing
+    from liteferry.loading.keras_model import wrap
     from liteferry.types import TensorSpec
 
     library = importlib.import_module(library_name)

@@ -39,7 +39,8 @@ def _outcome(home: Path) -> dict[str, Any]:
 
 def _loaded(home: Path) -> dict[str, Any]:
     from liteferry import checkpoints
-    from liteferry.checkpoints.model import LoadSpec
+    from liteferry.loading import loaders
+    from liteferry.loading.model import LoadSpec
     from liteferry.types import TensorSpec
 
     case = json.loads((home / "case.json").read_text())
@@ -53,7 +54,7 @@ def _loaded(home: Path) -> dict[str, Any]:
     ]
     path = str(home / case["checkpoint"])
     facts = checkpoints.examine(path)
-    model = checkpoints.load(path, facts, LoadSpec(**given), sample_columns=columns)
+    model = loaders.load(path, facts, LoadSpec(**given), sample_columns=columns)
     return {"difference": _difference(model, rows, home), "warnings": list(model.warnings)}
 
 

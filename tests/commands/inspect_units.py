@@ -90,7 +90,7 @@ def _write_tflite() -> None:
     """A file of LiteFerry's own kind, one whose weights are int8, and one of somebody who gave it no signature."""
     import tensorflow as tf
 
-    from liteferry import flatbuffer
+    from liteferry.tflite import flatbuffer
 
     weight = tf.constant(np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32))
     module = tf.Module()

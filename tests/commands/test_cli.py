@@ -17,7 +17,7 @@ import h5py
 import pytest
 
 from liteferry.cli import build_parser
-from liteferry.progress import Watcher
+from liteferry.output.progress import Watcher
 from tests.support import arguments_of_three, liteferry
 
 COMMANDS: dict[str, argparse.ArgumentParser] = next(
@@ -114,7 +114,7 @@ def test_verbose_shows_what_the_libraries_say_and_otherwise_they_are_quiet(demo,
     verbose = liteferry(*arguments_of_three(demo), "--output", tmp_path / "out", "--verbose")
     assert verbose.returncode == three.said.returncode == 1, verbose.stderr
     assert [line for line in three.said.stderr.splitlines() if not line.startswith("[")] == []
-    assert "--- liteferry.export:export_models ---" in verbose.stderr
+    assert "--- liteferry.exporting.export:export_models ---" in verbose.stderr
     assert "apache_beam" in verbose.stderr
     assert verbose.stdout.replace(str(tmp_path / "out"), "OUT") == three.said.stdout.replace(str(three.out), "OUT")
 

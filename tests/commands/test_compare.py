@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from liteferry import flatbuffer, runners, variants
-from liteferry.compare import Compared, compare
-from liteferry.config import SamplesSpec
+from liteferry.commands.compare.compare import Compared, compare
+from liteferry.config.job import SamplesSpec
 from liteferry.errors import JobError, ModelError
-from liteferry.variants import QuantizationOptions
+from liteferry.tflite import flatbuffer, quantize, runners
+from liteferry.tflite.quantize import QuantizationOptions
 from tests.support import Run, liteferry
 
 
@@ -30,7 +30,7 @@ def artifact(demo: Run, model_id: str, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def spec(demo: Run) -> SamplesSpec:
-    from liteferry.config import load_job
+    from liteferry.config.load import load_job
 
     return load_job(demo.out / "fleet" / "job.yaml").samples["digits"]
 
@@ -100,7 +100,7 @@ def test_integer_inputs_and_outputs_stand_for_real_values(demo: Run, spec: Sampl
     content = Path(artifact(demo, "mlp", "float32")).read_bytes()
     images = pq.read_table(spec.path, columns=["image"]).column(0).combine_chunks().to_numpy_ndarray()
     rows = [{"image": images[:40]}]
-    made = variants.make("int8", content, rows=lambda: rows, options=QuantizationOptions(integer_io=True, calibration_rows=40))
+    made = quantize.make("int8", content, rows=lambda: rows, options=QuantizationOptions(integer_io=True, calibration_rows=40))
     path = tmp_path / "int8.tflite"
     path.write_bytes(made)
     facts = compare(checkpoint(demo, "mlp"), str(path), spec, gates={"max_rel": None, "argmax_agreement": 0.9}).as_json()

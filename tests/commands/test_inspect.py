@@ -17,7 +17,7 @@ import pytest
 
 from liteferry import sandbox
 from liteferry.checkpoints.keras_names import ACTIVATIONS, LAYERS, MADE_BY_KERAS
-from liteferry.inspection import bundle_index, contained
+from liteferry.commands.inspect import bundle_index, contained
 from liteferry.sandbox import Flavor, Limits
 from tests.checkpoints import test_trust
 from tests.support import liteferry
@@ -147,8 +147,8 @@ def test_a_contract_has_names_positions_and_shapes(artifacts: Path) -> None:
 @pytest.mark.parametrize("name", FACTS)
 def test_it_is_read_without_tensorflow_and_keras(artifacts: Path, name: str) -> None:
     program = (
-        "import sys; from liteferry.inspection.child import protobufs_alone; protobufs_alone();"
-        "from liteferry.inspection.facts import describe; describe(sys.argv[1]);"
+        "import sys; from liteferry.commands.inspect.child import protobufs_alone; protobufs_alone();"
+        "from liteferry.commands.inspect.facts import describe; describe(sys.argv[1]);"
         "heavy = ('keras', 'tf_keras', 'tensorflow.python');"
         "print([name for name in sys.modules if name.startswith(heavy)])"
     )

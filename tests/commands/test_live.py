@@ -12,8 +12,8 @@ import h5py
 import pytest
 from rich.console import Console
 
-from liteferry import live
-from liteferry.progress import Watcher
+from liteferry.commands import live_display
+from liteferry.output.progress import Watcher
 from tests.support import Run
 
 
@@ -58,9 +58,9 @@ def test_the_table_has_stage_and_time_and_is_cut(tmp_path):
     running = {f"m{number:02}": doing(f"m{number:02}", since=100.0 - number) for number in range(14)}
     running["[red]x"] = doing("[red]x\x1b[2J", "evaluate", 0.0)
     screen = io.StringIO()
-    Console(file=screen, width=100, color_system=None).print(live.running_table(running, now=160.0))
+    Console(file=screen, width=100, color_system=None).print(live_display.running_table(running, now=160.0))
     lines = screen.getvalue().splitlines()
-    assert len(lines) == live.RUNNING_SHOWN + 1 and "and 5 more" in lines[-1]
+    assert len(lines) == live_display.RUNNING_SHOWN + 1 and "and 5 more" in lines[-1]
     assert "[red]x␛[2J" in lines[0] and "2 min 40 s" in lines[0] and "\x1b" not in lines[0]
     assert "exporting the SavedModel" in lines[1]
 
@@ -69,7 +69,7 @@ def test_on_a_terminal_failures_stay_and_the_bar_counts(tmp_path):
     watcher = Watcher(str(tmp_path))
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
-    with live.on_terminal(watcher, 3, console) as on_line:
+    with live_display.on_terminal(watcher, 3, console) as on_line:
         write(tmp_path, doing("c"))
         for number, line in enumerate([done("a"), done("b", "failed"), done("z", is_new=False)], start=1):
             list(watcher.new_lines())
@@ -82,7 +82,7 @@ def test_on_a_terminal_failures_stay_and_the_bar_counts(tmp_path):
 
 @pytest.mark.parametrize(("is_quiet", "said"), [(False, "[1/2] blessed  a\n"), (True, "")])
 def test_elsewhere_there_are_plain_lines(tmp_path, capsys, is_quiet, said):
-    with live.shown(Watcher(str(tmp_path)), 2, is_quiet=is_quiet) as on_line:
+    with live_display.shown(Watcher(str(tmp_path)), 2, is_quiet=is_quiet) as on_line:
         on_line(done("a"), 1)
         on_line(done("b", is_new=False), 2)
     assert capsys.readouterr().err == said

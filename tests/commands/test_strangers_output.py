@@ -13,17 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry import beneath, launch, manifest, sandbox
-from liteferry.compare import compare
-from liteferry.config import SamplesSpec
+from liteferry import sandbox
+from liteferry.commands import launch
+from liteferry.commands.compare.compare import compare
+from liteferry.commands.inspect.contained import inspect
+from liteferry.commands.report_pages import rebuild_pages
+from liteferry.commands.verify import _run_again, verify
+from liteferry.config.job import SamplesSpec
 from liteferry.errors import ModelError, ReasonCode, StorageError
-from liteferry.inspection.contained import inspect
-from liteferry.published import look_at, vouch_for
-from liteferry.rebuild import rebuild_pages
+from liteferry.output import manifest
+from liteferry.output.model_folder import look_at, vouch_for
 from liteferry.report.fleet import fleet_facts, write_fleet
 from liteferry.sandbox import Flavor, Limits
 from liteferry.sandbox.confine import SWITCH
-from liteferry.verify import _run_again, verify
+from liteferry.storage import beneath
 from liteferry.version import REPORT_SCHEMA_VERSION
 from tests.support import liteferry
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from liteferry.commands.verify import verify
 from liteferry.errors import JobError
-from liteferry.published import vouch_for
-from liteferry.verify import verify
+from liteferry.output.model_folder import vouch_for
 from tests.support import Run, copy_of_out, liteferry
 
 Damage = Callable[[Path], None]

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from liteferry import config, config_text
-from liteferry.config import Job, Trust, Variant
-from liteferry.config_types import FrozenDict
+from liteferry import config
+from liteferry.config import parsing
+from liteferry.config.job import Job, Trust, Variant
+from liteferry.config.value_types import FrozenDict
 from liteferry.errors import JobError
 from tests.support.emulators import Bucket
 
@@ -31,8 +32,8 @@ ALL_VARIANTS = ", ".join(variant.value for variant in Variant)
 
 @pytest.fixture(autouse=True)
 def known_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two metrics, so that these tests hold whatever `liteferry.gates` comes to offer."""
-    monkeypatch.setitem(sys.modules, "liteferry.gates", METRICS)
+    """Two metrics, so that these tests hold whatever `liteferry.parity.gates` comes to offer."""
+    monkeypatch.setitem(sys.modules, "liteferry.parity.gates", METRICS)
 
 
 def job_mapping(**changes: Any) -> dict[str, Any]:
@@ -119,7 +120,7 @@ class TestJobFile:
     def test_json_and_yaml_say_the_same(self, tmp_path: Path) -> None:
         from_yaml = config.load_job(write(tmp_path / "job.yaml", FULL_JOB))
         # tabs are fine in JSON, though not in YAML
-        text = json.dumps(config_text.read_job_file(str(tmp_path / "job.yaml"))[0], indent="\t")
+        text = json.dumps(parsing.read_job_file(str(tmp_path / "job.yaml"))[0], indent="\t")
         assert config.load_job(write(tmp_path / "job.json", text)) == from_yaml
 
     @pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte-order mark"])
@@ -493,7 +494,7 @@ class TestMistakes:
         assert [problem for problem in problems if "pydantic" in problem or "Input should" in problem] == []
 
     def test_metric_names_are_not_checked_when_nobody_knows_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "liteferry.gates", None)
+        monkeypatch.setitem(sys.modules, "liteferry.parity.gates", None)
         assert parse(gates={"float32": {"anything": 1}}).gates == {"float32": {"anything": 1.0}}
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry import metric_names
-from liteferry.config import Job, parse_job
+from liteferry.config import known_metrics
+from liteferry.config.job import Job
+from liteferry.config.load import parse_job
 from liteferry.errors import JobError
-from liteferry.plan import ModelPlan, plan_models
+from liteferry.plan.planning import ModelPlan, plan_models
 
 ABSTRACT = {"Metric", "MeanMetricWrapper"}
 
@@ -39,9 +40,9 @@ def test_the_known_metrics_are_those_of_tfma_and_tf_keras() -> None:
     from tensorflow_model_analysis.metrics import metric_types
 
     keras = {name for name, value in vars(tf_keras.metrics).items() if isinstance(value, type)} - ABSTRACT
-    assert set(metric_names.DIRECTIONS) == keras | metric_types.registered_metrics().keys()
-    assert metric_names.DIRECTIONS.keys() >= metric_names.NEEDS_NO_LABEL
-    assert metric_names.DIRECTIONS.keys() >= metric_names.COMPARES_MODELS
+    assert set(known_metrics.DIRECTIONS) == keras | metric_types.registered_metrics().keys()
+    assert known_metrics.DIRECTIONS.keys() >= known_metrics.NEEDS_NO_LABEL
+    assert known_metrics.DIRECTIONS.keys() >= known_metrics.COMPARES_MODELS
 
 
 ROWS = {"path": "rows.npz"}

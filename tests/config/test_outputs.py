@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from liteferry.config import parse_job
+from liteferry.config.load import parse_job
 from liteferry.errors import JobError
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from liteferry.cli import _subparser, build_parser
-from liteferry.runner_config import _beam_parser, _known, flags_of
+from liteferry.pipeline.beam_options import _beam_parser, _known, flags_of
 from tests.dataflow.dockerfile import Stage, instructions, run_stages
 from tests.house.test_packaging import locked_versions
 from tests.support.packages import ROOT

@@ -17,7 +17,8 @@ import pytest
 
 from liteferry.checkpoints.detect import Kind
 from liteferry.cli import build_parser
-from liteferry.config import Variant, load_job
+from liteferry.config.job import Variant
+from liteferry.config.load import load_job
 from liteferry.errors import JobError, ReasonCode, Stage
 from liteferry.report.fleet import COLUMNS
 from liteferry.report.hints import HINTS

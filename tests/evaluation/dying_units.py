@@ -8,8 +8,9 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from liteferry import evaluation_units, latency, noise
-from liteferry.evaluation_units import EvaluationTask
+from liteferry.evaluation import latency, measure
+from liteferry.evaluation.results import EvaluationTask
+from liteferry.parity import noise
 from liteferry.sandbox import Reporter
 
 
@@ -25,7 +26,7 @@ def _aborts(*_: Any) -> NoReturn:
 def _in_turn_until(module: Any, name: str, end: Callable[..., Any]) -> Callable[[Sequence[EvaluationTask], Reporter], None]:
     def unit(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
         setattr(module, name, end)  # of this process only: it is a fork
-        evaluation_units.run_candidates_in_turn(tasks, reporter)
+        measure.run_candidates_in_turn(tasks, reporter)
 
     return unit
 
@@ -33,7 +34,7 @@ def _in_turn_until(module: Any, name: str, end: Callable[..., Any]) -> Callable[
 def _alone_until(module: Any, name: str, end: Callable[..., Any]) -> Callable[[EvaluationTask, Reporter], None]:
     def unit(task: EvaluationTask, reporter: Reporter) -> None:
         setattr(module, name, end)
-        evaluation_units.run_candidates(task, reporter)
+        measure.run_candidates(task, reporter)
 
     return unit
 

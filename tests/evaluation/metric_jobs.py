@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from liteferry import arrays_file, predictions, reference
-from liteferry.config import parse_job
-from liteferry.metric_gates import MetricsResult
-from liteferry.metrics import MetricsTask, compute_isolated
-from liteferry.plan import ModelPlan, plan_models
-from liteferry.samples import Batch
+from liteferry.config.load import parse_job
+from liteferry.evaluation import predictions
+from liteferry.evaluation.compute_metrics import MetricsTask, compute_isolated
+from liteferry.evaluation.tfma.results import MetricsResult
+from liteferry.plan import bound_rows
+from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.samples.sample_set import Batch
+from liteferry.sandbox import arrays_file
 
 Answers = Mapping[str, np.ndarray]
 
@@ -41,7 +43,7 @@ def answer(plan: ModelPlan, columns: Mapping[str, np.ndarray], outputs: Mapping[
     assert plan.metrics is not None and plan.samples.sample_set is not None
     named = {model: {"score": one} if isinstance(one, np.ndarray) else dict(one) for model, one in outputs.items()}
     for index, shard in enumerate(plan.samples.sample_set.shards):
-        folder = Path(reference.shard_directory(plan, index))
+        folder = Path(bound_rows.shard_directory(plan, index))
         folder.mkdir(parents=True)
         kept = predictions.Keeper(plan, shard_index=index)
         (folder / "outputs.json").write_text(json.dumps(list(named["reference"])))

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from liteferry import arrays_file
+from liteferry.sandbox import arrays_file
 
 NARROW = sorted(
     name

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from liteferry.call_groups import BatchError, Calls, RowCountError, aligned, decide, fixed_batch, groups, is_uneven, stack
+from liteferry.loading.call_groups import BatchError, Calls, RowCountError, aligned, decide, fixed_batch, groups, is_uneven, stack
 from liteferry.types import TensorSpec
 
 Arrays = Mapping[str, np.ndarray]

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from liteferry.config import load_job
-from liteferry.evaluate import evaluate_isolated, shard_tasks
-from liteferry.evaluation_results import Evaluation, merge
-from liteferry.export import export_isolated
-from liteferry.fingerprints import fingerprint
-from liteferry.metrics import with_metrics
-from liteferry.plan import ModelPlan, plan_models
-from liteferry.report.facts import build
+from liteferry.config.load import load_job
+from liteferry.evaluation.compute_metrics import with_metrics
+from liteferry.evaluation.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation.results import Evaluation, merge
+from liteferry.exporting.export import export_isolated
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.report.model_report import build
 from liteferry.types import ExportedModel
 from tests.support import Run
 

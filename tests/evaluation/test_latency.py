@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry import flatbuffer, latency
-from liteferry.evaluation_results import results_of
+from liteferry.evaluation import latency
+from liteferry.evaluation.results import results_of
+from liteferry.tflite import flatbuffer
 from tests.support import Run
 
 HEALTHY = ("mlp", "cnn", "gru_over_rows")

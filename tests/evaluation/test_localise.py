@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from liteferry.config import load_job
-from liteferry.evaluate import evaluate_isolated, shard_tasks
-from liteferry.evaluation_results import merge
-from liteferry.export import export_isolated
-from liteferry.fingerprints import fingerprint
-from liteferry.localise import InnerTensor, first_divergences, localise_isolated, tasks_of
-from liteferry.plan import plan_models
-from liteferry.report.facts import build
+from liteferry.config.load import load_job
+from liteferry.evaluation.divergence import InnerTensor, first_divergences, localise_isolated, tasks_of
+from liteferry.evaluation.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation.results import merge
+from liteferry.exporting.export import export_isolated
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import plan_models
+from liteferry.report.model_report import build
 
 WRITER = """
 import sys, numpy as np, keras

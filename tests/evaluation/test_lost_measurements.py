@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
-from liteferry import evaluate, lost_measurements
-from liteferry.config import load_job
+from liteferry.config.load import load_job
 from liteferry.errors import ReasonCode
-from liteferry.evaluate import evaluate_isolated, evaluate_siblings_isolated, shard_tasks
-from liteferry.evaluation_results import Evaluation
-from liteferry.evaluation_units import SAVED_MODEL, EvaluationTask
-from liteferry.export import export_isolated
-from liteferry.fingerprints import fingerprint
-from liteferry.metrics import with_metrics
-from liteferry.plan import ModelPlan, plan_models
-from liteferry.report.facts import build
+from liteferry.evaluation import evaluate, remeasure
+from liteferry.evaluation.compute_metrics import with_metrics
+from liteferry.evaluation.evaluate import evaluate_isolated, evaluate_siblings_isolated, shard_tasks
+from liteferry.evaluation.results import SAVED_MODEL, Evaluation, EvaluationTask
+from liteferry.exporting.export import export_isolated
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.report.model_report import build
 from liteferry.types import ExportedModel
 from tests.support import Run, facts_of
 
@@ -91,7 +90,7 @@ def test_what_ends_so_again_is_the_variants_reason_and_the_next_run_tries_it(
     end: str, code: str, task: EvaluationTask, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "_UNIT", "tests.evaluation.dying_units:alone_killed_at_kernels")
-    monkeypatch.setattr(lost_measurements, "_KERNELS", f"tests.evaluation.dying_units:{end}")
+    monkeypatch.setattr(remeasure, "_KERNELS", f"tests.evaluation.dying_units:{end}")
     report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True)))
     assert report["variants"]["float32"]["reason"]["code"] == code
     assert ReasonCode(code).is_transient
@@ -102,7 +101,7 @@ def test_kernels_that_crash_on_the_file_leave_default_gates_and_a_warning(
     task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "_UNIT", "tests.evaluation.dying_units:alone_aborts_at_kernels")
-    monkeypatch.setattr(lost_measurements, "_KERNELS", "tests.evaluation.dying_units:kernels_abort")
+    monkeypatch.setattr(remeasure, "_KERNELS", "tests.evaluation.dying_units:kernels_abort")
     report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True)))
     assert report["noise_floor"]["float32"] is None
     assert report["variants"]["float32"]["status"] == "blessed", report["variants"]["float32"]["reason"]

@@ -15,11 +15,11 @@ import tensorflow_model_analysis as tfma
 import tf_keras
 from tensorflow_model_analysis.proto import config_pb2
 
-from liteferry import tfma_files
 from liteferry.errors import ReasonCode
-from liteferry.metric_gates import MetricsResult, facts_of, judge_metrics
-from liteferry.metrics import compute_isolated
-from liteferry.plan import ModelPlan
+from liteferry.evaluation.compute_metrics import compute_isolated
+from liteferry.evaluation.tfma import files
+from liteferry.evaluation.tfma.results import MetricsResult, facts_of, judge_metrics
+from liteferry.plan.planning import ModelPlan
 from tests.evaluation.metric_jobs import answer, compute, plan_of, value
 
 GENERATOR = np.random.default_rng(3)
@@ -213,7 +213,7 @@ class TestFiles:
         plan, result = compute(
             tmp_path, columns, CLASSIFIERS, metrics=[limited, {"class_name": "CalibrationPlot"}], samples=samples
         )
-        folder = os.path.join(plan.staging_directory(), tfma_files.EVALUATION)
+        folder = os.path.join(plan.staging_directory(), files.EVALUATION)
         for model in CLASSIFIERS:
             opened = tfma.load_eval_result(folder, model_name=model)
             numbers = {key: found[""][""] for key, found in opened.slicing_metrics}
@@ -228,7 +228,7 @@ class TestFiles:
     @pytest.mark.parametrize("max_drop", [0.5, 0.0])
     def test_tfmas_verdict_is_ours(self, tmp_path: Path, max_drop: float) -> None:
         plan, result = compute(tmp_path, CLASSIFIED, CLASSIFIERS, metrics=[{**ACCURACY, "max_drop": max_drop}])
-        folder = os.path.join(plan.staging_directory(), tfma_files.EVALUATION)
+        folder = os.path.join(plan.staging_directory(), files.EVALUATION)
         validation = tfma.load_validation_result(folder)
         assert validation.validation_ok == all(all(gates(result, model).values()) for model in ("float32", "int8"))
         assert validation.validation_ok == (max_drop == 0.5)
@@ -344,7 +344,7 @@ class TestClosed:
         code, message = reason(plan, result)
         assert (code, words in message) == ("METRIC_DROP", True), message
         assert value(result, "int8", "accuracy") is not None
-        folder = os.path.join(plan.staging_directory(), tfma_files.EVALUATION)
+        folder = os.path.join(plan.staging_directory(), files.EVALUATION)
         assert not tfma.load_validation_result(folder).validation_ok
 
     def test_without_a_limit_it_is_told_and_costs_nothing(self, tmp_path: Path) -> None:
@@ -428,5 +428,5 @@ def test_an_eval_config_in_place_of_metrics(tmp_path: Path) -> None:
     missing = [key for key in found if "xx" in key[0]]
     assert len(missing) == 1 and not found[missing[0]], "a slice that no row is in does not meet its limit"
     assert reason(plan, result)[0] == "METRIC_DROP"
-    folder = os.path.join(plan.staging_directory(), tfma_files.EVALUATION)
+    folder = os.path.join(plan.staging_directory(), files.EVALUATION)
     assert not tfma.load_validation_result(folder).validation_ok

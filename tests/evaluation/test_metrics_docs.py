@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
 
-from liteferry.config import load_job
-from liteferry.evaluate import evaluate_isolated, shard_tasks
-from liteferry.evaluation_results import merge
-from liteferry.export import export_isolated
-from liteferry.fingerprints import fingerprint
-from liteferry.metrics import with_metrics
-from liteferry.plan import plan_models
-from liteferry.report.facts import build
+from liteferry.config.load import load_job
+from liteferry.evaluation.compute_metrics import with_metrics
+from liteferry.evaluation.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation.results import merge
+from liteferry.exporting.export import export_isolated
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import plan_models
+from liteferry.report.model_report import build
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 RECIPES = re.findall(r"```yaml recipe (\S+)\n(.*?)```", DOCS.read_text(), re.DOTALL)

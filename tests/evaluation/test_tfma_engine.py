@@ -20,8 +20,8 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
-from liteferry import tfma_engine
-from liteferry.tfma_blocks import Block, RowWise, feeders
+from liteferry.evaluation.tfma import engine
+from liteferry.evaluation.tfma.blocks import Block, RowWise, feeders
 
 MODELS = ("reference", "float32", "int8")
 ROWS = 120
@@ -105,7 +105,7 @@ def _stacked(values: list[Any]) -> Any:
 
 
 def by_engine(config: Any, examples: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    results = tfma_engine.evaluate(config, lambda: blocks(examples))
+    results = engine.evaluate(config, lambda: blocks(examples))
     assert results.problems == ()
     metrics, plots = {}, {}
     for key, values in results.sliced.items():
@@ -216,7 +216,7 @@ def test_confidence_intervals_change_no_value_and_are_the_same_every_time() -> N
 def test_a_metric_that_fails_costs_itself_alone() -> None:
     """TFMA computes both in one Keras update; mean IoU of two classes cannot take ten."""
     text = 'metrics {class_name: "MeanIoU" config: "\\"num_classes\\": 2"} metrics {class_name: "SparseCategoricalAccuracy"}'
-    results = tfma_engine.evaluate(eval_config(f"metrics_specs {{{text}}}"), lambda: blocks(rows("classes")))
+    results = engine.evaluate(eval_config(f"metrics_specs {{{text}}}"), lambda: blocks(rows("classes")))
     assert {key.name for key in results.sliced[()]} == {"sparse_categorical_accuracy"}
     assert [problem.partition(":")[0] for problem in results.problems] == [f"mean_io_u of {model}" for model in MODELS]
 
@@ -224,7 +224,7 @@ def test_a_metric_that_fails_costs_itself_alone() -> None:
 def test_one_models_broken_row_costs_that_model_alone() -> None:
     examples = rows("score")
     examples[7][constants.PREDICTIONS_KEY]["int8"] = np.array([np.nan], np.float32)
-    results = tfma_engine.evaluate(eval_config('metrics_specs {metrics {class_name: "AUC"}}'), lambda: blocks(examples))
+    results = engine.evaluate(eval_config('metrics_specs {metrics {class_name: "AUC"}}'), lambda: blocks(examples))
     assert {key.model_name for key in results.sliced[()]} == {"reference", "float32"}
     assert all("int8" in problem for problem in results.problems) and results.problems
 
@@ -237,7 +237,7 @@ def test_rows_are_read_again_only_when_something_failed() -> None:
         return blocks(rows("score", count=20))
 
     text = 'metrics_specs {metrics {class_name: "AUC"} metrics {class_name: "SparseCategoricalAccuracy"}}'
-    tfma_engine.evaluate(eval_config(text), read)
+    engine.evaluate(eval_config(text), read)
     assert passes == [0]
 
 
@@ -247,9 +247,9 @@ def test_rows_are_read_again_only_when_something_failed() -> None:
 def test_blocks_give_the_same_bits_as_rows(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, text = CASES[case]
     config, examples = eval_config(text), rows(kind, count=2_300)
-    by_blocks = tfma_engine.evaluate(config, lambda: blocks(examples, size=700))
+    by_blocks = engine.evaluate(config, lambda: blocks(examples, size=700))
     monkeypatch.setattr(Block, "standard_arrays", lambda *_: None)  # what is not plain arrays goes row by row
-    by_rows = tfma_engine.evaluate(config, lambda: blocks(examples, size=700))
+    by_rows = engine.evaluate(config, lambda: blocks(examples, size=700))
     assert by_blocks.problems == by_rows.problems == ()
     assert by_blocks.sliced.keys() == by_rows.sliced.keys()
     for key, metrics in by_rows.sliced.items():

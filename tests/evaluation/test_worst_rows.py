@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from liteferry import reference
-from liteferry.config import load_job
-from liteferry.plan import plan_models
-from liteferry.records import decode
+from liteferry.config.load import load_job
+from liteferry.evaluation.worst_inputs import show, shown
+from liteferry.exporting import reference
+from liteferry.json_records import decode
+from liteferry.plan import bound_rows
+from liteferry.plan.planning import plan_models
 from liteferry.types import Signature
-from liteferry.worst_rows import show, shown
 from tests.support import Run
 
 RANDOM = np.random.default_rng(0)
@@ -106,9 +107,9 @@ def test_rows_out_of_memory_are_those_that_are_read_again(
     job = load_job(demo.out / "fleet" / "job.yaml")
     plan = next(plan for plan in plan_models(job, str(tmp_path)) if plan.model_id == model_id)
     signature = decode(Signature, demo.report(model_id)["saved_model"]["signatures"]["serving_default"])
-    binding = reference.bind(plan, signature, {})
-    list(reference.batches(plan, binding, shard_index=0))
-    assert reference.is_remembered(plan, binding, shard_index=0), "both ways would be the same one"
+    binding = bound_rows.bind(plan, signature, {})
+    list(bound_rows.batches(plan, binding, shard_index=0))
+    assert bound_rows.is_remembered(plan, binding, shard_index=0), "both ways would be the same one"
     remembered = shown(plan, binding, {3: "3", 77: "77"}, shard_index=0)
     monkeypatch.setattr(reference, "_REMEMBERED", [])
     assert shown(plan, binding, {3: "3", 77: "77"}, shard_index=0) == remembered

@@ -47,7 +47,7 @@ def two_weights_swapped(plans: Sequence[Any], reporter: Any) -> None:
 
 def in_one_of_several(plans: Sequence[Any], reporter: Any) -> None:
     """A fault for the model `wrong` and one for the model `swapped`, none for others."""
-    from liteferry import export
+    from liteferry.exporting import export
 
     faults = {"wrong": off_by_a_hundredth, "swapped": two_weights_swapped}
     faults.get(plans[0].model_id, export.export_models)(plans, reporter)
@@ -55,7 +55,8 @@ def in_one_of_several(plans: Sequence[Any], reporter: Any) -> None:
 
 def aborts_on_one_weight(plans: Sequence[Any], reporter: Any) -> None:
     """The process dies as soon as it has loaded the model whose file is called `sweep_3`, alone or among its siblings."""
-    from liteferry import checkpoints, export
+    from liteferry import checkpoints
+    from liteferry.exporting import export
 
     examine = checkpoints.examine
 
@@ -69,14 +70,15 @@ def aborts_on_one_weight(plans: Sequence[Any], reporter: Any) -> None:
 
 
 def _export(plans: Sequence[Any], reporter: Any, spoil: Any) -> None:
-    from liteferry import checkpoints, export
+    from liteferry.exporting import export
+    from liteferry.loading import loaders
 
-    load = checkpoints.load
+    load = loaders.load
 
     def faulty(*arguments: Any, **keywords: Any) -> Any:
         return spoil(load(*arguments, **keywords))
 
-    checkpoints.load = faulty
+    loaders.load = faulty
     export.export_models(plans, reporter)
 
 

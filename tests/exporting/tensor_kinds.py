@@ -45,7 +45,7 @@ def array(value: Any) -> np.ndarray:
 
 
 def per_call(*values: Any) -> np.ndarray:
-    from liteferry.call_groups import stack
+    from liteferry.loading.call_groups import stack
 
     return stack([array(value) for value in values])
 

@@ -31,17 +31,21 @@ def run_kinds(names: tuple[str, ...], reporter: Any) -> None:
 
 
 def _run(kind: Kind, folder: Path) -> dict[str, Any]:
-    from liteferry import checkpoints, runners, saved_model, tracing
-    from liteferry.checkpoints.model import LoadSpec
-    from liteferry.config import SamplesSpec
-    from liteferry.sample_binding import columns_as_inputs
-    from liteferry.samples import bind, open_samples, read_batches
+    from liteferry import checkpoints
+    from liteferry.config.job import SamplesSpec
+    from liteferry.exporting import saved_model
+    from liteferry.loading import loaders, tracing
+    from liteferry.loading.model import LoadSpec
+    from liteferry.samples.batches import read_batches
+    from liteferry.samples.binding import bind, columns_as_inputs
+    from liteferry.samples.opening import open_samples
+    from liteferry.tflite import runners
 
     np.savez(folder / "rows.npz", **kind.columns)
     spec = SamplesSpec(path=str(folder / "rows.npz"), inputs=kind.inputs)
     sample_set = open_samples(spec)
     modules = (tensor_kinds.MODULE, "tests.exporting.tensor_layers")
-    model = checkpoints.load(
+    model = loaders.load(
         kind.path,
         checkpoints.examine(kind.path),
         LoadSpec(modules=modules, trust=("file_ops",)),
@@ -82,8 +86,8 @@ def _run(kind: Kind, folder: Path) -> dict[str, Any]:
 
 
 def _converted(model: Any, traced: Any, inputs: Any, sides: dict[str, Any]) -> str:
-    from liteferry import lowering, runners
-    from liteferry.lowering import LoweringOptions
+    from liteferry.tflite import lowering, runners
+    from liteferry.tflite.lowering import LoweringOptions
 
     content, lowered = lowering.lower(
         model,
@@ -100,7 +104,7 @@ def _converted(model: Any, traced: Any, inputs: Any, sides: dict[str, Any]) -> s
 
 
 def _distances(expected: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> dict[str, float | str]:
-    from liteferry import call_groups, tracing
+    from liteferry.loading import call_groups, tracing
 
     found: dict[str, float | str] = {}
     for name, wanted in expected.items():

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from liteferry import export, second_opinion
-from liteferry.config import load_job
+from liteferry.config.load import load_job
 from liteferry.errors import ReasonCode
-from liteferry.evaluation_results import Evaluation
-from liteferry.fingerprints import fingerprint
-from liteferry.plan import ModelPlan, begin_attempt, plan_models
-from liteferry.report import facts
+from liteferry.evaluation.results import Evaluation
+from liteferry.exporting import export, second_opinion
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import ModelPlan, begin_attempt, plan_models
+from liteferry.report import model_report
 from liteferry.types import ExportedModel, OpinionStatus
 
 KINDS = {
@@ -73,7 +73,7 @@ def test_an_honest_export_is_confirmed_and_a_fault_of_the_loader_refused(
     faulty = exported(plan)
     opinion = faulty.second_opinion
     assert opinion is not None and (opinion.status, opinion.code) == (OpinionStatus.DIFFERENT, ReasonCode.EXPORT_MISMATCH)
-    report = facts.build(plan, faulty, Evaluation(candidates={}))
+    report = model_report.build(plan, faulty, Evaluation(candidates={}))
     assert (report["status"], report["reason"]["code"]) == ("not_blessed", "EXPORT_MISMATCH")
     assert report["saved_model"]["second_opinion"]["status"] == "different"
 
@@ -111,7 +111,7 @@ def test_an_opinion_that_was_never_given_blesses_nothing(
     plan = plan_of(fixtures / "keras3_functional", tmp_path)
     one = exported(plan)
     assert one.second_opinion is not None and one.second_opinion.status is OpinionStatus.NONE
-    report = facts.build(plan, one, Evaluation(candidates={}))
+    report = model_report.build(plan, one, Evaluation(candidates={}))
     assert (report["status"], report["reason"]["code"], report["reason"]["stage"]) == ("not_blessed", code, "reference")
     assert "gave no second opinion" in report["reason"]["message"]
 
@@ -128,7 +128,8 @@ for name, width in (("right", 4), ("wrong", 5), ("swapped", 6), ("left", 7)):
 """
 RUN = """
 import sys
-from liteferry import config, export, pipeline
+from liteferry import config, pipeline
+from liteferry.exporting import export
 if __name__ == "__main__":
     export._UNIT = "tests.exporting.faulty_units:in_one_of_several"
     pipeline.run(config.load_job(sys.argv[1]), sys.argv[2], processes=2)

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from liteferry import siblings
 from liteferry.checkpoints import examine
-from liteferry.checkpoints.model import LoadSpec
-from liteferry.config import load_job
-from liteferry.export import export_isolated
-from liteferry.fingerprints import fingerprint
-from liteferry.plan import plan_models
+from liteferry.config.load import load_job
+from liteferry.exporting.export import export_isolated
+from liteferry.loading.model import LoadSpec
+from liteferry.plan import siblings
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import plan_models
 from tests.support import facts_of, liteferry
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RUN = """
 import sys
 import types
-from liteferry import config, export, pipeline
+from liteferry import config, pipeline
+from liteferry.exporting import export
 if __name__ == "__main__":
     export._UNIT = "tests.exporting.faulty_units:aborts_on_one_weight"
     job = config.load_job(sys.argv[1])
@@ -137,7 +138,7 @@ PLACES = """
 import sys, numpy as np, h5py, zipfile, io, shutil
 import keras, tf_keras
 from liteferry import checkpoints
-from liteferry.sibling_weights import Weights
+from liteferry.exporting.sibling_weights import Weights
 folder = sys.argv[1]
 for library, ending in ((keras, "keras"), (keras, "h5"), (tf_keras, "keras"), (tf_keras, "h5")):
     random, layers = np.random.default_rng(0), library.layers

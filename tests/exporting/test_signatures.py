@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from liteferry.config import parse_job
+from liteferry.config.load import parse_job
 from liteferry.errors import JobError
 from tests.support import Run, liteferry
 

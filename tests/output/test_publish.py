@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry import reference
-from liteferry.config import job_from_flags
+from liteferry.config.load import job_from_flags
 from liteferry.errors import Reason, ReasonCode, Stage
-from liteferry.evaluation_results import CandidateResult, Evaluation
-from liteferry.evaluation_units import SAVED_MODEL
-from liteferry.fingerprints import fingerprint
-from liteferry.parity import OutputStats
-from liteferry.plan import ModelPlan, plan_models
-from liteferry.publish import finished_report, judge_and_publish, numbered
+from liteferry.evaluation.results import SAVED_MODEL, CandidateResult, Evaluation
+from liteferry.output.publish import finished_report, judge_and_publish, numbered
+from liteferry.parity.output_stats import OutputStats
+from liteferry.plan import bound_rows
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import ModelPlan, plan_models
 from liteferry.sandbox import Limits
 from liteferry.types import ExportedModel, SavedModelFacts, Signature, TensorSpec, VariantFacts
 
@@ -112,7 +111,7 @@ def test_a_folder_holds_the_artifacts_the_report_and_the_marker_of_its_status(
 
 def test_nothing_is_left_where_it_was_built(tmp_path: Path) -> None:
     plan = make_plan(tmp_path / "out")
-    write(f"{reference.directory(plan)}/00000/outputs.json")
+    write(f"{bound_rows.directory(plan)}/00000/outputs.json")
     publish(plan)
     left = [path for path in (tmp_path / "out" / ".staging").rglob("*") if path.is_file()]
     assert [path.parent.name for path in left] == ["progress"]

@@ -11,18 +11,18 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from liteferry import plan as plans
-from liteferry import rejudge
-from liteferry.config import parse_job
-from liteferry.evaluation_results import CandidateResult, Evaluation
-from liteferry.parity import OutputStats
-from liteferry.plan import ModelPlan
-from liteferry.publish import finished_report, judge_and_publish, look
-from liteferry.published import MARKERS, look_at, vouch_for
-from liteferry.rebuild import rebuild_pages
+from liteferry.commands.report_pages import rebuild_pages
+from liteferry.commands.verify import verify
+from liteferry.config.load import parse_job
+from liteferry.evaluation.results import CandidateResult, Evaluation
+from liteferry.evaluation.verdict import Case, LackingError, of_report, of_run, verdict
+from liteferry.output.model_folder import MARKERS, look_at, vouch_for
+from liteferry.output.publish import finished_report, judge_and_publish, look
+from liteferry.parity.output_stats import OutputStats
+from liteferry.plan import planning as plans
+from liteferry.plan.planning import ModelPlan
+from liteferry.report import rejudge
 from liteferry.report.changes import changes_between, in_words, remember
-from liteferry.verdict import Case, LackingError, of_report, of_run, verdict
-from liteferry.verify import verify
 from liteferry.version import RULES_VERSION
 from tests.output.test_publish import evaluate, export, make_plan
 

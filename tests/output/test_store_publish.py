@@ -20,13 +20,15 @@ from typing import Any
 
 import pytest
 
-from liteferry import leases, published, runs, storage, store_publish
+from liteferry import storage
+from liteferry.commands.verify import verify
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError
-from liteferry.evaluation_results import Evaluation
-from liteferry.plan import ModelPlan, begin_attempt
-from liteferry.publish import finished_report, judge_and_publish, look, numbered
+from liteferry.evaluation.results import Evaluation
+from liteferry.output import model_folder, publish_to_store, run_lock
+from liteferry.output.publish import finished_report, judge_and_publish, look, numbered
+from liteferry.plan.planning import ModelPlan, begin_attempt
+from liteferry.storage import leases
 from liteferry.types import ExportedModel
-from liteferry.verify import verify
 from tests.output.test_publish import ARTIFACTS, evaluate, export, make_plan, other_checkpoint
 
 
@@ -140,7 +142,7 @@ def test_a_model_is_published_as_on_a_disk(store: str, tmp_path: Path) -> None:
     assert names(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED"} == names(local)
     for name in ARTIFACTS:
         assert storage.read_bytes(f"{plan.model_directory()}/{name}") == storage.read_bytes(f"{local.model_directory()}/{name}")
-    assert finished_report(plan) == published.look_at(plan.model_directory()).whole_report()
+    assert finished_report(plan) == model_folder.look_at(plan.model_directory()).whole_report()
     assert not os.path.exists(plan.staging_directory()), "the work folder goes when the model is published"
 
 
@@ -164,7 +166,7 @@ def test_published_work_is_found_again_and_other_work_is_not(store: str, tmp_pat
 DAMAGES: dict[str, Callable[[str], None]] = {
     "no marker": lambda folder: storage.remove_tree(f"{folder}/BLESSED"),
     "both markers": lambda folder: storage.write_bytes(f"{folder}/NOT_BLESSED", storage.read_bytes(f"{folder}/BLESSED")),
-    "a marker of another report": lambda folder: storage.write_bytes(f"{folder}/BLESSED", published.vouch_for(b"{}")),
+    "a marker of another report": lambda folder: storage.write_bytes(f"{folder}/BLESSED", model_folder.vouch_for(b"{}")),
     "an empty marker": lambda folder: storage.write_bytes(f"{folder}/BLESSED", b""),
     "another report": lambda folder: storage.write_bytes(f"{folder}/report.json", b"{}"),
     "a file lost": lambda folder: storage.remove_tree(f"{folder}/tflite/float32.tflite"),
@@ -207,7 +209,7 @@ def _publish_until(request: int, plan: ModelPlan, content: str, environment: dic
 
     for name in CHANGES:
         setattr(storage, name, dying(getattr(storage, name)))
-    store_publish._AT_ONCE = 1
+    publish_to_store._AT_ONCE = 1
     done.send((publish(plan, content)["status"], count))
 
 
@@ -227,7 +229,7 @@ def publish_in_a_process(plan: ModelPlan, content: str, *, killed_at: int = 0) -
 
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.output.test_publish", "liteferry.store_publish", "s3fs", "gcsfs"])
+_PROCESSES.set_forkserver_preload(["tests.output.test_publish", "liteferry.output.publish_to_store", "s3fs", "gcsfs"])
 
 
 def test_killed_at_any_request_it_is_finished_by_the_next_run_and_never_read_half(
@@ -240,7 +242,7 @@ def test_killed_at_any_request_it_is_finished_by_the_next_run_and_never_read_hal
     while True:
         new = attempt_of(plan)
         count = publish_in_a_process(new, f"killed at {killed_at}", killed_at=killed_at)
-        report = published.look_at(plan.model_directory()).whole_report()
+        report = model_folder.look_at(plan.model_directory()).whole_report()
         if report:  # the marker stands: then every file is what it was judged as
             whole, torn = read_by_the_rule(plan.model_directory())
             assert whole is not None, torn
@@ -278,7 +280,7 @@ def test_what_a_dead_publisher_left_beside_a_whole_model_goes_with_the_next_look
     storage.remove_tree(plan.model_directory())
     (again,) = begin_attempt([numbered(plan)])
     assert publish_in_a_process(again, "again", killed_at=changes) is None, "the last change is to give the lease back"
-    assert any(name.startswith(store_publish.PUBLISHING) for name in names(plan))
+    assert any(name.startswith(publish_to_store.PUBLISHING) for name in names(plan))
     _, done = look(plan, force=False)
     assert done is not None
     assert done["status"] == "blessed"
@@ -334,7 +336,7 @@ def test_who_lost_its_lease_on_the_way_marks_nothing(memory_store: str, tmp_path
     def frozen_once(*pair: str) -> None:
         if not first_at_it.acquire(blocking=False):
             return upload(*pair)
-        folder = storage.join(plan.model_directory(), store_publish.PUBLISHING)
+        folder = storage.join(plan.model_directory(), publish_to_store.PUBLISHING)
         (name,) = storage.list_directory(folder)
         stale = json.loads(storage.read_bytes(f"{folder}/{name}"))
         storage.write_bytes(f"{folder}/{name}", json.dumps({**stale, "expires": 0}).encode())
@@ -516,8 +518,8 @@ def test_a_published_model_is_verified_on_the_store(store: str, tmp_path: Path) 
     os.makedirs(plan.staging_directory())
     judge_and_publish(plan, ExportedModel(reason=reason), Evaluation(candidates={}))
     storage.write_bytes(f"{store}/fleet.json", b'{"models": [{"model_id": "a", "status": "failed"}]}')
-    runs.clear_leftovers(store)
+    run_lock.clear_leftovers(store)
     assert verify(store, processes=1, with_rows=False).problems == ()
-    storage.write_bytes(f"{plan.model_directory()}/NOT_BLESSED", published.vouch_for(b"{}"))
+    storage.write_bytes(f"{plan.model_directory()}/NOT_BLESSED", model_folder.vouch_for(b"{}"))
     ((model_id, sentence),) = verify(store, processes=1, with_rows=False).problems
     assert (model_id, sentence) == ("a", "the marker NOT_BLESSED was written for another report.json (sha256)")

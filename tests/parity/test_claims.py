@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from liteferry import claims
 from liteferry.errors import ReasonCode
+from liteferry.parity import claims
 
 
 def held(weights: dict[str, int], operators: dict[str, int] | None = None, **kept: int) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liteferry import class_stats
-from liteferry.class_stats import ClassStats, Flips
+from liteferry.parity import class_stats
+from liteferry.parity.class_stats import ClassStats, Flips
 
 NAN, INF = math.nan, math.inf
 

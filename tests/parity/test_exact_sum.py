@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liteferry.exact_sum import ExactSum, row_sums
+from liteferry.parity.exact_sum import ExactSum, row_sums
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=True, width=64)
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from liteferry.errors import ReasonCode, Stage
-from liteferry.gate_limits import NOISE_CAPS, NOISE_MULTIPLE
-from liteferry.gates import DEFAULT_GATES, METRICS, Gates, Verdict, judge, resolve_gates
-from liteferry.parity import OutputStats
+from liteferry.parity.gate_limits import NOISE_CAPS, NOISE_MULTIPLE
+from liteferry.parity.gates import DEFAULT_GATES, METRICS, Gates, Verdict, judge, resolve_gates
+from liteferry.parity.output_stats import OutputStats
 
 NAN, INF = math.nan, math.inf
 RANDOM = np.random.default_rng(0)

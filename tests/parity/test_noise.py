@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry import noise
+from liteferry.evaluation import kernel_noise
+from liteferry.parity import noise
 from liteferry.types import Signature, TensorSpec
 
 ROWS = {"x": np.arange(20, dtype=np.float32).reshape(10, 2)}
@@ -80,15 +81,15 @@ class TestKernels:
     def test_count_only_for_a_file_that_is_right_on_other_kernels(self, shipped: float, other: float, counts: bool) -> None:
         as_shipped: Any = Fake(shipped)
         on_others: Any = Fake(other)
-        found = noise.of_kernels(as_shipped, on_others, ROWS, {"y": ROWS["x"]}, kernels="reference")
+        found = kernel_noise.of_kernels(as_shipped, on_others, ROWS, {"y": ROWS["x"]}, kernels="reference")
         assert found is not None
         assert found["outputs"]["y"]["counts"] is counts
         limits = noise.limits_from("float32", {"float32": found})
         assert (limits != {}) is counts
 
     def test_small_models_are_held_against_reference_kernels(self) -> None:
-        assert noise.kernels_for(1e6) == "reference"
-        assert noise.kernels_for(1e12) == "builtin"
+        assert kernel_noise.kernels_for(1e6) == "reference"
+        assert kernel_noise.kernels_for(1e12) == "builtin"
 
 
 class TestLimits:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liteferry import parity
-from liteferry.parity import OutputStats
+from liteferry.parity import output_stats
+from liteferry.parity.output_stats import OutputStats
 
 NAN, INF = math.nan, math.inf
 REPORT_KEYS = {
@@ -129,7 +129,7 @@ class TestSameBits:
     def test_for_any_internal_block_size(self, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
         pair = noisy_pair((40, 9), "float32")
         whole = compare(*pair)
-        monkeypatch.setattr(parity, "BLOCK_ELEMENTS", block)
+        monkeypatch.setattr(output_stats, "BLOCK_ELEMENTS", block)
         assert compare(*pair) == whole
 
     def test_for_any_memory_layout(self) -> None:

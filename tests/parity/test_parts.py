@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liteferry.class_counts import CLASSES_KEPT, ClassCounts, upper_recall
-from liteferry.columns import MOST_COLUMNS, ColumnStats
 from liteferry.errors import ReasonCode
-from liteferry.gate_limits import DEFAULT_GATES, resolve_gates
-from liteferry.gates import Verdict, judge
-from liteferry.parity import OutputStats
+from liteferry.parity.class_counts import CLASSES_KEPT, ClassCounts, upper_recall
+from liteferry.parity.column_errors import MOST_COLUMNS, ColumnStats
+from liteferry.parity.gate_limits import DEFAULT_GATES, resolve_gates
+from liteferry.parity.gates import Verdict, judge
+from liteferry.parity.output_stats import OutputStats
 
 QUANTIZED = ("dynamic_int8", "int8", "int16x8", "dynamic_int4")
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry.call_groups import Calls, stack
-from liteferry.comparing import Comparison
 from liteferry.errors import ModelError, ReasonCode
+from liteferry.evaluation.accumulator import Comparison
+from liteferry.loading.call_groups import Calls, stack
 
 IDS = [f"row {number}" for number in range(10)]
 

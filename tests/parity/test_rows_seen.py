@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry.rows_seen import RowsSeen, labels_of
+from liteferry.parity.rows_seen import RowsSeen
+from liteferry.samples.labels import labels_of
 
 ANSWERS = {"y": np.zeros((3, 4), np.float32)}
 

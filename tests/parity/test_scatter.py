@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from liteferry.parity import OutputStats
-from liteferry.scatter import ELEMENTS_PER_ROW, ROWS, ScatterSample
+from liteferry.parity.output_stats import OutputStats
+from liteferry.parity.scatter import ELEMENTS_PER_ROW, ROWS, ScatterSample
 
 
 def rows(count, width=7, seed=3):

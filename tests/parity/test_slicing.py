@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liteferry import slicing
-from liteferry.comparing import Comparison
-from liteferry.config import SamplesSpec
-from liteferry.parity import OutputStats
-from liteferry.sample_readers import ColumnSpec
-from liteferry.samples import SampleSet
-from liteferry.slicing import Slices, columns_of_slices, group_rows, slice_name
+from liteferry.config.job import SamplesSpec
+from liteferry.evaluation.accumulator import Comparison
+from liteferry.parity import slicing
+from liteferry.parity.output_stats import OutputStats
+from liteferry.parity.slicing import Slices, group_rows, slice_name
+from liteferry.samples.formats.rows import ColumnSpec
+from liteferry.samples.sample_set import SampleSet
+from liteferry.samples.slice_columns import columns_of_slices
 
 ROWS = 120
 RANDOM = np.random.default_rng(0)

@@ -24,14 +24,14 @@ from apache_beam.runners.common import DoFnInvoker
 from apache_beam.runners.dask import transform_evaluator
 from apache_beam.runners.dask.dask_runner import DaskRunner
 
-from liteferry.config import load_job
-from liteferry.fingerprints import fingerprint
-from liteferry.plan import plan_models
-from liteferry.publish import numbered
-from liteferry.stages.evaluate import EvaluateParity
-from liteferry.stages.export import ExportModels
-from liteferry.stages.metrics import ComputeMetrics
-from liteferry.stages.publish import JudgeAndPublish
+from liteferry.config.load import load_job
+from liteferry.output.publish import numbered
+from liteferry.pipeline.stages.evaluate import EvaluateParity
+from liteferry.pipeline.stages.export import ExportModels
+from liteferry.pipeline.stages.metrics import ComputeMetrics
+from liteferry.pipeline.stages.publish import JudgeAndPublish
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import plan_models
 
 
 def apply_whole_bundle(items: Any, arguments: Any, keywords: Any, receivers: Any) -> list[Any]:

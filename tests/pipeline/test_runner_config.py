@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from liteferry import config, runner_traits
+from liteferry import config
 from liteferry.cli import _refuse_typos, build_parser
 from liteferry.errors import JobError
-from liteferry.runner_config import _beam_parser, _known, beam_flags, flags_of
-from liteferry.runner_traits import traits_of, with_local_engine
+from liteferry.pipeline import runner_traits
+from liteferry.pipeline.beam_options import _beam_parser, _known, beam_flags, flags_of
+from liteferry.pipeline.runner_traits import traits_of, with_local_engine
 from tests.support import liteferry
 from tests.support.packages import ROOT
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from liteferry import published
-from liteferry.launch import print_summary
-from liteferry.rebuild import rebuild_pages
+from liteferry.commands.launch import print_summary
+from liteferry.commands.report_pages import rebuild_pages
+from liteferry.output import model_folder
+from liteferry.pipeline.stages import fleet
 from liteferry.report import changes
 from liteferry.report.changes import since_last_run, write_history
-from liteferry.report.facts import for_fleet
-from liteferry.stages import fleet
+from liteferry.report.model_report import for_fleet
 
 TENSOR = {"name": "image", "position": 0, "tensor_index": 3, "tensor_name": "t", "dtype": "float32", "shape": [None, 8]}
 QUANTIZED = {**TENSOR, "name": "digit", "dtype": "int8", "scale": 0.5, "zero_point": 3}
@@ -220,7 +220,7 @@ def test_changes_are_shown_and_stay_when_pages_are_built_again(runs: Runs, capsy
     (runs.out / "models" / "cnn").mkdir(parents=True)
     text = json.dumps(bad)
     (runs.out / "models" / "cnn" / "report.json").write_text(text)
-    (runs.out / "models" / "cnn" / published.marker_of(bad)).write_bytes(published.vouch_for(text.encode()))
+    (runs.out / "models" / "cnn" / model_folder.marker_of(bad)).write_bytes(model_folder.vouch_for(text.encode()))
     rebuild_pages(str(runs.out))
     assert json.loads((runs.out / "fleet.json").read_text())["changes"] == found
 

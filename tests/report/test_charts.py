@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from liteferry.report import fleet_facts, render_index, render_model
-from liteferry.report.index_charts import index_charts
-from liteferry.report.model_charts import flips, model_charts, slices
+from liteferry.report.pages.index_charts import index_charts
+from liteferry.report.pages.model_charts import flips, model_charts, slices
 
 
 def test_errors_are_counted_by_decade_exact_and_broken_ones_apart(blessed):

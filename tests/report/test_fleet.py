@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from liteferry import beneath
 from liteferry.report import COLUMNS, fleet_facts, fleet_rows, fleet_table, write_fleet
-from liteferry.report.assets import asset_names
+from liteferry.report.pages.assets import asset_names
+from liteferry.storage import beneath
 
 
 def test_a_model_has_one_row_per_variant_down_the_ladder(blessed):

@@ -8,10 +8,11 @@ import re
 import pytest
 
 from liteferry.errors import ReasonCode, Stage
-from liteferry.gates import METRICS
-from liteferry.report import HINTS, fleet_facts, hint_for, render_index, render_model, tables
+from liteferry.parity.gates import METRICS
+from liteferry.report import HINTS, fleet_facts, hint_for, render_index, render_model
 from liteferry.report.formats import STAGE_WORDS
-from liteferry.report.metric_tables import metric_tables
+from liteferry.report.pages import tables
+from liteferry.report.pages.metric_tables import metric_tables
 
 
 @pytest.mark.parametrize("code", list(ReasonCode))

@@ -19,17 +19,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from liteferry import local_cache, storage
-from liteferry.config import Job, load_job
-from liteferry.discovery import discover
+from liteferry import storage
+from liteferry.commands.launch import count_checkpoints
+from liteferry.config.job import Job
+from liteferry.config.load import load_job
 from liteferry.errors import JobError, ModelError, ReasonCode, SamplesError
-from liteferry.evaluate import evaluate_isolated
-from liteferry.evaluation_units import EvaluationTask
-from liteferry.export import export_isolated
-from liteferry.fingerprints import fingerprint
-from liteferry.launch import count_checkpoints
-from liteferry.plan import ModelPlan, plan_models
-from liteferry.samples import bind, open_samples, read_batches
+from liteferry.evaluation.evaluate import evaluate_isolated
+from liteferry.evaluation.results import EvaluationTask
+from liteferry.exporting.export import export_isolated
+from liteferry.plan.discovery import discover
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.samples.batches import read_batches
+from liteferry.samples.binding import bind
+from liteferry.samples.opening import open_samples
+from liteferry.storage import local_cache
 from liteferry.types import Signature, TensorSpec
 from tests.support import Run, facts_of, liteferry
 from tests.support.emulators import _GCS, _S3, Bucket, gcs_bucket, s3_bucket
@@ -370,7 +374,7 @@ def test_ids_are_those_of_the_same_tree_on_a_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.parquet", "missing-*.parquet", "folder"])
 def test_samples_that_are_not_there(gs: Bucket, name: str) -> None:
-    from liteferry.config import SamplesSpec
+    from liteferry.config.job import SamplesSpec
 
     gs.put("folder/rows.npz", b"1")
     with pytest.raises(SamplesError, match=rf"{gs.uri}/{name[:6]}"):
@@ -393,7 +397,7 @@ def test_every_format_gives_the_same_rows_from_a_store(name: str, store: str, re
 
 def rows_of(folder: str, name: str, with_schema: bool) -> tuple[Any, ...]:
     """Columns, digest, ids and values of a file of samples."""
-    from liteferry.config import SamplesSpec
+    from liteferry.config.job import SamplesSpec
 
     spec = SamplesSpec(path=f"{folder}/{name}", schema_file=f"{folder}/schema.pbtxt" if with_schema else None)
     found = open_samples(spec)

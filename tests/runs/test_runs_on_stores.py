@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from liteferry import leases, runs, storage
+from liteferry import storage
+from liteferry.output import run_lock
+from liteferry.storage import leases
 from tests.support import THREE, Run, arguments_of_three, facts_of, liteferry
 from tests.support.emulators import Bucket
 
@@ -120,9 +122,10 @@ def test_of_two_launchers_at_once_one_runs_and_the_other_says_so(
 # What is left of a launcher's lock when a job goes on without its launcher.
 WITHOUT_LAUNCHER = """
     import contextlib, sys
-    from liteferry import cli, runs
+    from liteferry import cli
+    from liteferry.output import run_lock
 
-    runs.exclusive = lambda out: contextlib.nullcontext()
+    run_lock.exclusive = lambda out: contextlib.nullcontext()
     sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -151,7 +154,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next_one_at_once(
     os.killpg(run.pid, signal.SIGKILL)
     said_by(run)
     before = stamps(out)
-    assert runs.is_going_on(out) is False, "who is dead runs no more"
+    assert run_lock.is_going_on(out) is False, "who is dead runs no more"
     again = liteferry(*arguments, "--output", out)
     assert_equal_in_every_fact(Run(copy_of(out, tmp_path / "copy"), again), three)
     assert {name: stamps(out)[name] for name in done} == {name: before[name] for name in done}, "what was done is not done again"
@@ -217,22 +220,22 @@ def test_a_run_that_goes_on_is_watched_from_any_machine(shared_store: str, three
 
 
 def test_a_job_without_a_launcher_is_known_until_its_fleet_is_written(store: str) -> None:
-    from liteferry.stages import fleet
+    from liteferry.pipeline.stages import fleet
 
-    assert runs.submitted(store) == []
-    runs.note_submitted(store)
-    (words,) = runs.submitted(store)
+    assert run_lock.submitted(store) == []
+    run_lock.note_submitted(store)
+    (words,) = run_lock.submitted(store)
     assert re.fullmatch(r"submitted from \S+ at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", words)
-    runs.clear_leftovers(store)
-    assert runs.submitted(store) == [words], "another launcher does not know whether it still runs"
+    run_lock.clear_leftovers(store)
+    assert run_lock.submitted(store) == [words], "another launcher does not know whether it still runs"
     fleet._write([], store, "run")
-    assert runs.submitted(store) == []
+    assert run_lock.submitted(store) == []
     assert storage.exists(f"{store}/fleet.json")
 
 
 def test_one_process_at_a_time_writes_the_fleets_files(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from liteferry.pipeline.stages import fleet
     from liteferry.report.fleet import write_fleet
-    from liteferry.stages import fleet
 
     inside = most = 0
 
@@ -244,7 +247,7 @@ def test_one_process_at_a_time_writes_the_fleets_files(store: str, monkeypatch: 
         inside -= 1
 
     monkeypatch.setattr(leases, "LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr("liteferry.stages.fleet.write_fleet", slowly)
+    monkeypatch.setattr("liteferry.pipeline.stages.fleet.write_fleet", slowly)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(fleet._write, [], store, f"run {number}") for number in range(3)]:
             future.result()
@@ -252,8 +255,8 @@ def test_one_process_at_a_time_writes_the_fleets_files(store: str, monkeypatch: 
 
 
 def test_lines_of_many_processes_are_seen_once_each(store: str) -> None:
-    from liteferry.progress import Watcher
-    from liteferry.store_log import StoreLog
+    from liteferry.output.progress import Watcher
+    from liteferry.storage.append_log import StoreLog
 
     logs, watcher = [StoreLog(f"{store}/.staging/progress") for _ in range(2)], Watcher(store)
     seen = []
@@ -273,7 +276,7 @@ def test_lines_of_many_processes_are_seen_once_each(store: str) -> None:
 
 def test_what_the_store_does_not_take_of_the_progress_costs_nothing(memory_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from liteferry.errors import StorageError
-    from liteferry.store_log import StoreLog
+    from liteferry.storage.append_log import StoreLog
 
     def refuse(*_: object) -> None:
         raise StorageError("the store is on fire")

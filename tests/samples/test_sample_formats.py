@@ -22,10 +22,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from liteferry import reference
-from liteferry.config import Decoding, SamplesSpec
-from liteferry.sample_binding import columns_as_inputs
-from liteferry.samples import Batch, bind, open_samples, read_batches
+from liteferry.config.job import Decoding, SamplesSpec
+from liteferry.plan import bound_rows
+from liteferry.samples.batches import read_batches
+from liteferry.samples.binding import bind, columns_as_inputs
+from liteferry.samples.opening import open_samples
+from liteferry.samples.sample_set import Batch
 from liteferry.types import SampleColumn
 from tests.samples.test_samples import (
     CUBES,
@@ -499,8 +501,10 @@ def test_reading_needs_no_tensorflow_beam_or_keras(tmp_path: Path) -> None:
     path = write_tfrecord(tmp_path / "x.tfrecord", [example(x=[encoded(PIXELS[0])])])
     code = f"""
 import sys
-from liteferry.config import SamplesSpec
-from liteferry.samples import bind, open_samples, read_batches
+from liteferry.config.job import SamplesSpec
+from liteferry.samples.binding import bind
+from liteferry.samples.batches import read_batches
+from liteferry.samples.opening import open_samples
 from liteferry.types import Signature, TensorSpec
 spec = SamplesSpec(path={str(path)!r}, decode="image")
 found = open_samples(spec)
@@ -519,14 +523,14 @@ def test_a_small_shard_is_read_once_by_a_process_for_all_models(tmp_path: Path) 
     spec = SamplesSpec(path=str(path), decode=Decoding.IMAGE)
     plan = plan_of(spec)
     binding = bind(plan.samples.sample_set, spec, signature(x=((6, 8, 3), "uint8")), samples_name="rows")
-    next(reference.batches(plan, binding, shard_index=0))  # not to the end: nothing to remember yet
-    first = list(reference.batches(plan, binding, shard_index=0))
+    next(bound_rows.batches(plan, binding, shard_index=0))  # not to the end: nothing to remember yet
+    first = list(bound_rows.batches(plan, binding, shard_index=0))
     path.unlink()
-    again = list(reference.batches(plan_of(spec, plan), binding, shard_index=0))
+    again = list(bound_rows.batches(plan_of(spec, plan), binding, shard_index=0))
     assert [batch.ids for batch in again] == [batch.ids for batch in first]
     np.testing.assert_array_equal(again[0].inputs["x"], first[0].inputs["x"])
     grey = bind(plan.samples.sample_set, spec, signature(x=((6, 8, 1), "uint8")), samples_name="rows")
-    failure(MISSING, list, reference.batches(plan, grey, shard_index=0))
+    failure(MISSING, list, bound_rows.batches(plan, grey, shard_index=0))
 
 
 def plan_of(spec: SamplesSpec, other: Any = None) -> Any:

@@ -17,10 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liteferry import samples
-from liteferry.config import SamplesSpec
+from liteferry.config.job import SamplesSpec
 from liteferry.errors import ReasonCode, SamplesError
-from liteferry.samples import Batch, Binding, BoundInput, ColumnSpec, SampleSet, bind, open_samples, read_batches
+from liteferry.samples import sample_set
+from liteferry.samples.batches import read_batches
+from liteferry.samples.binding import Binding, BoundInput, bind
+from liteferry.samples.formats.rows import ColumnSpec
+from liteferry.samples.opening import open_samples
+from liteferry.samples.sample_set import Batch, SampleSet
 from liteferry.types import Signature, TensorSpec
 
 MISSING, MISMATCH, EMPTY = ReasonCode.SAMPLES_MISSING, ReasonCode.SAMPLES_MISMATCH, ReasonCode.SAMPLES_EMPTY
@@ -688,7 +692,7 @@ class TestBatches:
         assert [len(batch.ids) for batch in batches] == [8, 8, 8, 6]
 
     def test_a_batch_size_of_nothing_is_refused(self) -> None:
-        shard = samples.Shard(path="x.npz", first_row=0, row_count=1)
+        shard = sample_set.Shard(path="x.npz", first_row=0, row_count=1)
         with pytest.raises(ValueError, match="batch_size is 0"):
             next(read_batches(shard, Binding(samples_name="rows", inputs=()), 0))
 
@@ -764,5 +768,7 @@ def test_parquet_memory_follows_the_batch_and_not_the_row_group(tmp_path: Path) 
 
 
 def test_importing_samples_is_light() -> None:
-    code = "import sys, liteferry.samples; print([m for m in ('tensorflow', 'apache_beam', 'pyarrow') if m in sys.modules])"
+    code = (
+        "import sys, liteferry.samples.batches; print([m for m in ('tensorflow', 'apache_beam', 'pyarrow') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -50,8 +50,10 @@ def _can(act: Any) -> bool:
 
 def read_rows(path: str, reporter: Any) -> None:
     """In a sandbox: the rows of a sample file, as evaluation reads them."""
-    from liteferry.config import SamplesSpec
-    from liteferry.samples import bind, open_samples, read_batches
+    from liteferry.config.job import SamplesSpec
+    from liteferry.samples.batches import read_batches
+    from liteferry.samples.binding import bind
+    from liteferry.samples.opening import open_samples
     from liteferry.types import Signature, TensorSpec
 
     spec = SamplesSpec(path=path)

@@ -259,7 +259,7 @@ def save_readers(what: tuple[str, str, list[str]], _: Reporter) -> None:
     """layer.keras, other.keras, whose code is the user's, and bytecode.keras, whose code is its own: all of them read a file."""
     import keras
 
-    from liteferry.checkpoints import user_code
+    from liteferry.loading import user_code
 
     folder, secret, touches = what
     Path(folder, "layers.py").write_text(LAYERS)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from liteferry import allocation
+from liteferry.sandbox import allocation
 
 MEGABYTES = 2**20
 

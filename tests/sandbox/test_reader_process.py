@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from liteferry import reader_process
+from liteferry.commands.inspect import contained
 from liteferry.errors import ModelError, ReasonCode
-from liteferry.inspection import contained
-from liteferry.reader_process import NoAnswer
+from liteferry.sandbox import reader
+from liteferry.sandbox.reader import NoAnswer
 
 UNIT = "tests.sandbox.reader_units:answer"
 
 
 def ask(*requests: dict[str, Any], seconds: float = 30) -> list[Any]:
-    return list(reader_process.ask(UNIT, requests, readable=[], seconds=seconds))
+    return list(reader.ask(UNIT, requests, readable=[], seconds=seconds))
 
 
 def test_answers_come_in_order_whatever_is_printed() -> None:
@@ -82,7 +82,7 @@ ENDS = {
 def test_a_reader_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     """The reader is replaced by one that ends as a crashed parser does: no file is known today that crashes the real one."""
     program, code, words = ENDS[end]
-    monkeypatch.setattr(reader_process, "_PROGRAM", program)
+    monkeypatch.setattr(reader, "_PROGRAM", program)
     (tmp_path / "a.h5").write_bytes(b"")
     with pytest.raises(ModelError, match=words) as caught:
         contained.inspect(str(tmp_path / "a.h5"), seconds=2)
@@ -91,10 +91,11 @@ def test_a_reader_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_reader_has_a_limit_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
-        "import sys; sys.path[:] = sys.argv[3:]; from liteferry import reader_child; from liteferry.inspection import facts;"
+        "import sys; sys.path[:] = sys.argv[3:]; from liteferry.sandbox import reader_main;"
+        "from liteferry.commands.inspect import facts;"
         "facts.describe = lambda path: bytearray(32 * 2**30); reader_child.main(*sys.argv[1:3])"
     )
-    monkeypatch.setattr(reader_process, "_PROGRAM", program)
+    monkeypatch.setattr(reader, "_PROGRAM", program)
     (tmp_path / "a.h5").write_bytes(b"")
     with pytest.raises(ModelError) as caught:
         contained.inspect(str(tmp_path / "a.h5"))
@@ -104,6 +105,6 @@ def test_the_reader_has_a_limit_of_memory(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_reader_sees_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     program = "import json, os; print(json.dumps({'facts': dict(os.environ)}))"
-    monkeypatch.setattr(reader_process, "_PROGRAM", program)
+    monkeypatch.setattr(reader, "_PROGRAM", program)
     (tmp_path / "a.h5").write_bytes(b"")
     assert "AWS_SECRET_ACCESS_KEY" not in contained.inspect(str(tmp_path / "a.h5"))

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from liteferry import reader_process, sandbox
+from liteferry import sandbox
 from liteferry.checkpoints.links import LinkRule
 from liteferry.checkpoints.reach import files_of_checkpoint
-from liteferry.sandbox import Flavor, Limits, held
+from liteferry.sandbox import Flavor, Limits, held, reader
 from liteferry.sandbox.confine import SWITCH
 from liteferry.sandbox.readable import code_in, of_module
 
@@ -82,7 +82,7 @@ def test_what_libraries_ask_of_the_machine_they_get() -> None:
 
 
 def test_modules_that_nobody_has_imported_yet_can_be(tmp_path: Path) -> None:
-    names = ["sklearn", "pandas", "scipy.stats", "xml.dom.minidom", "sqlite3", "keras.applications", "liteferry.doctor"]
+    names = ["sklearn", "pandas", "scipy.stats", "xml.dom.minidom", "sqlite3", "keras.applications", "liteferry.commands.doctor"]
     there = [name for name in names if not name.startswith("sklearn") or _is_installed("sklearn")]
     assert run("import_all", there, flavor=Flavor.KERAS).error is None
 
@@ -163,9 +163,7 @@ def test_a_tensorflow_checkpoint_is_its_index_and_its_shards(tmp_path: Path) -> 
 @needs_landlock
 def test_a_reader_of_headers_reads_what_it_is_asked_and_no_neighbour(job: Path) -> None:
     asked = [{"do": "read", "place": str(job / name)} for name in ("model.keras", "secret.txt")]
-    answers = list(
-        reader_process.ask("tests.sandbox.reader_units:answer", asked, readable=[str(job / "model.keras")], seconds=30)
-    )
+    answers = list(reader.ask("tests.sandbox.reader_units:answer", asked, readable=[str(job / "model.keras")], seconds=30))
     assert [answer["read"] for answer in answers if isinstance(answer, dict)] == [True, False]
 
 

@@ -30,7 +30,7 @@ import pytest
 from liteferry import sandbox
 from liteferry.errors import ReasonCode, Stage
 from liteferry.sandbox import Flavor, Limits, Outcome, frames, nurseries, scratch, supervision
-from liteferry.workers import WorkPool
+from liteferry.sandbox.pool import WorkPool
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLENTY = Limits(seconds=60, memory_bytes=16 * 10**9)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from liteferry import sandbox
-from liteferry.config import parse_job
-from liteferry.export import export_isolated
-from liteferry.fingerprints import fingerprint
-from liteferry.plan import ModelPlan, plan_models
+from liteferry.config.load import parse_job
+from liteferry.exporting.export import export_isolated
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import ModelPlan, plan_models
 from liteferry.sandbox import Flavor, Limits, held
 
 pytestmark = pytest.mark.skipif("files" not in held.held(), reason="this kernel confines no files")

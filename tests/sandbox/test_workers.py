@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from liteferry.workers import WorkPool, available_cores, shared_pool
+from liteferry.sandbox.pool import WorkPool, available_cores, shared_pool
 
 SOON = 30.0  # seconds a result may take before a test gives up
 
@@ -105,7 +105,7 @@ def test_the_pool_is_shared_by_all_who_ask_for_its_width() -> None:
 def test_a_forked_process_gets_a_pool_with_threads() -> None:
     program = """
         import os
-        from liteferry.workers import shared_pool
+        from liteferry.sandbox.pool import shared_pool
 
         assert shared_pool(1).submit(int, "7").result(30) == 7
         pid = os.fork()

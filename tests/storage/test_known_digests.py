@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from liteferry import known_digests, local_cache, remote, storage
-from liteferry.config import Job, load_job
-from liteferry.fingerprints import fingerprint, read_remembered
-from liteferry.known_digests import Known
-from liteferry.plan import ModelPlan, plan_models
+from liteferry import storage
+from liteferry.config.job import Job
+from liteferry.config.load import load_job
+from liteferry.plan.fingerprints import fingerprint, read_remembered
+from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.storage import digest_cache, local_cache, object_store
+from liteferry.storage.digest_cache import Known
 from tests.support.emulators import Bucket
 
 
@@ -39,52 +41,52 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_was_kept_is_recalled_for_the_same_files_and_mark_alone() -> None:
-    known_digests.keep(["s3://b/m"], "etag=1", known(1))
-    known_digests.keep(["s3://b/m.index", "s3://b/m.data"], "etag=1", known(2))
-    assert known_digests.recall(["s3://b/m"], "etag=1") == known(1)
-    assert known_digests.recall(["s3://b/m.index", "s3://b/m.data"], "etag=1") == known(2)
+    digest_cache.keep(["s3://b/m"], "etag=1", known(1))
+    digest_cache.keep(["s3://b/m.index", "s3://b/m.data"], "etag=1", known(2))
+    assert digest_cache.recall(["s3://b/m"], "etag=1") == known(1)
+    assert digest_cache.recall(["s3://b/m.index", "s3://b/m.data"], "etag=1") == known(2)
     for uris, mark in ((["s3://b/m"], "etag=2"), (["s3://b/n"], "etag=1"), (["s3://b/m.index"], "etag=1")):
-        assert known_digests.recall(uris, mark) is None
-    known_digests.keep(["s3://b/m"], "etag=1", known(3))
-    assert known_digests.recall(["s3://b/m"], "etag=1") == known(3)
+        assert digest_cache.recall(uris, mark) is None
+    digest_cache.keep(["s3://b/m"], "etag=1", known(3))
+    assert digest_cache.recall(["s3://b/m"], "etag=1") == known(3)
 
 
 def test_without_a_mark_nothing_is_known() -> None:
-    known_digests.keep(["s3://b/m"], None, known())
-    assert known_digests.recall(["s3://b/m"], None) is None
+    digest_cache.keep(["s3://b/m"], None, known())
+    assert digest_cache.recall(["s3://b/m"], None) is None
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"])
 def test_the_same_address_at_another_endpoint_is_another_thing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    known_digests.keep(["s3://b/m"], "etag=1", known())
+    digest_cache.keep(["s3://b/m"], "etag=1", known())
     monkeypatch.setenv(name, "http://elsewhere")
-    assert known_digests.recall(["s3://b/m"], "etag=1") is None
+    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
 
 
 def test_another_version_takes_digests_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    known_digests.keep(["s3://b/m"], "etag=1", known())
-    monkeypatch.setattr(known_digests, "__version__", "99.0")
-    assert known_digests.recall(["s3://b/m"], "etag=1") is None
+    digest_cache.keep(["s3://b/m"], "etag=1", known())
+    monkeypatch.setattr(digest_cache, "__version__", "99.0")
+    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
 
 
 def test_it_is_bounded_and_what_was_asked_for_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_digests, "_MOST", 10)
+    monkeypatch.setattr(digest_cache, "_MOST", 10)
     for number in range(1, 9):
-        known_digests.keep([f"s3://b/{number}"], "etag=1", known(number))
-    assert known_digests.recall(["s3://b/1"], "etag=1") == known(1)
+        digest_cache.keep([f"s3://b/{number}"], "etag=1", known(number))
+    assert digest_cache.recall(["s3://b/1"], "etag=1") == known(1)
     for number in range(9, 18):
-        known_digests.keep([f"s3://b/{number}"], "etag=1", known(number))
-    kept = [number for number in range(1, 18) if known_digests.recall([f"s3://b/{number}"], "etag=1")]
+        digest_cache.keep([f"s3://b/{number}"], "etag=1", known(number))
+    kept = [number for number in range(1, 18) if digest_cache.recall([f"s3://b/{number}"], "etag=1")]
     assert kept == [1, *range(9, 18)]
 
 
 WRITER = """
     import sys
-    from liteferry import known_digests
+    from liteferry.storage import digest_cache
 
     for number in range(40):
-        known_digests.keep([f"s3://b/{sys.argv[1]}/{number}"], "etag=1", known_digests.Known("sha256:" + sys.argv[1], number))
-        known_digests.keep(["s3://b/both"], "etag=1", known_digests.Known("sha256:both", 1))
+        digest_cache.keep([f"s3://b/{sys.argv[1]}/{number}"], "etag=1", digest_cache.Known("sha256:" + sys.argv[1], number))
+        digest_cache.keep(["s3://b/both"], "etag=1", digest_cache.Known("sha256:both", 1))
 """
 
 
@@ -92,40 +94,40 @@ def test_processes_and_threads_at_once_lose_nothing() -> None:
     writers = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), name]) for name in "ab"]
 
     def keep(number: int) -> None:
-        known_digests.keep([f"s3://b/c/{number}"], "etag=1", Known("sha256:c", number))
+        digest_cache.keep([f"s3://b/c/{number}"], "etag=1", Known("sha256:c", number))
 
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         list(threads.map(keep, range(40)))
     assert [writer.wait(60) for writer in writers] == [0, 0]
     for name in "abc":
-        found = [known_digests.recall([f"s3://b/{name}/{number}"], "etag=1") for number in range(40)]
+        found = [digest_cache.recall([f"s3://b/{name}/{number}"], "etag=1") for number in range(40)]
         assert found == [Known(f"sha256:{name}", number) for number in range(40)]
 
 
 def test_a_damaged_file_is_nothing_known_and_made_anew(cache: Path) -> None:
-    known_digests.keep(["s3://b/m"], "etag=1", known())
+    digest_cache.keep(["s3://b/m"], "etag=1", known())
     (cache / "digests.sqlite").write_bytes(b"no database" * 1000)
-    assert known_digests.recall(["s3://b/m"], "etag=1") is None
-    known_digests.keep(["s3://b/m"], "etag=1", known())
-    assert known_digests.recall(["s3://b/m"], "etag=1") == known()
+    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
+    digest_cache.keep(["s3://b/m"], "etag=1", known())
+    assert digest_cache.recall(["s3://b/m"], "etag=1") == known()
 
 
 def test_one_that_another_process_holds_for_long_is_not_waited_for(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_digests, "_PATIENCE_S", 0.1)
-    known_digests.keep(["s3://b/m"], "etag=1", known())
+    monkeypatch.setattr(digest_cache, "_PATIENCE_S", 0.1)
+    digest_cache.keep(["s3://b/m"], "etag=1", known())
     holder = sqlite3.connect(cache / "digests.sqlite")
     holder.execute("BEGIN EXCLUSIVE")
-    assert known_digests.recall(["s3://b/m"], "etag=1") is None
-    known_digests.keep(["s3://b/m"], "etag=1", known(2))
+    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
+    digest_cache.keep(["s3://b/m"], "etag=1", known(2))
     holder.close()
-    assert known_digests.recall(["s3://b/m"], "etag=1") == known()
+    assert digest_cache.recall(["s3://b/m"], "etag=1") == known()
 
 
 def test_a_cache_that_cannot_be_made_is_nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv(local_cache.FOLDER, str(tmp_path / "file" / "cache"))
-    known_digests.keep(["s3://b/m"], "etag=1", known())
-    assert known_digests.recall(["s3://b/m"], "etag=1") is None
+    digest_cache.keep(["s3://b/m"], "etag=1", known())
+    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
 
 
 # What a store says, and whether it will do
@@ -152,7 +154,7 @@ def ago(seconds: float) -> datetime.datetime:
     ],
 )
 def test_only_what_cannot_be_the_same_for_other_content_is_a_mark(facts: Callable[[], dict[str, object]], lasts: bool) -> None:
-    entry = remote._entry({"size": 5, **facts()})
+    entry = object_store._entry({"size": 5, **facts()})
     assert (entry.mark is not None) == lasts
     assert entry.size == 5 and entry.stamp
 
@@ -160,7 +162,7 @@ def test_only_what_cannot_be_the_same_for_other_content_is_a_mark(facts: Callabl
 def test_a_mark_is_another_one_when_anything_that_the_store_says_is() -> None:
     facts: dict[str, object] = {"size": 5, "ETag": '"abc"', "LastModified": datetime.datetime(2026, 1, 1)}
     others: list[dict[str, object]] = [{"size": 6}, {"ETag": '"abd"'}, {"LastModified": datetime.datetime(2026, 1, 2)}]
-    marks = [remote._entry({**facts, **other}).mark for other in ({}, *others)]
+    marks = [object_store._entry({**facts, **other}).mark for other in ({}, *others)]
     assert None not in marks and len(set(marks)) == 4
 
 
@@ -168,12 +170,12 @@ def test_a_folder_has_a_mark_when_all_of_its_files_have(monkeypatch: pytest.Monk
     place = f"memory://known-{time.time_ns()}"
     for name in ("a", "b"):
         storage.write_bytes(f"{place}/m/{name}", b"1")
-    assert remote.look(f"{place}/m").mark is None, "what was written this minute may be written again in the same tick"
-    monkeypatch.setattr(remote, "_SETTLED_S", -1.0)
-    before = remote.look(f"{place}/m").mark
+    assert object_store.look(f"{place}/m").mark is None, "what was written this minute may be written again in the same tick"
+    monkeypatch.setattr(object_store, "_SETTLED_S", -1.0)
+    before = object_store.look(f"{place}/m").mark
     assert before is not None
     storage.write_bytes(f"{place}/m/b", b"2")
-    assert remote.look(f"{place}/m").mark not in (None, before)
+    assert object_store.look(f"{place}/m").mark not in (None, before)
 
 
 # Plans
@@ -267,7 +269,7 @@ def test_a_memory_that_is_wrong_costs_a_download_and_no_model(job: Job, bucket: 
     """The bytes decide of what is exported."""
     right = plans_of(job, tmp_path)
     for plan in right.values():
-        known_digests.keep(plan.files, local_cache.seen(plan.files).mark, known())
+        digest_cache.keep(plan.files, local_cache.seen(plan.files).mark, known())
     assert {plan.digest for plan in plans_of(job, tmp_path).values()} == {"sha256:1"}
     assert {name: read_remembered(plan) for name, plan in plans_of(job, tmp_path).items()} == right
     assert plans_of(job, tmp_path)["a"].digest == right["a"].digest, "and it is put right"

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from liteferry import leases, storage
+from liteferry import storage
 from liteferry.errors import StorageError
-from liteferry.leases import Holder, Lease
+from liteferry.storage import leases
+from liteferry.storage.leases import Holder, Lease
 
 OTHER_MACHINE = "0d1f pid:[1] 4711 99"
 
@@ -87,7 +88,7 @@ def test_who_waits_gets_it_when_it_is_given_back(store: str, monkeypatch: pytest
 
 TAKER = """
     import sys, time
-    from liteferry import leases
+    from liteferry.storage import leases
 
     lease = leases.take(sys.argv[1], {"what": "was being done"})
     print("begun", flush=True)

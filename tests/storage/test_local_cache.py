@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from liteferry import local_cache, remote, storage
+from liteferry import storage
 from liteferry.errors import StorageError
-from liteferry.local_cache import NoRoomError, Wanted
+from liteferry.storage import local_cache, object_store
+from liteferry.storage.local_cache import NoRoomError, Wanted
 from tests.support.emulators import Bucket
 
 KILOBYTE = b"x" * 1000
@@ -39,13 +40,13 @@ def place() -> str:
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The URIs that were downloaded."""
     found: list[str] = []
-    fetch = remote.fetch
+    fetch = object_store.fetch
 
     def note(uri: str, *arguments: object) -> None:
         found.append(uri)
         fetch(uri, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(remote, "fetch", note)
+    monkeypatch.setattr(object_store, "fetch", note)
     return found
 
 
@@ -226,7 +227,7 @@ def test_of_many_threads_that_want_the_same_one_downloads(place: str, fetched: l
 
 USER = """
     import os, sys, time
-    from liteferry import local_cache
+    from liteferry.storage import local_cache
 
     with local_cache.localise(sys.argv[1]) as path:
         assert len(open(path, "rb").read()) == 5000

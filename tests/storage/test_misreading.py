@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from liteferry import plan
-from liteferry.config import SamplesSpec
+from liteferry.config.job import SamplesSpec
 from liteferry.errors import ModelError, ReasonCode, SamplesError, Stage, StorageError
-from liteferry.misreading import is_storage_trouble, may_be_misread
+from liteferry.plan import planning
+from liteferry.storage.transient import is_storage_trouble, may_be_misread
 
 
 def of_errno(number: int) -> OSError:
@@ -78,7 +78,7 @@ def test_samples_on_a_disk_that_fails_are_opened_again_and_never_end_the_run(
             raise left.pop()
         return "the samples"
 
-    monkeypatch.setattr("liteferry.samples.open_samples", open_samples)
-    bound = plan._open("rows", SamplesSpec(path="rows.npz"))
+    monkeypatch.setattr("liteferry.samples.opening.open_samples", open_samples)
+    bound = planning._open("rows", SamplesSpec(path="rows.npz"))
     assert (bound.problem.code.value if bound.problem else None) == code
     assert (bound.sample_set is None) == (code is not None)

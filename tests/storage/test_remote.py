@@ -35,7 +35,7 @@ def bucket(request: pytest.FixtureRequest) -> Bucket:
 
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("liteferry.remote_drivers._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("liteferry.storage.drivers._FIRST_PAUSE_S", 0.01)
 
 
 FILES = {

@@ -119,7 +119,9 @@ def test_recurrent_layers_in_a_saved_model_convert_with_the_batch_fixed(reports:
 
 CAPTURES = """
 import sys, numpy as np, tensorflow as tf
-from liteferry import checkpoints, runners, tflite, tracing
+from liteferry import checkpoints
+from liteferry.loading import LoadSpec, loaders, tracing
+from liteferry.tflite import frozen_graph, runners
 
 class Basis(tf.Module):
     '''Holds a plain tensor, as layers that compute a basis in Python do: captured, neither variable nor input.'''
@@ -132,11 +134,11 @@ class Basis(tf.Module):
 
 module = Basis()
 tf.saved_model.save(module, sys.argv[1], signatures={"serving_default": module.serve})
-loaded = checkpoints.load(sys.argv[1], checkpoints.examine(sys.argv[1]), checkpoints.LoadSpec(), sample_columns=())
+loaded = loaders.load(sys.argv[1], checkpoints.examine(sys.argv[1]), LoadSpec(), sample_columns=())
 traced = tracing.trace(loaded)
 assert traced.signature.output_names() == ("alpha", "beta"), traced.signature.output_names()
 rows = {"x": np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)}
-expected, observed = traced.run(rows), runners.LiteRTRunner(tflite.convert(traced)).run(rows)
+expected, observed = traced.run(rows), runners.LiteRTRunner(frozen_graph.convert(traced)).run(rows)
 for name in expected:
     np.testing.assert_allclose(observed[name], expected[name], atol=1e-5, rtol=0, err_msg=name)
 """

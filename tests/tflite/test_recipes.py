@@ -15,13 +15,13 @@ from ai_edge_quantizer import recipe
 
 from liteferry import config
 from liteferry.errors import JobError
-from liteferry.evaluate import evaluate_isolated, shard_tasks
-from liteferry.evaluation_results import merge
-from liteferry.export import export_isolated
-from liteferry.fingerprints import fingerprint
-from liteferry.gate_limits import DEFAULT_GATES
-from liteferry.plan import plan_models
-from liteferry.report.facts import build
+from liteferry.evaluation.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation.results import merge
+from liteferry.exporting.export import export_isolated
+from liteferry.parity.gate_limits import DEFAULT_GATES
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import plan_models
+from liteferry.report.model_report import build
 from tests.support import liteferry
 
 WRITER = """

@@ -11,8 +11,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import quantizer
 
-from liteferry import flatbuffer, variants
-from liteferry.runners import LiteRTRunner
+from liteferry.tflite import flatbuffer, quantize
+from liteferry.tflite.runners import LiteRTRunner
 from tests.support import Run
 
 Rows = list[dict[str, np.ndarray]]
@@ -23,7 +23,7 @@ def float_file(demo: Run, model_id: str) -> bytes:
 
 
 def worker_of(content: bytes) -> Any:
-    return quantizer.Quantizer(bytearray(content), variants._RECIPES["int8"]())
+    return quantizer.Quantizer(bytearray(content), quantize._RECIPES["int8"]())
 
 
 def rows_of(content: bytes, scale: float = 1.0) -> Rows:
@@ -38,15 +38,15 @@ def rows_of(content: bytes, scale: float = 1.0) -> Rows:
     ]
 
 
-@pytest.mark.parametrize("variant", variants.CALIBRATED)
+@pytest.mark.parametrize("variant", quantize.CALIBRATED)
 @pytest.mark.parametrize("model_id", ["cnn", "mlp", "two_halves"])
 def test_the_file_is_the_same_to_the_last_byte(demo: Run, monkeypatch: pytest.MonkeyPatch, model_id: str, variant: str) -> None:
     content = float_file(demo, model_id)
     rows = rows_of(content)
-    assert variants._ranges_by_the_kernels(worker_of(content), rows), "the kernels were not asked, the test compares nothing"
-    quickly = variants.make(variant, content, rows=lambda: rows, options=variants.QuantizationOptions())
-    monkeypatch.setattr(variants, "_ranges_by_the_kernels", lambda worker, rows: None)
-    assert variants.make(variant, content, rows=lambda: rows, options=variants.QuantizationOptions()) == quickly
+    assert quantize._ranges_by_the_kernels(worker_of(content), rows), "the kernels were not asked, the test compares nothing"
+    quickly = quantize.make(variant, content, rows=lambda: rows, options=quantize.QuantizationOptions())
+    monkeypatch.setattr(quantize, "_ranges_by_the_kernels", lambda worker, rows: None)
+    assert quantize.make(variant, content, rows=lambda: rows, options=quantize.QuantizationOptions()) == quickly
 
 
 def with_a_second_subgraph(content: bytes) -> bytes:
@@ -72,7 +72,7 @@ def packed(model: schema.ModelT) -> bytes:
 )
 def test_what_it_cannot_do_is_left_to_the_quantizers_search(demo: Run, change: Callable[[bytes], bytes], scale: float) -> None:
     content = float_file(demo, "mlp")
-    assert variants._ranges_by_the_kernels(worker_of(change(content)), rows_of(content, scale)) is None
+    assert quantize._ranges_by_the_kernels(worker_of(change(content)), rows_of(content, scale)) is None
 
 
 def matrix_of(model: schema.ModelT) -> schema.TensorT:
@@ -110,7 +110,7 @@ def weights_of(content: bytes) -> np.ndarray:
 
 def test_int4_has_a_scale_for_each_block_where_rows_divide_into_them(demo: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     content = with_large_weights_in_the_first_block(float_file(demo, "mlp"))
-    made = variants.make("dynamic_int4", content, rows=list, options=variants.QuantizationOptions())
+    made = quantize.make("dynamic_int4", content, rows=list, options=quantize.QuantizationOptions())
     matrices = [
         tensor
         for tensor in schema.ModelT.InitFromPackedBuf(made, 0).subgraphs[0].tensors
@@ -121,8 +121,8 @@ def test_int4_has_a_scale_for_each_block_where_rows_divide_into_them(demo: Run, 
     assert flatbuffer.count_weights(made).keys() <= {"int4", "float32"}, "scales are no weights"
     assert LiteRTRunner(made).run(rows_of(content)[0])
 
-    monkeypatch.setattr(variants, "with_blocks", lambda recipe, content: recipe)
-    plain = variants.make("dynamic_int4", content, rows=list, options=variants.QuantizationOptions())
+    monkeypatch.setattr(quantize, "with_blocks", lambda recipe, content: recipe)
+    plain = quantize.make("dynamic_int4", content, rows=list, options=quantize.QuantizationOptions())
     small = weights_of(content)[:, 32:]
     errors = [float(np.abs(weights_of(file)[:, 32:] - small).max() / np.abs(small).max()) for file in (made, plain)]
     assert errors[0] < 0.2 and errors[1] > 0.5, errors

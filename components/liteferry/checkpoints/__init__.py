@@ -1,7 +1,5 @@
-"""Checkpoints: tell what they are without running anything, load each kind with what wrote it."""
+"""Tells what a checkpoint is and what it would run, without running any of it."""
 
 from liteferry.checkpoints.detect import CheckpointFacts, Kind, detect, examine, look
-from liteferry.checkpoints.load import load
-from liteferry.checkpoints.model import LoadedModel, LoadSpec
 
-__all__ = ["CheckpointFacts", "Kind", "LoadSpec", "LoadedModel", "detect", "examine", "load", "look"]
+__all__ = ["CheckpointFacts", "Kind", "detect", "examine", "look"]

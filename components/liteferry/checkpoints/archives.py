@@ -5,10 +5,18 @@ Nothing is unpacked before all names and sizes have been read, and no more bytes
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import os
+from typing import TYPE_CHECKING, Any
+
+from liteferry.errors import ModelError, ReasonCode, Stage
+
+if TYPE_CHECKING:
+    pass
+
+
+import contextlib
+import io
 import posixpath
 import shutil
 import stat
@@ -17,10 +25,9 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
 from liteferry.checkpoints.h5_files import refuse_unsafe, unsafe
-from liteferry.errors import ModelError, ReasonCode, Stage
 
 _MAX_MEMBERS = 100_000
 # Deflate reaches 1,032 to 1 on zeros and weights never come near it: what is large and expands a hundredfold was made to.
@@ -301,3 +308,7 @@ def _only_checkpoint(path: str, folder: str) -> str:
         f"{path} holds {len(found)} checkpoints ({listed}), and one is needed; unpack it and name the one you mean under "
         "models[].checkpoints",
     )
+
+
+# What is unpacked of an archive to be looked at. Published checkpoints in archives are below this; a bomb is refused sooner.
+MOST_UNPACKED_BYTES = 4 * 2**30

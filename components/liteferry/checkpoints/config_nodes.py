@@ -12,45 +12,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from liteferry.checkpoints import config_names
-from liteferry.checkpoints.config_objects import FILE_OPS, LAMBDA, Finding, Unknown, Users, Verdict, is_keras, of_object
+from liteferry.checkpoints.config_objects import FILE_OPS, LAMBDA, Finding, Spot, Unknown, Users, Verdict, is_keras, of_object
 
 # Layers whose constants may be any text: the function that gets it is on a list of those that compute only.
 _TAKES_TEXT = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod"}) | config_names.OPERATIONS
 # Where a layer is given what it is called with, and what its shapes were: data, and nothing that could be called.
-_CONSTANTS = ("inbound_nodes", "build_config", "arguments")
 _WORD = re.compile(r"[\w.,>\- ]{0,80}")
 # Keys of names and words that nobody opens, and of bytecode, which is a finding of its own.
 _ANY_SIGN = ("name", "oov_token", "mask_token", "symbol", "function", "mask", "output_shape")
 _MOST_NESTED_TEXTS = 4
 _OPERATION_LAYERS = ("TensorFlowOpLayer", "AddLoss", "AddMetric")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Spot:
-    """A value and where it stands: the classes that may stand there, the layer around it, whether a library's object holds it."""
-
-    value: Any
-    allowed: frozenset[str]
-    layer: str = "unnamed"
-    key: str = ""
-    of_library: bool = True
-    takes_text: bool = False
-    is_training: bool = False
-    is_constant: bool = False
-    is_item: bool = False
-    texts: int = 0
-
-    def inside(self, key: str, value: Any, allowed: frozenset[str]) -> Spot:
-        """What stands under a key of this value."""
-        return dataclasses.replace(
-            self,
-            value=value,
-            key=key,
-            allowed=allowed,
-            is_training=self.is_training or key in config_names.TRAINING_KEYS,
-            is_constant=self.is_constant or key in _CONSTANTS,
-            is_item=False,
-        )
 
 
 def judge(config: Any, users: Users) -> Iterator[Verdict]:

@@ -12,19 +12,17 @@ import builtins
 import dataclasses
 import sys
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from liteferry.checkpoints import config_names, tf_symbols
 from liteferry.checkpoints.graph_ops import harmful_in
-
-if TYPE_CHECKING:
-    from liteferry.checkpoints.config_nodes import Spot
 
 LAMBDA = "lambda"
 FILE_OPS = "file_ops"
 
 _KERAS = (["keras"], ["tf_keras"], ["tensorflow", "keras"], ["tensorflow", "python", "keras"])
 _FUNCTION_HOMES = ("activations", "losses", "metrics", "ops")
+_CONSTANTS = ("inbound_nodes", "build_config", "arguments")
 _NOT_HOMES = frozenset({"keras", "tf_keras", "tensorflow", "python", "src", "api", "_v1", "_v2", "_tf_keras"})
 _TYPE_SPECS = frozenset({"TensorSpec", "RaggedTensorSpec", "SparseTensorSpec", "IndexedSlicesSpec", "TensorArraySpec"})
 
@@ -162,3 +160,31 @@ def _called_symbols(class_name: str, inner: Any, layer: str) -> Iterator[Finding
     elif class_name == "TensorFlowOpLayer":
         for operation in harmful_in(inner.get("node_def")):
             yield Finding(what=f"the layer {layer!r} runs the operation {operation}", opened_by=FILE_OPS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spot:
+    """A value and where it stands: the classes that may stand there, the layer around it, whether a library's object holds it."""
+
+    value: Any
+    allowed: frozenset[str]
+    layer: str = "unnamed"
+    key: str = ""
+    of_library: bool = True
+    takes_text: bool = False
+    is_training: bool = False
+    is_constant: bool = False
+    is_item: bool = False
+    texts: int = 0
+
+    def inside(self, key: str, value: Any, allowed: frozenset[str]) -> Spot:
+        """What stands under a key of this value."""
+        return dataclasses.replace(
+            self,
+            value=value,
+            key=key,
+            allowed=allowed,
+            is_training=self.is_training or key in config_names.TRAINING_KEYS,
+            is_constant=self.is_constant or key in _CONSTANTS,
+            is_item=False,
+        )

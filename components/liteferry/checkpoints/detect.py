@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from typing import Any
 
-from liteferry.checkpoints import archives, scanned_copy, tf_checkpoint
+from liteferry.checkpoints import archives, scanned_copy, tf_checkpoint_files
 from liteferry.checkpoints.config_scan import without_training
 from liteferry.checkpoints.h5_files import refuse_ambiguous, refuse_unsafe
 from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, follow
@@ -71,7 +71,7 @@ def detect(path: str) -> Kind | None:
     """
     if os.path.isdir(path):
         if not os.path.isfile(os.path.join(path, "saved_model.pb")):
-            return Kind.TF_CHECKPOINT if tf_checkpoint.latest_prefix(path) else None
+            return Kind.TF_CHECKPOINT if tf_checkpoint_files.latest_prefix(path) else None
         has_metadata = os.path.isfile(os.path.join(path, "keras_metadata.pb"))
         return Kind.SAVED_MODEL_KERAS if has_metadata else Kind.SAVED_MODEL
     if os.path.lexists(path) and not os.path.isfile(path):
@@ -86,7 +86,7 @@ def detect(path: str) -> Kind | None:
         return Kind.ARCHIVE
     if magic.startswith(_ZIP_MAGIC):
         return Kind.KERAS if _is_keras_archive(path) else Kind.ARCHIVE
-    if tf_checkpoint.is_index(path):
+    if tf_checkpoint_files.is_index(path):
         return Kind.TF_CHECKPOINT
     if path.endswith((".h5", ".hdf5")):
         return Kind.H5_MODEL
@@ -138,7 +138,7 @@ def _examine(path: str, place: str, most_bytes: int, links: LinkRule, *, copy: b
     elif kind is Kind.H5_MODEL:
         facts = _examine_h5(path, place, copy=copy)
     elif kind is Kind.TF_CHECKPOINT:
-        prefix = tf_checkpoint.prefix_of(place)
+        prefix = tf_checkpoint_files.prefix_of(place)
         copied = f"{scanned_copy.copy_bundle(path, prefix, scanned_copy.private_folder(), links)}.index" if copy else place
         facts = CheckpointFacts(kind=kind, path=copied)
     else:

@@ -10,8 +10,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO, Any
 
-from liteferry import allocation
 from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.sandbox import allocation
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK_BYTES = 60

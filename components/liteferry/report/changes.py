@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from liteferry import beneath
+from liteferry import lenient
 from liteferry.errors import StorageError
 from liteferry.json_text import parse
-from liteferry.report import fields
+from liteferry.storage import beneath
 from liteferry.types import Status
 
 KINDS = ("newly_failing", "newly_passing", "drifted", "contract_changes")
@@ -30,17 +30,17 @@ _STATISTICS = ("max_rel", *DRIFT)
 Remembered = Mapping[str, Any]
 
 
-def remember(report: fields.Report) -> dict[str, Any]:
+def remember(report: lenient.Report) -> dict[str, Any]:
     """Of a report (`report.facts.for_fleet`): `{status, code, rules, rules_before, artifacts}`, of each
     artifact `{status, code, statistics, metrics, contract}`."""
-    saved = fields.mapping(report.get(_SAVED_MODEL))
+    saved = lenient.mapping(report.get(_SAVED_MODEL))
     artifacts = {_SAVED_MODEL: _artifact(saved, "fidelity")} if saved else {}
-    variants = fields.mapping(report.get("variants"))
-    artifacts |= {name: _artifact(fields.mapping(variants[name]), "parity") for name in fields.ordered_variants(variants)}
-    reason = fields.reason(report.get("reason")) or {}
-    before = fields.mapping(report.get("judged_before"))
+    variants = lenient.mapping(report.get("variants"))
+    artifacts |= {name: _artifact(lenient.mapping(variants[name]), "parity") for name in lenient.ordered_variants(variants)}
+    reason = lenient.reason(report.get("reason")) or {}
+    before = lenient.mapping(report.get("judged_before"))
     return {
-        "status": fields.model_status(report).value,
+        "status": lenient.model_status(report).value,
         "code": reason.get("code"),
         "artifacts": artifacts,
         "rules": report.get("rules_version"),
@@ -49,33 +49,33 @@ def remember(report: fields.Report) -> dict[str, Any]:
 
 
 def _artifact(artifact: Mapping[str, Any], parity: str) -> dict[str, Any]:
-    statistics = {name: fields.mapping(found) for name, found in fields.mapping(artifact.get(parity)).items()}
-    metrics = fields.mapping(artifact.get("metrics"))
+    statistics = {name: lenient.mapping(found) for name, found in lenient.mapping(artifact.get(parity)).items()}
+    metrics = lenient.mapping(artifact.get("metrics"))
     return {
-        "status": fields.status(artifact.get("status")).value,
-        "code": (fields.reason(artifact.get("reason")) or {}).get("code"),
+        "status": lenient.status(artifact.get("status")).value,
+        "code": (lenient.reason(artifact.get("reason")) or {}).get("code"),
         "statistics": {
-            output: {name: fields.number(found.get(name)) for name in _STATISTICS if name in found}
+            output: {name: lenient.number(found.get(name)) for name in _STATISTICS if name in found}
             for output, found in statistics.items()
         },
-        "metrics": {name: fields.number(fields.mapping(found).get("value")) for name, found in metrics.items()},
+        "metrics": {name: lenient.number(lenient.mapping(found).get("value")) for name, found in metrics.items()},
         "contract": short_contract(artifact.get("contract")),
     }
 
 
 def short_contract(contract: object) -> dict[str, Any] | None:
     """What an app depends on: `{inputs|outputs: {name: {position, dtype, shape, scale, zero_point}}}`; None without one."""
-    sides = fields.mapping(contract)
+    sides = lenient.mapping(contract)
     if not sides:
         return None
     kept = ("position", "dtype", "shape", "scale", "zero_point")
     return {
         side: (
-            {name: dict(fields.mapping(tensor)) for name, tensor in tensors.items()}
+            {name: dict(lenient.mapping(tensor)) for name, tensor in tensors.items()}
             if isinstance(tensors := sides.get(side), Mapping)
             else {
                 str(tensor.get("name")): {key: tensor.get(key) for key in kept}
-                for tensor in map(fields.mapping, fields.listing(tensors))
+                for tensor in map(lenient.mapping, lenient.listing(tensors))
             }
         )
         for side in ("inputs", "outputs")
@@ -94,7 +94,7 @@ def changes_between(
     for model_id in sorted(now):
         was, is_now = before.get(model_id), now[model_id]
         for name, contract in blessed_contracts.get(model_id, {}).items():
-            new = fields.mapping(is_now["artifacts"].get(name)).get("contract")
+            new = lenient.mapping(is_now["artifacts"].get(name)).get("contract")
             what = (
                 [] if new is None else list(_contract_differences(json.loads(json.dumps(contract)), json.loads(json.dumps(new))))
             )
@@ -133,7 +133,7 @@ def _verdict_change(was: str, is_now: str) -> str | None:
 def _drifts(was: Remembered, is_now: Remembered) -> Iterator[dict[str, Any]]:
     for output, statistics in is_now["statistics"].items():
         for name, value in statistics.items():
-            old = fields.mapping(was["statistics"].get(output)).get(name)
+            old = lenient.mapping(was["statistics"].get(output)).get(name)
             if old is not None and value is not None and _has_drifted(name, old, value):
                 yield {"output": output, "statistic": name, "before": old, "now": value}
     for name, value in is_now["metrics"].items():
@@ -169,14 +169,14 @@ def _contract_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Ite
                         yield f"{word} {name!r}: {key} was {json.dumps(was.get(key))}, is {json.dumps(is_now.get(key))}"
 
 
-def since_last_run(out: str, reports: Iterable[fields.Report], *, run_id: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def since_last_run(out: str, reports: Iterable[lenient.Report], *, run_id: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """The changes, None for the first run in this OUT, and the history to write with `write_history` once all else is written.
 
     `run_id`: unique to a run. Runners may repeat a step: the same run gets the changes that it wrote before.
     """
     history = _read(out, ".history/last_run.json")
     now = {str(report.get("model_id")): remember(report) for report in reports}
-    before, contracts = fields.mapping(history.get("models")), fields.mapping(history.get("blessed_contracts"))
+    before, contracts = lenient.mapping(history.get("models")), lenient.mapping(history.get("blessed_contracts"))
     if history.get("run_id") == run_id:
         return _read(out, "fleet.json").get("changes"), history
     try:
@@ -210,7 +210,7 @@ def write_history(out: str, history: Mapping[str, Any]) -> None:
 def _read(out: str, name: str) -> dict[str, Any]:
     """A JSON object; empty where none is there or somebody's hand was: then nothing is known of the run before."""
     try:
-        found = fields.mapping(parse(beneath.read_bytes(out, name)))
+        found = lenient.mapping(parse(beneath.read_bytes(out, name)))
     except (StorageError, ValueError, RecursionError):
         return {}
     return found if found.get("schema_version") == _HISTORY_VERSION else {}
@@ -220,7 +220,7 @@ def in_words(changes: object, *, most: int = 20) -> list[str]:
     """A line for each change, at most `most` of each kind."""
     lines = []
     for kind in KINDS:
-        entries = [fields.mapping(entry) for entry in fields.listing(fields.mapping(changes).get(kind))]
+        entries = [lenient.mapping(entry) for entry in lenient.listing(lenient.mapping(changes).get(kind))]
         for entry in entries[:most]:
             who = " ".join(str(entry[key]) for key in ("model_id", "variant", "output") if entry.get(key))
             lines.append(f"{kind.replace('_', ' ')}: {who}{_what(entry)}")

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from liteferry import beneath
-from liteferry.report import fields
-from liteferry.report.assets import write_assets
-from liteferry.report.pages import render_index
+from liteferry import lenient
+from liteferry.report.pages.assets import write_assets
+from liteferry.report.pages.render import render_index
+from liteferry.storage import beneath
 from liteferry.types import Status
 
 if TYPE_CHECKING:
@@ -59,25 +59,25 @@ COLUMNS: Mapping[str, str] = {
 """The columns of fleet.parquet in their order, each with the name of its Arrow type. Paths are relative to the output folder."""
 
 
-def fleet_rows(report: fields.Report) -> list[dict[str, Any]]:
+def fleet_rows(report: lenient.Report) -> list[dict[str, Any]]:
     """One row per variant, in the order of the ladder; one with `variant` None for a model that has none.
 
     `reason_*` is the variant's own reason. A variant that is not blessed and has none of its own takes the model's, as does
     the row of a model without variants. `worst_*` and `min_*` are taken over the model's outputs.
     """
     model = _model_columns(report)
-    variants = fields.mapping(report.get("variants"))
-    model_reason = fields.reason(report.get("reason"))
+    variants = lenient.mapping(report.get("variants"))
+    model_reason = lenient.reason(report.get("reason"))
     if not variants:
         return [_row(model | _reason_columns(model_reason) | {"recommended": False})]
-    recommended = fields.text(report.get("recommended_variant"))
+    recommended = lenient.text(report.get("recommended_variant"))
     rows = []
-    for name in fields.ordered_variants(variants):
-        variant = fields.mapping(variants[name])
-        blessed = fields.status(variant.get("status")) is Status.BLESSED
-        own = fields.reason(variant.get("reason")) or (None if blessed else model_reason)
+    for name in lenient.ordered_variants(variants):
+        variant = lenient.mapping(variants[name])
+        blessed = lenient.status(variant.get("status")) is Status.BLESSED
+        own = lenient.reason(variant.get("reason")) or (None if blessed else model_reason)
         columns = _variant_columns(variant, model_id=model["model_id"])
-        named = {"variant": fields.text(name), "required": fields.required(report, name), "recommended": name == recommended}
+        named = {"variant": lenient.text(name), "required": lenient.required(report, name), "recommended": name == recommended}
         rows.append(_row(model | columns | _reason_columns(own) | named))
     return rows
 
@@ -86,48 +86,48 @@ def _row(columns: Mapping[str, Any]) -> dict[str, Any]:
     return {name: columns.get(name) for name in COLUMNS}
 
 
-def _model_columns(report: fields.Report) -> dict[str, Any]:
-    checkpoint = fields.mapping(report.get("checkpoint"))
-    saved_model = fields.mapping(report.get("saved_model"))
-    model_id = fields.text(report.get("model_id")) or ""
-    reason = fields.reason(report.get("reason")) or {}
+def _model_columns(report: lenient.Report) -> dict[str, Any]:
+    checkpoint = lenient.mapping(report.get("checkpoint"))
+    saved_model = lenient.mapping(report.get("saved_model"))
+    model_id = lenient.text(report.get("model_id")) or ""
+    reason = lenient.reason(report.get("reason")) or {}
     return {
         "model_id": model_id,
-        "checkpoint_uri": fields.text(checkpoint.get("uri")),
-        "checkpoint_digest": fields.text(checkpoint.get("digest")),
-        "checkpoint_bytes": fields.integer(checkpoint.get("bytes")),
-        "kind": fields.text(checkpoint.get("kind")),
-        "keras_version": fields.text(checkpoint.get("keras_version")),
-        "architecture_digest": fields.text(checkpoint.get("architecture_digest")),
-        "status": fields.model_status(report).value,
+        "checkpoint_uri": lenient.text(checkpoint.get("uri")),
+        "checkpoint_digest": lenient.text(checkpoint.get("digest")),
+        "checkpoint_bytes": lenient.integer(checkpoint.get("bytes")),
+        "kind": lenient.text(checkpoint.get("kind")),
+        "keras_version": lenient.text(checkpoint.get("keras_version")),
+        "architecture_digest": lenient.text(checkpoint.get("architecture_digest")),
+        "status": lenient.model_status(report).value,
         "model_reason_code": reason.get("code"),
         "model_reason_message": reason.get("message"),
         "saved_model_path": _path_in_output(model_id, saved_model.get("path")),
-        "saved_model_bytes": fields.integer(saved_model.get("bytes")),
-        "saved_model_max_abs": fields.worst(fields.over_outputs(saved_model.get("fidelity"), "max_abs")),
-        "samples": fields.text(fields.mapping(report.get("samples")).get("name")),
-        "seconds": fields.seconds(report),
-        "metadata_json": _strict_json(fields.mapping(report.get("metadata"))),
+        "saved_model_bytes": lenient.integer(saved_model.get("bytes")),
+        "saved_model_max_abs": lenient.worst(lenient.over_outputs(saved_model.get("fidelity"), "max_abs")),
+        "samples": lenient.text(lenient.mapping(report.get("samples")).get("name")),
+        "seconds": lenient.seconds(report),
+        "metadata_json": _strict_json(lenient.mapping(report.get("metadata"))),
     }
 
 
 def _variant_columns(variant: Mapping[str, Any], *, model_id: str) -> dict[str, Any]:
     parity = variant.get("parity")
-    counts = [fields.integer(count) for count in fields.over_outputs(parity, "example_count")]
-    mismatches = [fields.integer(count) for count in fields.over_outputs(parity, "nonfinite_mismatch")]
+    counts = [lenient.integer(count) for count in lenient.over_outputs(parity, "example_count")]
+    mismatches = [lenient.integer(count) for count in lenient.over_outputs(parity, "nonfinite_mismatch")]
     known_mismatches = [count for count in mismatches if count is not None]
     return {
-        "variant_status": fields.status(variant.get("status")).value,
+        "variant_status": lenient.status(variant.get("status")).value,
         "path": _path_in_output(model_id, variant.get("path")),
-        "bytes": fields.integer(variant.get("bytes")),
-        "batch": fields.text(variant.get("batch")),
-        "worst_max_abs": fields.worst(fields.over_outputs(parity, "max_abs")),
-        "worst_max_rel": fields.worst(fields.over_outputs(parity, "max_rel")),
-        "min_cosine": fields.worst(fields.over_outputs(parity, "cosine"), lower_is_worse=True),
-        "min_argmax_agreement": fields.worst(fields.over_outputs(parity, "argmax_agreement"), lower_is_worse=True),
+        "bytes": lenient.integer(variant.get("bytes")),
+        "batch": lenient.text(variant.get("batch")),
+        "worst_max_abs": lenient.worst(lenient.over_outputs(parity, "max_abs")),
+        "worst_max_rel": lenient.worst(lenient.over_outputs(parity, "max_rel")),
+        "min_cosine": lenient.worst(lenient.over_outputs(parity, "cosine"), lower_is_worse=True),
+        "min_argmax_agreement": lenient.worst(lenient.over_outputs(parity, "argmax_agreement"), lower_is_worse=True),
         "nonfinite_mismatch": sum(known_mismatches) if known_mismatches else None,
         "example_count": min((count for count in counts if count is not None), default=None),
-        "latency_ms": fields.latency_ms(variant.get("latency_ms")),
+        "latency_ms": lenient.latency_ms(variant.get("latency_ms")),
     }
 
 
@@ -137,12 +137,12 @@ def _reason_columns(reason: Mapping[str, str | None] | None) -> dict[str, Any]:
 
 def _path_in_output(model_id: str, path: object) -> str | None:
     """A path that the report gives relative to the model's folder, made relative to the output folder."""
-    relative = fields.text(path)
+    relative = lenient.text(path)
     return f"models/{model_id}/{relative}" if relative else None
 
 
 def fleet_facts(
-    reports: Iterable[fields.Report], *, job: Mapping[str, Any] | None = None, changes: Mapping[str, Any] | None = None
+    reports: Iterable[lenient.Report], *, job: Mapping[str, Any] | None = None, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """All that the fleet's files and tables show: `schema_version, totals, models, rows, changes, run`. Plain JSON.
 
@@ -169,7 +169,7 @@ def _order(entry: Mapping[str, Any]) -> tuple[str, str]:
     return entry["model_id"], entry["checkpoint_uri"] or ""
 
 
-def _model_summary(report: fields.Report, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _model_summary(report: lenient.Report, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = rows[0]
     short = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count", "latency_ms")
     return {
@@ -177,15 +177,15 @@ def _model_summary(report: fields.Report, rows: Sequence[Mapping[str, Any]]) -> 
         "checkpoint_uri": first["checkpoint_uri"],
         "kind": first["kind"],
         "status": first["status"],
-        "reason": fields.reason(report.get("reason")),
-        "recommended_variant": fields.text(report.get("recommended_variant")),
+        "reason": lenient.reason(report.get("reason")),
+        "recommended_variant": lenient.text(report.get("recommended_variant")),
         "saved_model": _saved_model_summary(first),
         "variants": {
             row["variant"]: {"status": row["variant_status"], "reason": _reason_of_row(row)} | {key: row[key] for key in short}
             for row in rows
             if row["variant"] is not None
         },
-        "warnings": [fields.text(warning) for warning in fields.listing(report.get("warnings"))],
+        "warnings": [lenient.text(warning) for warning in lenient.listing(report.get("warnings"))],
     }
 
 
@@ -214,7 +214,7 @@ def _totals(models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "by_reason": dict(sorted(codes.items())),
         "by_variant": {
             name: {verdict.value: by_variant[name][verdict.value] for verdict in Status}
-            for name in fields.ordered_variants(by_variant)
+            for name in lenient.ordered_variants(by_variant)
         },
     }
 
@@ -226,9 +226,9 @@ def fleet_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     types = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
     schema = pa.schema([pa.field(name, types[kind], nullable=name != "model_id") for name, kind in COLUMNS.items()])
     readers: dict[str, Callable[[object], object]] = {
-        "string": fields.text,
-        "int64": fields.integer,
-        "float64": fields.number,
+        "string": lenient.text,
+        "int64": lenient.integer,
+        "float64": lenient.number,
         "bool": _flag,
     }
     columns = [[readers[kind](row.get(name)) for row in rows] for name, kind in COLUMNS.items()]
@@ -256,4 +256,4 @@ def write_fleet(out: str, facts: Mapping[str, Any]) -> None:
 
 def _strict_json(value: object, *, indent: int | None = None) -> str:
     """JSON that every parser takes, the same text for the same value: NaN and infinity become the texts that name them."""
-    return json.dumps(fields.finite(value), ensure_ascii=True, allow_nan=False, indent=indent, default=str)
+    return json.dumps(lenient.finite(value), ensure_ascii=True, allow_nan=False, indent=indent, default=str)

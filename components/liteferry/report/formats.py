@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from liteferry.report import fields
+from liteferry import lenient
 from liteferry.types import Status
 
 ABSENT = "\u2013"  # an en dash
@@ -42,13 +42,13 @@ def printable(value: str) -> str:
 
 def single_line(value: object, *, limit: int = 160) -> str:
     """The text on one line, printable, cut at `limit` characters with an ellipsis."""
-    joined = " ".join(printable(fields.text(value) or "").split())
+    joined = " ".join(printable(lenient.text(value) or "").split())
     return joined if len(joined) <= limit else joined[: limit - 1].rstrip() + "…"
 
 
 def human_bytes(value: object) -> str:
     """`21 kB`, `4.2 MB`: decimal units, as `ls -h --si` and package indexes count."""
-    count = fields.number(value)
+    count = lenient.number(value)
     if count is None or not math.isfinite(count):
         return ABSENT
     if count < 1000:
@@ -62,7 +62,7 @@ def human_bytes(value: object) -> str:
 
 def human_number(value: object) -> str:
     """`1.2e-07`, `0.0121`, `0.9833`, `1,797`: few digits for what is small, every digit of a count."""
-    parsed = fields.number(value)
+    parsed = lenient.number(value)
     if parsed is None:
         return ABSENT
     if math.isnan(parsed):
@@ -78,7 +78,7 @@ def human_number(value: object) -> str:
 
 def exact_number(value: object) -> str:
     """The shortest text that gives back the same float: limits are shown as the user wrote them."""
-    parsed = fields.number(value)
+    parsed = lenient.number(value)
     if parsed is None:
         return plain(value)
     return human_number(parsed) if not math.isfinite(parsed) or parsed == int(parsed) else repr(parsed)
@@ -86,7 +86,7 @@ def exact_number(value: object) -> str:
 
 def beside_limit(observed: object, limit: object) -> str:
     """`observed` with as few digits as show on which side of `limit` it stands: 0.97996 beside 0.98 is not shown as 0.98."""
-    parsed, bound = fields.number(observed), fields.number(limit)
+    parsed, bound = lenient.number(observed), lenient.number(limit)
     if parsed is None or bound is None or not math.isfinite(parsed) or parsed == int(parsed):
         return plain(observed) if parsed is None else human_number(parsed)
     for shown in (human_number(parsed), *(f"{parsed:.{digits}g}" for digits in range(4, 17))):
@@ -98,7 +98,7 @@ def beside_limit(observed: object, limit: object) -> str:
 
 def human_share(value: object) -> str:
     """`99.83 %`, rounded down: only 1.0 is `100 %`."""
-    parsed = fields.number(value)
+    parsed = lenient.number(value)
     if parsed is None or not math.isfinite(parsed):
         return human_number(parsed)
     percent = math.floor(parsed * 10_000 + 1e-9) / 100
@@ -107,7 +107,7 @@ def human_share(value: object) -> str:
 
 def human_cosine(value: object) -> str:
     """Six decimals, rounded down: only 1.0 is `1`."""
-    parsed = fields.number(value)
+    parsed = lenient.number(value)
     if parsed is None or not math.isfinite(parsed) or parsed >= 1:
         return human_number(parsed)
     return f"{math.floor(parsed * 1e6) / 1e6:.6f}"
@@ -115,7 +115,7 @@ def human_cosine(value: object) -> str:
 
 def human_seconds(value: object) -> str:
     """`0.42 s`, `12.3 s`, `3 min 20 s`."""
-    parsed = fields.number(value)
+    parsed = lenient.number(value)
     if parsed is None or not math.isfinite(parsed):
         return ABSENT
     if parsed < 60:
@@ -137,8 +137,8 @@ def plain(value: object) -> str:
     if value is None:
         return ABSENT
     if isinstance(value, str):
-        return fields.text(value) or ""
-    return fields.text(json.dumps(value, ensure_ascii=False, default=str)) or ""
+        return lenient.text(value) or ""
+    return lenient.text(json.dumps(value, ensure_ascii=False, default=str)) or ""
 
 
 def counted(count: int, noun: str) -> str:

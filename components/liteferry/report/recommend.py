@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry.report import fields, formats
+from liteferry import lenient
+from liteferry.report import formats
 from liteferry.report.formats import single_line
 from liteferry.types import Status
 
@@ -30,13 +31,13 @@ def passed_over(variants: Mapping[str, Mapping[str, Any]], recommended: str | No
     return sorted(found, key=lambda one: (one["bytes"] is None, one["bytes"] or 0, one["variant"]))
 
 
-def passed_over_in_words(report: fields.Report) -> list[str]:
+def passed_over_in_words(report: lenient.Report) -> list[str]:
     """`int8 (10 kB) PARITY_OUT_OF_TOLERANCE`, `dynamic_int4 (not made) CONVERT_FAILED`; [] where nothing is recommended."""
-    if not fields.text(report.get("recommended_variant")):
+    if not lenient.text(report.get("recommended_variant")):
         return []
     words = []
-    for one in map(fields.mapping, fields.listing(report.get("passed_over"))):
-        size = fields.integer(one.get("bytes"))
+    for one in map(lenient.mapping, lenient.listing(report.get("passed_over"))):
+        size = lenient.integer(one.get("bytes"))
         made = "not made" if size is None else formats.human_bytes(size)
         words.append(f"{single_line(one.get('variant'))} ({made}) {single_line(one.get('code')) or 'no reason recorded'}")
     return words

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteferry.errors import ModelError, ReasonCode, Stage
-from liteferry.misreading import is_storage_trouble, may_be_misread
 from liteferry.sandbox import frames
 from liteferry.sandbox.confine import confine
 from liteferry.sandbox.readable import refused_path
+from liteferry.storage.transient import is_storage_trouble, may_be_misread
 
 # Exit status of a process whose function ended, one way or the other, but that could not say so.
 SPEECHLESS = 71

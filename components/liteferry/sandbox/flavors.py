@@ -20,9 +20,9 @@ _EVERYWHERE = (
     "pyarrow.parquet",
     "ai_edge_litert.interpreter",
     "ai_edge_litert.schema_py_generated",
-    "liteferry.config",  # unpickling a plan needs it
-    "liteferry.evaluation_units",
-    "liteferry.sample_parquet",
+    "liteferry.config.job",  # unpickling a plan needs it
+    "liteferry.evaluation.measure",
+    "liteferry.samples.formats.parquet",
     "PIL.PngImagePlugin",  # thumbnails, and images among the samples
 )
 
@@ -36,16 +36,16 @@ PRELOAD = {
         "ai_edge_quantizer.quantizer",
         "ai_edge_quantizer.recipe",
         "tensorflow_serving.apis.prediction_log_pb2",
-        "liteferry.export",
+        "liteferry.exporting.export",
     ),
     Flavor.CLEAN: _EVERYWHERE,
     Flavor.METRICS: (
         "tensorflow",
         "tensorflow_model_analysis",
-        "liteferry.config",
-        "liteferry.metrics",
-        "liteferry.tfma_config",
-        "liteferry.tfma_rows",
+        "liteferry.config.job",
+        "liteferry.evaluation.compute_metrics",
+        "liteferry.evaluation.tfma.prediction_keys",
+        "liteferry.evaluation.tfma.rows",
     ),
 }
 

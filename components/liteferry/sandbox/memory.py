@@ -6,7 +6,7 @@ import contextlib
 import os
 import resource
 
-from liteferry.allocation import status_bytes
+from liteferry.sandbox.allocation import status_bytes
 
 _PAGE_BYTES = resource.getpagesize()
 

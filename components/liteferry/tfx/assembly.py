@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry import storage
-from liteferry.config import Job, parse_job
-from liteferry.config_text import read_job_file
+from liteferry.config.job import Job
+from liteferry.config.load import parse_job
+from liteferry.config.parsing import read_job_file
 from liteferry.errors import JobError
 
 _SERVING = "Format-Serving"  # where TFX's Trainer leaves the model for serving
@@ -136,9 +137,9 @@ def fingerprint(job: Job, out: str) -> str:
 
     Reads every checkpoint once. Where one cannot be read it is another digest every time, so that nothing is taken for cached.
     """
-    from liteferry import fingerprints, plan
+    from liteferry.plan import fingerprints, planning
 
-    plans = [fingerprints.fingerprint(at) for at in plan.plan_models(job, out)]
+    plans = [fingerprints.fingerprint(at) for at in planning.plan_models(job, out)]
     known = [[at.model_id, at.uri, at.digest or uuid.uuid4().hex, at.recipe_digest] for at in plans]
     limits = job.limits.model_dump(mode="json")
     return f"sha256:{hashlib.sha256(json.dumps([known, limits], sort_keys=True).encode(errors='surrogateescape')).hexdigest()}"

@@ -12,10 +12,11 @@ from tfx.dsl.components.base import base_beam_executor, base_driver
 from tfx.orchestration.portable import base_driver as portable_driver
 from tfx.proto.orchestration import driver_output_pb2
 
-from liteferry import launch, storage
-from liteferry.config import Job
+from liteferry import storage
+from liteferry.commands import launch
+from liteferry.config.job import Job
 from liteferry.errors import JobError, LiteFerryError
-from liteferry.runner_traits import traits_of
+from liteferry.pipeline.runner_traits import traits_of
 from liteferry.tfx import artifacts, assembly, outputs
 
 FINGERPRINT = "input_fingerprint"

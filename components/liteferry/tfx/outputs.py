@@ -15,7 +15,7 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import LiteFerryError
-from liteferry.manifest import BLESSED, NOT_BLESSED
+from liteferry.output.manifest import BLESSED, NOT_BLESSED
 
 _SERVING = "Format-Serving"  # where TFX's Pusher and InfraValidator look for a SavedModel
 _ARTIFACT_FOLDERS = ("saved_model", "tflite")

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from liteferry import cli, storage, workers
+from liteferry import cli, storage
 from liteferry.errors import StorageError
 from liteferry.report import fleet
-from liteferry.sandbox import supervision
+from liteferry.sandbox import pool, supervision
 from tests.campaigns.chaos.case import KILLS
 
 
@@ -71,13 +71,13 @@ def _fail(what: str) -> Callable[[], None]:
 
 
 def kill_after_export(number: str) -> None:
-    from liteferry.stages import export
+    from liteferry.pipeline.stages import export
 
     _wrap(export, "export_isolated", after=_at(int(number), _any, _die))
 
 
 def kill_after_evaluation(number: str) -> None:
-    from liteferry.stages import evaluate
+    from liteferry.pipeline.stages import evaluate
 
     _wrap(evaluate, "evaluate_siblings_isolated", after=_at(int(number), _any, _die))
 
@@ -109,7 +109,7 @@ def kill_within_a_write(name: str) -> None:
 
 def kill_before_the_fleet_table(_: str) -> None:
     _wrap(fleet, "fleet_facts", before=lambda *_: _die())
-    from liteferry.stages import fleet as stage
+    from liteferry.pipeline.stages import fleet as stage
 
     _wrap(stage, "fleet_facts", before=lambda *_: _die())
 
@@ -165,7 +165,7 @@ def every_element_twice(_: str) -> None:
     """What a runner may do that retries."""
     import apache_beam as beam
 
-    from liteferry.stages import discover, evaluate, export, publish
+    from liteferry.pipeline.stages import discover, evaluate, export, publish
 
     def twice(transform: Any) -> None:
         expand = transform.expand
@@ -178,11 +178,11 @@ def every_element_twice(_: str) -> None:
 
 def late_and_reordered(seed: str) -> None:
     """Plans come in any order, and each unit of work begins late, those that were first last."""
-    from liteferry.stages import discover as stage
+    from liteferry.pipeline.stages import discover as stage
 
     discover: Any = stage
     rng = random.Random(int(seed))
-    real_plans, real_submit = discover.plan_models, workers.WorkPool.submit
+    real_plans, real_submit = discover.plan_models, pool.WorkPool.submit
 
     def plans(*arguments: Any) -> Any:
         return rng.sample(found := real_plans(*arguments), len(found))
@@ -195,7 +195,7 @@ def late_and_reordered(seed: str) -> None:
         return real_submit(self, late, *arguments, priority=(rng.random(),), **keywords)
 
     discover.plan_models = plans
-    workers.WorkPool.submit = submit  # type: ignore[method-assign]
+    pool.WorkPool.submit = submit  # type: ignore[method-assign]
 
 
 FAULTS: dict[str, Callable[[str], None]] = {

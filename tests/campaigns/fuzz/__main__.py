@@ -96,7 +96,7 @@ def _loads(count: int, *, seed: int, processes: int) -> tuple[Tally | None, floa
 
 def show(kind: str, seed: int, number: int, folder: Path) -> int:
     """Makes an input again and reads it here, with whatever it does."""
-    from liteferry.inspection.child import protobufs_alone
+    from liteferry.commands.inspect.child import protobufs_alone
     from tests.campaigns.fuzz.readers import READERS
 
     protobufs_alone()

@@ -135,7 +135,7 @@ def _job(rng: random.Random) -> Input:
 
 def _vouch(files: dict[str, bytes | Link]) -> None:
     """Markers for the reports as they are now: somebody who means it would do as much."""
-    from liteferry.published import vouch_for
+    from liteferry.output.model_folder import vouch_for
 
     for name in [name for name in files if name.endswith("/report.json")]:
         for marker in ("BLESSED", "NOT_BLESSED"):

@@ -34,17 +34,18 @@ def load(request: tuple[str, str], reporter: Any) -> None:
 
 
 def _load(path: str) -> str:
-    from liteferry import checkpoints, tracing
-    from liteferry.checkpoints.model import LoadSpec
+    from liteferry import checkpoints
+    from liteferry.loading import loaders, tracing
+    from liteferry.loading.model import LoadSpec
 
     facts = checkpoints.examine(path)
-    model = checkpoints.load(path, facts, LoadSpec(trust=("lambda",)), sample_columns=())
+    model = loaders.load(path, facts, LoadSpec(trust=("lambda",)), sample_columns=())
     tracing.trace(model)
     return "loaded"
 
 
 def _run_tflite(path: str) -> str:
-    from liteferry import compare_side
+    from liteferry.commands.compare import compare_side
 
     signature, _, on_rows, _ = compare_side._load_tflite(path)
     rows = {

@@ -228,7 +228,7 @@ def _out(out: Path) -> None:
 
 def _without_files(folder: Path) -> None:
     """The report of a model without its artifacts, and the marker that vouches for it."""
-    from liteferry.published import vouch_for
+    from liteferry.output.model_folder import vouch_for
 
     report = json.loads((folder / "report.json").read_text())
     content = json.dumps(report | {"files": {}}).encode()

@@ -50,8 +50,8 @@ def _told(error: LiteFerryError) -> str:
 
 def inspect(path: str) -> str:
     """`liteferry inspect`, and what `check` and loading look at before anything is built."""
-    from liteferry.inspection import child
-    from liteferry.inspection.text import as_text
+    from liteferry.commands.inspect import child
+    from liteferry.commands.inspect.text import as_text
 
     answer = json.loads(json.dumps(child.answer(path)))
     if "error" in answer:
@@ -65,7 +65,7 @@ def inspect(path: str) -> str:
 
 def share_key(path: str) -> str:
     """What a worker reads of every .keras archive to find its siblings. (HDF5 is looked at in a sandbox.)"""
-    from liteferry import siblings
+    from liteferry.plan import siblings
 
     if siblings._starts_as_hdf5(path):
         return "hdf5"
@@ -78,8 +78,8 @@ def keras(path: str) -> str:
 
 
 def job(path: str) -> str:
-    from liteferry.config import load_job
-    from liteferry.job_files import find_checkpoints, refuse_missing_files
+    from liteferry.config.load import load_job
+    from liteferry.plan.job_files import find_checkpoints, refuse_missing_files
 
     try:
         loaded = load_job(path)
@@ -91,7 +91,7 @@ def job(path: str) -> str:
 
 
 def runner_config(path: str) -> str:
-    from liteferry.runner_config import flags_of
+    from liteferry.pipeline.beam_options import flags_of
 
     try:
         return f"{min(len(flags_of(path)), 5)} flags"
@@ -101,11 +101,11 @@ def runner_config(path: str) -> str:
 
 def _plan_of(out: str, model_id: str) -> Any:
     """The plan whose work the seed's report says is done."""
-    from liteferry.checkpoints.model import LoadSpec
-    from liteferry.lowering import LoweringOptions
-    from liteferry.plan import BoundSamples, ModelPlan
+    from liteferry.loading.model import LoadSpec
+    from liteferry.plan.planning import BoundSamples, ModelPlan
     from liteferry.sandbox.outcome import Limits
-    from liteferry.variants import QuantizationOptions
+    from liteferry.tflite.lowering import LoweringOptions
+    from liteferry.tflite.quantize import QuantizationOptions
     from tests.campaigns.fuzz.inputs import seed_files
 
     report = json.loads(seed_files("out")[f"models/{model_id}/report.json"])
@@ -130,8 +130,8 @@ def _plan_of(out: str, model_id: str) -> Any:
 
 def out(path: str) -> str:
     """`show`, `verify --no_rows`, `report`, and what a run reads before it goes on."""
-    from liteferry import launch, rebuild, verify
-    from liteferry.progress import Watcher
+    from liteferry.commands import launch, report_pages, verify
+    from liteferry.output.progress import Watcher
     from liteferry.report import changes
 
     words = []
@@ -150,7 +150,7 @@ def out(path: str) -> str:
         verify.print_verification(verify.verify(path, processes=1, with_rows=False), as_json=False)
 
     def resume() -> None:
-        from liteferry import publish
+        from liteferry.output import publish
 
         for model_id in _SEED_MODELS:
             plan = _plan_of(path, model_id)
@@ -158,12 +158,12 @@ def out(path: str) -> str:
             publish.numbered(plan)
 
     def history() -> None:
-        found, new = changes.since_last_run(path, rebuild.read_reports(path), run_id="r")
+        found, new = changes.since_last_run(path, report_pages.read_reports(path), run_id="r")
         changes.in_words(found)
         json.dumps(new)
 
     def pages() -> None:
-        rebuild.rebuild_pages(path)
+        report_pages.rebuild_pages(path)
         for folder, _, names in os.walk(path):
             for name in names:
                 if name.endswith(".html"):
@@ -189,8 +189,10 @@ def out(path: str) -> str:
 
 def samples(path: str) -> str:
     """`open_samples`, as a reader process does it, then rows bound to a signature and read, which sandboxes do."""
-    from liteferry.config import SamplesSpec
-    from liteferry.samples import bind, open_samples, read_batches
+    from liteferry.config.job import SamplesSpec
+    from liteferry.samples.batches import read_batches
+    from liteferry.samples.binding import bind
+    from liteferry.samples.opening import open_samples
     from liteferry.types import Signature, TensorSpec
 
     schema = os.path.join(os.path.dirname(path), "schema.pbtxt")
@@ -214,8 +216,8 @@ def samples(path: str) -> str:
 
 
 def image(path: str) -> str:
-    from liteferry.sample_images import ImageDecoding, decode_images
-    from liteferry.sample_readers import Rows
+    from liteferry.samples.formats.rows import Rows
+    from liteferry.samples.images import ImageDecoding, decode_images
 
     with open(path, "rb") as file:
         content = file.read()

@@ -38,7 +38,7 @@ def index(rng: random.Random, content: bytes) -> bytes:
 
 
 def _entries(content: bytes) -> list[tuple[bytes, bytes]]:
-    from liteferry.inspection import bundle_index
+    from liteferry.commands.inspect import bundle_index
 
     return list(bundle_index._entries(content))
 
@@ -152,7 +152,7 @@ def tflite(rng: random.Random, content: bytes) -> bytes:
 def _rebuilt(rng: random.Random, content: bytes) -> bytes:
     import flatbuffers
 
-    from liteferry import flatbuffer
+    from liteferry.tflite import flatbuffer
 
     schema = flatbuffer._schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)

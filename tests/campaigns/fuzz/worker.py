@@ -115,7 +115,7 @@ class Room:
 
 def _prepare(kind: str) -> None:
     """Everything imported that a reader imports, so that an input's time and memory are its own."""
-    from liteferry.inspection.child import protobufs_alone
+    from liteferry.commands.inspect.child import protobufs_alone
     from tests.campaigns.fuzz.readers import READERS
 
     protobufs_alone()

@@ -12,15 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.special
 
-from liteferry import reference, runners
-from liteferry.config import load_job
-from liteferry.evaluate import evaluate_isolated, shard_tasks
-from liteferry.evaluation_results import merge
-from liteferry.evaluation_units import own_signature
-from liteferry.export import export_isolated
-from liteferry.fingerprints import fingerprint
-from liteferry.plan import ModelPlan, plan_models
-from liteferry.report.facts import build
+from liteferry.config.load import load_job
+from liteferry.evaluation.evaluate import evaluate_isolated, shard_tasks
+from liteferry.evaluation.results import merge, own_signature
+from liteferry.exporting import reference
+from liteferry.exporting.export import export_isolated
+from liteferry.plan import bound_rows
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.report.model_report import build
+from liteferry.tflite import runners
 
 Array = npt.NDArray[Any]
 # Both sides round, but nothing else: quantiles come from buckets of 1 %, everything else from exact sums.
@@ -126,8 +127,8 @@ def _check_model(plan: ModelPlan) -> tuple[int, list[str]]:
     evaluation = merge([evaluate_isolated(task, referenced=exported.referenced) for task in shard_tasks(plan, exported)])
     report = build(plan, exported, evaluation)
     saved = exported.saved_model
-    binding = reference.bind(plan, own_signature(saved.signature, saved.renamed_inputs), saved.renamed_inputs)
-    rows = [batch.inputs for batch in reference.batches(plan, binding, shard_index=0)]
+    binding = bound_rows.bind(plan, own_signature(saved.signature, saved.renamed_inputs), saved.renamed_inputs)
+    rows = [batch.inputs for batch in bound_rows.batches(plan, binding, shard_index=0)]
     answers = [reference.read(plan, number, shard_index=0) for number in range(len(rows))]
     count, problems = 0, []
     for name, variant in exported.variants.items():

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry.workers import available_cores
+from liteferry.sandbox.pool import available_cores
 from tests.campaigns.wild.expect import Report, package_of
 from tests.campaigns.wild.jobs import PACKAGES
 

@@ -14,7 +14,7 @@ import pytest
 import scipy.special
 import yaml
 
-from liteferry.parity import OutputStats
+from liteferry.parity.output_stats import OutputStats
 from tests.campaigns.wild import __main__ as suite
 from tests.campaigns.wild import comparisons, direct, expect, fetch, jobs, rows, table
 

@@ -1,0 +1,1 @@
+"""`liteferry compare`: two models on the same rows, without a job."""

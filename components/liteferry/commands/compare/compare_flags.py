@@ -1,0 +1,144 @@
+"""The flags of `liteferry compare`, and the command itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from liteferry import storage
+from liteferry.errors import JobError, LiteFerryError, StorageError
+
+WITHIN, NOT_WITHIN, TROUBLE = 0, 1, 2
+
+EPILOG = """\
+examples:
+  liteferry compare model.keras model.tflite --samples rows.npz
+  liteferry compare saved_model other.tflite --samples rows.parquet --inputs image=pixels --id name
+  liteferry compare model.h5 quantised.tflite --samples rows.npz --gate argmax_agreement=0.98 --gate max_rel=null --rows 17,204
+
+exit status: 0 within the gates, 1 not, 2 bad usage, or a side that cannot be loaded or run
+default gates: those of the candidate's kind: a quantised .tflite has int8's, a float16 one its own, all else float32's
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what `compare` takes."""
+    parser.add_argument("reference", metavar="REFERENCE", help="checkpoint, SavedModel directory or .tflite file")
+    parser.add_argument("candidate", metavar="CANDIDATE", help="the same, to be held against it")
+    parser.add_argument("--samples", required=True, metavar="FILE", help="sample rows: a file or a quoted pattern")
+    parser.add_argument("--inputs", action="append", default=[], metavar="INPUT=COLUMN", help="may be given again, or A=a,B=b")
+    parser.add_argument("--label", metavar="COLUMN", help="column that is no input")
+    parser.add_argument("--id", metavar="COLUMN", help="column that names rows; else their numbers do")
+    parser.add_argument("--schema_file", metavar="FILE", help="TensorFlow Metadata schema of TFRecord files")
+    parser.add_argument("--decode", choices=["image"], help="columns of encoded images are decoded")
+    parser.add_argument("--size", metavar="HEIGHT,WIDTH", help="decoded images are resized to it")
+    parser.add_argument("--scale", type=float, metavar="N", help="decoded values are multiplied by it")
+    parser.add_argument("--offset", type=float, metavar="N", help="and this is added")
+    parser.add_argument("--take", type=int, metavar="N", help="at most so many rows, chosen by --seed")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which rows --take chooses (default: %(default)s)")
+    parser.add_argument(
+        "--gate", action="append", default=[], metavar="METRIC=LIMIT", help="may be given again; null removes one"
+    )
+    parser.add_argument("--rows", metavar="ID,ID", help="print inputs and answers of these rows")
+    parser.add_argument("--modules", action="append", default=[], metavar="FILE", help="code you trust, may be given again")
+    parser.add_argument("--reads", action="append", default=[], metavar="PATH", help="what that code may read besides")
+    parser.add_argument("--builder", metavar="MODULE:NAME", help="callable that builds the model for weights-only files")
+    parser.add_argument(
+        "--trust", action="append", default=[], choices=["lambda", "file_ops", "links"], help="code inside checkpoints"
+    )
+    parser.add_argument("--json", action="store_true", help="print everything that was computed as JSON")
+
+
+def run_compare(arguments: argparse.Namespace) -> int:
+    """Compares and prints. Returns the exit status; raises JobError for wrong flags."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    spec, load = _job_parts(arguments)
+    gates = _pairs(arguments.gate, "--gate", "METRIC=LIMIT")
+    from liteferry import sandbox
+    from liteferry.commands.compare.compare import compare
+    from liteferry.commands.compare.table import text_of
+    from liteferry.report.formats import printable
+
+    try:
+        compared = compare(
+            arguments.reference,
+            arguments.candidate,
+            spec,
+            gates={name: _limit(name, value) for name, value in gates.items()},
+            rows=tuple(dict.fromkeys(arguments.rows.split(","))) if arguments.rows else (),
+            load=load,
+        )
+    except JobError:
+        raise
+    except LiteFerryError as error:
+        print(printable(f"liteferry: {error}"), file=sys.stderr)
+        return TROUBLE
+    finally:
+        sandbox.close()
+    print(json.dumps(compared.as_json(), indent=1) if arguments.json else printable(text_of(compared)))
+    return WITHIN if compared.verdict.is_blessed else NOT_WITHIN
+
+
+def _job_parts(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The flags as a job's samples entry and what it says about loading, checked as a job file is."""
+    from liteferry.config.load import parse_job
+    from liteferry.loading.model import LoadSpec
+
+    try:
+        missing = [path for path in (arguments.reference, arguments.candidate) if not storage.exists(path)]
+    except StorageError as error:
+        raise JobError([str(error)], source="command line") from error
+    if missing:
+        raise JobError([f"{path}: no such file or directory" for path in missing], source="command line")
+    names = ("label", "id", "schema_file", "decode", "scale", "offset", "take")
+    entry: dict[str, Any] = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    entry |= {"path": arguments.samples, "inputs": _pairs(arguments.inputs, "--inputs", "INPUT=COLUMN"), "seed": arguments.seed}
+    if arguments.size is not None:
+        height, _, width = arguments.size.partition(",")
+        if not (height.strip().isdecimal() and width.strip().isdecimal()):
+            raise JobError([f"--size: {arguments.size!r} is not HEIGHT,WIDTH; write for example 224,224"], source="command line")
+        entry["size"] = [int(height), int(width)]
+    raw = {
+        "models": [{"checkpoints": "unused", **({"builder": arguments.builder} if arguments.builder else {})}],
+        "samples": {"samples": entry},
+        "modules": arguments.modules,
+        "reads": arguments.reads,
+        "trust": arguments.trust,
+    }
+    try:
+        job = parse_job(raw, base_dir=os.getcwd(), source="command line")
+    except JobError as error:
+        told = [problem.replace("samples.samples.", "--").replace("models[0].", "--") for problem in error.problems]
+        raise JobError(told, source="command line") from error
+    load = LoadSpec(
+        modules=tuple(job.modules),
+        trust=tuple(trust.value for trust in job.trust),
+        builder=job.models[0].builder,
+        reads=tuple(job.reads),
+    )
+    return job.samples["samples"], load
+
+
+def _pairs(values: Sequence[str], flag: str, form: str) -> dict[str, str]:
+    pairs = {}
+    for value in (part for given in values for part in given.split(",")):
+        name, equals, text = value.rpartition("=")
+        if not (equals and name and text):
+            raise JobError([f"{flag}: {value!r} is not {form}"], source="command line")
+        pairs[name] = text
+    return pairs
+
+
+def _limit(name: str, value: str) -> float | None:
+    if value == "null":
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        raise JobError(
+            [f"--gate {name}: {value!r} is no number; write one, or null for no gate"], source="command line"
+        ) from None

@@ -1,0 +1,74 @@
+"""`liteferry report`: the pages again from the JSON alone."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Iterator
+from typing import Any
+
+from liteferry import storage
+from liteferry.errors import JobError, StorageError
+from liteferry.json_text import parse
+from liteferry.output import model_folder, run_lock
+from liteferry.output.manifest import PAGE
+from liteferry.storage import beneath
+
+_AT_ONCE = 16
+
+
+def read_reports(out: str) -> list[dict[str, Any]]:
+    """The reports under OUT/models that can be read, in order of model_id, without what only their own pages show."""
+    from liteferry.report.model_report import for_fleet
+
+    return [for_fleet(report) for _, report in _reports(out)]
+
+
+def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those of published models; what is being put there, or was left half done, is none."""
+    beneath.refuse_links(out)
+    models = storage.join(out, "models")
+    names = storage.list_directory(models)
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE if storage.is_remote(out) else 1) as pool:
+        reports = pool.map(lambda name: model_folder.look_at(storage.join(models, name)).report(), names)
+        yield from ((name, report) for name, report in zip(names, reports, strict=True) if report)
+
+
+def rebuild_pages(out: str) -> int:
+    """Writes every report.html and the fleet's files again. Returns how many models the fleet has.
+
+    The fleet stays what the last run made it: folders of models that its job no longer names get their page, not a row.
+
+    Raises:
+      JobError: when there is no report under `out`.
+    """
+    from liteferry.report.fleet import fleet_facts, write_fleet
+    from liteferry.report.model_report import for_fleet
+    from liteferry.report.pages.render import render_model
+
+    reports = []
+    for name, report in _reports(out):
+        beneath.write_bytes(out, f"models/{name}/{PAGE}", render_model(report).encode("utf-8", "backslashreplace"))
+        reports.append(for_fleet(report))
+    if not reports:
+        raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
+    named = _models_of_last_run(out)
+    kept = [report for report in reports if named is None or str(report.get("model_id")) in named]
+    with run_lock.writing_fleet(out):
+        write_fleet(out, fleet_facts(kept, changes=_changes_of_last_run(out)))
+    return len(kept)
+
+
+def _changes_of_last_run(out: str) -> dict[str, Any] | None:
+    try:
+        changes = parse(beneath.read_bytes(out, "fleet.json")).get("changes")
+    except (StorageError, ValueError, AttributeError):
+        return None
+    return changes if isinstance(changes, dict) else None
+
+
+def _models_of_last_run(out: str) -> set[str] | None:
+    try:
+        facts = parse(beneath.read_bytes(out, "fleet.json"))
+        return {model["model_id"] for model in facts["models"]}
+    except (StorageError, ValueError, KeyError, TypeError):
+        return None

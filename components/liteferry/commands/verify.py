@@ -1,0 +1,302 @@
+"""`liteferry verify`: a finished run again from its files alone, believing nothing that the run says of itself.
+
+For each model: the report is there and the marker is the one it calls for; every file has the digest it was judged with;
+"blessed" follows from the gates, and each gate from the statistics; and what is blessed is run again on the sample rows that
+the SavedModel carries.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from liteferry import lenient, sandbox, storage
+from liteferry.errors import JobError, StorageError
+from liteferry.evaluation.verdict import LackingError, of_report, verdict
+from liteferry.json_text import parse
+from liteferry.output import manifest, model_folder
+from liteferry.report import rejudge
+from liteferry.report.formats import single_line
+from liteferry.sandbox import Flavor, Limits, Reporter
+from liteferry.storage import beneath
+from liteferry.types import Status
+from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
+
+_LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
+SAVED_MODEL = "saved_model"
+_MOST_CHARS = 2000
+# A few rows run in another batch than the judged ones: kernels round differently, and what is quantised may take the next step.
+_ROUNDING = {"float32": 1e-5, "float16": 1e-3}
+_QUANTIZED_ROUNDING = 2e-2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was looked at, and every problem as (model_id or None for the run itself, sentence)."""
+
+    model_count: int
+    blessed_count: int
+    artifact_count: int
+    problems: tuple[tuple[str | None, str], ...]
+
+
+def verify(out: str, *, processes: int, with_rows: bool = True, trust: Sequence[str] = ()) -> Verification:
+    """Looks at every model under `out`.
+
+    Args:
+      processes: sandboxes at once.
+      with_rows: whether to run what is blessed; without, only files and verdicts are checked, without TensorFlow.
+      trust: as in the job: operations that artifacts may hold although they reach outside their graph.
+
+    Raises:
+      JobError: no run here.
+    """
+    models = storage.join(out, "models")
+    model_ids = storage.list_directory(models)
+    if not model_ids:
+        raise JobError([f"{models}: no model was published here; run `liteferry run ... --output {out}` first"], source=out)
+    problems: list[tuple[str | None, str]] = [(None, sentence) for sentence in _fleet_problems(out, set(model_ids))]
+    blessed = artifact_count = 0
+    with concurrent.futures.ThreadPoolExecutor(processes) as pool:
+
+        def look(model_id: str) -> tuple[bool, int, list[str]]:
+            return _verify_model(storage.join(models, model_id), model_id, trust if with_rows else None)
+
+        answers = pool.map(look, model_ids)
+        for model_id, (is_blessed, count, sentences) in zip(model_ids, answers, strict=True):
+            blessed += is_blessed
+            artifact_count += count
+            problems += [(model_id, sentence) for sentence in sentences]
+    if with_rows:
+        sandbox.close()
+    return Verification(
+        model_count=len(model_ids), blessed_count=blessed, artifact_count=artifact_count, problems=tuple(problems)
+    )
+
+
+def _verify_model(place: str, model_id: str, trust: Sequence[str] | None) -> tuple[bool, int, list[str]]:
+    """Whether its report says blessed, how many artifacts were run, what is wrong. `trust` None: nothing is run."""
+    if not storage.is_remote(place) and os.path.islink(place):
+        return False, 0, [f"its folder is a link to {os.readlink(place)}: nothing below an output folder is read through one"]
+    with _local_copy(place) as directory:
+        found = list(_model_problems(directory, model_id))
+        report = model_folder.look_at(directory).report_there()
+        is_blessed = report.get("status") == Status.BLESSED.value
+        count = 0
+        if trust is not None and not found:
+            count, found = _run_again(directory, report, trust)
+        return is_blessed, count, found
+
+
+@contextlib.contextmanager
+def _local_copy(place: str) -> Iterator[str]:
+    """A model's folder on this machine: where it is, or copied for as long as the context lasts."""
+    if not storage.is_remote(place):
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="liteferry-verify-") as folder:
+        local = os.path.join(folder, "model")
+        storage.download(place, local)
+        yield local
+
+
+def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
+    try:
+        models = parse(beneath.read_bytes(out, "fleet.json"))["models"]
+        status = {model["model_id"]: model["status"] for model in models}
+    except (StorageError, ValueError, KeyError, TypeError, RecursionError) as error:
+        yield f"fleet.json cannot be read ({error}); run the job again to finish it"
+        return
+    for model_id in sorted(status.keys() - model_ids):
+        yield f"fleet.json names {model_id}, which has no folder under models/"
+    for model_id in sorted(status.keys() & model_ids):
+        own = model_folder.look_at(storage.join(out, "models", model_id)).report_there().get("status")
+        if own != status[model_id]:
+            yield f"fleet.json says {status[model_id]} of {model_id}, its own report says {own}"
+    for name in storage.files_under(out):
+        if name.endswith((".tmp", ".replaced")) or (name.startswith(f".staging{os.sep}") and os.path.basename(name) != "lock"):
+            yield f"{name} was left behind; the next run removes it"
+
+
+def _model_problems(directory: str, model_id: str) -> Iterator[str]:
+    folder = model_folder.look_at(directory)
+    report = folder.report_there()
+    if not report:
+        yield "report.json is not there or is no report"
+        return
+    if report.get("schema_version") != REPORT_SCHEMA_VERSION:
+        yield f"report.json has schema_version {report.get('schema_version')}, this LiteFerry knows {REPORT_SCHEMA_VERSION}"
+        return
+    if report.get("model_id") != model_id:
+        yield f"report.json is about {report.get('model_id')!r}"
+    is_blessed = report.get("status") == Status.BLESSED.value
+    markers = {name for name in storage.list_directory(directory) if name in (manifest.BLESSED, manifest.NOT_BLESSED)}
+    if markers != {manifest.BLESSED if is_blessed else manifest.NOT_BLESSED}:
+        yield f"the marker is {', '.join(sorted(markers)) or 'missing'}, the report says {report.get('status')}"
+    elif not folder.report():
+        yield f"the marker {markers.pop()} was written for another report.json (sha256)"
+    for name, part in _artifacts(report).items():
+        if (path := part.get("path")) and not beneath.is_inside(path):
+            yield f"{name} is said to lie at {path!r}, which is not inside the model's folder"
+    try:
+        yield from manifest.problems(directory, lenient.mapping(report.get("files")))
+    except StorageError as error:
+        yield str(error)
+    yield from _verdict_problems(report, is_blessed=is_blessed)
+
+
+def _verdict_problems(report: lenient.Report, *, is_blessed: bool) -> Iterator[str]:
+    parts = _artifacts(report)
+    if rejudge.is_outdated(report):
+        if not is_blessed and not any(part.get("status") == Status.BLESSED.value for part in parts.values()):
+            return
+        yield (
+            f"it was judged by rules {rejudge.rules_of(report)}, today's are {RULES_VERSION}: what older ones blessed is not "
+            "proven; run the job again"
+        )
+        return
+    for name, part in parts.items():
+        if part.get("status") == Status.BLESSED.value:
+            yield from (f"{name} is blessed, but {sentence}" for sentence in _unproven(name, part, report))
+    if is_blessed:
+        for name in [SAVED_MODEL, *map(str, lenient.listing(report.get("required_variants")))]:
+            if parts.get(name, {}).get("status") != Status.BLESSED.value:
+                yield f"the model is blessed, but {name} is not"
+    recommended = report.get("recommended_variant")
+    if recommended is not None and parts.get(str(recommended), {}).get("status") != Status.BLESSED.value:
+        yield f"{recommended} is recommended, but not blessed"
+
+
+def _artifacts(report: lenient.Report) -> dict[str, dict[str, Any]]:
+    variants = {name: lenient.mapping(facts) for name, facts in lenient.mapping(report.get("variants")).items()}
+    return {SAVED_MODEL: lenient.mapping(report.get("saved_model")), **variants}
+
+
+def _parity(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    return lenient.mapping(part.get("fidelity" if name == SAVED_MODEL else "parity"))
+
+
+def _unproven(name: str, part: Mapping[str, Any], report: lenient.Report) -> Iterator[str]:
+    """Why the report's own statistics do not make a blessing under today's rules."""
+    try:
+        judged = verdict(of_report(name, report))
+    except LackingError as error:
+        yield f"{error}; run the job again"
+        return
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # somebody's hand was in it
+        yield f"its report cannot be judged: {single_line(error, limit=_MOST_CHARS)}"
+        return
+    if judged.reason is not None:
+        yield judged.reason.message
+    if not lenient.integer(lenient.mapping(report.get("samples")).get("row_count")):
+        yield "its report does not say how many sample rows there are"
+    told = {
+        (str(gate.get("output")), str(gate.get("metric"))): gate
+        for gate in map(lenient.mapping, lenient.listing(part.get("gates")))
+    }
+    for gate in judged.gates:
+        own = told.get((gate.output, gate.metric))
+        if own is None:
+            yield f"its report says nothing of the gate on {gate.metric} of {gate.output!r}"
+        elif lenient.number(own.get("observed")) != gate.observed or lenient.number(own.get("limit")) != gate.limit:
+            yield (
+                f"its gate on {gate.metric} saw {own.get('observed')} against {own.get('limit')}, its statistics say "
+                f"{gate.observed} against {gate.limit}"
+            )
+
+
+def _run_again(directory: str, report: lenient.Report, trust: Sequence[str]) -> tuple[int, list[str]]:
+    """How many artifacts of a report without problems were run, and what is wrong with their answers."""
+    names = {
+        name: part["path"]
+        for name, part in _artifacts(report).items()
+        if part.get("status") == Status.BLESSED.value and part.get("path")
+    }
+    if SAVED_MODEL not in names:
+        return 0, []
+    paths = {name: os.path.join(directory, path) for name, path in names.items()}
+    per_call = lenient.listing(lenient.mapping(report.get("saved_model")).get("per_call_outputs"))
+    task = {"paths": paths, "trust": list(trust), "per_call": list(map(str, per_call))}
+    outcome = sandbox.run("liteferry.commands.verify:run_rows", task, flavor=Flavor.CLEAN, limits=_LIMITS, readable=[directory])
+    if outcome.error is not None:
+        return len(paths), [f"its blessed artifacts do not run again: {outcome.error['message']}"]
+    parts = _artifacts(report)
+    sentences = []
+    for answer in outcome.results:
+        name, output = answer["candidate"], answer["output"]
+        told = lenient.number(lenient.mapping(_parity(name, parts[name]).get(output)).get("max_abs"))
+        told_saved = lenient.number(lenient.mapping(_parity(SAVED_MODEL, parts[SAVED_MODEL]).get(output)).get("max_abs"))
+        slack = _ROUNDING.get(name, _QUANTIZED_ROUNDING) * answer["largest"]
+        allowed = (told or 0.0) + (told_saved or 0.0) + slack
+        if answer["shape_differs"] or not answer["max_abs"] <= allowed:
+            sentences.append(
+                f"{name}, output {output!r}: {answer['max_abs']:.3g} off the SavedModel on the rows that it carries; "
+                f"the report allows {allowed:.3g}"
+            )
+    return len(paths), sentences
+
+
+def run_rows(task: Mapping[str, Any], reporter: Reporter) -> None:
+    """In a sandbox: the SavedModel's warm-up requests through it and every blessed variant, one at a time. Before that every
+    file is looked over as a checkpoint is: a folder with a report in it may be anybody's.
+
+    Hands over {candidate, output, max_abs, largest, shape_differs} for each variant and output.
+    """
+    from liteferry.evaluation.artifact_scan import refuse_unsafe
+    from liteferry.exporting import saved_model
+    from liteferry.tflite import runners
+
+    paths: Mapping[str, str] = task["paths"]
+    for path in paths.values():
+        refuse_unsafe(path, trust=task["trust"])
+    per_call: Sequence[str] = task["per_call"]
+    rows = saved_model.read_warmup_requests(paths[SAVED_MODEL])
+    reference = runners.SavedModelRunner(paths[SAVED_MODEL], per_call=per_call)
+    expected = [reference.run(row) for row in rows]
+    for name, path in paths.items():
+        if name == SAVED_MODEL:
+            continue
+        runner = runners.LiteRTRunner(path, per_call=per_call)
+        found = [runner.run(row) for row in rows]
+        for output in expected[0]:
+            pairs = [(one[output], other.get(output)) for one, other in zip(expected, found, strict=True)]
+            reporter.result({"candidate": name, "output": output, **_difference(pairs)})
+
+
+def _difference(pairs: list[tuple[np.ndarray, np.ndarray | None]]) -> dict[str, Any]:
+    """max_abs infinite where one side is not finite or, for text, differs at all."""
+    max_abs = largest = 0.0
+    for one, other in pairs:
+        if other is None or one.shape != other.shape:
+            return {"max_abs": float("inf"), "largest": largest, "shape_differs": True}
+        if one.dtype.kind not in "fiub":
+            max_abs = max(max_abs, 0.0 if np.array_equal(one, other) else float("inf"))
+            continue
+        left, right = one.astype(np.float64), other.astype(np.float64)
+        same = (left == right) | (np.isnan(left) & np.isnan(right))
+        with np.errstate(invalid="ignore"):
+            distance = np.where(same, 0.0, np.abs(left - right))
+        max_abs = max(max_abs, float(np.max(np.nan_to_num(distance, nan=np.inf), initial=0.0)))
+        largest = max(largest, float(np.max(np.abs(left), where=np.isfinite(left), initial=0.0)))
+    return {"max_abs": max_abs, "largest": largest, "shape_differs": False}
+
+
+def print_verification(found: Verification, *, as_json: bool) -> int:
+    """Prints what was found. Returns the exit status: 0 when there is no problem."""
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found), indent=1))
+    else:
+        for model_id, sentence in found.problems:
+            print(single_line(f"{model_id or 'run'}: {sentence}", limit=_MOST_CHARS))
+        verdict = "no problem" if not found.problems else f"{len(found.problems)} problem(s)"
+        counts = f"{found.model_count} models, {found.blessed_count} blessed, {found.artifact_count} blessed artifacts run again"
+        print(f"{counts}: {verdict}")
+    return 1 if found.problems else 0

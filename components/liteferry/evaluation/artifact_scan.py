@@ -1,0 +1,39 @@
+"""What is made of checkpoints, looked over before it runs: a SavedModel or a .tflite file that may be anybody's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+
+from liteferry.checkpoints import config_trust, graph_scan
+from liteferry.checkpoints.config_trust import FILE_OPS, Finding
+from liteferry.checkpoints.graph_ops import HARMLESS, told
+from liteferry.checkpoints.links import WRITTEN_OUT
+
+_FLEX = "Flex"  # an operator of a .tflite file by this beginning is TensorFlow's, where a runtime has a delegate for it
+
+
+def refuse_unsafe(path: str, *, trust: Collection[str] = ()) -> None:
+    """Raises LOAD_UNSAFE for a SavedModel or a .tflite file that does more than compute, as far as the job does not trust it."""
+    if os.path.isdir(path):
+        saved_model = graph_scan.read(path)
+        graph_scan.refuse_links(path, os.path.realpath(path), saved_model, WRITTEN_OUT)
+        config_trust.refuse(path, graph_scan.findings(saved_model), trust=trust)
+    else:
+        with open(path, "rb") as file:
+            refuse_unsafe_tflite(path, file.read(), trust=trust)
+
+
+def refuse_unsafe_tflite(path: str, content: bytes, *, trust: Collection[str] = ()) -> None:
+    """The same for the bytes of a .tflite file."""
+    config_trust.refuse(path, list(_of_tflite(content)), trust=trust)
+
+
+def _of_tflite(content: bytes) -> Iterator[Finding]:
+    """LiteRT's own operators compute; those of TensorFlow may do anything that TensorFlow does."""
+    from liteferry.tflite.flatbuffer import count_operators
+
+    for name in count_operators(content):
+        operation = name.removeprefix(_FLEX)
+        if name.startswith(_FLEX) and (operation not in HARMLESS or operation == "PrintV2"):
+            yield Finding(what=f"it runs TensorFlow's operation {operation}: {told(operation)}", opened_by=FILE_OPS)

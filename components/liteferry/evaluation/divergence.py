@@ -1,0 +1,261 @@
+"""Where a variant leaves the model's path: its inner tensors beside those of a file or graph that is right, in order of
+execution.
+
+Asked for only when parity has failed, on a handful of rows, in a process of its own. It explains a verdict and is no part of
+it: where it finds nothing, or its process dies, the report says nothing more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from liteferry.errors import ReasonCode
+from liteferry.evaluation.evaluate import candidates_of
+from liteferry.evaluation.results import SAVED_MODEL, Evaluation, own_signature
+from liteferry.evaluation.verdict import of_run, verdict
+from liteferry.json_records import decode
+from liteferry.plan import bound_rows
+from liteferry.plan.local_inputs import Needs, at_hand
+from liteferry.plan.planning import ModelPlan
+from liteferry.sandbox import Flavor, Reporter
+from liteferry.storage.local_cache import NoRoomError
+from liteferry.tflite import converter_errors, flatbuffer
+from liteferry.tflite.quantize import FLOAT32
+from liteferry.types import DivergingTensor, ExportedModel, Signature
+
+_ROWS = 4
+_MOST_BATCHES = 256  # that are read in search of the worst row
+_MOST_TENSORS = 5
+_UNIT = "liteferry.evaluation.divergence:find"
+_DIVERGED = (ReasonCode.PARITY_OUT_OF_TOLERANCE, ReasonCode.PARITY_NONFINITE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LocalisationTask:
+    """One model. `candidates`: variant -> path of what failed. `reference`: the float32 file, if that is right, else None: then
+    it is the SavedModel's graph. `row`: the worst one.
+    """
+
+    plan: ModelPlan
+    signature: Signature
+    renamed_inputs: Mapping[str, str]
+    candidates: Mapping[str, str]
+    reference: str | None
+    saved_model: str
+    row: int
+    layers: Mapping[str, str]
+    per_call: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Localised:
+    """`tensors`: variant -> the first tensors that diverge, of those for which there are some. `seconds`: of the search."""
+
+    tensors: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[LocalisationTask]:
+    """The unit of work of one model; none where every variant that ran is within its gates."""
+    saved = exported.saved_model
+    if saved is None:
+        return []
+    paths = candidates_of(plan, exported)
+    failed, rows = {}, []
+    for name, result in evaluation.candidates.items():
+        if name == SAVED_MODEL or name not in paths or result.reason is not None or not result.stats:
+            continue
+        judged = verdict(of_run(name, plan, exported, evaluation))
+        if judged.reason is not None and judged.reason.code in _DIVERGED:
+            failed[name] = paths[name]
+            rows += [example["row"] for stats in result.stats.values() for example in stats.worst_examples()[:1]]
+    if not failed:
+        return []
+    is_float_right = FLOAT32 in paths and FLOAT32 in evaluation.candidates and FLOAT32 not in failed
+    return [
+        LocalisationTask(
+            plan=plan,
+            signature=saved.signature,
+            renamed_inputs=saved.renamed_inputs,
+            candidates=failed,
+            reference=paths[FLOAT32] if is_float_right else None,
+            saved_model=paths[SAVED_MODEL],
+            row=rows[0] if rows else 0,
+            layers=exported.layers,
+            per_call=saved.per_call_outputs,
+        )
+    ]
+
+
+def localise_isolated(task: LocalisationTask) -> Localised:
+    """Never raises for what a file does."""
+    needs = Needs(shards=_shards_with(task))
+    try:
+        with at_hand([task.plan], lambda _: needs) as here:
+            if here.problems:
+                return Localised()
+            task = dataclasses.replace(task, plan=here.plans[0])
+            outcome = here.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits)
+    except NoRoomError:
+        return Localised()
+    tensors = {
+        message["variant"]: tuple(decode(DivergingTensor, tensor) for tensor in message["tensors"]) for message in outcome.results
+    }
+    return Localised(tensors=tensors, seconds=outcome.seconds)
+
+
+def find(task: LocalisationTask, reporter: Reporter) -> None:
+    """In a sandbox without the user's code: hands over {variant, tensors} for every candidate in which something was found."""
+    rows = _rows(task)
+    per_call = task.per_call
+    expected = _Graph(task.saved_model) if task.reference is None else _file_tensors(task.reference, rows, per_call)
+    for name, path in task.candidates.items():
+        observed = _file_tensors(path, rows, per_call)
+        if isinstance(expected, _Graph):
+            found = first_divergences(expected.values(observed, rows), observed, layers=task.layers)
+        else:
+            found = first_divergences({tensor.name: tensor.value for tensor in expected}, observed, layers=task.layers)
+        reporter.result({"variant": name, "tensors": [dataclasses.asdict(tensor) for tensor in found]})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class InnerTensor:
+    """What an operator of a file gave. `position`: its place in order of execution; `value`: as floats; `constants`: names of
+    its weights.
+    """
+
+    name: str
+    operator: str
+    position: int
+    value: np.ndarray
+    constants: tuple[str, ...] = ()
+
+
+def first_divergences(
+    expected: Mapping[str, np.ndarray], observed: Sequence[InnerTensor], *, layers: Mapping[str, str]
+) -> tuple[DivergingTensor, ...]:
+    """The first tensors whose error is at least half of the greatest one, in order of execution.
+
+    Quantisation is a little off everywhere; that bar finds where it gets bad, whatever bad is for this model. Errors are
+    relative to the largest expected value; NaN or infinity on one side only is an infinite error.
+
+    Args:
+      expected: tensor name -> value. observed: in order of execution; those without a namesake of the same shape are left out.
+    """
+    compared = []
+    for tensor in observed:
+        wanted = expected.get(tensor.name)
+        if wanted is None or wanted.shape != tensor.value.shape or not wanted.size:
+            continue
+        compared.append((tensor, *_errors(wanted, tensor.value)))
+    bar = max((relative for _, _, relative in compared), default=0.0) / 2
+    return tuple(
+        DivergingTensor(
+            tensor=tensor.name,
+            layers=_layers_of([tensor.name], layers) or _layers_of(tensor.constants, layers),
+            operator=tensor.operator,
+            position=tensor.position,
+            max_abs=max_abs if np.isfinite(max_abs) else None,
+            relative=relative if np.isfinite(relative) else None,
+        )
+        for tensor, max_abs, relative in compared
+        if relative > 0 and relative >= bar
+    )[:_MOST_TENSORS]
+
+
+def _errors(expected: np.ndarray, observed: np.ndarray) -> tuple[float, float]:
+    left, right = expected.astype(np.float64), observed.astype(np.float64)
+    finite = np.isfinite(left) & np.isfinite(right)
+    if not np.array_equal(np.isfinite(left), np.isfinite(right)):
+        return float("inf"), float("inf")
+    max_abs = float(np.max(np.abs(left - right), where=finite, initial=0.0))
+    largest = float(np.max(np.abs(left), where=finite, initial=0.0))
+    return max_abs, max_abs / max(largest, float(np.finfo(np.float32).tiny))
+
+
+def _layers_of(tensors: Sequence[str], layers: Mapping[str, str]) -> tuple[str, ...]:
+    """A fused operator's tensor names all that went into it, separated by semicolons. A model's output has lost its layer's
+    name.
+    """
+    found = (converter_errors.layer_of(node, layers) for tensor in tensors for node in tensor.split(";"))
+    return tuple(dict.fromkeys(name for name in found if name is not None))
+
+
+def _shards_with(task: LocalisationTask) -> list[int]:
+    """The first shard, and the one in which the row is."""
+    assert task.plan.samples.sample_set is not None
+    shards = task.plan.samples.sample_set.shards
+    parts = [(index, part) for index, shard in enumerate(shards) for part in (shard, *shard.more)]
+    return sorted({0, *(index for index, part in parts if 0 <= task.row - part.first_row < part.row_count)})
+
+
+def _rows(task: LocalisationTask) -> dict[str, np.ndarray]:
+    """A few rows of the batch that holds the worst one, that one first; else of the first batch."""
+    binding = bound_rows.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
+    assert task.plan.samples.sample_set is not None
+    first: dict[str, np.ndarray] | None = None
+    seen = 0
+    for shard_index in _shards_with(task):
+        for batch in bound_rows.batches(task.plan, binding, shard_index=shard_index):
+            first = first or {name: value[:_ROWS] for name, value in batch.inputs.items()}
+            at = task.row - batch.first_row
+            if 0 <= at < len(batch.ids):
+                order = [at, *(index for index in range(len(batch.ids)) if index != at)][:_ROWS]
+                return {name: value[order] for name, value in batch.inputs.items()}
+            seen += 1
+            if seen == _MOST_BATCHES:
+                return first
+    assert first is not None
+    return first
+
+
+def _file_tensors(path: str, rows: Mapping[str, np.ndarray], per_call: Sequence[str]) -> list[InnerTensor]:
+    """Runs a file once on as many of the rows as its batch takes, and reads what every operator gave."""
+    from liteferry.tflite.runners import LiteRTRunner
+
+    with open(path, "rb") as file:
+        content = file.read()
+    runner = LiteRTRunner(content, keep_inner_tensors=True, per_call=per_call)
+    size = runner.fixed_batch or len(next(iter(rows.values())))
+    runner.run({name: np.resize(value, (size, *value.shape[1:])) for name, value in rows.items()})
+    return [
+        InnerTensor(name=inner.name, operator=inner.operator, position=inner.position, value=value, constants=inner.constants)
+        for inner in flatbuffer.read_inner_tensors(content)
+        if (value := runner.inner_tensor(inner.index)) is not None
+    ]
+
+
+class _Graph:
+    """The SavedModel's graph, with constants in place of its variables so that its nodes carry the names that files carry."""
+
+    def __init__(self, directory: str) -> None:
+        import tensorflow as tf
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        keep = tf.saved_model.load(directory)
+        function = keep.signatures[flatbuffer.SIGNATURE_KEY]
+        self._frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+        nodes = self._frozen.graph.as_graph_def().node
+        self._places = {converter_errors.own_name(node.name): (index, node.name) for index, node in enumerate(nodes)}
+
+    def values(self, tensors: Sequence[InnerTensor], rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Tensor name -> the value of the graph node that it carries the name of, of several fused ones the last."""
+        import tensorflow as tf
+
+        wanted = {tensor.name: node for tensor in tensors if (node := self._node(tensor)) is not None}
+        fetches = [self._frozen.graph.get_tensor_by_name(f"{node}:0") for node in wanted.values()]
+        pruned = self._frozen.prune(feeds=self._frozen.inputs, fetches=fetches)
+        by_name = {tensor.op.name: tensor for tensor in self._frozen.inputs}
+        size = next((len(tensor.value) for tensor in tensors if tensor.value.ndim), 1)
+        fed = [np.resize(rows[name], (size, *rows[name].shape[1:])) for name in by_name]
+        values = pruned(*(tf.constant(value) for value in fed))
+        return {name: value.numpy() for name, value in zip(wanted, values, strict=True)}
+
+    def _node(self, tensor: InnerTensor) -> str | None:
+        found: Iterator[Any] = (self._places[part] for part in tensor.name.split(";") if part in self._places)
+        best = max(found, default=None)
+        return None if best is None else str(best[1])

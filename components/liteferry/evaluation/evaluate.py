@@ -1,0 +1,163 @@
+"""Three-way parity of one exported model: reference against SavedModel and every variant, over all rows, each in a sandbox.
+
+`evaluate_isolated` is called by the stage; what runs in the sandboxes is in `liteferry.evaluation.measure`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.evaluation.remeasure import measured_again
+from liteferry.evaluation.results import (
+    SAVED_MODEL,
+    CandidateResult,
+    Evaluation,
+    EvaluationTask,
+    evaluation_of,
+    results_of,
+    seconds_of,
+)
+from liteferry.exporting.export import reason_of
+from liteferry.plan import bound_rows
+from liteferry.plan.local_inputs import AtHand, Needs, at_hand, storage_reason
+from liteferry.plan.planning import ModelPlan
+from liteferry.sandbox import Flavor
+from liteferry.storage.local_cache import NoRoomError
+from liteferry.types import ExportedModel
+
+_UNIT = "liteferry.evaluation.measure:run_candidates"
+_SIBLINGS_UNIT = "liteferry.evaluation.measure:run_candidates_in_turn"
+
+
+def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
+    """Everything that was written and has to be held against the checkpoint: name -> path in staging."""
+    paths = {}
+    if exported.saved_model is not None:
+        paths[SAVED_MODEL] = os.path.join(plan.staging_directory(), exported.saved_model.path)
+    for name, variant in exported.variants.items():
+        if variant.path is not None and variant.reason is None:
+            paths[name] = os.path.join(plan.staging_directory(), variant.path)
+    return paths
+
+
+def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask]:
+    """The units of evaluation of one model; none when there is nothing to compare or nothing to compare on."""
+    if (
+        exported.saved_model is None
+        or exported.samples_problem is not None
+        or plan.samples.sample_set is None
+        or exported.reason is not None
+    ):
+        return []
+    return [
+        EvaluationTask(
+            plan=plan,
+            signature=exported.saved_model.signature,
+            renamed_inputs=exported.saved_model.renamed_inputs,
+            shard_index=index,
+            candidates=candidates_of(plan, exported),
+            per_call=exported.saved_model.per_call_outputs,
+        )
+        for index in range(len(plan.samples.sample_set.shards))
+    ]
+
+
+def split_by_shards(family: Sequence[tuple[ModelPlan, ExportedModel]]) -> tuple[list[EvaluationTask], list[EvaluationTask]]:
+    """The family's units of evaluation: those whose reference the export has run, which go together, and all others."""
+    together: list[EvaluationTask] = []
+    apart: list[EvaluationTask] = []
+    for plan, exported in family:
+        (together if exported.referenced else apart).extend(shard_tasks(plan, exported))
+    return together, apart
+
+
+def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluation]:
+    """Models of one family whose references are on disk, one after the other in one clean process: the graph of their SavedModels
+    is loaded once. A model that such a process leaves unfinished gets its own.
+    """
+    if len(tasks) == 1:
+        return [evaluate_isolated(tasks[0], referenced=True)]
+    shards = {task.plan.model_id: task.shard_index for task in tasks}
+    try:
+        with at_hand([task.plan for task in tasks], lambda plan: Needs(shards=(shards[plan.model_id],))) as here:
+            if not here.problems:
+                tasks = [dataclasses.replace(task, plan=plan) for task, plan in zip(tasks, here.plans, strict=True)]
+                return _evaluate_siblings(tasks, here)
+    except NoRoomError:
+        pass
+    return [evaluate_isolated(task, referenced=True) for task in tasks]
+
+
+def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: AtHand) -> list[Evaluation]:
+    outcome = here.run(
+        _SIBLINGS_UNIT,
+        tuple(tasks),
+        flavor=Flavor.CLEAN,
+        limits=tasks[0].plan.limits,
+        writable=[folder for task in tasks for folder in bound_rows.work_directories(task.plan)],
+    )
+    evaluations = []
+    not_timed_s = max(0.0, outcome.seconds - seconds_of(outcome.results))  # of the process: each model's share
+    for task in tasks:
+        messages = tuple(message for message in outcome.results if message["model_id"] == task.plan.model_id)
+        if results_of(messages).keys() == task.candidates.keys():
+            own_peaks = [peak for message in messages if (peak := message.get("peak_memory_bytes"))]
+            evaluation = evaluation_of(
+                task,
+                messages,
+                seconds=seconds_of(messages) + not_timed_s / len(tasks),
+                peak_memory_bytes=max(own_peaks, default=outcome.peak_memory_bytes),
+            )
+            evaluations.append(evaluation if outcome.error is None else measured_again(task, here, evaluation, messages))
+        else:
+            evaluations.append(_evaluate_one(task, here, referenced=True))
+    return evaluations
+
+
+def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
+    """One shard: the reference where it is not on disk yet, then all candidates in one clean process.
+
+    When that process crashes, every candidate without a result gets one of its own, so that the guilty one is known and the
+    others are heard.
+    """
+    needs = Needs(checkpoint=not referenced, code=not referenced, shards=(task.shard_index,))
+    try:
+        with at_hand([task.plan], lambda _: needs) as here:
+            for reason in here.problems.values():
+                return Evaluation(candidates={}, reason=reason)
+            return _evaluate_one(dataclasses.replace(task, plan=here.plans[0]), here, referenced=referenced)
+    except NoRoomError as error:
+        return Evaluation(candidates={}, reason=storage_reason(error, Stage.SAMPLES))
+
+
+def _evaluate_one(task: EvaluationTask, here: AtHand, *, referenced: bool) -> Evaluation:
+    seconds, peak = 0.0, 0
+    if not referenced:
+        outcome = here.run(
+            "liteferry.evaluation.measure:run_reference",
+            task,
+            flavor=Flavor.KERAS,
+            limits=task.plan.limits,
+            writable=bound_rows.work_directories(task.plan),
+            network=task.plan.load.may_use_network,
+        )
+        seconds, peak = outcome.seconds, outcome.peak_memory_bytes
+        if outcome.error is not None:
+            return Evaluation(candidates={}, reason=reason_of(outcome.error), seconds=seconds, peak_memory_bytes=peak)
+    writable = bound_rows.work_directories(task.plan)
+    together = here.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
+    messages, failures = list(together.results), {}
+    seconds, peak = seconds + together.seconds, max(peak, together.peak_memory_bytes)
+    for name in task.candidates.keys() - results_of(messages).keys():
+        alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
+        outcome = here.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
+        lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
+        if name not in results_of(outcome.results):
+            failures[name] = CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
+        messages += outcome.results
+        seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
+    evaluation = evaluation_of(task, messages, failures=failures, seconds=seconds, peak_memory_bytes=peak)
+    return measured_again(task, here, evaluation, messages) if together.error is not None else evaluation

@@ -1,0 +1,69 @@
+"""The noise between kernels: how far the answers of one float32 file move when other kernels of LiteRT run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from liteferry.parity.gate_limits import DEFAULT_GATES
+from liteferry.parity.noise import (
+    BUILTIN_KERNELS,
+    FLOAT32,
+    REFERENCE_KERNELS,
+    Arrays,
+    Noise,
+    compared,
+    first_rows,
+    max_differences,
+)
+
+if TYPE_CHECKING:
+    from liteferry.tflite.runners import LiteRTRunner
+
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from liteferry.tflite.runners import LiteRTRunner
+
+
+def of_kernels(shipped: LiteRTRunner, other: LiteRTRunner, inputs: Arrays, expected: Arrays, *, kernels: str) -> Noise | None:
+    """The float32 file with XNNPACK against the same file with other kernels.
+
+    `counts` says of each output whether this may raise a gate: only if the file with the other kernels is within float32's
+    default limit of the checkpoint's answers (`expected`), so that a file which is wrong cannot speak for itself.
+    """
+    rows = first_rows(inputs)
+    count = len(next(iter(rows.values()), ()))
+    if not count:
+        return None
+    reference, candidate = other.run(rows), shipped.run(rows)
+    outputs = max_differences(compared(reference, candidate))
+    limit = DEFAULT_GATES[FLOAT32]["max_rel"]
+    for name, one in compared(first_rows(expected), reference).items():
+        proof = one.report()
+        outputs.setdefault(name, {})["counts"] = (
+            proof["nonfinite_mismatch"] == 0 and proof["max_rel"] is not None and proof["max_rel"] <= limit
+        )
+    return {"rows": count, "kernels": kernels, "outputs": {name: {"counts": False, **one} for name, one in outputs.items()}}
+
+
+def of_float32_file(path: str, inputs: Arrays, expected: Arrays, *, per_call: Sequence[str] = ()) -> Noise | None:
+    """`of_kernels` for a file and a batch. Raises ModelError where LiteRT cannot run it."""
+    from liteferry.tflite.runners import LiteRTRunner
+
+    shipped, rows = LiteRTRunner(path, per_call=per_call), first_rows(inputs)
+    shipped.run(rows)
+    kernels = kernels_for(shipped.multiplications(len(next(iter(rows.values()), ()))))
+    first, second = LiteRTRunner(path, per_call=per_call), LiteRTRunner(path, kernels=kernels, per_call=per_call)
+    return of_kernels(first, second, inputs, expected, kernels=kernels)
+
+
+def kernels_for(work: float) -> str:
+    """Which kernels to hold against XNNPACK, by `LiteRTRunner.multiplications` for the rows."""
+    return REFERENCE_KERNELS if work <= _MULTIPLICATIONS else BUILTIN_KERNELS
+
+
+# Reference kernels are plain loops, some hundred times slower. Beyond this many multiplications the optimised kernels without
+# XNNPACK stand in: a bound on work, not on time, so that every machine decides alike.
+_MULTIPLICATIONS = 3e8

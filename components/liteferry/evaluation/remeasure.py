@@ -1,0 +1,54 @@
+"""What a process had still to measure when it died with all its results out, costs and the noise floor: each is measured again
+in a process of its own, so that no report depends on what befell a process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from liteferry.evaluation.results import SAVED_MODEL, Evaluation, EvaluationTask, Messages, evaluation_of
+from liteferry.exporting.export import reason_of
+from liteferry.parity import noise
+from liteferry.plan.local_inputs import AtHand
+from liteferry.sandbox import Flavor, Outcome
+
+_COSTS = "liteferry.evaluation.measure:run_costs"
+_KERNELS = "liteferry.evaluation.measure:run_kernels"
+
+
+def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, messages: Messages) -> Evaluation:
+    """The evaluation that `messages` told, with what is missing from it.
+
+    Costs that cannot be measured stay away. Without its noise floor float32 would be judged by other limits: where the process
+    that measures it is killed, too, or meets another transient end, that is float32's reason, and the next run tries the model
+    again. Where it dies of the file, as it would in every run, the default limits stand and a warning says so.
+    """
+    outcomes, failures, warnings = [], evaluation.failures(), []
+    ran = [name for name in task.candidates if name != SAVED_MODEL and name not in failures]
+    costly = [name for name in ran if task.plan.latency and name not in {message.get("cost_of") for message in messages}]
+    if costly and task.shard_index == 0:
+        outcomes.append(_run(_COSTS, task, here, costly))
+    if noise.FLOAT32 in ran and task.shard_index == 0 and not any("noise" in message for message in messages):
+        outcome = _run(_KERNELS, task, here, [noise.FLOAT32])
+        outcomes.append(outcome)
+        reason = reason_of(outcome.error)
+        if reason is not None and reason.code.is_transient:
+            failures[noise.FLOAT32] = dataclasses.replace(evaluation.candidates[noise.FLOAT32], reason=reason)
+        elif reason is not None:
+            warnings.append(f"the noise floor of float32 is not known, its default gates stand: {reason.message}")
+    return dataclasses.replace(
+        evaluation_of(
+            task,
+            [*messages, *(message for outcome in outcomes for message in outcome.results)],
+            failures=failures,
+            seconds=evaluation.seconds + sum(outcome.seconds for outcome in outcomes),
+            peak_memory_bytes=max([evaluation.peak_memory_bytes, *(outcome.peak_memory_bytes for outcome in outcomes)]),
+        ),
+        warnings=tuple(warnings),
+    )
+
+
+def _run(unit: str, task: EvaluationTask, here: AtHand, names: Sequence[str]) -> Outcome:
+    of_names = dataclasses.replace(task, candidates={name: task.candidates[name] for name in names})
+    return here.run(unit, of_names, flavor=Flavor.CLEAN, limits=task.plan.limits)

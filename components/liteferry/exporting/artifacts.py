@@ -1,0 +1,144 @@
+"""What one checkpoint becomes on disk: its SavedModel, with what is known of it. `conversion` adds the variants."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from liteferry import storage
+from liteferry.checkpoints.architecture_facts import range_warning
+from liteferry.exporting import saved_model, second_opinion, sibling_weights, signatures
+from liteferry.loading import tracing
+from liteferry.loading.model import LoadedModel
+from liteferry.loading.tracing import TracedModel
+from liteferry.plan import bound_rows, siblings
+from liteferry.plan.planning import ModelPlan
+from liteferry.plan.siblings import SavedModelTemplate
+from liteferry.samples.binding import Binding
+from liteferry.tflite.lowering import Lowered
+from liteferry.types import SavedModelFacts
+from liteferry.version import __version__
+
+_WARMUP_ROWS = 4
+_FEW_ROWS = 8  # what is random, decided while tracing or lost in lowering shows on any row
+
+
+@dataclasses.dataclass
+class Trace:
+    """What the first of several siblings leaves to the others. `more_signatures`: ConcreteFunctions besides serving_default.
+    `leader`: the first one's model_id. `weights`: None where nothing can be shared.
+    """
+
+    model: LoadedModel
+    traced: TracedModel
+    leader: str
+    more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: sibling_weights.Weights | None = None
+    template: SavedModelTemplate | None = None
+    lowered: Lowered | None = None
+
+
+def add_signatures(plan: ModelPlan, trace: Trace) -> None:
+    """Traces what the job wants served besides serving_default."""
+    trace.more_signatures = signatures.add(
+        trace.model, trace.traced, plan.signatures, serve_examples=plan.serve_examples, scratch=os.path.abspath("signatures")
+    )
+
+
+def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_others: bool) -> SavedModelFacts:
+    relative = os.path.join("saved_model", str(plan.version))
+    directory = os.path.join(plan.staging_directory(), relative)
+    batch = None if binding is None else next(bound_rows.batches(plan, binding, shard_index=0))
+    if batch is not None and trace.template is None:
+        trace.traced = tracing.on_rows(trace.traced, batch.inputs)
+    model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace.model)
+    is_sibling_of_another = trace.template is not None
+    if trace.template is not None:
+        trace.template.write(directory, variables=traced.function.graph.variables, metadata=metadata)
+    else:
+        saved_model.write(
+            traced,
+            directory,
+            keep=model.keep,
+            metadata=metadata,
+            more_signatures=trace.more_signatures,
+            resources=signatures.resources_of(trace.more_signatures) if plan.signatures else (),
+        )
+        if keep_for_others:
+            with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well
+                trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))
+    deterministic = None
+    input_warnings: tuple[str, ...] = ()
+    if binding is not None and batch is not None:
+        input_warnings = (*_unused_warnings(binding), *_range_warnings(model, traced, batch.inputs))
+        eager_runs = 1 if is_sibling_of_another else 2
+        rows = first_rows(batch)
+        answers = tracing.run_eagerly(model, traced, rows)
+        own_names = {given: name for name, given in traced.renamed.items()}
+        second_opinion.leave(
+            plan, {own_names.get(name, name): value for name, value in rows.items()}, answers, calls=traced.calls
+        )
+        deterministic = tracing.is_deterministic(model, traced, rows, first=answers, eager_runs=eager_runs)
+        signatures.check(trace.more_signatures, traced, rows)
+        first = {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()}
+        saved_model.write_warmup_requests(directory, first, batch=traced.calls.batch or 1)
+    return SavedModelFacts(
+        path=relative,
+        bytes=_lasting_bytes(directory),
+        signature=traced.signature,
+        more_signatures={name: signatures.describe(function) for name, function in sorted(trace.more_signatures.items())},
+        oracle=model.oracle,
+        deterministic=deterministic,
+        custom_objects=model.custom,
+        renamed_inputs=dict(traced.renamed),
+        warnings=(*model.warnings, *input_warnings),
+        per_call_outputs=traced.calls.per_call,
+    )
+
+
+def _unused_warnings(binding: Binding) -> tuple[str, ...]:
+    if not binding.unused:
+        return ()
+    names = ", ".join(map(repr, binding.unused))
+    return (f"columns of the samples that feed no input and have no other role: {names}",)
+
+
+def _range_warnings(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Rows that were preprocessed twice or not at all, as far as the first batch and the model's own layers tell."""
+    found = []
+    for name, expected in model.input_ranges.items():
+        value = inputs[traced.renamed.get(name, name)]
+        warning = range_warning(name, expected, low=float(value.min()), high=float(value.max()))
+        if warning:
+            found.append(warning)
+    return tuple(found)
+
+
+def first_rows(batch: Any) -> dict[str, Any]:
+    """A few rows of a batch, by input name."""
+    return {name: value[:_FEW_ROWS] for name, value in batch.inputs.items()}
+
+
+def _lasting_bytes(directory: str) -> int:
+    """Bytes of weights, assets and warm-up rows. The other files hold counters and random ids: their size differs from run
+    to run.
+    """
+    changing = ("saved_model.pb", "fingerprint.pb", os.path.join("variables", "variables.index"))
+    return sum(os.path.getsize(os.path.join(directory, name)) for name in storage.files_under(directory) if name not in changing)
+
+
+def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
+    return {
+        "metadata": dict(plan.metadata),
+        "checkpoint": {"uri": plan.uri, "digest": plan.digest, "bytes": plan.size_bytes},
+        "oracle": model.oracle,
+        "custom_objects": [dataclasses.asdict(custom) for custom in model.custom],
+        "warnings": list(model.warnings),
+        "stripped": list(model.stripped),
+        "training_layers": [dict(layer) for layer in model.training_layers],
+        "input_ranges": {name: dataclasses.asdict(expected) for name, expected in model.input_ranges.items()},
+        "liteferry": __version__,
+    }

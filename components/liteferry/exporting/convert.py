@@ -1,0 +1,115 @@
+"""A traced model -> its .tflite files: lowered once, the variants made from that one flatbuffer."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from liteferry import storage
+from liteferry.errors import ModelError, Reason, ReasonCode, Stage
+from liteferry.exporting.artifacts import Trace, first_rows
+from liteferry.loading.model import LoadedModel
+from liteferry.plan import bound_rows
+from liteferry.plan.planning import ModelPlan
+from liteferry.tflite import flatbuffer, held_quantized, lowering, quantize, tf_quantize
+from liteferry.tflite.lowering import Lowered
+from liteferry.types import Attempt, VariantFacts
+from liteferry.version import __version__
+
+
+def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[VariantFacts]:
+    """Writes the variants of a plan; hands over what is known of each.
+
+    A variant may be handed over twice, and the later word counts: what the AI Edge quantizer refuses is tried again by
+    TensorFlow's converter after all others are made, since that aborts on some models.
+    """
+    content, lowered = lowering.lower(
+        trace.model,
+        trace.traced,
+        options=plan.lowering,
+        sibling=trace.lowered,
+        metadata=_file_metadata(plan, trace.model),
+        rows=None if binding is None else first_rows(next(bound_rows.batches(plan, binding, shard_index=0))),
+    )
+    trace.lowered = lowered
+    if content is None:
+        for name in plan.variants:
+            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=lowered.attempts[-1].error)
+        return
+
+    @functools.cache
+    def rows() -> quantize.Rows:
+        return bound_rows.calibration_rows(plan, binding, batch=lowered.batch)
+
+    refused: dict[str, Reason] = {}
+    for name in plan.variants:
+        try:
+            made = quantize.make(name, content, rows=rows, options=plan.quantization, recipes=plan.recipes)
+            quantizer = None if name == quantize.FLOAT32 else quantize.QUANTIZER
+            yield _write(plan, name, made, lowered, lowered.attempts, quantizer=quantizer)
+        except ModelError as error:
+            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=error.reason)
+            if error.reason.code is ReasonCode.CONVERT_FAILED:
+                refused[name] = error.reason
+    for name, reason in refused.items():
+        yield from _fall_back(plan, trace, content, lowered, rows, name=name, reason=reason)
+
+
+def _fall_back(
+    plan: ModelPlan, trace: Trace, content: bytes, lowered: Lowered, rows: Any, *, name: str, reason: Reason
+) -> Iterator[VariantFacts]:
+    before = (*lowered.attempts, Attempt(lowering=f"{name} by {quantize.QUANTIZER}", error=reason))
+    way = f"{name} by {tf_quantize.NAME}"
+    lost = Reason(code=ReasonCode.CRASHED, stage=Stage.CONVERT, message=f"{tf_quantize.NAME} did not come back")
+    yield VariantFacts(variant=name, attempts=(*before, Attempt(lowering=way, error=lost)), reason=_both(reason, lost))
+    try:
+        made = tf_quantize.make(name, content, model=trace.model, lowered=lowered, rows=rows, options=plan.quantization)
+        yield _write(plan, name, made, lowered, (*before, Attempt(lowering=way)), quantizer=tf_quantize.NAME)
+    except ModelError as error:
+        attempts = (*before, Attempt(lowering=way, error=error.reason))
+        yield VariantFacts(variant=name, attempts=attempts, reason=_both(reason, error.reason))
+
+
+def _both(first: Reason, second: Reason) -> Reason:
+    return Reason(code=first.code, stage=first.stage, message=f"{first.message}; {second.message}")
+
+
+def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
+    """What a .tflite file says of itself, wherever it is copied to."""
+    return {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": model.oracle, "liteferry": __version__}
+
+
+def _write(
+    plan: ModelPlan, name: str, content: bytes, lowered: Lowered, attempts: tuple[Attempt, ...], *, quantizer: str | None
+) -> VariantFacts:
+    relative = os.path.join("tflite", f"{name}.tflite")
+    storage.write_bytes(os.path.join(plan.staging_directory(), relative), content)
+    ops = flatbuffer.count_operators(content)
+    return VariantFacts(
+        variant=name,
+        attempts=attempts,
+        path=relative,
+        bytes=len(content),
+        batch=lowered.batch,
+        ops=ops,
+        weights=flatbuffer.count_weights(content),
+        contract=flatbuffer.read_contract(content),
+        quantizer=quantizer,
+        held=held_quantized.read(content),
+        reason=_cannot_run_here(ops, lowered),
+    )
+
+
+def _cannot_run_here(ops: dict[str, int], lowered: Lowered) -> Reason | None:
+    """The gate is shut by what is in the file, whatever way it came about."""
+    flex = sorted(name for name in ops if name.startswith("Flex"))
+    if not flex:
+        return None
+    needs = f" The model {lowered.flex.message}" if lowered.flex else ""
+    message = (
+        f"holds Select TF ops ({', '.join(flex)}), which run only where TensorFlow's Flex library is linked in and not "
+        f"here, so nothing is proven about it.{needs}"
+    )
+    return Reason(code=ReasonCode.NEEDS_FLEX, stage=Stage.CONVERT, message=message)

@@ -1,0 +1,318 @@
+"""One checkpoint -> SavedModel and TFLite variants, in a sandbox. `export_isolated` is called by the stage,
+`export_models` runs in the child.
+
+Every artifact is handed over as soon as it is written: what a crash in a later step costs is that step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from liteferry import checkpoints, storage
+from liteferry.checkpoints import scanned_copy
+from liteferry.checkpoints.config_scan import architecture_digest
+from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
+from liteferry.exporting import artifacts, convert, reference, second_opinion, sibling_weights
+from liteferry.exporting.artifacts import Trace
+from liteferry.json_records import decode
+from liteferry.loading import loaders, tracing
+from liteferry.loading.model import LoadedModel
+from liteferry.loading.tracing import TracedModel
+from liteferry.plan import bound_rows, siblings
+from liteferry.plan.local_inputs import AtHand, Needs, at_hand, storage_reason
+from liteferry.plan.planning import ModelPlan
+from liteferry.samples.binding import columns_as_inputs
+from liteferry.sandbox import Flavor, Outcome, Reporter, memory
+from liteferry.sandbox.child import describe_error
+from liteferry.storage.local_cache import NoRoomError
+from liteferry.tflite import converter_errors
+from liteferry.types import ExportedModel, TensorSpec, VariantFacts
+
+_UNIT = "liteferry.exporting.export:export_models"
+_FALLBACK_CODES = {
+    Stage.LOAD: ReasonCode.LOAD_FAILED,
+    Stage.EXPORT: ReasonCode.EXPORT_FAILED,
+    Stage.CONVERT: ReasonCode.CONVERT_FAILED,
+}
+
+
+def export_isolated(plans: Sequence[ModelPlan]) -> list[ExportedModel]:
+    """Exports siblings, or one model, in a process of their own, each into its staging directory. Never raises for what a
+    model does, or for what a store does not give.
+
+    When the process dies, the models that were finished stand, and each of the others gets a process to itself: the guilty
+    one is known by what it does alone.
+    """
+    try:
+        with at_hand(plans, _needs) as here:
+            ready = [plan for plan in here.plans if plan.model_id not in here.problems]
+            done = dict(zip((plan.model_id for plan in ready), _export(ready, here) if ready else [], strict=True))
+            return [done.get(plan.model_id) or ExportedModel(reason=here.problems[plan.model_id]) for plan in plans]
+    except NoRoomError as error:
+        if len(plans) == 1:
+            return [ExportedModel(reason=storage_reason(error, Stage.LOAD))]
+        return [exported for plan in plans for exported in export_isolated([plan])]
+
+
+def _needs(plan: ModelPlan) -> Needs:
+    """The first shard is looked at by every export; with one shard the reference is run, too."""
+    return Needs(checkpoint=True, code=True, shards=(0,) if plan.samples.sample_set else ())
+
+
+def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
+    _make_room(plans)
+    outcome = here.run(
+        _UNIT,
+        tuple(plans),
+        flavor=Flavor.KERAS,
+        limits=plans[0].limits,
+        writable=[folder for plan in plans for folder in bound_rows.work_directories(plan)],
+        network=plans[0].load.may_use_network,
+        # Of siblings the finished ones stand, and each of the others is tried alone below.
+        before_retry=functools.partial(_make_room, plans) if len(plans) == 1 else None,
+    )
+    if outcome.is_out_of_disk:  # whatever was finished lies among what must not stay there
+        _make_room(plans)
+        outcome = dataclasses.replace(outcome, results=())
+    exported = []
+    share_s = _not_timed_s(outcome) / len(plans)
+    for plan in plans:
+        results = [result for result in outcome.results if result["model_id"] == plan.model_id]
+        ended = [result["ended"] for result in results if "ended" in result]
+        # What was perhaps read wrongly among siblings is read again alone, before its verdict stands.
+        if len(plans) == 1 or (ended and not (ended[0] or {}).get("misread")):
+            exported.append(_assemble(plan, results, outcome, share_s))
+        else:
+            exported += _export([plan], here)
+    return second_opinion.with_opinions(plans, exported, here)
+
+
+def _make_room(plans: Sequence[ModelPlan]) -> None:
+    """Empty folders for what is exported, whatever an earlier try has left there."""
+    for plan in plans:
+        storage.remove_tree(plan.staging_directory())
+        storage.remove_tree(bound_rows.directory(plan))
+        for folder in bound_rows.work_directories(plan):
+            os.makedirs(folder, exist_ok=True)
+
+
+def reason_of(error: Mapping[str, Any] | None) -> Reason | None:
+    """Why a unit of work ended early, or None. An exception nobody classified gets the code of the stage it was raised in."""
+    if error is None:
+        return None
+    stage = Stage(error["stage"])
+    code = error["code"] or _FALLBACK_CODES.get(stage, ReasonCode.INTERNAL).value
+    return Reason(code=ReasonCode(code), stage=stage, message=error["message"])
+
+
+def _not_timed_s(outcome: Outcome) -> float:
+    """Seconds of a process that are no step of any model's: its start and end, looking into files, handing over."""
+    timings = {
+        result["model_id"]: result["facts"]["timings_s"] for result in outcome.results if "timings_s" in result.get("facts", {})
+    }
+    return max(0.0, outcome.seconds - sum(sum(steps.values()) for steps in timings.values()))
+
+
+def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Outcome, share_s: float) -> ExportedModel:
+    facts: dict[str, Any] = {}
+    made: dict[str, VariantFacts] = {}
+    reason, own_peak = reason_of(outcome.error), None
+    for result in results:
+        facts.update(result.get("facts", {}))
+        if "variant" in result:
+            variant = decode(VariantFacts, result["variant"])
+            made[variant.variant] = variant
+        if "ended" in result:
+            reason, own_peak = reason_of(result["ended"]), result["peak_memory_bytes"]
+    exported = decode(ExportedModel, facts)
+    exported = dataclasses.replace(exported, timings_s={**exported.timings_s, "process": round(share_s, 3)})
+    if exported.saved_model is not None and reason is not None and reason.stage is Stage.CONVERT:
+        # The conversion died, the SavedModel stands: the variants that were not made carry the reason.
+        for name in plan.variants:
+            made.setdefault(name, VariantFacts(variant=name, attempts=(), reason=reason))
+        reason = None
+    return dataclasses.replace(
+        exported,
+        variants={name: made[name] for name in plan.variants if name in made},
+        reason=reason,
+        peak_memory_bytes=own_peak or outcome.peak_memory_bytes,
+    )
+
+
+class _Clock:
+    """Wall seconds per step, as the report's `timings_s` has them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - started, 3)
+
+
+def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
+    """In the sandbox: one model, or siblings one after the other, each ended by an `ended` message that holds its error or
+    None.
+    """
+    shared: Trace | None = None
+    for plan in plans:
+        if len(plans) > 1:
+            memory.restart_peak()
+        try:
+            shared = _export_sibling(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
+            error = None
+        except Exception as raised:  # anything the model's code raises is this model's reason, its siblings go on
+            if len(plans) == 1:
+                raise
+            shared = None
+            error = describe_error(raised, reporter.current_stage)
+        own_peak = (
+            memory.peak_bytes() if len(plans) > 1 else None
+        )  # of one alone the supervisor knows more: its descendants count
+        reporter.result({"model_id": plan.model_id, "ended": error, "peak_memory_bytes": own_peak})
+        if len(plans) > 1:
+            scanned_copy.release()  # in memory by now; sixteen copies would stand in the scratch folder otherwise
+
+
+class _Messages:
+    """The reporter, speaking for one model."""
+
+    def __init__(self, model_id: str, reporter: Reporter) -> None:
+        self._model_id = model_id
+        self._reporter = reporter
+
+    def stage(self, stage: Stage) -> None:
+        self._reporter.stage(stage, subject=self._model_id)
+
+    def facts(self, **facts: Any) -> None:
+        """Fields of ExportedModel."""
+        self._reporter.result({"model_id": self._model_id, "facts": facts})
+
+    def variant(self, variant: VariantFacts) -> None:
+        self._reporter.result({"model_id": self._model_id, "variant": _plain(variant)})
+
+
+def _export_sibling(plan: ModelPlan, messages: _Messages, shared: Trace | None, *, keep_for_others: bool) -> Trace:
+    """A model with a sibling's trace, where that goes. What goes wrong with it is no verdict: the model is loaded alone then."""
+    if shared is not None and shared.weights is not None:
+        try:
+            return _export_model(plan, messages, shared, keep_for_others=keep_for_others)
+        except Exception:  # noqa: BLE001  # it was perhaps the sharing; alone the model says what is wrong with itself
+            _make_room([plan])
+    return _export_model(plan, messages, None, keep_for_others=keep_for_others)
+
+
+def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *, keep_for_others: bool) -> Trace:
+    """The whole way of one checkpoint: load, trace, prove deterministic, save, run the reference, convert.
+
+    Raises:
+      ModelError: with the reason that ends the work.
+    """
+    clock = _Clock()
+    messages.stage(Stage.LOAD)
+    facts = checkpoints.examine(plan.checkpoint_path, links=plan.load.links)
+    digest = None if facts.config is None else architecture_digest(facts.config)
+    messages.facts(kind=facts.kind.value, keras_version=facts.keras_version, architecture_digest=digest)
+    with clock.step("load"):
+        if shared is not None and not _bring_weights(shared, plan, facts):
+            shared = None
+        if shared is not None:
+            model = shared.model
+        else:
+            model = loaders.load(plan.checkpoint_path, facts, plan.load, sample_columns=sample_columns(plan))
+    messages.stage(Stage.EXPORT)
+    with clock.step("trace"):
+        trace = shared or _traced(model, plan, facts, keep_for_others=keep_for_others)
+    messages.facts(layers=converter_errors.layer_classes(model.keep), shares_trace_of=shared.leader if shared else None)
+    binding, samples_problem = _bind(plan, model, trace.traced)
+    with clock.step("save"):
+        saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)
+    messages.facts(saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
+    if saved.deterministic is False:
+        raise _nondeterministic(model, trace.traced)
+    if binding is not None and bound_rows.is_done_while_exporting(plan):
+        messages.stage(Stage.REFERENCE)
+        with clock.step("reference"):
+            reference.write(trace.traced, plan, binding, shard_index=0)
+        messages.facts(referenced=True)
+    messages.stage(Stage.CONVERT)
+    with clock.step("convert"):
+        for variant in convert.make_variants(plan, trace, binding):
+            messages.variant(variant)
+    messages.facts(timings_s=clock.seconds)
+    return trace
+
+
+def _traced(model: LoadedModel, plan: ModelPlan, facts: checkpoints.CheckpointFacts, *, keep_for_others: bool) -> Trace:
+    trace = Trace(model, tracing.trace(model), leader=plan.model_id)
+    artifacts.add_signatures(plan, trace)
+    if keep_for_others and plan.share_key is not None and siblings.captures_variables_alone(trace.traced.function):
+        trace.weights = sibling_weights.Weights(facts.path or plan.checkpoint_path, facts)
+    return trace
+
+
+def _bring_weights(shared: Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
+    assert shared.weights is not None
+    return shared.weights.load(
+        shared.model.keep, facts.path or plan.checkpoint_path, facts, shared.traced.function.graph.variables
+    )
+
+
+def _plain(record: Any) -> Any:
+    return None if record is None else dataclasses.asdict(record)
+
+
+def sample_columns(plan: ModelPlan) -> tuple[TensorSpec, ...]:
+    """The sample columns as inputs, for models that do not say what theirs are; none without samples."""
+    samples = plan.samples
+    if samples.sample_set is None or samples.spec is None:
+        return ()
+    return columns_as_inputs(samples.sample_set, samples.spec)
+
+
+def _bind(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> tuple[Any, Reason | None]:
+    if plan.samples.problem is not None:
+        return None, plan.samples.problem
+    try:
+        return bound_rows.bind(plan, model.signature, traced.renamed), None
+    except SamplesError as error:
+        return None, error.reason
+
+
+def _nondeterministic(model: LoadedModel, traced: TracedModel) -> ModelError:
+    assigns = tracing.assigned_variables(traced.function)
+    if assigns and not hasattr(model.keep, "_flatten_layers"):  # a Keras model's are those of its random layers
+        return ModelError(
+            ReasonCode.EXPORT_NONDETERMINISTIC,
+            Stage.EXPORT,
+            "two inference runs on the same rows gave different answers: its graph assigns to variables on every call "
+            f"({', '.join(assigns[:5])}), so an answer depends on the calls before it. Export a function that only reads, or "
+            "give it the state as an input",
+        )
+    suspects = _random_layers(model.keep)
+    named = f"; layers that may do it: {', '.join(suspects)}" if suspects else ""
+    return ModelError(
+        ReasonCode.EXPORT_NONDETERMINISTIC,
+        Stage.EXPORT,
+        "two inference runs on the same rows gave different answers: something in the model is random even "
+        f"with training=False, an augmentation or a noise layer that ignores `training` most likely{named}. "
+        "Make it honour `training`, or leave it out with `strip: [ClassName]` under its `models` entry",
+    )
+
+
+def _random_layers(keep: Any) -> list[str]:
+    """Who may have done it: the user's own layers, else every layer that owns a random seed."""
+    layers = [layer for layer in keep._flatten_layers() if layer is not keep] if hasattr(keep, "_flatten_layers") else []
+    custom = [layer for layer in layers if not type(layer).__module__.startswith(("keras.", "tf_keras."))]
+    seeded = [layer for layer in layers if getattr(layer, "_seed_generators", None) or getattr(layer, "seed_generator", None)]
+    return [f"{layer.name} ({type(layer).__name__})" for layer in custom or seeded]

@@ -1,0 +1,100 @@
+"""How a published model is read, on any storage: no marker, no model; and the marker vouches for the report, the report for the
+files.
+
+A marker holds the sha256 of `report.json`, and `report.json` holds sizes and sha256 of every file. So whoever has read a marker,
+a report and files that agree has one whole model, whatever was written in between.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from liteferry import storage
+from liteferry.errors import StorageError
+from liteferry.json_text import parse
+from liteferry.output.manifest import BLESSED, NOT_BLESSED, REPORT
+from liteferry.storage import beneath
+from liteferry.types import Status
+
+MARKERS = (BLESSED, NOT_BLESSED)
+
+
+def marker_of(report: Mapping[str, Any]) -> str:
+    """The name of the marker that a report calls for."""
+    return BLESSED if report["status"] == Status.BLESSED.value else NOT_BLESSED
+
+
+def vouch_for(report: bytes) -> bytes:
+    """A marker's content."""
+    return json.dumps({"report_sha256": hashlib.sha256(report).hexdigest()}).encode() + b"\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A model's folder as one listing has shown it: `sizes`, path -> bytes. What is read of it later may be another meanwhile."""
+
+    directory: str
+    sizes: Mapping[str, int]
+
+    def marker(self) -> bytes | None:
+        """The content of the marker; None where there is not exactly one."""
+        there = [name for name in MARKERS if name in self.sizes]
+        return self._read(there[0]) if len(there) == 1 else None
+
+    def report_there(self) -> dict[str, Any]:
+        """The report that lies there, whether the model is published or not; {} where none can be read."""
+        return _parse(self._read(REPORT) or b"")
+
+    def report(self) -> dict[str, Any]:
+        """The report of a published model, {} where none is: no marker, two of them, one that speaks of another report, or a
+        report that calls for the other. Files are not looked at.
+        """
+        marker = self.marker()
+        data = None if marker is None else self._read(REPORT)
+        if data is None or marker != vouch_for(data):
+            return {}
+        report = _parse(data)
+        return report if "status" in report and marker_of(report) in self.sizes else {}
+
+    def whole_report(self) -> dict[str, Any]:
+        """As `report`, and every file that it names is there with its size."""
+        report = self.report()
+        files = report.get("files")
+        if not isinstance(files, Mapping):
+            return {}
+        is_whole = all(isinstance(facts, Mapping) and self.sizes.get(name) == facts.get("bytes") for name, facts in files.items())
+        return report if is_whole else {}
+
+    def versions(self) -> list[int]:
+        """Numbers of the folders below saved_model/."""
+        parts = [name.split("/") for name in self.sizes]
+        names = {part[1] for part in parts if part[0] == "saved_model" and len(part) > 1}
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _read(self, name: str) -> bytes | None:
+        """A file's bytes, None where it is not there. Raises StorageError for a store that does not answer."""
+        if name not in self.sizes:
+            return None
+        if storage.is_remote(self.directory):
+            return storage.read_if_there(storage.join(self.directory, name))
+        try:
+            return beneath.read_bytes(self.directory, name)
+        except StorageError:
+            return None  # a disk is asked again when the folder is put in place
+
+
+def look_at(directory: str) -> Folder:
+    """Lists a model's folder: its files, and nothing that is behind a link. Raises StorageError when it cannot be listed."""
+    return Folder(directory, beneath.sizes_of(directory))
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        report = parse(data)
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) else {}

@@ -1,0 +1,131 @@
+"""How a run that goes on tells how far it is: JSON lines under OUT/.staging, appended or, on a store, written now and then;
+read by whoever watches.
+
+A line says that a model's report is in place (`line`, `status`, `is_new`), or that models are being worked on (`doing`, `stage`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from liteferry import storage
+from liteferry.errors import Stage, StorageError
+from liteferry.json_text import parse
+from liteferry.report.terminal import one_line
+from liteferry.storage import beneath
+from liteferry.storage.append_log import StoreLog
+
+if TYPE_CHECKING:
+    from liteferry.plan.planning import ModelPlan
+
+
+def _folder(out: str) -> str:
+    return storage.join(out, ".staging", "progress")
+
+
+def report_finished(out: str, report: Mapping[str, Any], *, is_new: bool) -> None:
+    """Says that a model's report is in place; `is_new` is False for one that an earlier run had finished."""
+    line = {"model_id": report["model_id"], "status": report["status"], "line": one_line(report), "is_new": is_new}
+    _append(out, line)
+
+
+def report_doing(plans: Iterable[ModelPlan], stage: Stage) -> None:
+    """Says that a stage begins with these models. Never raises: who cannot be told how it goes may still have the result."""
+    for plan in plans:
+        with contextlib.suppress(StorageError):
+            _append(plan.out, {"doing": plan.model_id, "stage": stage.value, "since": time.time()})
+
+
+def _append(out: str, line: Mapping[str, Any]) -> None:
+    if storage.is_remote(out):
+        _log_of(out).append(json.dumps(line))
+    else:
+        storage.append_line(storage.join(_folder(out), f"{os.getpid()}.jsonl"), json.dumps(line))
+
+
+_logs: dict[str, StoreLog] = {}
+_logs_lock = threading.Lock()
+
+
+def _log_of(out: str) -> StoreLog:
+    with _logs_lock:
+        if out not in _logs:
+            _logs[out] = StoreLog(_folder(out))
+        return _logs[out]
+
+
+def flush() -> None:
+    """Writes what this process has kept for stores: a bundle ends, and the process may be ended with it."""
+    for log in list(_logs.values()):
+        log.flush()
+
+
+def forget(out: str) -> None:
+    """Drops what this process has said about an OUT: a run begins there, or is over."""
+    with _logs_lock:
+        log = _logs.pop(out, None)
+    if log is not None:
+        log.close()
+
+
+def _read_from(path: str, offset: int) -> bytes:
+    if storage.is_remote(path):
+        return storage.read_bytes(path)[offset:]  # such an object is small
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        file.seek(offset)
+        return file.read()
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line as it was written, or {}: a full disk may hold half of one, and a hand may have been at it."""
+    try:
+        parsed = parse(line)
+    except ValueError:
+        return {}
+    if not isinstance(parsed, dict):
+        return {}
+    texts = ("doing", "stage") if "doing" in parsed else ("model_id", "status", "line")
+    is_sound = all(isinstance(parsed.get(key), str) for key in texts) and isinstance(parsed.get("since", 0.0), (int, float))
+    return parsed if is_sound and isinstance(parsed.get("is_new", True), bool) else {}
+
+
+class Watcher:
+    """Reads the lines that have come since it last looked, and keeps what is being worked on: `running`, model_id -> its line."""
+
+    def __init__(self, out: str) -> None:
+        self._folder = _folder(out)
+        self._offsets: dict[str, int] = {}
+        self._finished: set[str] = set()
+        self.running: dict[str, dict[str, Any]] = {}
+
+    def new_lines(self) -> Iterator[dict[str, Any]]:
+        """The models that were finished meanwhile."""
+        sizes = beneath.sizes_of(self._folder)
+        for name in sorted(sizes):
+            with contextlib.suppress(OSError, StorageError):  # somebody has removed it since
+                yield from self._finished_in(self._new_in(name, sizes[name]))
+
+    def _new_in(self, name: str, size: int) -> list[dict[str, Any]]:
+        if size < self._offsets.get(name, 0):
+            self._offsets[name] = 0  # it is another file: the output was removed, and is written again
+        if size == self._offsets.get(name, 0):
+            return []
+        whole, _, _ = _read_from(storage.join(self._folder, name), self._offsets.get(name, 0)).rpartition(b"\n")
+        if whole:
+            self._offsets[name] = self._offsets.get(name, 0) + len(whole) + 1
+        return [line for line in map(_parsed, whole.splitlines()) if line]
+
+    def _finished_in(self, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for line in lines:
+            if "doing" not in line:
+                self._finished.add(line["model_id"])
+                self.running.pop(line["model_id"], None)
+                yield line
+            elif line["doing"] not in self._finished:
+                self.running[line["doing"]] = line

@@ -1,0 +1,106 @@
+"""How much each row's answer and its error weigh, as counts that merge in any order: which rows a candidate has lost.
+
+A row is lost where its error has at least half the power of its answer. What an answer can be held against is known only when
+all rows were seen, so both powers of a row go into buckets of 1.5 dB, together; the judgement comes in the end.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from liteferry.parity.column_errors import Scale
+
+LOST = 0.5
+"""Power of the error over that of the answer from which on a row is lost: 3 dB."""
+NARROW = 8
+"""A row of fewer elements may be near zero by chance: its error is held against the spread over all rows, if there are enough."""
+LEAST_ROWS = 5
+LEAST_ROW = 1e-6
+"""A row that is quieter than this share of the spread's power holds no answer."""
+_CLAMP = 320  # 2**±160; no power of an output lies beyond
+_DEEP = 80  # 120 dB: errors that are smaller still are no errors
+_ZERO = -10_000
+_SPREAD = 10_000  # in place of a narrow row's own power
+
+_LOG_HALF = math.sqrt(0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class RowPowers:
+    """(bucket of the error's power, bucket of the answer's) -> rows."""
+
+    counts: Mapping[tuple[int, int], int] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, noise: npt.NDArray[np.float64], signal: npt.NDArray[np.float64], *, width: int) -> RowPowers:
+        """Of sums of squares of each row: (rows,) finite each. `width`: elements of a row."""
+        if not width or not len(noise):
+            return cls()
+        noises, signals = _buckets(noise / width), _buckets(signal / width)
+        if width < NARROW:
+            signals = np.full_like(signals, _SPREAD)
+        else:
+            noises = np.where((noises != _ZERO) & (signals != _ZERO), np.maximum(noises, signals - _DEEP), noises)
+            signals = np.where((noises != _ZERO) & (signals != _ZERO), np.maximum(signals, noises - _DEEP), signals)
+        keys, counts = np.unique(noises * 100_000 + signals + 50_000, return_counts=True)
+        pairs = zip(keys.tolist(), counts.tolist(), strict=True)
+        return cls({(key // 100_000, key % 100_000 - 50_000): count for key, count in pairs})
+
+    def __add__(self, other: RowPowers) -> RowPowers:
+        if not self.counts or not other.counts:
+            return self if self.counts else other
+        summed = collections.Counter(self.counts)
+        summed.update(other.counts)
+        return RowPowers(dict(summed))
+
+    def row_count(self) -> int:
+        """Rows that can be judged."""
+        narrow = sum(count for (_, signal), count in self.counts.items() if signal == _SPREAD)
+        return sum(self.counts.values()) if not 0 < narrow < LEAST_ROWS else 0
+
+    def lost(self, scale: Scale) -> int:
+        """Rows whose error is at least half as powerful as the answer.
+
+        A row's answer is its own power, where the means of the columns do not make most of it; at most what varies over all rows
+        counts of an answer that is no more than its offset.
+        """
+        spread, offset = scale.spread_power, math.sqrt(scale.mean_power)
+        floor = max(scale.floor, LEAST_ROW * spread)
+        lost = 0
+        for (noise, signal), count in self.counts.items():
+            if noise == _ZERO:
+                continue
+            own = spread if signal in (_SPREAD, _ZERO) else _power(signal)  # silence is no answer that could be lost
+            if not scale.is_unit:
+                own = max(min(own, spread), max(0.0, math.sqrt(own) - offset) ** 2)
+            if _power(noise) >= LOST * max(own, floor):
+                lost += count
+        return lost
+
+    def to_json(self) -> list[list[int]]:
+        """A JSON value that `from_json` turns into equal counts."""
+        return [[noise, signal, count] for (noise, signal), count in sorted(self.counts.items())]
+
+    @classmethod
+    def from_json(cls, encoded: Sequence[Sequence[Any]]) -> RowPowers:
+        """What `to_json` wrote."""
+        return cls({(noise, signal): count for noise, signal, count in encoded})
+
+
+def _buckets(powers: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Two for every factor of two."""
+    fractions, exponents = np.frexp(powers)
+    buckets = 2 * exponents.astype(np.int64) + (fractions >= _LOG_HALF)
+    return np.where(powers > 0, np.clip(buckets, -_CLAMP, _CLAMP), _ZERO)
+
+
+def _power(bucket: int) -> float:
+    """The middle of a bucket."""
+    return float(2.0 ** ((bucket - 1.5) / 2))

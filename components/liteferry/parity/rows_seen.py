@@ -1,0 +1,75 @@
+"""What the sample rows themselves show, whatever a candidate answers: inputs that are not finite, and outputs whose targets are
+vectors of numbers, which says that their last axis holds no classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from liteferry.parity.gate_limits import REGRESSION
+
+if TYPE_CHECKING:
+    pass
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+_SHARE_TOLERANCE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowsSeen:
+    """Mergeable. `nonfinite_inputs`: input -> rows with NaN or infinity in it. `vector_targets`: outputs whose label column holds
+    vectors that are no shares of classes (neither one-hot nor adding up to 1).
+    """
+
+    nonfinite_inputs: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    vector_targets: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, inputs: Arrays, expected: Arrays, labels: Arrays) -> RowsSeen:
+        """Of one batch; `labels`: output -> its label column, of those that have one."""
+        return cls(
+            nonfinite_inputs={name: rows for name, array in inputs.items() if (rows := _nonfinite_rows(array))},
+            vector_targets=frozenset(
+                name for name, array in expected.items() if name in labels and _is_vector_target(array, labels[name])
+            ),
+        )
+
+    def __add__(self, other: RowsSeen) -> RowsSeen:
+        rows = dict(self.nonfinite_inputs)
+        for name, count in other.nonfinite_inputs.items():
+            rows[name] = rows.get(name, 0) + count
+        return RowsSeen(nonfinite_inputs=rows, vector_targets=self.vector_targets | other.vector_targets)
+
+    def kinds(self) -> dict[str, str]:
+        """output -> `regression`, where the rows say so."""
+        return dict.fromkeys(sorted(self.vector_targets), REGRESSION)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` turns into equal facts."""
+        return {"nonfinite_inputs": dict(self.nonfinite_inputs), "vector_targets": sorted(self.vector_targets)}
+
+    @classmethod
+    def from_json(cls, encoded: Mapping[str, Any]) -> RowsSeen:
+        """What `to_json` wrote."""
+        return cls(nonfinite_inputs=dict(encoded["nonfinite_inputs"]), vector_targets=frozenset(encoded["vector_targets"]))
+
+
+def _nonfinite_rows(array: npt.NDArray[Any]) -> int:
+    if array.dtype.kind not in "fc" or not array.size or np.isfinite(array).all():
+        return 0
+    return int(np.count_nonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1)))
+
+
+def _is_vector_target(answers: npt.NDArray[Any], targets: npt.NDArray[Any]) -> bool:
+    is_one = answers.ndim >= 2 and answers.shape[-1] >= 2 and targets.shape == answers.shape
+    if not is_one or targets.dtype.kind not in "fiub":
+        return False
+    numbers = targets.astype(np.float64)
+    shares = (numbers >= 0).all(axis=-1) & (np.abs(numbers.sum(axis=-1) - 1) <= _SHARE_TOLERANCE)
+    is_silent = (numbers == 0).all(axis=-1)  # a row without a label, most often
+    return not bool((shares | is_silent).all())

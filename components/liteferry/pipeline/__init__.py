@@ -1,0 +1,16 @@
+"""The only home of Beam: the pipeline, its stages, and how a run finds its runner. Importing this room imports no Beam."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from liteferry.pipeline.batch_export import BatchExport, run
+
+__all__ = ["BatchExport", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from liteferry.pipeline import batch_export
+
+    return getattr(batch_export, name)

@@ -1,0 +1,91 @@
+"""BatchExport: the whole job as one Beam transform, and `run`, which runs it and says what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from liteferry.config.job import Job
+from liteferry.errors import JobError
+from liteferry.pipeline.runner_traits import needed_bytes, traits_of, with_local_engine
+from liteferry.pipeline.stages.discover import DONE, TO_DO, DiscoverCheckpoints, SplitFinished
+from liteferry.pipeline.stages.evaluate import EvaluateParity
+from liteferry.pipeline.stages.export import ExportModels
+from liteferry.pipeline.stages.fleet import WriteFleet
+from liteferry.pipeline.stages.metrics import ComputeMetrics
+from liteferry.pipeline.stages.publish import JudgeAndPublish
+
+
+@dataclasses.dataclass
+class BatchExport(beam.PTransform):
+    """job -> artifacts, reports and the fleet's files under `out`; the fleet's facts come out.
+
+    Between export and publishing nothing is shuffled: a model's report appears as soon as that model is finished, so a run
+    that is killed keeps what is done. Nothing but plans and small facts travels between stages.
+
+    `processes`: sandboxes at once in one worker process; None for one for each core of the worker's machine. `worker_bytes`:
+    memory that a worker has to have, told to the runner as a hint. `workers`: how many there are, as far as that is known.
+    """
+
+    job: Job
+    out: str
+    processes: int | None
+    force: bool = False
+    share_siblings: bool = True
+    worker_bytes: int | None = None
+    workers: int = 1
+
+    def expand(self, root: Any) -> Any:
+        plans = root | "Discover" >> DiscoverCheckpoints(self.job, self.out)
+        split = plans | "Split" >> SplitFinished(self.force)
+        fresh = (
+            split[TO_DO]
+            | "Export" >> self._hinted(ExportModels(self.processes, self.share_siblings, self.workers))
+            | "Evaluate" >> self._hinted(EvaluateParity(self.processes))
+            | "Metrics" >> self._hinted(ComputeMetrics(self.processes))
+            | "Publish" >> self._hinted(JudgeAndPublish())
+        )
+        return (fresh, split[DONE]) | "AllReports" >> beam.Flatten() | "Fleet" >> WriteFleet(self.out)
+
+    def _hinted(self, transform: Any) -> Any:
+        """Equal hints on neighbours: a runner fuses only what has the same ones, and these share a worker's disk."""
+        return transform if self.worker_bytes is None else transform.with_resource_hints(min_ram=self.worker_bytes)
+
+
+def run(
+    job: Job,
+    out: str,
+    *,
+    processes: int | None = None,
+    force: bool = False,
+    share_siblings: bool = True,
+    beam_flags: Sequence[str] = (),
+) -> str | None:
+    """Runs a job to its end; its results are the files under `out`. Where the flags say not to wait, the job is handed over, and
+    the name that the runner gave it is returned, if it gave one.
+
+    Args:
+      processes: sandboxes at once per worker process; by default one for each core.
+      beam_flags: Beam's own options as flags.
+
+    Raises:
+      JobError: options that do not go together, or that the runner misses.
+    """
+    traits = traits_of(beam_flags)
+    options = PipelineOptions(with_local_engine(beam_flags), save_main_session=False)
+    worker_bytes = needed_bytes(job, processes=processes) if traits.is_dataflow else None
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except ValueError as error:
+        raise JobError(str(error).splitlines()[1:] or [str(error)], source="Beam's options") from error
+    with pipeline:
+        pipeline | "LiteFerry" >> BatchExport(job, out, processes, force, share_siblings, worker_bytes, traits.workers)
+    return None if traits.waits else _name_of(pipeline.result)
+
+
+def _name_of(result: Any) -> str | None:
+    return str(result.job_id()) if getattr(result, "has_job", False) else None

@@ -1,0 +1,139 @@
+"""Beam options as data: a YAML mapping of option -> value, turned into the flags Beam reads, and checked before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from liteferry import storage
+from liteferry.errors import JobError, StorageError
+
+
+def beam_flags(path: str | None, given: Sequence[str]) -> list[str]:
+    """The flags for Beam: those of a runner configuration, then those of the command line, which win where one value counts.
+
+    A flag that Beam does not know either is handed on, since a runner may read it, with a note on stderr: schedulers add flags of
+    their own, and none of them may break a run.
+
+    Raises:
+      JobError: when the file cannot be used, or a value is none that its option takes.
+    """
+    from_file = flags_of(path) if path else []
+    if given:
+        parser = _beam_parser()
+        unknown = _parse(parser, given, source="flags")
+        for flag in (word.partition("=")[0] for word in unknown if word.startswith("--")):
+            print(
+                f"liteferry: {flag}: neither LiteFerry nor Beam has such a flag{_nearest(flag, parser, dashes='--')}",
+                file=sys.stderr,
+            )
+    return [*from_file, *given]
+
+
+def without_values(flags: Sequence[str], *, switches: Sequence[str] = ()) -> list[str]:
+    """The flags with switches as switches: `--force=true` is `--force`, `--force=false` is left out. Templates give every
+    parameter a value.
+
+    Args:
+      switches: those that are not Beam's.
+    """
+    bare = {*switches, *(flag for action in _beam_parser()._actions if action.nargs == 0 for flag in action.option_strings)}
+    written = []
+    for flag in flags:
+        name, _, value = flag.partition("=")
+        if name not in bare or value.lower() not in ("true", "false"):
+            written.append(flag)
+        elif value.lower() == "true":
+            written.append(name)
+    return written
+
+
+def flags_of(path: str) -> list[str]:
+    """The flags a runner configuration stands for: true is a bare flag, false and null none, a list or a mapping the flag several
+    times, once for each item or `key=value`. Where Beam has a `--no_` flag, false is that one.
+
+    Raises:
+      JobError: when the file cannot be read, is not a mapping of options, or names options or values that Beam does not take.
+    """
+    from liteferry.config.parsing import safe_yaml
+
+    try:
+        options: Any = safe_yaml(storage.read_bytes(path))
+    except (StorageError, ValueError) as error:
+        raise JobError([f"cannot be read: {error}"], source=path) from error
+    if not isinstance(options, dict):
+        raise JobError(
+            [f"holds {type(options).__name__}, not `option: value` lines; see runner_configs/direct.yaml"], source=path
+        )
+    parser = _beam_parser()
+    known = _known(parser)
+    flags: list[str] = []
+    problems: list[str] = []
+    for name, value in options.items():
+        if f"--{name}" not in known:
+            problems.append(f"{name}: Beam has no such option{_nearest(f'--{name}', parser)}")
+            continue
+        of_option = list(_flags(str(name), value, known))
+        try:
+            _parse(parser, of_option, source=path)
+            flags += of_option
+        except JobError as error:
+            problems += error.problems
+    if problems:
+        raise JobError(problems, source=path)
+    return flags
+
+
+def _flags(name: str, value: Any, known: set[str]) -> Iterator[str]:
+    items = [f"{key}={item}" for key, item in value.items()] if isinstance(value, dict) else value
+    for item in items if isinstance(items, list) else [items]:
+        if item is True:
+            yield f"--{name}"
+        elif item is False and f"--no_{name}" in known:
+            yield f"--no_{name}"
+        elif item is not None and item is not False:
+            yield f"--{name}={item}"
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def _beam_parser() -> argparse.ArgumentParser:
+    """A parser of every option that Beam and its runners have. A value it does not take raises; it never ends the process."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    def refuse(message: str) -> None:
+        raise _RefusedError(message)
+
+    parsers: list[argparse.ArgumentParser] = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    (parser,) = parsers
+    parser.error = refuse  # type: ignore[assignment,method-assign]
+    return parser
+
+
+def _parse(parser: argparse.ArgumentParser, flags: Sequence[str], *, source: str) -> list[str]:
+    """What of the flags Beam does not know. Raises JobError for a value that an option does not take."""
+    try:
+        return parser.parse_known_args(list(flags))[1]
+    except (_RefusedError, argparse.ArgumentError, ValueError) as error:
+        raise JobError([_sentence(str(error))], source=source) from error
+
+
+def _sentence(message: str) -> str:
+    """argparse's "argument --a/--b: what is wrong", with the option first, as in every other problem."""
+    names, separator, what = message.removeprefix("argument ").partition(": ")
+    return f"{names.split('/')[-1].removeprefix('--')}: {what}" if separator else message
+
+
+def _known(parser: argparse.ArgumentParser) -> set[str]:
+    return {flag for action in parser._actions for flag in action.option_strings}
+
+
+def _nearest(flag: str, parser: argparse.ArgumentParser, *, dashes: str = "") -> str:
+    near = difflib.get_close_matches(flag, _known(parser), n=1)
+    return f"; did you mean {dashes}{near[0].removeprefix('--')}?" if near else "; Beam's documentation of its runner lists them"

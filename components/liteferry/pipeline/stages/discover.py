@@ -1,0 +1,77 @@
+"""job -> ModelPlan for every checkpoint its patterns name, with digests, split into what is to do and what is done."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from liteferry.config.job import Job
+from liteferry.errors import Reason, Stage
+from liteferry.output import progress
+from liteferry.output.publish import failed_for_fleet, look
+from liteferry.pipeline.stages.pooled import Future, WaitingDoFn
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.sandbox.pool import WorkPool
+
+TO_DO = "to_do"
+DONE = "done"
+
+
+@dataclasses.dataclass
+class DiscoverCheckpoints(beam.PTransform):
+    """Root transform: a job -> ModelPlan, one for each checkpoint found, dealt out evenly."""
+
+    job: Job
+    out: str
+
+    def expand(self, root: Any) -> Any:
+        return (
+            root
+            | "Job" >> beam.Create([self.job])
+            | "Find" >> beam.FlatMap(plan_models, self.out)
+            | "Spread" >> beam.Reshuffle()
+            | "Fingerprint" >> beam.Map(fingerprint)
+        )
+
+
+@dataclasses.dataclass
+class SplitFinished(beam.PTransform):
+    """ModelPlan -> `to_do`: ModelPlan; `done`: the report an earlier run left for the same checkpoint and recipe."""
+
+    force: bool
+
+    def expand(self, plans: Any) -> Any:
+        looked = plans | "Look" >> beam.ParDo(_Look(self.force))
+        return looked | "Deal" >> beam.FlatMap(_dealt).with_outputs(DONE, main=TO_DO)
+
+
+Looked = tuple[ModelPlan, dict[str, Any] | None]
+
+
+class _Look(WaitingDoFn):
+    stage = Stage.PUBLISH
+
+    def __init__(self, force: bool) -> None:
+        super().__init__()
+        self._force = force
+
+    def start(self, element: ModelPlan, pool: WorkPool) -> Sequence[Future]:
+        return [pool.submit(look, element, force=self._force)]
+
+    def finish(self, element: ModelPlan, results: list[Any]) -> list[Looked]:
+        return results
+
+    def recover(self, element: ModelPlan, reason: Reason) -> list[Looked]:
+        return [(element, failed_for_fleet(element, reason))]
+
+    def ended(self) -> None:
+        progress.flush()
+
+
+def _dealt(looked: Looked) -> Iterator[Any]:
+    plan, report = looked
+    yield plan if report is None else beam.pvalue.TaggedOutput(DONE, report)

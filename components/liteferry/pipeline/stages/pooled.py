@@ -1,0 +1,115 @@
+"""A DoFn that hands its elements to this process's pool of sandboxes and passes results on as they come.
+
+Local runners deal elements out once and run a bundle in one thread. Here a bundle's elements are all submitted at once, so
+every core is busy on any runner, and each result flows down the fused stages the moment it is there: the first report
+appears while the last model waits.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from liteferry.errors import Reason, Stage, reason_for
+from liteferry.sandbox.pool import WorkPool, available_cores, shared_pool, waiting_pool
+
+_WAITING_AT_ONCE = 8
+
+Future = concurrent.futures.Future[Any]
+
+
+@dataclasses.dataclass
+class PooledDoFn(beam.DoFn):
+    """Subclasses say how an element becomes calls (`start`), how their results become outputs (`finish`), and which outputs stand
+    for an element whose calls raised (`recover`): as many models come out as went in.
+
+    `width`: how many calls run at once in this process; None for one for each core of the machine that it runs on.
+    """
+
+    width: int | None
+
+    stage = Stage.EXPORT
+
+    def start(self, element: Any, pool: WorkPool) -> Sequence[Future]:
+        raise NotImplementedError
+
+    def finish(self, element: Any, results: list[Any]) -> list[Any]:
+        raise NotImplementedError
+
+    def recover(self, element: Any, reason: Reason) -> list[Any]:
+        raise NotImplementedError
+
+    def setup(self) -> None:
+        self._pool = shared_pool(self.width or available_cores())
+
+    def start_bundle(self) -> None:
+        self._waiting_for = 0
+        self._ended: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
+
+    def process(self, element: Any) -> Iterator[Any]:
+        self._waiting_for += 1
+        _Entry(element, self.start(element, self._pool)).when_ended(self._ended)
+        while not self._ended.empty():
+            yield from self._next()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._waiting_for:
+            for output in self._next():
+                yield WindowedValue(output, MIN_TIMESTAMP, (GlobalWindow(),))
+        self.ended()
+
+    def ended(self) -> None:
+        """Called when a bundle's last output is out."""
+
+    def _next(self) -> list[Any]:
+        entry = self._ended.get()
+        self._waiting_for -= 1
+        try:
+            return self.finish(entry.element, [future.result() for future in entry.futures])
+        # The one place: what a stage did not foresee is one model's INTERNAL report, never the run's end.
+        except Exception as error:  # noqa: BLE001
+            return self.recover(entry.element, reason_for(error, self.stage))
+
+
+class WaitingDoFn(PooledDoFn):
+    """For calls that wait for storage, not for a core: on a pool of their own, many at once."""
+
+    def __init__(self) -> None:
+        super().__init__(width=_WAITING_AT_ONCE)
+
+    def setup(self) -> None:
+        self._pool = waiting_pool(_WAITING_AT_ONCE)
+
+
+class _Entry:
+    """An element and the calls made for it."""
+
+    def __init__(self, element: Any, futures: Sequence[Future]) -> None:
+        self.element = element
+        self.futures = futures
+        self._missing = len(futures)
+        self._lock = threading.Lock()
+
+    def when_ended(self, ended: queue.SimpleQueue[_Entry]) -> None:
+        """Puts itself into `ended` once all of its calls have."""
+
+        def one_more(_: Future) -> None:
+            with self._lock:
+                self._missing -= 1
+                if self._missing:
+                    return
+            ended.put(self)
+
+        if not self.futures:
+            ended.put(self)
+        for future in self.futures:
+            future.add_done_callback(one_more)

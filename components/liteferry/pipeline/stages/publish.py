@@ -1,0 +1,42 @@
+"""(ModelPlan, ExportedModel, Evaluation) -> the report, judged and in place; one for each, whatever happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from liteferry.errors import Reason, Stage
+from liteferry.evaluation.results import Evaluation
+from liteferry.output import progress
+from liteferry.output.publish import failed_for_fleet, judge_and_publish
+from liteferry.pipeline.stages.pooled import Future, WaitingDoFn
+from liteferry.plan.planning import ModelPlan
+from liteferry.sandbox.pool import WorkPool
+from liteferry.types import ExportedModel
+
+Evaluated = tuple[ModelPlan, ExportedModel, Evaluation]
+
+
+class JudgeAndPublish(beam.PTransform):
+    """Puts every model's folder in place, its report and marker in it."""
+
+    def expand(self, evaluated: Any) -> Any:
+        return evaluated | "Publish" >> beam.ParDo(_Publish())
+
+
+class _Publish(WaitingDoFn):
+    stage = Stage.PUBLISH
+
+    def start(self, element: Evaluated, pool: WorkPool) -> Sequence[Future]:
+        return [pool.submit(judge_and_publish, *element)]
+
+    def finish(self, element: Evaluated, results: list[Any]) -> list[dict[str, Any]]:
+        return results
+
+    def recover(self, element: Evaluated, reason: Reason) -> list[dict[str, Any]]:
+        return [failed_for_fleet(element[0], reason)]
+
+    def ended(self) -> None:
+        progress.flush()

@@ -1,0 +1,86 @@
+"""What a checkpoint is by its content: digest, size, and the family of its siblings. Read once, or remembered where a store
+vouches that it has not changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob as globbing
+from collections.abc import Callable
+
+from liteferry import storage
+from liteferry.checkpoints.reach import leads_out
+from liteferry.errors import StorageError
+from liteferry.plan.planning import ModelPlan, sha256_of
+from liteferry.storage import digest_cache, local_cache
+from liteferry.storage.local_cache import Wanted
+
+
+def files_of(uri: str) -> list[str]:
+    """A checkpoint of TensorFlow is named by its index and lies in the data files beside it; any other is what is named."""
+    if not uri.endswith(".index"):
+        return [uri]
+    return [uri, *storage.glob(f"{globbing.escape(uri.removesuffix('.index'))}.data-*")]
+
+
+def fingerprint(plan: ModelPlan) -> ModelPlan:
+    """The plan with the checkpoint's digest, size and family. One that twice cannot be read keeps None; loading will say why.
+
+    Of a checkpoint on a store that has not changed since its digest was taken on this machine, nothing is read: then the plan
+    `is_remembered`, and has no family. See `read_remembered`.
+    """
+    return _twice(_recalled, plan)
+
+
+def read_remembered(plan: ModelPlan) -> ModelPlan:
+    """A plan as `fingerprint` makes it of a checkpoint that it has to read."""
+    return _twice(_read, plan) if plan.is_remembered else plan
+
+
+def _twice(take: Callable[[ModelPlan], ModelPlan], plan: ModelPlan) -> ModelPlan:
+    for _ in range(2):
+        with contextlib.suppress(StorageError, OSError):
+            return take(plan)
+    return dataclasses.replace(plan, digest=None, size_bytes=None, is_remembered=False)
+
+
+def _recalled(plan: ModelPlan) -> ModelPlan:
+    if not storage.is_remote(plan.uri):
+        return _read(plan)
+    files = tuple(files_of(plan.uri))
+    seen = local_cache.seen(files)
+    known = digest_cache.recall(files, seen.mark)
+    if known is None:
+        return _read(plan)
+    return dataclasses.replace(
+        plan, digest=known.digest, size_bytes=known.size_bytes, files=files, stamp=seen.stamp, is_remembered=True
+    )
+
+
+def _read(plan: ModelPlan) -> ModelPlan:
+    from liteferry.plan.siblings import share_key_of
+
+    if not storage.is_remote(plan.uri) and leads_out(storage.require_local(plan.uri), plan.load.links):
+        return dataclasses.replace(plan, digest=None, size_bytes=None, is_remembered=False)
+    files = tuple(files_of(plan.uri))
+    seen = local_cache.seen(files) if storage.is_remote(plan.uri) else None
+    with local_cache.lease([Wanted(uris=files, stamp=seen.stamp if seen else None)]) as copies:
+        copies.raise_problems()
+        parts = [copies.path(file) for file in files]
+        digests = [storage.digest(part) for part in parts]
+        digest = digests[0] if len(parts) == 1 else sha256_of(digests)
+        size_bytes = sum(storage.size_bytes(part) for part in parts)
+        # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
+        share_key = None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest, load=plan.load)
+    if seen:
+        digest_cache.keep(files, seen.mark, digest_cache.Known(digest, size_bytes))
+    return dataclasses.replace(
+        plan,
+        digest=digest,
+        size_bytes=size_bytes,
+        share_key=share_key,
+        files=files,
+        stamp=seen.stamp if seen else None,
+        is_remembered=False,
+    )

@@ -1,0 +1,72 @@
+"""The files that a job names: which checkpoints its patterns find, and whether all else is there before anything begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from liteferry import storage
+from liteferry.errors import JobError, StorageError
+from liteferry.plan.discovery import FoundCheckpoint, discover
+
+if TYPE_CHECKING:
+    from liteferry.config.job import Job
+
+
+def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
+    """What the job's patterns name. Raises JobError for a pattern that names nothing at all, or that a store does not answer."""
+    try:
+        found = discover([entry.checkpoints for entry in job.models])
+        _refuse_empty_patterns(job, found)
+    except StorageError as error:
+        raise JobError([f"models: {error}"]) from error
+    return found
+
+
+def refuse_missing_files(job: Job) -> None:
+    """Raises JobError for module files and samples that are not there: every model would suffer, so nothing is begun."""
+    problems = [
+        f"modules[{index}]: {module} is not there; correct the path (in a job file it is relative to the file's folder)"
+        for index, module in enumerate(job.modules)
+        if module.endswith(".py") and not _is_file(module)
+    ]
+    problems += [
+        f"models[{index}].signatures.{name}.assets.{asset}: {path} is not there; correct the path"
+        for index, entry in enumerate(job.models)
+        for name, signature in entry.signatures.items()
+        for asset, path in signature.assets.items()
+        if not _is_file(path)
+    ]
+    problems += [
+        f"samples.{name}.path: {spec.path!r} names no file; correct the path or the pattern"
+        for name, spec in job.samples.items()
+        if not _names_something(spec.path)
+    ]
+    if problems:
+        raise JobError(problems)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return storage.exists(path) and not storage.is_directory(path)
+    except StorageError as error:
+        raise JobError([str(error)]) from error
+
+
+def _names_something(pattern: str) -> bool:
+    try:
+        return bool(storage.exists(pattern) or storage.glob(pattern))
+    except StorageError as error:
+        raise JobError([f"samples: {error}"]) from error
+
+
+def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint]) -> None:
+    problems = []
+    for index, entry in enumerate(job.models):
+        if not any(checkpoint.entry == index for checkpoint in found) and not storage.glob(entry.checkpoints):
+            problems.append(
+                f"models[{index}].checkpoints: {entry.checkpoints!r} names no file or directory; "
+                "correct the path or the pattern (in a job file it is relative to the file's folder)"
+            )
+    if problems:
+        raise JobError(problems)

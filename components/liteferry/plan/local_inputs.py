@@ -1,0 +1,140 @@
+"""What a piece of work needs from object stores, held on this machine while it runs, and called by its URI in what comes of it.
+
+Sandboxes have no network and no credentials: they get local paths only. A job whose inputs are all local passes through as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from liteferry import sandbox, storage
+from liteferry.checkpoints.reach import files_of_checkpoint
+from liteferry.errors import Reason, ReasonCode, Stage, StorageError
+from liteferry.loading.model import LoadSpec
+from liteferry.plan import bound_rows
+from liteferry.plan.planning import ModelPlan, distant_code
+from liteferry.samples.local_copies import wanted_of, with_copies
+from liteferry.sandbox.readable import of_module
+from liteferry.storage import local_cache
+from liteferry.storage.local_cache import Copies, Wanted
+
+if TYPE_CHECKING:
+    from liteferry.config.job import SamplesSpec
+    from liteferry.samples.sample_set import SampleSet
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What of a plan is needed: its checkpoint, the user's code and assets, and which shards of the samples."""
+
+    checkpoint: bool = False
+    code: bool = False
+    shards: Collection[int] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class AtHand:
+    """`plans` with local paths where there were URIs. `problems`: model_id -> why something that its plan needs cannot be had."""
+
+    plans: tuple[ModelPlan, ...]
+    problems: dict[str, Reason]
+    _copies: Copies
+
+    def run(self, function: str, argument: Any, **options: Any) -> sandbox.Outcome:
+        """`sandbox.run` of a unit that may read what its plans name; what comes of it speaks of URIs."""
+        readable = [path for plan in self.plans for path in readable_of(plan)]
+        outcome = sandbox.run(function, argument, readable=readable, **options)
+        if not self._copies.paths:
+            return outcome
+        return dataclasses.replace(
+            outcome, results=self._copies.in_uris(outcome.results), error=self._copies.in_uris(outcome.error)
+        )
+
+
+@contextlib.contextmanager
+def at_hand(plans: Sequence[ModelPlan], needs: Callable[[ModelPlan], Needs]) -> Iterator[AtHand]:
+    """Holds copies of all that the plans need while the context lasts.
+
+    Raises:
+      NoRoomError: all of it together is more than the cache holds.
+    """
+    wanted = [(plan, *one) for plan in plans for one in _wanted(plan, needs(plan))]
+    with local_cache.lease([one for _, one, _ in wanted]) as copies:
+        problems: dict[str, Reason] = {}
+        for plan, one, stage in wanted:
+            problem = copies.problems.get(one.uris[0])
+            if problem is not None:
+                problems.setdefault(plan.model_id, storage_reason(problem, stage))
+        yield AtHand(tuple(_local(plan, copies) for plan in plans), problems, copies)
+
+
+def storage_reason(error: StorageError, stage: Stage) -> Reason:
+    """Why a model ended whose inputs could not be had."""
+    return Reason(code=ReasonCode.STORAGE_FAILED, stage=stage, message=str(error))
+
+
+def _wanted(plan: ModelPlan, needs: Needs) -> Iterator[tuple[Wanted, Stage]]:
+    if needs.checkpoint and storage.is_remote(plan.uri):
+        yield Wanted(uris=plan.files or (plan.uri,), stamp=plan.stamp), Stage.LOAD
+    for files in distant_code(plan) if needs.code else ():
+        yield Wanted(uris=files, stamp=plan.code_stamps.get(files[0])), Stage.LOAD
+    if plan.samples.sample_set is not None:
+        for one in wanted_of(plan.samples.sample_set.shards[index] for index in needs.shards):
+            yield one, Stage.SAMPLES
+
+
+def readable_of(plan: ModelPlan) -> list[str]:
+    """What a process that works on a plan may read, by paths of this machine: the checkpoint, the rows, the user's code with the
+    files that the job names for it, and what was made of the model so far.
+    """
+    found = [*files_of_checkpoint(plan.checkpoint_path, plan.load.links), *readable_for_code(plan.load)]
+    found += [path for signature in plan.signatures for path in signature.assets.values()]
+    samples = plan.samples
+    if samples.sample_set is not None:
+        found += files_of_samples(samples.sample_set, samples.spec)
+    return [path for path in (*found, *bound_rows.work_directories(plan)) if not storage.is_remote(path)]
+
+
+def files_of_samples(sample_set: SampleSet, spec: SamplesSpec | None) -> list[str]:
+    """The files that rows are read from."""
+    parts = [part for shard in sample_set.shards for part in (shard, *shard.more)]
+    schema = [spec.schema_file] if spec is not None and spec.schema_file else []
+    return list(dict.fromkeys([*(part.copy or part.path for part in parts), *schema]))
+
+
+def readable_for_code(load: LoadSpec) -> list[str]:
+    """The user's modules, the code beside them, files that a builder is given, and what the job lists under `reads`."""
+    named = [*load.modules, *([load.builder.partition(":")[0]] if load.builder else [])]
+    named += [reference.partition(":")[0] for reference in load.custom_objects.values()]
+    arguments = [text for text in _texts(load.builder_args) if os.path.isabs(text) and os.path.isfile(text)]
+    return [*(path for module in dict.fromkeys(named) for path in of_module(module)), *arguments, *load.reads]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
+
+
+def _local(plan: ModelPlan, copies: Copies) -> ModelPlan:
+    if not copies.paths:
+        return plan
+    samples = plan.samples
+    if samples.sample_set is not None:
+        samples = dataclasses.replace(samples, sample_set=with_copies(samples.sample_set, copies.paths))
+    return dataclasses.replace(
+        plan,
+        path=copies.paths.get(plan.uri, plan.path),
+        load=dataclasses.replace(plan.load, modules=tuple(copies.paths.get(module, module) for module in plan.load.modules)),
+        signatures=tuple(
+            dataclasses.replace(signature, assets={name: copies.paths.get(path, path) for name, path in signature.assets.items()})
+            for signature in plan.signatures
+        ),
+        samples=samples,
+    )

@@ -1,0 +1,362 @@
+"""What is to be done with one checkpoint, complete: the record every stage gets. Small and picklable; paths, never bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from liteferry import storage
+from liteferry.config.metrics_config import MetricsPlan, plan_metrics
+from liteferry.config.quantizer_recipes import read as read_recipes
+from liteferry.errors import Reason, ReasonCode, SamplesError, Stage, StorageError, reason_for
+from liteferry.loading.model import LoadSpec
+from liteferry.plan.discovery import FoundCheckpoint
+from liteferry.plan.job_files import find_checkpoints
+from liteferry.sandbox import scratch
+from liteferry.sandbox.outcome import Limits
+from liteferry.storage import local_cache
+from liteferry.storage.transient import is_storage_trouble, may_be_misread
+from liteferry.tflite.lowering import LoweringOptions
+from liteferry.tflite.quantize import QuantizationOptions
+from liteferry.types import SignatureSpec, TensorSpec
+from liteferry.version import REPORT_SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from liteferry.config.job import Job, ModelSpec, SamplesSpec
+    from liteferry.config.value_types import Record
+    from liteferry.samples.sample_set import SampleSet
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BoundSamples:
+    """The sample data of a `models` entry; `problem` says why it cannot be used, and then `sample_set` is None."""
+
+    name: str | None
+    spec: SamplesSpec | None
+    sample_set: SampleSet | None
+    problem: Reason | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelPlan:
+    """One checkpoint and everything its report depends on.
+
+    `recipe_digest` covers what the job says about this model besides the checkpoint's bytes: a report with the same
+    checkpoint digest and the same recipe digest is still right. Limits are left out: raising one does not make finished work
+    wrong. `export_recipe` covers the part of it that decides what the SavedModel computes, and `version` is the number of its
+    folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
+    folders, and `work` is the local folder in which they are, where OUT is not local. `marker_before` is the marker that stood in
+    the model's folder when this plan was made. Of a checkpoint on a store, `files` are its objects, `stamp` says what they were
+    when its digest was taken, which was in an earlier run if it `is_remembered`, and `path` is where a copy of it is held, as
+    long as one is. `code_stamps`: the same of code and assets, see `distant_code`. `output_kinds`: output -> `regression` or
+    `classes`, as the job says. `judged_before`: `{rules, status}` of a report on the same bytes that older rules have judged.
+    """
+
+    model_id: str
+    uri: str
+    out: str
+    load: LoadSpec
+    metadata: Mapping[str, Any]
+    samples: BoundSamples
+    variants: tuple[str, ...]
+    require: tuple[str, ...]
+    gates: Mapping[str, Mapping[str, Any]]
+    limits: Limits
+    batch_size: int
+    quantization: QuantizationOptions
+    lowering: LoweringOptions
+    recipe_digest: str
+    latency: bool = False
+    export_recipe: str = ""
+    signatures: tuple[SignatureSpec, ...] = ()
+    serve_examples: bool = False
+    version: int = 1
+    attempt: str = ""
+    work: str = ""
+    marker_before: bytes | None = None
+    digest: str | None = None
+    size_bytes: int | None = None
+    is_remembered: bool = False
+    share_key: str | None = None
+    metrics: MetricsPlan | None = None
+    recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    stamp: str | None = None
+    path: str | None = None
+    code_stamps: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    output_kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    judged_before: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def checkpoint_path(self) -> str:
+        """Where the checkpoint can be read on this machine."""
+        return self.path or self.uri
+
+    @property
+    def export_digest(self) -> str | None:
+        """Equal for two exports that compute the same; None for a checkpoint that cannot be read."""
+        return None if self.digest is None else sha256_of([self.digest, self.export_recipe])
+
+    def gates_like(self, variant: str) -> str:
+        """The variant whose default gates count: its own, and those of int8 for a user's recipe, whatever it does."""
+        return "int8" if variant in self.recipes else variant
+
+    def model_directory(self) -> str:
+        return storage.join(self.out, "models", self.model_id)
+
+    def work_root(self) -> str:
+        """A local folder for work folders: on the file system of OUT, so that what is done is put in place by a rename; one of
+        this worker's own for an OUT on a store.
+        """
+        if self.work:
+            return self.work
+        return storage.join(storage.require_local(self.out), ".staging")
+
+    def staging_directory(self) -> str:
+        """Where this model is built. One for each attempt: a runner may process an element twice, also at the same time."""
+        return os.path.join(self.work_root(), "models", self.model_id, self.attempt or "0")
+
+
+def plan_models(job: Job, out: str) -> list[ModelPlan]:
+    """One plan for every checkpoint the job's patterns name; opens each samples entry once.
+
+    Raises:
+      JobError: a pattern that names nothing at all.
+    """
+    found = find_checkpoints(job)
+    samples = {name: _open(name, spec) for name, spec in job.samples.items()}
+    metrics = [_entry_metrics(job, entry, samples.get(entry.samples or "", _NO_SAMPLES)) for entry in job.models]
+    recipes = [_entry_recipe(job, index, samples, metrics[index]) for index in range(len(job.models))]
+    exports = [_export_recipe(job, entry, samples) for entry in job.models]
+    plans = [_plan(job, at, out, samples, recipes[at.entry], exports[at.entry]) for at in found]
+    stamps = _code_stamps(plans)
+    return [
+        dataclasses.replace(plan, metrics=metrics[at.entry], code_stamps=stamps) for plan, at in zip(plans, found, strict=True)
+    ]
+
+
+def distant_code(plan: ModelPlan) -> list[tuple[str, ...]]:
+    """The user's files on stores that a model needs beside its checkpoint, in groups that have to lie side by side: modules may
+    import each other. A group is called by its first URI.
+    """
+    modules = tuple(filter(storage.is_remote, plan.load.modules))
+    assets = {path for signature in plan.signatures for path in signature.assets.values() if storage.is_remote(path)}
+    return [*([modules] if modules else []), *((path,) for path in sorted(assets))]
+
+
+def _code_stamps(plans: Sequence[ModelPlan]) -> dict[str, str]:
+    stamps = {}
+    for files in {files for plan in plans for files in distant_code(plan)}:
+        with contextlib.suppress(StorageError):  # each model that needs them will say why they cannot be had
+            stamps[files[0]] = local_cache.stamp_of(files)
+    return stamps
+
+
+def _open(name: str, spec: SamplesSpec) -> BoundSamples:
+    from liteferry.samples.headers import describe_contained
+    from liteferry.samples.opening import open_samples
+
+    try:
+        try:
+            sample_set = open_samples(spec, describe=describe_contained)
+        except (SamplesError, StorageError, OSError) as error:
+            if not may_be_misread(error):
+                raise
+            sample_set = open_samples(spec, describe=describe_contained)  # again: this would be the verdict of every model
+        return BoundSamples(name=name, spec=spec, sample_set=sample_set, problem=None)
+    except (SamplesError, StorageError, OSError) as error:
+        problem = reason_for(error, Stage.SAMPLES)
+        code = ReasonCode.STORAGE_FAILED if is_storage_trouble(error) else problem.code
+        return BoundSamples(name=name, spec=spec, sample_set=None, problem=dataclasses.replace(problem, code=code))
+
+
+_NO_SAMPLES = BoundSamples(
+    name=None,
+    spec=None,
+    sample_set=None,
+    problem=Reason(
+        code=ReasonCode.SAMPLES_MISSING,
+        stage=Stage.SAMPLES,
+        message="the job gives this model no sample rows, so nothing can be proven about it; "
+        "add `samples` to its entry under `models`",
+    ),
+)
+
+
+def _entry_metrics(job: Job, entry: ModelSpec, samples: BoundSamples) -> MetricsPlan | None:
+    return plan_metrics(job, entry, samples.spec, tuple(samples.sample_set.columns) if samples.sample_set else ())
+
+
+def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], metrics: MetricsPlan | None) -> str:
+    """Digest of everything but the checkpoint that decides this entry's reports, the user's code and sample rows included."""
+    entry = job.models[index]
+    bound = samples.get(entry.samples or "", _NO_SAMPLES)
+    recipe = {
+        "liteferry": _DIGESTS_SINCE,
+        "schema": REPORT_SCHEMA_VERSION,
+        "entry": _said(entry, {"checkpoints", "metrics"}),
+        "assets": _asset_digests(entry),
+        "modules": {module: _code_digest(module) for module in job.modules},
+        "custom_objects": dict(job.custom_objects),
+        "trust": [str(trust.value) for trust in job.trust],
+        "samples": _said(bound.spec, {"path"}) if bound.spec else None,
+        "samples_digest": bound.sample_set.digest if bound.sample_set else (bound.problem.message if bound.problem else None),
+        "variants": [variant.value for variant in job.variants],
+        "recipes": read_recipes(job),
+        "gates": {name: dict(gates) for name, gates in job.gates.items()},
+        "policy": _said(job.policy),
+        "metrics": metrics.eval_config if metrics else None,
+        "evaluation": _said(job.evaluation),
+        "quantization": _said(job.quantization),
+        "conversion": _said(job.conversion),
+    }
+    return sha256_of({**recipe, "reads": _stamps(job.reads)} if job.reads else recipe)
+
+
+def _stamps(paths: Sequence[str]) -> dict[str, str | None]:
+    """What the user's code may read, by times and sizes: a folder of it may be large. None for what is not there."""
+    stamps: dict[str, str | None] = dict.fromkeys(paths)
+    for path in paths:
+        with contextlib.suppress(StorageError):
+            stamps[path] = storage.stamp(path)
+    return stamps
+
+
+# Digests hold what the job says, not which LiteFerry reads it: whether a finished model still stands is for the number of the
+# rules to say. This word stands where 0.1.0 put its own version, so that what it digested has the same digest today.
+_DIGESTS_SINCE = "0.1.0"
+# The keys that 0.1.0 digested whatever they said. A newer key counts where the job sets it: one that says nothing new makes
+# nothing be done again.
+_DIGESTED_ALWAYS: Mapping[str, str] = {
+    "ModelSpec": "checkpoints samples metadata builder builder_args strip signatures serve_examples metrics",
+    "SamplesSpec": "path inputs label labels example_weight slices id schema_file decode size scale offset take fraction seed",
+    "Policy": "require",
+    "Evaluation": "batch_size confidence_intervals latency",
+    "Quantization": "integer_io calibration_rows",
+    "Conversion": "fixed_batch allow_select_tf_ops",
+}
+
+
+def _said(record: Record, exclude: Collection[str] = ()) -> dict[str, Any]:
+    """What a record of the job says, JSON-ready, for a digest."""
+    always = _DIGESTED_ALWAYS[type(record).__name__].split()
+    silent = {
+        name
+        for name, field in type(record).model_fields.items()
+        if name not in always and getattr(record, name) == field.get_default(call_default_factory=True)
+    }
+    return record.model_dump(mode="json", exclude={*exclude, *silent})
+
+
+def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSamples]) -> str:
+    """Digest of what decides the SavedModel's graph and metadata, besides the checkpoint's bytes."""
+    bound = samples.get(entry.samples or "", _NO_SAMPLES)
+    keys = {"metadata", "builder", "builder_args", "weights", "strip", "signatures", "serve_examples"}
+    return sha256_of(
+        {
+            "liteferry": _DIGESTS_SINCE,
+            "entry": {key: value for key, value in _said(entry).items() if key in keys},
+            "assets": _asset_digests(entry),
+            "modules": {module: _code_digest(module) for module in job.modules},
+            "custom_objects": dict(job.custom_objects),
+            "trust": [str(trust.value) for trust in job.trust],
+            "inputs": dict(bound.spec.inputs) if bound.spec else None,
+        }
+    )
+
+
+def sha256_of(value: Any) -> str:
+    """SHA-256 of a JSON-friendly value."""
+    return f"sha256:{hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()}"
+
+
+def _asset_digests(entry: ModelSpec) -> dict[str, str]:
+    paths = {path for signature in entry.signatures.values() for path in signature.assets.values()}
+    return {path: digest for path in sorted(paths) if (digest := _file_digest(path)) is not None}
+
+
+def _code_digest(module: str) -> str | None:
+    """A user's file by its bytes; an installed module by name only, its versions are in the report's environment."""
+    return _file_digest(module) if module.endswith(".py") else None
+
+
+def _file_digest(path: str) -> str | None:
+    """None for what is not there, or cannot be had now: the models that need it will say so."""
+    try:
+        return local_cache.digest(path)
+    except StorageError:
+        return None
+
+
+def _signatures(entry: ModelSpec) -> tuple[SignatureSpec, ...]:
+    return tuple(
+        SignatureSpec(
+            name=name,
+            method=signature.method,
+            function=signature.function,
+            inputs=tuple(TensorSpec(name=at, shape=spec.shape, dtype=spec.dtype) for at, spec in signature.inputs.items()),
+            assets=dict(signature.assets),
+        )
+        for name, signature in entry.signatures.items()
+    )
+
+
+def _plan(
+    job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str, BoundSamples], recipe: str, export_recipe: str
+) -> ModelPlan:
+    entry = job.models[checkpoint.entry]
+    recipes = read_recipes(job)
+    variants = (*(variant.value for variant in job.variants), *recipes)
+    return ModelPlan(
+        model_id=checkpoint.model_id,
+        uri=checkpoint.uri,
+        out=out,
+        load=LoadSpec(
+            modules=tuple(job.modules),
+            custom_objects=dict(job.custom_objects),
+            trust=tuple(trust.value for trust in job.trust),
+            builder=entry.builder,
+            builder_args=dict(entry.builder_args),
+            strip=tuple(entry.strip),
+            link_root=checkpoint.link_root,
+            reads=tuple(job.reads),
+            weights=entry.weights.value,
+        ),
+        metadata=dict(entry.metadata),
+        samples=samples.get(entry.samples or "", _NO_SAMPLES),
+        variants=variants,
+        require=variants if job.policy.require is None else tuple(job.policy.require),
+        gates={name: dict(gates) for name, gates in job.gates.items()},
+        limits=Limits(
+            seconds=job.limits.seconds_per_model,
+            memory_bytes=int(job.limits.memory_gb_per_model * 10**9),
+            disk_bytes=int(job.limits.disk_gb_per_model * 10**9),
+        ),
+        batch_size=job.evaluation.batch_size,
+        latency=job.evaluation.latency,
+        quantization=QuantizationOptions(
+            integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
+        ),
+        lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
+        recipe_digest=recipe,
+        recipes=recipes,
+        export_recipe=export_recipe,
+        signatures=_signatures(entry),
+        serve_examples=entry.serve_examples,
+        output_kinds={name: output.kind.value for name, output in entry.outputs.items() if output.kind is not None},
+    )
+
+
+def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
+    """The plans with work folders of their own, whoever else works on the same models: on this worker, which is the one that
+    publishes them, since no stage after this one shuffles.
+    """
+    attempt = uuid.uuid4().hex
+    work = scratch.shared_folder("work") if any(storage.is_remote(plan.out) for plan in plans) else ""
+    return tuple(dataclasses.replace(plan, attempt=attempt, work=work) for plan in plans)

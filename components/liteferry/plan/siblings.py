@@ -1,0 +1,180 @@
+"""Siblings: checkpoints that differ in their weights alone. Built and traced once; the others only bring their weights.
+
+What could go wrong is state that the trace holds and a file changes, or weights that were not loaded: reference, SavedModel and
+variants would then agree on the wrong numbers. So a family is made of listed layers alone (`checkpoints.sibling_layers`), and
+every variable that computes is found again, to the last bit, at its place in the sibling's own file (`sibling_weights`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from liteferry import sandbox
+from liteferry.checkpoints.archives import read_member
+from liteferry.checkpoints.detect import CheckpointFacts, Kind, look
+from liteferry.json_text import parse
+from liteferry.loading import sibling_layers
+from liteferry.loading.model import LoadSpec
+
+if TYPE_CHECKING:
+    from liteferry.plan.planning import ModelPlan
+
+_VARIABLE_KEY = re.compile(r"^graph_variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE$")
+_OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_SHAREABLE = (Kind.KERAS, Kind.H5_MODEL)
+_PLAIN = LoadSpec()
+_MOST_IN_A_CHUNK = 16
+_MAX_CONFIG_BYTES = 64 * 2**20
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_LOOK_LIMITS = sandbox.Limits(seconds=60, memory_bytes=4 * 10**9)
+
+
+def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPlan, ...]]:
+    """Siblings in groups that are exported one after the other in one process.
+
+    Building and tracing the first of a group takes as long as three others, so groups are as large as `processes`, all that work
+    at once on all workers, leave them: every process gets as many groups as the others, of the same size.
+    """
+    ordered = sorted(plans, key=lambda plan: plan.model_id)
+    size = chunk_size(len(ordered), processes=processes)
+    return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+
+
+def chunk_size(count: int, *, processes: int) -> int:
+    """How many of `count` siblings go into one group; the last one may have fewer."""
+    rounds = max(1, math.ceil(count / (_MOST_IN_A_CHUNK * processes)))
+    return max(1, math.ceil(count / (rounds * processes)))
+
+
+def share_key(facts: CheckpointFacts, *, recipe_digest: str, load: LoadSpec = _PLAIN) -> str | None:
+    """What two checkpoints must have in common to share one trace, or None for one that shares with nobody: all of its
+    architecture is the library's own, and on the list of layers whose whole state is their variables.
+
+    Names count, since they end in the artifacts; compile settings do not, since inference has no use for them. A builder may make
+    another model for each file.
+    """
+    architecture = _architecture(facts.config, {})
+    if facts.kind not in _SHAREABLE or load.builder is not None or load.strip:
+        return None
+    if sibling_layers.kept_apart(architecture, claimed=load.custom_objects) is not None:
+        return None
+    text = json.dumps(architecture, sort_keys=True)
+    parts = [recipe_digest, facts.kind.value, str(facts.keras_version), str(facts.weights_layout), text]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def share_key_of(path: str, *, recipe_digest: str, load: LoadSpec = _PLAIN) -> str | None:
+    """`share_key` of a .keras archive or of an HDF5 file with its architecture; None for anything else, and for what cannot be
+    read, which its own process will report.
+
+    This runs outside any sandbox: of an archive only the two JSON members are read. HDF5 is parsed by native code, in a sandbox.
+    """
+    try:
+        if os.path.isfile(path) and _starts_as_hdf5(path):
+            return _share_key_isolated(path, recipe_digest, load)
+        with zipfile.ZipFile(path) as archive:
+            config, metadata = (
+                parse(read_member(path, archive, name, most_bytes=_MAX_CONFIG_BYTES)) for name in ("config.json", "metadata.json")
+            )
+        facts = CheckpointFacts(kind=Kind.KERAS, keras_version=metadata.get("keras_version"), config=config)
+        return share_key(facts, recipe_digest=recipe_digest, load=load)
+    except Exception:  # noqa: BLE001  # whatever a stranger's bytes bring a reader to: this one shares with nobody
+        return None
+
+
+def _starts_as_hdf5(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def _share_key_isolated(path: str, recipe_digest: str, load: LoadSpec) -> str | None:
+    outcome = sandbox.run(
+        "liteferry.plan.siblings:tell_share_key",
+        (path, recipe_digest, load),
+        flavor=sandbox.Flavor.KERAS,
+        limits=_LOOK_LIMITS,
+        readable=[path],
+    )
+    key = outcome.results[0]["share_key"] if outcome.results else None
+    return str(key) if key else None
+
+
+def tell_share_key(request: tuple[str, str, LoadSpec], reporter: Any) -> None:
+    """In a sandbox: hands over {share_key} of an HDF5 file with its architecture.
+
+    None for weights alone: two calls of a builder may make models that differ in more than weights.
+    """
+    path, recipe_digest, load = request
+    facts = look(path)
+    key = share_key(facts, recipe_digest=recipe_digest, load=load) if facts.kind is Kind.H5_MODEL else None
+    reporter.result({"share_key": key})
+
+
+def _architecture(node: Any, seen_ids: dict[int, int]) -> Any:
+    """A config without training settings, and with Keras's memory addresses numbered in the order they appear in."""
+    if isinstance(node, dict):
+        result = {}
+        for key, value in node.items():
+            if key == "shared_object_id":
+                result[key] = seen_ids.setdefault(value, len(seen_ids))
+            elif key not in ("compile_config", "training_config"):
+                result[key] = _architecture(value, seen_ids)
+        return result
+    return [_architecture(item, seen_ids) for item in node] if isinstance(node, list) else node
+
+
+def captures_variables_alone(function: Any) -> bool:
+    """Whether a ConcreteFunction takes nothing from outside but variables: any other captured tensor is one model's own."""
+    handles = {id(variable.handle) for variable in function.graph.variables}
+    return all(id(captured) in handles for captured in function.captured_inputs)
+
+
+class SavedModelTemplate:
+    """A SavedModel that was written in full, for siblings: the same graph, other variables."""
+
+    def __init__(self, directory: str, scratch: str) -> None:
+        """Keeps a copy without the variables; `directory` may be moved away afterwards.
+
+        Raises:
+          ValueError: when its variables are not only the graph's own, in order.
+        """
+        import tensorflow as tf
+
+        reader = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
+        self._indices: dict[str, int] = {}
+        for key in reader.get_variable_to_shape_map():
+            match = _VARIABLE_KEY.match(key)
+            if match is not None:
+                self._indices[key] = int(match[1])
+            elif key != _OBJECT_GRAPH_KEY:
+                raise ValueError(f"{directory}: holds {key}, which is not one of the graph's variables")
+        self._object_graph = reader.get_tensor(_OBJECT_GRAPH_KEY)
+        self._copy = scratch
+        shutil.copytree(directory, scratch, ignore=shutil.ignore_patterns("variables", "assets.extra"))
+
+    def write(self, directory: str, *, variables: Sequence[Any], metadata: Mapping[str, Any]) -> None:
+        """Writes the SavedModel of a sibling: the graph copied, its variables and metadata new."""
+        import tensorflow as tf
+        from tensorflow.python.saved_model import fingerprinting_utils
+
+        shutil.copytree(self._copy, directory)
+        names = sorted(self._indices)
+        os.makedirs(os.path.join(directory, "variables"))
+        tf.raw_ops.SaveV2(
+            prefix=os.path.join(directory, "variables", "variables"),
+            tensor_names=[*names, _OBJECT_GRAPH_KEY],
+            shape_and_slices=[""] * (len(names) + 1),
+            tensors=[*(variables[self._indices[name]] for name in names), tf.constant(self._object_graph)],
+        )
+        with open(os.path.join(directory, "assets", "metadata.json"), "w", encoding="utf-8") as file:
+            json.dump(metadata, file, indent=2, sort_keys=True)
+        os.remove(os.path.join(directory, "fingerprint.pb"))
+        fingerprinting_utils.write_fingerprint(directory)

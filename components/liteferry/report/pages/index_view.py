@@ -1,0 +1,161 @@
+"""Facts of a fleet -> what the index page shows, as plain values: the template only lays them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from liteferry import lenient
+from liteferry.report import formats
+from liteferry.report.hints import hint_for
+from liteferry.report.pages.index_charts import changes, index_charts
+from liteferry.report.pages.model_view import badge, pairs, variant_anchor
+from liteferry.report.pages.table_data import table_data
+from liteferry.types import Status
+
+MESSAGES_PER_REASON = 25
+MODELS_PER_MESSAGE = 50
+MESSAGE_CHARACTERS = 400
+MESSAGES_SHOWN_AT_ONCE = 3
+CHANGES_PER_KIND = 200
+# Label and position of the table's columns that a reader on a phone can sort by.
+SORTABLE = (("model", 0), ("verdict", 3), ("size", 5), ("worst error", 6), ("latency", 8))
+UNSTATED_HINT = "No reason was recorded. Look at the log of the run, or run again with `--force`."
+
+Facts = Mapping[str, Any]
+
+
+def index_view(facts: Facts) -> dict[str, Any]:
+    """Totals and a verdict in a sentence, then what did not ship grouped by reason, then every model."""
+    models = facts["models"]
+    variants = lenient.ordered_variants(name for model in models for name in model["variants"])
+    charts = index_charts(facts)
+    return {
+        "verdict": verdict(facts["totals"]),
+        "tone": _tone(facts["totals"]),
+        "totals": facts["totals"],
+        "by_variant": _by_variant(facts["totals"]),
+        "shortfalls": shortfalls(models),
+        "models": [_model_row(model) for model in models],
+        "changes": [_linked(change) for change in changes(facts)],
+        "sortable": SORTABLE,
+        "charts": charts,
+        "has_charts": any(charts.values()),
+        "errors_in_words": _errors_in_words(charts["errors"]),
+        "reasons_in_words": _reasons_in_words(charts["reasons"]),
+        "data": {"table": table_data(facts), "charts": charts, "variants": [formats.single_line(name) for name in variants]},
+        "run": pairs(facts.get("run")),
+    }
+
+
+def verdict(totals: Facts) -> str:
+    """The whole fleet in one sentence."""
+    if not totals["models"]:
+        return "No model was found: nothing ran, and nothing is blessed."
+    if totals["blessed"] == totals["models"]:
+        return "The model is blessed." if totals["models"] == 1 else f"All {totals['models']:,} models are blessed."
+    is_or_are = "is" if 1 in (totals["blessed"], totals["models"]) else "are"
+    return f"{totals['blessed']:,} of {formats.counted(totals['models'], 'model')} {is_or_are} blessed."
+
+
+def _tone(totals: Facts) -> str:
+    return Status.BLESSED.value if totals["models"] and totals["blessed"] == totals["models"] else Status.NOT_BLESSED.value
+
+
+def _by_variant(totals: Facts) -> list[dict[str, Any]]:
+    by_variant = totals["by_variant"]
+    return [
+        {"name": name, "counts": [{"status": verdict.value, "count": by_variant[name][verdict.value]} for verdict in Status]}
+        for name in lenient.ordered_variants(by_variant)
+    ]
+
+
+def shortfalls(models: Sequence[Facts]) -> list[dict[str, Any]]:
+    """What did not ship, grouped by reason code (most models first), then by message; equal messages stand once."""
+    groups: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
+    for model in models:
+        for variant, reason in _missed(model):
+            message = (reason.get("stage") or "", reason.get("message") or "No message was recorded.")
+            link = _link(model, variant)
+            groups.setdefault(reason.get("code") or "UNSTATED", {}).setdefault(message, []).append(link)
+    found = [_group(code, messages) for code, messages in groups.items()]
+    return sorted(found, key=lambda group: (-group["models"], group["code"]))
+
+
+def _missed(model: Facts) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
+    """Each variant that is not blessed with its reason, and the model's own reason unless a variant's has the same code."""
+    of_model = model["reason"] or {}
+    codes = set()
+    for name in lenient.ordered_variants(model["variants"]):
+        variant = model["variants"][name]
+        if variant["status"] != Status.BLESSED.value:
+            reason = variant["reason"] or of_model
+            codes.add(reason.get("code"))
+            yield name, reason
+    if model["status"] != Status.BLESSED.value and of_model.get("code") not in codes:
+        yield None, of_model
+
+
+def _group(code: str, messages: Mapping[tuple[str, str], list[dict[str, Any]]]) -> dict[str, Any]:
+    shown = [
+        {
+            "stage": formats.STAGE_WORDS.get(stage, stage),
+            "text": message if len(message) <= MESSAGE_CHARACTERS else message[: MESSAGE_CHARACTERS - 1].rstrip() + "…",
+            "links": links[:MODELS_PER_MESSAGE],
+            "more": max(0, len(links) - MODELS_PER_MESSAGE),
+        }
+        for (stage, message), links in list(messages.items())[:MESSAGES_PER_REASON]
+    ]
+    models = {link["model_id"] for links in messages.values() for link in links}
+    return {
+        "code": code,
+        "models": len(models),
+        "count": formats.counted(len(models), "model"),
+        "hint": UNSTATED_HINT if code == "UNSTATED" else hint_for(code),
+        "messages": shown,
+        "more": max(0, len(messages) - MESSAGES_PER_REASON),
+        "told": formats.counted(len(messages), "message"),
+        "is_short": len(messages) <= MESSAGES_SHOWN_AT_ONCE,
+    }
+
+
+def _link(model: Facts, variant: str | None) -> dict[str, Any]:
+    anchor = f"#{variant_anchor(variant)}" if variant is not None else ""
+    return {"model_id": model["model_id"], "variant": variant, "href": model_href(model["model_id"]) + anchor}
+
+
+def model_href(model_id: str) -> str:
+    """The address of a model's page from the index."""
+    return f"models/{quote(model_id, safe='')}/report.html"
+
+
+def _model_row(model: Facts) -> dict[str, Any]:
+    return {
+        "id": model["model_id"] or "(no id)",
+        "href": model_href(model["model_id"]),
+        "badge": badge(model["status"]),
+        "code": (model["reason"] or {}).get("code"),
+        "caution": lenient.caution(model),
+    }
+
+
+def _linked(change: dict[str, Any]) -> dict[str, Any]:
+    shown = change["items"][:CHANGES_PER_KIND]
+    items = [item | {"href": model_href(item["model_id"]) if item["model_id"] else None} for item in shown]
+    return change | {"items": items, "more": change["count"] - len(items)}
+
+
+def _errors_in_words(errors: Mapping[str, Any] | None) -> str:
+    """What the chart shows, for who does not see it."""
+    if errors is None:
+        return ""
+    told = [f"{label}: {sum(one['counts'][place] for one in errors['series'])}" for place, label in enumerate(errors["labels"])]
+    return "Bar chart of variants by the decade of their largest difference. " + ", ".join(told)
+
+
+def _reasons_in_words(reasons: Mapping[str, Any] | None) -> str:
+    if reasons is None:
+        return ""
+    told = [f"{label}: {count}" for label, count in zip(reasons["labels"], reasons["counts"], strict=True)]
+    return "Bar chart of models by reason. " + ", ".join(told)

@@ -1,0 +1,76 @@
+"""The HTML pages: everything from a report escaped, nothing fetched but the scripts in OUT/assets.
+
+A Content-Security-Policy in the page allows its own style block, by hash, scripts that lie beside it, and `data:` images; the
+browser refuses the rest, inline scripts too. What scripts need stands in the page as a JSON block.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from liteferry import lenient
+from liteferry.report import formats
+from liteferry.report.pages.assets import asset_path
+from liteferry.report.pages.index_view import index_view
+from liteferry.report.pages.model_view import model_view
+from liteferry.report.pages.table_data import json_block
+
+if TYPE_CHECKING:
+    import jinja2
+    from markupsafe import Markup
+
+
+def render_index(facts: Mapping[str, Any]) -> str:
+    """The fleet's page from `fleet_facts`, or from fleet.json read back: totals, what did not ship and why, every model."""
+    return _render("index.html.j2", index_view(facts))
+
+
+def render_model(report: lenient.Report) -> str:
+    """A model's page from its report, whatever that lacks: the verdict first, then everything that led to it."""
+    return _render("model.html.j2", model_view(report))
+
+
+def _render(template: str, view: Mapping[str, Any]) -> str:
+    return _environment().get_template(template).render(view=view)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """Autoescape is on for every template, and a name that is misspelled in one raises."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("liteferry.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code_spans"] = _code_spans
+    environment.filters["asset"] = asset_path
+    environment.filters["json_block"] = lambda value: Markup(json_block(value))
+    css = environment.get_template("style.css.j2").render()
+    environment.globals["css"] = Markup(css)
+    environment.globals["css_hash"] = "sha256-" + base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return environment
+
+
+def _shown(value: object) -> object:
+    """Applied to whatever a template prints: control characters become visible, and text stays what UTF-8 can hold."""
+    if not isinstance(value, str) or type(value).__name__ == "Markup":
+        return value
+    return formats.printable(lenient.text(value) or "")
+
+
+def _code_spans(sentence: str) -> Markup:
+    """Escaped text in which what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    parts = sentence.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(parts))

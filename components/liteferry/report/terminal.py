@@ -1,0 +1,139 @@
+"""A fleet and a finished model as text: for a terminal, for a log, for one line while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from liteferry import lenient
+from liteferry.report import formats
+from liteferry.report.formats import single_line
+from liteferry.report.pages import tables
+from liteferry.report.pages.index_view import verdict
+from liteferry.report.recommend import passed_over_in_words
+from liteferry.types import Status
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Facts = Mapping[str, Any]
+
+_STYLES = {Status.BLESSED: "green", Status.NOT_BLESSED: "red", Status.UNVERIFIABLE: "yellow", Status.FAILED: "red"}
+
+
+def summary_table(facts: Facts) -> Table:
+    """One line per model on a terminal of 120 columns; on a narrower one cells wrap between words.
+
+    Says the verdict, the reason, how many variants are blessed with the others by name, what is recommended and its size.
+    Colour only repeats what the words say. Text from reports is never read as markup.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=Text(verdict(facts["totals"]), style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    table.add_column("Model", overflow="fold")
+    table.add_column("Status", no_wrap=True)
+    table.add_column("Variants", overflow="fold")
+    table.add_column("Recommended", overflow="fold")
+    table.add_column("Reason", no_wrap=True)
+    for model in facts["models"]:
+        found = lenient.status(model["status"])
+        style = _STYLES[found]
+        table.add_row(
+            Text(_model_id(model)),
+            Text(formats.STATUS_WORDS[found], style=style),
+            Text(_variants_in_words(model)),
+            Text(_recommended(model)),
+            Text(_reason_code(model), style=style),
+        )
+    return table
+
+
+def summary_text(facts: Facts) -> str:
+    """The same as plain text, one column per variant, without colour and of any width: for a log or a pipe."""
+    variants = lenient.ordered_variants(name for model in facts["models"] for name in model["variants"])
+    lines = [["MODEL", "STATUS", *map(single_line, variants), "RECOMMENDED", "REASON"]]
+    for model in facts["models"]:
+        marks = [_mark(_variant_status(model, name)) for name in variants]
+        lines.append([_model_id(model), _mark(lenient.status(model["status"])), *marks, _recommended(model), _reason_code(model)])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([verdict(facts["totals"]), *(text if facts["models"] else [])])
+
+
+def one_line(report: lenient.Report) -> str:
+    """A finished model in one line: verdict, id, the largest difference of every variant, what is recommended or why not."""
+    model_status = lenient.model_status(report)
+    parts = [f"{formats.STATUS_WORDS[model_status]:<11}", single_line(report.get("model_id")) or "(no id)"]
+    rows = [row for row in tables.artifact_parities(report) if not row["is_saved_model"]]
+    if any(row["artifact"].get("path") for row in rows):  # where no file was made, the reason says it all
+        parts += [_variant_in_line(row) for row in rows]
+    reason = lenient.reason(report.get("reason"))
+    if model_status is not Status.BLESSED and reason:
+        at_stage = f" in {reason['stage']}" if reason["stage"] else ""
+        parts.append(single_line(f"{reason['code']}{at_stage}: {reason['message'] or 'no message'}"))
+    recommended = lenient.text(report.get("recommended_variant"))
+    if recommended:
+        size = lenient.mapping(lenient.mapping(report.get("variants")).get(recommended)).get("bytes")
+        parts.append(f"recommended {single_line(recommended)} ({formats.human_bytes(size)})")
+        smaller = passed_over_in_words(report)
+        parts += [f"not {'; '.join(smaller)}"] if smaller else []
+    caution = lenient.caution(report)
+    parts += [f"({caution}: see its warnings)"] if caution else []
+    return "  ".join(parts)
+
+
+def _variant_in_line(row: Mapping[str, Any]) -> str:
+    """`float32 1.2e-07`, or `int8 0.31 not blessed`."""
+    variant_status = lenient.status(row["artifact"].get("status"))
+    words = [single_line(row["name"])]
+    if row["max_abs"] is not None:
+        words.append(formats.human_number(row["max_abs"]))
+    if variant_status is not Status.BLESSED:
+        words.append(formats.STATUS_WORDS[variant_status])
+    return " ".join(words)
+
+
+def _model_id(model: Facts) -> str:
+    return single_line(model["model_id"]) or "(no id)"
+
+
+def _variant_status(model: Facts, name: str) -> Status | None:
+    variant = model["variants"].get(name)
+    return lenient.status(variant["status"]) if variant is not None else None
+
+
+def _mark(found: Status | None) -> str:
+    return f"{formats.STATUS_MARKS[found]} {formats.STATUS_WORDS[found]}" if found else formats.ABSENT
+
+
+def _variants_in_words(model: Facts) -> str:
+    """`all 4 blessed`, or `2 of 4 blessed, float16 unverifiable, int8 not blessed`."""
+    verdicts = {name: _variant_status(model, name) or Status.FAILED for name in lenient.ordered_variants(model["variants"])}
+    missed = [
+        f"{single_line(name)} {formats.STATUS_WORDS[found]}" for name, found in verdicts.items() if found is not Status.BLESSED
+    ]
+    if not verdicts:
+        return formats.ABSENT
+    if not missed:
+        return f"all {len(verdicts)} blessed" if len(verdicts) > 1 else f"{single_line(next(iter(verdicts)))} blessed"
+    return ", ".join([f"{len(verdicts) - len(missed)} of {len(verdicts)} blessed", *missed])
+
+
+def _recommended(model: Facts) -> str:
+    """`dynamic_int8 (21kB)`, in which a size never breaks over lines, or a dash."""
+    name = model["recommended_variant"]
+    if not name:
+        return formats.ABSENT
+    size = formats.human_bytes(model["variants"].get(name, {}).get("bytes"))
+    return f"{single_line(name)} ({size.replace(' ', '')})"
+
+
+def _reason_code(model: Facts) -> str:
+    caution = lenient.caution(model)
+    if model["status"] == Status.BLESSED.value:
+        return caution or ""
+    code = single_line((model["reason"] or {}).get("code") or "no reason recorded")
+    return f"{code}, {caution}" if caution else code

@@ -1,0 +1,138 @@
+"""Arrow columns -> rows: tensors as fixed-shape tensors, fixed-size lists, lists or lists of lists; numbers, text, bytes.
+
+What Parquet, Arrow IPC and TFRecord files have in common. Imports pyarrow, so only the modules of those formats import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from liteferry.samples.formats.rows import ColumnSpec, Rows, mismatch
+
+
+class _BadRowError(Exception):
+    """`row` counts from the start of the array that was looked at."""
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(problem)
+        self.row = int(row)
+
+
+def columns_of(schema: pa.Schema, path: str) -> dict[str, ColumnSpec]:
+    """What each column holds. SamplesError for names that occur twice."""
+    repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if repeated:
+        raise mismatch(f"{path}: has several columns named {repeated[0]!r}; give every column its own name")
+    return {field.name: _column_spec(field.type) for field in schema}
+
+
+def _column_spec(arrow_type: pa.DataType) -> ColumnSpec:
+    types = pa.types
+    if isinstance(arrow_type, pa.FixedShapeTensorType):
+        return ColumnSpec(dtype=_column_spec(arrow_type.value_type).dtype, shape=_tensor_shape(arrow_type))
+    if isinstance(arrow_type, pa.BaseExtensionType):
+        return _column_spec(arrow_type.storage_type)
+    if types.is_dictionary(arrow_type):
+        return _column_spec(arrow_type.value_type)
+    if types.is_list(arrow_type) or types.is_large_list(arrow_type) or types.is_fixed_size_list(arrow_type):
+        inner = _column_spec(arrow_type.value_type)
+        size = arrow_type.list_size if types.is_fixed_size_list(arrow_type) else None
+        return ColumnSpec(dtype=inner.dtype, shape=(size, *inner.shape))
+    if types.is_integer(arrow_type) or types.is_floating(arrow_type) or types.is_boolean(arrow_type):
+        return ColumnSpec(dtype=np.dtype(arrow_type.to_pandas_dtype()).name, shape=())
+    return ColumnSpec(dtype="string" if _is_text(arrow_type) else str(arrow_type), shape=())
+
+
+def _is_text(arrow_type: pa.DataType) -> bool:
+    types = pa.types
+    checks = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    return any(check(arrow_type) for check in checks)
+
+
+def _tensor_shape(tensor_type: pa.FixedShapeTensorType) -> tuple[int, ...]:
+    """The shape as written; Arrow stores the axes in another order if there is a permutation."""
+    shape, order = tensor_type.shape, tensor_type.permutation
+    return tuple(shape) if order is None else tuple(shape[axis] for axis in order)
+
+
+def regroup(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[list[pa.RecordBatch]]:
+    """Batches whose lengths add up to `size`; files cut their own short wherever a dictionary or a buffer ends."""
+    parts: list[pa.RecordBatch] = []
+    missing = size
+    for batch in batches:
+        while batch.num_rows:
+            parts.append(batch.slice(0, missing))
+            missing -= parts[-1].num_rows
+            batch = batch.slice(parts[-1].num_rows)
+            if not missing:
+                yield parts
+                parts, missing = [], size
+    if parts:
+        yield parts
+
+
+def rows_of(parts: Sequence[pa.RecordBatch], name: str, first_row: int, path: str) -> Rows:
+    """A column of several batches together. SamplesError names the row that is null or no tensor."""
+    done: list[Rows] = []
+    for part in parts:
+        try:
+            done.append(_flatten(part.column(name), np.arange(part.num_rows)))
+        except _BadRowError as error:
+            raise mismatch(f"{path}: column {name!r}, row {first_row + error.row}: {error}") from None
+        first_row += part.num_rows
+    if len(done) == 1:
+        return done[0]
+    return Rows(np.concatenate([rows.values for rows in done]), np.concatenate([rows.shapes for rows in done]))
+
+
+def _flatten(array: pa.Array, owners: np.ndarray) -> Rows:
+    """Flat values and the shape of each item of `array`; `owners`, (items,), is the row each item belongs to."""
+    if isinstance(array.type, pa.BaseExtensionType) and not isinstance(array.type, pa.FixedShapeTensorType):
+        return _flatten(array.storage, owners)
+    if pa.types.is_dictionary(array.type):
+        return _flatten(array.dictionary_decode(), owners)
+    if array.null_count:
+        nulls = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
+        raise _BadRowError(
+            owners[nulls[0]], "is null or holds a null; LiteFerry fills nothing in, so write a value or drop the row"
+        )
+    if isinstance(array.type, pa.FixedShapeTensorType):
+        return _flatten_tensors(array, owners)
+    if pa.types.is_fixed_size_list(array.type):
+        lengths = np.full(len(array), array.type.list_size, np.int64)
+    elif pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        lengths = array.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    else:
+        return Rows(_leaf_values(array), np.zeros((len(array), 0), np.int64))
+    owners = np.repeat(owners, lengths)
+    items = _flatten(array.flatten(), owners)
+    # An empty row has no item to ask; its inner sizes are the type's own, 0 where that leaves them open.
+    inner = np.tile([size or 0 for size in _column_spec(array.type).shape[1:]], (len(array), 1)).astype(np.int64)
+    filled = lengths > 0
+    inner[filled] = items.shapes[(np.cumsum(lengths) - lengths)[filled]]
+    uneven = np.flatnonzero((items.shapes != np.repeat(inner, lengths, axis=0)).any(axis=1))
+    if len(uneven):
+        raise _BadRowError(
+            owners[uneven[0]], "its inner lists differ in length, so it is no tensor; make them equal or drop the row"
+        )
+    return Rows(items.values, np.concatenate([lengths[:, None], inner], axis=1))
+
+
+def _flatten_tensors(array: pa.FixedShapeTensorArray, owners: np.ndarray) -> Rows:
+    flat = _flatten(array.storage.flatten(), np.repeat(owners, array.type.storage_type.list_size))
+    order = array.type.permutation or range(len(array.type.shape))
+    stored = flat.values.reshape(len(array), *array.type.shape)
+    values = np.ascontiguousarray(stored.transpose(0, *(axis + 1 for axis in order)))
+    return Rows(values.reshape(-1), np.broadcast_to(np.array(values.shape[1:], np.int64), (len(array), values.ndim - 1)))
+
+
+def _leaf_values(array: pa.Array) -> np.ndarray:
+    """(items,): numbers as they are, possibly read-only; text and bytes as an object array of bytes."""
+    if not _is_text(array.type):
+        return np.asarray(array.to_numpy(zero_copy_only=False))
+    values = np.empty(len(array), object)
+    values[:] = [item.encode() if isinstance(item, str) else item for item in array.to_pylist()]
+    return values

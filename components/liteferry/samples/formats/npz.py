@@ -1,0 +1,84 @@
+"""Sample rows in `.npz` files: headers without their arrays, arrays in blocks."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, Rows, changed, mismatch
+
+_SMALL_BYTES, _MAX_RATIO = 2**28, 500
+_MOST_HEADER_BYTES = 2**17
+
+
+def describe_npz(path: str) -> FileFacts:
+    columns: dict[str, ColumnSpec] = {}
+    lengths: dict[str, int] = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            shape, dtype = _read_npy_header(archive, member)
+            if dtype.hasobject:
+                raise mismatch(f"{path}: array {name!r} holds Python objects, which are never unpickled; save numbers or text")
+            if not shape:
+                raise mismatch(f"{path}: array {name!r} is a single value; its first axis must be the rows")
+            columns[name] = ColumnSpec(dtype="string" if dtype.kind in "US" else dtype.name, shape=shape[1:])
+            lengths[name] = shape[0]
+    if not columns:
+        raise mismatch(f"{path}: holds no arrays; save one for each model input")
+    first = next(iter(lengths))
+    for name, length in lengths.items():
+        if length != lengths[first]:
+            raise mismatch(
+                f"{path}: array {first!r} has {lengths[first]} rows and array {name!r} has {length}; "
+                "the first axis is the rows, and every array needs the same number"
+            )
+    return FileFacts(columns=columns, range_sizes=(lengths[first],))
+
+
+def _read_npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an array. Raises ValueError for one that would take more memory than its file can be about."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"its member {member.filename!r} is packed by method {member.compress_type}, which NumPy does not write")
+    if member.file_size > _SMALL_BYTES and member.file_size > _MAX_RATIO * member.compress_size:
+        raise ValueError(f"the {member.compress_size:,} bytes of {member.filename!r} claim to unpack to {member.file_size:,}")
+    with archive.open(member) as stream:
+        file = io.BytesIO(stream.read(_MOST_HEADER_BYTES))  # a header may claim to have gigabytes
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed < 0 or (claimed > member.file_size and not dtype.hasobject):
+        raise ValueError(f"{member.filename!r} claims {claimed:,} bytes and holds {member.file_size:,}")
+    return shape, dtype
+
+
+def read_npz(
+    path: str, columns: Mapping[str, ColumnSpec], start: int, count: int, first_row: int, block_rows: int
+) -> Iterator[dict[str, Rows]]:
+    """Memory: the columns read, since a zip member cannot be entered in the middle."""
+    with np.load(path, allow_pickle=False) as archive:
+        for name in columns:
+            if name not in archive:
+                raise changed(path, f"no array {name!r}")
+        arrays = {name: archive[name] for name in columns}
+    for name, array in arrays.items():
+        if len(array) != start + count:
+            raise changed(path, f"array {name!r} has {len(array)} rows, had {start + count}")
+    for begin in range(start, start + count, block_rows):
+        end = min(begin + block_rows, start + count)
+        yield {name: _npz_rows(array[begin:end]) for name, array in arrays.items()}
+
+
+def _npz_rows(array: np.ndarray) -> Rows:
+    shapes = np.broadcast_to(np.array(array.shape[1:], np.int64), (len(array), array.ndim - 1))
+    if array.dtype.kind == "U":
+        array = np.char.encode(array, "utf-8")
+    if array.dtype.kind == "S":
+        array = array.astype(object)
+    return Rows(np.ascontiguousarray(array).reshape(-1), shapes)

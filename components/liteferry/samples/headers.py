@@ -1,0 +1,51 @@
+"""The headers of sample files, looked at in a process that may die: Arrow and tf.Example are parsed by native code."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from liteferry.errors import ReasonCode, SamplesError
+from liteferry.samples.formats.registry import describe_file
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, mismatch
+from liteferry.sandbox import reader
+from liteferry.sandbox.reader import NoAnswer
+from liteferry.storage.transient import is_storage_trouble, may_be_misread
+
+
+def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iterator[FileFacts]:
+    """What `describe_files` says, in order. SamplesError also for a file that ends its reader."""
+    requests = [{"path": path, "schema_file": schema_file} for path in paths]
+    readable = [*paths, *([schema_file] if schema_file else [])]
+    answers = reader.ask("liteferry.samples.headers:answer", requests, readable=readable)
+    for path, found in zip(paths, answers, strict=True):
+        if isinstance(found, NoAnswer):
+            raise mismatch(f"{path}: {found.what}")
+        if "error" in found:
+            told = found["error"]
+            raise SamplesError(ReasonCode(told["code"]), str(told["message"])) from _cause(told)
+        columns = {
+            str(name): ColumnSpec(dtype=str(dtype), shape=tuple(shape), is_flat=bool(is_flat))
+            for name, dtype, shape, is_flat in found["columns"]
+        }
+        yield FileFacts(columns=columns, range_sizes=tuple(map(int, found["range_sizes"])))
+
+
+def _cause(told: dict[str, Any]) -> OSError | None:
+    """What `misreading` looks for below an error, as far as the reader told: it stays what it was there."""
+    if told["trouble"]:
+        return OSError(errno.EIO, os.strerror(errno.EIO))
+    return OSError("cannot be read to its end") if told["misread"] else None
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """In the reader: {columns: [name, dtype, shape, is_flat], range_sizes}, or {error: {code, message}}."""
+    try:
+        facts = describe_file(request["path"], schema_file=request["schema_file"])
+    except SamplesError as error:
+        told = {"code": error.reason.code.value, "message": error.reason.message}
+        return {"error": {**told, "trouble": is_storage_trouble(error), "misread": may_be_misread(error)}}
+    columns = [[name, spec.dtype, list(spec.shape), spec.is_flat] for name, spec in facts.columns.items()]
+    return {"columns": columns, "range_sizes": list(facts.range_sizes)}

@@ -1,0 +1,69 @@
+"""Records of the sample data: a set of rows, its shards, and a batch that was read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from liteferry.samples.formats.rows import ColumnSpec
+from liteferry.samples.subsampling import NamedRows, Selection
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Consecutive rows of one file, or those of them that are chosen. `first_row` counts over all files of the set, `row_in_file`
+    over this file alone; `row_count` rows from there on are looked at. `more`: what is read with it, where `take` leaves few.
+    `stamp`, `copy`: of a file on a store, what it was when it was opened, and where a copy of it is held.
+    """
+
+    path: str
+    first_row: int
+    row_count: int
+    row_in_file: int = 0
+    selection: Selection | NamedRows | None = None
+    more: tuple[Shard, ...] = ()
+    stamp: str | None = None
+    copy: str | None = None
+
+    def taken(self) -> int:
+        """How many rows come out of it."""
+        own = self.row_count
+        if self.selection is not None:
+            own = int(np.count_nonzero(self.selection.chosen(self.first_row, self.row_count)))
+        return own + sum(part.taken() for part in self.more)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleSet:
+    """What the files of one `samples` entry hold. `digest`: sha256:<hex> over the names and the bytes of the files. `row_count`:
+    rows that are run; `rows_in_files`: rows that there are, where the job takes some of them.
+    """
+
+    path: str
+    shards: tuple[Shard, ...]
+    columns: Mapping[str, ColumnSpec]
+    row_count: int
+    digest: str
+    rows_in_files: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """Rows [first_row, first_row + len(ids)) of a set, or those that `rows` lists where the job takes some of them.
+
+    `inputs`: input name -> C-contiguous array (rows, ...) in the signature's dtype, possibly read-only; strings are object
+    arrays of bytes, as TensorFlow takes them. `label`, `extras`: (rows, ...) in the columns' own dtypes.
+    """
+
+    inputs: dict[str, np.ndarray]
+    ids: tuple[str, ...]
+    first_row: int
+    label: np.ndarray | None
+    extras: dict[str, np.ndarray]
+    rows: np.ndarray | None = None

@@ -1,0 +1,96 @@
+"""Digests of what lies on stores, kept on this machine by what the store said of it when they were taken.
+
+A digest costs a download. While a store says of something what it said before (generation or entity tag, time, size), its digest
+is what it was. What may be the same for other content is not kept, see `remote.Entry.mark`. The answer only ever decides that a
+model is done already: whoever exports a checkpoint takes the digest of the bytes it exports.
+
+One file of SQLite in the cache's folder, for all processes of the machine, with as many entries as a large fleet has checkpoints;
+what was asked for longest ago goes first. Whatever goes wrong with it, nothing is known and the digest is taken anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from liteferry.errors import StorageError
+from liteferry.storage import local_cache
+from liteferry.version import __version__
+
+T = TypeVar("T")
+
+_FILE = "digests.sqlite"
+_MOST = 200_000  # entries, of about 150 bytes
+_PATIENCE_S = 5.0
+_TABLE = """
+    CREATE TABLE IF NOT EXISTS digests
+    (number INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, digest TEXT NOT NULL, bytes INTEGER NOT NULL)
+"""
+_ENDPOINTS = ("STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_NEXT = "(SELECT coalesce(max(number), 0) + 1 FROM digests)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """The digest of all files of a checkpoint, and their size in bytes."""
+
+    digest: str
+    size_bytes: int
+
+
+def recall(uris: Sequence[str], mark: str | None) -> Known | None:
+    """What was kept of these files with this mark (`local_cache.Seen`); None when nothing was, or nothing can be known."""
+    return None if mark is None else _ask(functools.partial(_recall, _key(uris, mark)))
+
+
+def keep(uris: Sequence[str], mark: str | None, known: Known) -> None:
+    """Keeps what `recall` is to say from now on."""
+    if mark is not None:
+        _ask(functools.partial(_keep, _key(uris, mark), known))
+
+
+def _key(uris: Sequence[str], mark: str) -> str:
+    """Another version of LiteFerry may take digests otherwise, and another endpoint is another store."""
+    endpoints = [os.environ.get(name) for name in _ENDPOINTS]
+    return hashlib.sha256(repr([__version__, endpoints, *uris, mark]).encode()).hexdigest()
+
+
+def _recall(key: str, file: sqlite3.Connection) -> Known | None:
+    age = "(SELECT max(number) FROM digests) - number"
+    row = file.execute(f"SELECT digest, bytes, {age} FROM digests WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        return None
+    if row[2] > _MOST // 2:  # not every time: it is a write
+        file.execute(f"UPDATE digests SET number = {_NEXT} WHERE key = ?", (key,))
+    return Known(str(row[0]), int(row[1]))
+
+
+def _keep(key: str, known: Known, file: sqlite3.Connection) -> None:
+    file.execute(
+        f"REPLACE INTO digests (number, key, digest, bytes) VALUES ({_NEXT}, ?, ?, ?)", (key, *dataclasses.astuple(known))
+    )
+    file.execute("DELETE FROM digests WHERE number <= (SELECT max(number) FROM digests) - ?", (_MOST,))
+
+
+def _ask(call: Callable[[sqlite3.Connection], T]) -> T | None:
+    """What a call gets out of the file, in one transaction; None when anything goes wrong. Each call has a connection of its own,
+    since neither threads nor forked processes may share one.
+    """
+    with contextlib.suppress(sqlite3.Error, OSError, StorageError):
+        path = os.path.join(local_cache.made_folder(), _FILE)
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=_PATIENCE_S)) as file, file:
+                file.execute(_TABLE)
+                file.execute("BEGIN IMMEDIATE")
+                return call(file)
+        except sqlite3.DatabaseError as error:
+            if type(error) is sqlite3.DatabaseError:  # no database, or a damaged one: the next call makes another
+                os.remove(path)
+            raise
+    return None

@@ -1,0 +1,445 @@
+"""The one door to storage. Every other module names places as strings and comes through here: local paths, `file://`, and URIs
+of object stores (gs://, s3:// and whatever else fsspec knows), which `remote` drives.
+
+Publishing on a disk is by rename: what appears at a final path is whole. A file is written beside its target under a unique name
+and put in place with `os.replace`; a directory is renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import glob as globbing
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator
+
+from liteferry.errors import StorageError
+from liteferry.storage import drivers, object_store
+
+_CHUNK_BYTES = 1 << 20
+_LOOKS = 3
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")  # as `write_bytes` calls what it has not finished
+_WILDCARD = re.compile(r"[*?\[]")
+_ESCAPED = re.compile(r"\[([*?\[])\]")
+_PARTS_OF_A_BUCKET = 3  # "gs:", "", "bucket"
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a place is not on this machine's file systems: whether it has a scheme, and that is not file://."""
+    return "://" in uri and not uri.startswith("file://")
+
+
+def join(uri: str, *parts: str) -> str:
+    """Joins names to a place."""
+    return object_store.join(uri, *parts) if is_remote(uri) else os.path.join(uri, *parts)
+
+
+def require_local(uri: str) -> str:
+    """The path behind a place, or StorageError for one that is not on this machine."""
+    if is_remote(uri):
+        raise StorageError(f"{uri}: this has to be a local path; copy the data to one")
+    return uri.removeprefix("file://")
+
+
+def require_driver(uri: str) -> None:
+    """Raises StorageError when there is no driver for a store, before anything is asked of it."""
+    drivers.place(uri)
+
+
+def absolute(uri: str) -> str:
+    """A place that means the same in any working directory; without a slash at its end."""
+    return uri.rstrip("/") if is_remote(uri) else os.path.abspath(require_local(uri))
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or directory is there. Raises StorageError when a store does not say."""
+    return object_store.exists(uri) if is_remote(uri) else os.path.exists(require_local(uri))
+
+
+def is_directory(uri: str) -> bool:
+    """Whether a directory is there. Raises StorageError when a store does not say."""
+    return (
+        object_store.file_entry(uri) is None and object_store.exists(uri) if is_remote(uri) else os.path.isdir(require_local(uri))
+    )
+
+
+def list_directory(uri: str) -> list[str]:
+    """Names in a directory, sorted; empty when there is none. Raises StorageError when it, or its bucket, cannot be read."""
+    if is_remote(uri):
+        return object_store.list_directory(uri)
+    try:
+        return sorted(os.listdir(require_local(uri)))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+
+
+def split_pattern(pattern: str) -> tuple[str, str]:
+    """The folder or file that a pattern names for sure, and what is left of the pattern below it.
+
+    A name that exists just as it is written is no pattern, whatever it holds: brackets are common in real names
+    ("a[1].keras", "run [final]"). Inside a pattern, `[*]`, `[?]` and `[[]` stand for the character, as `glob.escape` writes it.
+    """
+    path = pattern if is_remote(pattern) else require_local(pattern)
+    parts = path.split("/")
+    fixed: list[str] = []
+    for part in parts:
+        if not _WILDCARD.search(_ESCAPED.sub("", part)):
+            fixed.append(_ESCAPED.sub(r"\1", part))
+        elif is_remote(path) and len(fixed) < _PARTS_OF_A_BUCKET:
+            raise StorageError(f"{pattern}: the name of a bucket cannot be a pattern; write it out")
+        elif _is_there("/".join([*fixed, part])):
+            fixed.append(part)
+        else:
+            break
+    return "/".join(fixed) or path[: path.startswith("/")], "/".join(parts[len(fixed) :])
+
+
+def _is_there(uri: str) -> bool:
+    return object_store.exists(uri) if is_remote(uri) else os.path.lexists(uri)
+
+
+def glob(pattern: str) -> list[str]:
+    """Places a pattern names, sorted: `*`, `?` and `[...]` within a name, `**` across folders. Names that begin with a dot only
+    when asked for. Raises StorageError for a store that cannot be listed.
+    """
+    fixed, rest = split_pattern(pattern)
+    if is_remote(pattern):
+        return object_store.glob(fixed, rest)
+    escaped = globbing.escape(fixed)
+    return sorted(globbing.glob(os.path.join(escaped, rest) if rest else escaped, recursive=True))
+
+
+def read_bytes(uri: str) -> bytes:
+    """A file's bytes. Raises StorageError when it cannot be read."""
+    if is_remote(uri):
+        return object_store.read_bytes(uri)
+    try:
+        with open(require_local(uri), "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+
+
+def read_if_there(uri: str) -> bytes | None:
+    """A file's bytes, None where there is none. Raises StorageError for one that is there and cannot be read."""
+    for _ in range(_LOOKS):
+        try:
+            return read_bytes(uri)
+        except StorageError as error:
+            if not exists(uri):
+                return None
+            failure = error  # or it came after it was asked for: on a store, others write
+    raise failure
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Writes a file whole or not at all, creating its folder. Raises StorageError when it cannot be written."""
+    if is_remote(uri):
+        object_store.write_bytes(uri, data)
+        return
+    path = require_local(uri)
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be written: {error.strerror or error}") from error
+
+
+def remove_unfinished(folder: str) -> None:
+    """Removes what killed calls of `write_bytes` have left directly in a folder, where nobody else may write meanwhile. Stores
+    have none of that.
+    """
+    if is_remote(folder):
+        return
+    for name in list_directory(folder):
+        if _UNFINISHED.search(name):
+            remove_tree(os.path.join(folder, name))
+
+
+def create_exclusively(uri: str, data: bytes) -> bool:
+    """Writes a file where there is none: True for the call that made it, of however many at once; False when it was there.
+
+    On object stores the store decides, see `remote.create_exclusively`; on a disk the kernel does, and a process that dies in
+    between leaves a file without its content. Raises StorageError.
+    """
+    if is_remote(uri):
+        return object_store.create_exclusively(uri, data)
+    path = require_local(uri)
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(path, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be written: {error.strerror or error}") from error
+    return True
+
+
+def append_line(uri: str, line: str) -> None:
+    """Appends one line in one write, so that lines of several processes never mix. Raises StorageError."""
+    path = require_local(uri)
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        try:
+            os.write(descriptor, f"{line}\n".encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be written: {error.strerror or error}") from error
+
+
+def remove_tree(uri: str) -> None:
+    """Removes a file, a link or a directory with all that is in it. What is not there or cannot be removed is left alone."""
+    if is_remote(uri):
+        object_store.remove_tree(uri)
+        return
+    path = require_local(uri)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.remove(path)
+
+
+def files_under(uri: str) -> list[str]:
+    """Paths of every file below a directory relative to it, sorted; for a file, its own name. Raises StorageError.
+
+    Links count as what they point to: model caches keep the bytes of a SavedModel elsewhere.
+    """
+    if is_remote(uri):
+        return list(object_store.folder_entries(uri)) or [uri.rstrip("/").rpartition("/")[2]]
+    path = require_local(uri)
+    if not os.path.isdir(path):
+        return [os.path.basename(path)]
+    found: list[str] = []
+    for folder, folders, names in os.walk(path, onerror=_raise_unreadable, followlinks=True):
+        folders[:] = [name for name in folders if not _leads_back(folder, name)]
+        found.extend(os.path.relpath(os.path.join(folder, name), path) for name in names)
+    return sorted(found)
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise StorageError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
+
+
+def _leads_back(folder: str, name: str) -> bool:
+    """Whether a link in a folder points to the folder itself or to one above it."""
+    link = os.path.join(folder, name)
+    return os.path.islink(link) and f"{os.path.realpath(folder)}{os.sep}".startswith(f"{os.path.realpath(link)}{os.sep}")
+
+
+def sizes_under(uri: str) -> dict[str, int]:
+    """Bytes of every file below a folder, by its path relative to it, sorted; none without a folder. Raises StorageError."""
+    if is_remote(uri):
+        return {name: entry.size for name, entry in object_store.folder_entries(uri).items()}
+    path = require_local(uri)
+    if not os.path.isdir(path):
+        return {}
+    sizes = {}
+    for name in files_under(path):
+        with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+            sizes[name] = os.stat(os.path.join(path, name)).st_size
+    return sizes
+
+
+def size_bytes(uri: str) -> int:
+    """Bytes of a file, or of every file below a directory. Raises StorageError."""
+    if is_remote(uri):
+        return object_store.look(uri).size
+    path = require_local(uri)
+    try:
+        if not os.path.isdir(path):
+            return os.path.getsize(path)
+        return sum(os.path.getsize(os.path.join(path, name)) for name in files_under(path))
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+
+
+def digest(uri: str) -> str:
+    """sha256 of a file's bytes, or of the names, sizes and bytes of every file below a directory: the same wherever they are.
+    Raises StorageError.
+    """
+    if is_remote(uri):
+        with tempfile.TemporaryDirectory() as folder:
+            object_store.fetch(uri, os.path.join(folder, "copy"))
+            return digest(os.path.join(folder, "copy"))
+    path = require_local(uri)
+    hasher = hashlib.sha256()
+    try:
+        is_directory = os.path.isdir(path)
+        for name in files_under(path):
+            target = os.path.join(path, name) if is_directory else path
+            status = os.stat(target)
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError(f"{target}: cannot be read: it is no file but a pipe, a socket or a device")  # may never end
+            if is_directory:
+                hasher.update(f"{name}\0{status.st_size}\0".encode(errors="surrogateescape"))
+            with open(target, "rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    hasher.update(chunk)
+                if file.tell() < status.st_size:
+                    raise StorageError(f"{target}: only {file.tell():,} of {status.st_size:,} bytes could be read")
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def stamp(uri: str) -> str:
+    """A text that is another one when a file, or any file below a directory, has other content. Nothing is read for it: of a
+    store it is the generation or the entity tag, of a disk time and size. Raises StorageError.
+    """
+    if is_remote(uri):
+        return object_store.look(uri).stamp
+    path = require_local(uri)
+    try:
+        paths = [os.path.join(path, name) for name in files_under(path)] if os.path.isdir(path) else [path]
+        facts = [(os.path.relpath(at, path), status.st_mtime_ns, status.st_size) for at in paths for status in (os.stat(at),)]
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def download(uri: str, local_path: str) -> None:
+    """Copies a file, or a directory with all that is in it, to a path where nothing is. Whole or not at all; of a store, several
+    files at once, each held against the size that the store says. Raises StorageError.
+    """
+    part = f"{local_path}.{uuid.uuid4().hex}.part"
+    try:
+        os.makedirs(os.path.dirname(local_path) or ".", exist_ok=True)
+        if is_remote(uri):
+            object_store.fetch(uri, part)
+        elif os.path.isdir(require_local(uri)):
+            shutil.copytree(require_local(uri), part)
+        else:
+            shutil.copyfile(require_local(uri), part)
+        os.replace(part, local_path)
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be copied to {local_path}: {error.strerror or error}") from error
+    finally:
+        remove_tree(part)
+
+
+def upload(local_path: str, uri: str) -> None:
+    """Copies a file, or every file below a directory, to a place; to a store, several at once and in no order: an object appears
+    whole, a directory does not. Raises StorageError.
+    """
+    if os.path.isdir(local_path):
+        files = {os.path.join(local_path, name): join(uri, name) for name in files_under(local_path)}
+    else:
+        files = {local_path: uri}
+    if is_remote(uri):
+        object_store.upload(files)
+        return
+    try:
+        for source, target in files.items():
+            target = require_local(target)
+            os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+            part = f"{target}.{uuid.uuid4().hex}.part"
+            shutil.copyfile(source, part)
+            os.replace(part, target)
+    except OSError as error:
+        raise StorageError(f"{local_path}: cannot be copied to {uri}: {error.strerror or error}") from error
+
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+def _exchange(first: str, second: str) -> bool:
+    """Lets two names change places in one step (Linux's renameat2). False where that cannot be done, with nothing done."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)
+
+
+def publish_directory(source: str, target: str) -> None:
+    """Makes `target` be `source`. What is at `target` already changes places with it in one step and is removed after.
+
+    Where the file system cannot exchange two names (some network file systems), the old one is moved aside first and put back
+    if the second rename fails. Between the two renames nothing is at `target`; never half of anything.
+
+    Raises:
+      StorageError: then `target` is as it was.
+    """
+    source, target = require_local(source), require_local(target)
+    try:
+        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+        while not _put_in_place(source, target):
+            pass  # somebody else's came there in between: it is replaced
+    except OSError as error:
+        raise StorageError(f"{target}: cannot be published: {error.strerror or error}") from error
+
+
+def _put_in_place(source: str, target: str) -> bool:
+    """One try; False when there was nothing at `target` at first and then there was."""
+    if not os.path.lexists(target):
+        try:
+            os.rename(source, target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise
+        return True
+    if _exchange(source, target):
+        remove_tree(source)
+        return True
+    aside = f"{source}.{uuid.uuid4().hex}.replaced"
+    os.rename(target, aside)
+    try:
+        os.rename(source, target)
+    except OSError:
+        os.rename(aside, target)
+        raise
+    remove_tree(aside)
+    return True
+
+
+@contextlib.contextmanager
+def exclusive(uri: str) -> Iterator[None]:
+    """Holds a lock file for as long as the context lasts; the kernel drops it when the process dies.
+
+    Raises:
+      StorageError: when another process holds it.
+    """
+    path = require_local(uri)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+")
+    except OSError as error:
+        raise StorageError(f"{os.path.dirname(path)}: cannot be written: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                f"{os.path.dirname(os.path.dirname(path))}: another run is writing here; "
+                "wait for it, or give this one its own --output"
+            ) from error
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be locked: {error.strerror or error}") from error
+        yield

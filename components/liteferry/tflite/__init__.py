@@ -1,0 +1,7 @@
+"""A traced graph -> .tflite files: lowering, quantisation, reading them and running them."""
+
+from liteferry.tflite.lowering import Lowered, LoweringOptions, lower
+from liteferry.tflite.quantize import QuantizationOptions
+from liteferry.tflite.runners import LiteRTRunner
+
+__all__ = ["LiteRTRunner", "Lowered", "LoweringOptions", "QuantizationOptions", "lower"]

@@ -1,0 +1,159 @@
+"""The ladder of lowerings: ways to bring a traced model to LiteRT, the one that keeps most of it first.
+
+The first that converts *and* computes the same on a few rows is taken; the verdict on all rows comes later, from the evaluation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from liteferry.errors import ModelError, Reason, ReasonCode, Stage
+from liteferry.loading import call_groups, tracing
+from liteferry.loading.model import LoadedModel
+from liteferry.loading.tracing import TracedModel
+from liteferry.tflite import converter_errors, frozen_graph, runners
+from liteferry.types import Attempt
+
+SELECT_TF_OPS = "Select TF ops"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoweringOptions:
+    """`fixed_batch`: where it cannot stay free. `allow_select_tf_ops`: as the last way, a file that nothing here runs."""
+
+    fixed_batch: int = 1
+    allow_select_tf_ops: bool = False
+
+
+# Far from float noise, near enough for what goes wrong here: clipped cell states, state kept between calls, swapped tensors.
+_TOLERANCE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """The rung that holds: what to convert a sibling with, its batch, what was tried on the way. No `frozen`: none converts.
+
+    `flex`: why the file needs Select TF ops; None when it does not.
+    """
+
+    frozen: frozen_graph.FrozenGraph | None
+    batch: int | None
+    attempts: tuple[Attempt, ...]
+    flex: Reason | None = None
+
+
+def lower(
+    model: LoadedModel,
+    traced: TracedModel,
+    *,
+    options: LoweringOptions,
+    sibling: Lowered | None,
+    metadata: Mapping[str, Any],
+    rows: Mapping[str, np.ndarray] | None,
+) -> tuple[bytes | None, Lowered]:
+    """A float flatbuffer and how it came about; it is None when no rung converts, and then every attempt has its error.
+
+    Args:
+      options: what the job says about the ladder.
+      sibling: how an earlier sibling of the same trace was lowered; that way is taken at once, with the present weights.
+      rows: a few sample rows, named as the trace's inputs; None when there are none: the first rung that converts is taken.
+    """
+    if sibling is not None and sibling.frozen is not None:
+        try:
+            sibling.frozen.refresh()
+            content = sibling.frozen.convert(metadata=metadata, select_tf_ops=sibling.flex is not None)
+            if sibling.flex is not None or _deviation(content, traced, rows) is None:
+                return content, sibling
+        except ModelError:
+            pass  # other weights, another fate: from the first rung on its own
+    attempts: list[Attempt] = []
+    fallback: tuple[bytes, frozen_graph.FrozenGraph, int | None] | None = None
+    layers = converter_errors.layer_classes(model.keep)
+    for name, batch in _rungs(traced, options):
+        try:
+            fixed = batch or traced.calls.batch
+            frozen = frozen_graph.FrozenGraph(
+                traced if batch is None else tracing.trace(model, batch=batch), batch=fixed, layers=layers
+            )
+            content = frozen.convert(metadata=metadata)
+        except ModelError as error:
+            attempts.append(Attempt(lowering=name, error=error.reason))
+            continue
+        deviation = _deviation(content, traced, rows)
+        attempts.append(Attempt(lowering=name, error=deviation))
+        if deviation is None:
+            return content, Lowered(frozen=frozen, batch=fixed, attempts=tuple(attempts))
+        fallback = fallback or (content, frozen, fixed)
+    if fallback is None:
+        return _with_select_tf_ops(traced, options, metadata, attempts)
+    content, frozen, batch = fallback  # none computes the same: the evaluation will say so with numbers over all rows
+    return content, Lowered(frozen=frozen, batch=batch, attempts=tuple(attempts))
+
+
+def _with_select_tf_ops(
+    traced: TracedModel, options: LoweringOptions, metadata: Mapping[str, Any], attempts: list[Attempt]
+) -> tuple[bytes | None, Lowered]:
+    """The last rung, where the job allows it and it is what the last one lacked."""
+    lacking = attempts[-1].error
+    if not options.allow_select_tf_ops or lacking is None or lacking.code is not ReasonCode.NEEDS_FLEX:
+        return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
+    frozen = frozen_graph.FrozenGraph(traced)
+    try:
+        content = frozen.convert(metadata=metadata, select_tf_ops=True)
+    except ModelError as error:
+        attempts.append(Attempt(lowering=SELECT_TF_OPS, error=error.reason))
+        return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
+    attempts.append(Attempt(lowering=SELECT_TF_OPS))
+    return content, Lowered(frozen=frozen, batch=traced.calls.batch, attempts=tuple(attempts), flex=lacking)
+
+
+def _rungs(traced: TracedModel, options: LoweringOptions) -> list[tuple[str, int | None]]:
+    """What to try: a name for the report, and the batch to trace with, None for the trace that is there.
+
+    There is no rung without LiteRT's fused recurrent operators, which clip the cell state at 10 and keep state between calls:
+    freezing inlines the functions that the converter would fuse, so recurrent layers arrive as plain loops.
+    """
+    own = traced.calls.batch
+    if own is not None:
+        return [(f"the model's own batch of {own}", None)]
+    return [("dynamic batch", None), (f"batch fixed at {options.fixed_batch}", options.fixed_batch)]
+
+
+def _deviation(content: bytes, traced: TracedModel, rows: Mapping[str, np.ndarray] | None) -> Reason | None:
+    """Why a converted file is not taken: it cannot run, differs from the trace, or answers differently when asked again."""
+    if rows is None:
+        return None
+    try:
+        runner = runners.LiteRTRunner(content, per_call=traced.calls.per_call)
+        first, second = runner.run(rows), runner.run(rows)
+    except ModelError as error:
+        return error.reason
+    expected = traced.run(rows)
+    checks: list[tuple[str, Callable[[str], bool]]] = [
+        (
+            "keeps state between invocations: a second run on the same rows differs",
+            lambda name: _is_near(first[name], second[name]),
+        ),
+        ("differs from the model on the first rows", lambda name: _is_near(*_aligned(name, traced, expected, first))),
+    ]
+    for words, holds in checks:
+        bad = [name for name in expected if name not in first or not holds(name)]
+        if bad:
+            message = f"converts, but {words} (outputs: {', '.join(bad)})"
+            return Reason(code=ReasonCode.PARITY_OUT_OF_TOLERANCE, stage=Stage.CONVERT, message=message)
+    return None
+
+
+def _aligned(
+    name: str, traced: TracedModel, expected: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    both = expected[name], observed[name]
+    return call_groups.aligned(*both) if name in traced.calls.per_call else both
+
+
+def _is_near(expected: np.ndarray, observed: np.ndarray) -> bool:
+    return tracing.relative_distance(expected, observed) <= _TOLERANCE

@@ -1,0 +1,254 @@
+"""run(batch) -> named arrays, alike for a SavedModel and for a LiteRT file. Neither knows anything of the code that trained
+the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.loading.call_groups import BatchError, Calls, RowCountError, decide, fixed_batch
+from liteferry.tflite import flatbuffer
+from liteferry.types import TensorContract, TensorSpec
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class SavedModelRunner:
+    """A SavedModel's serving_default in plain TensorFlow."""
+
+    def __init__(self, directory: str, *, per_call: Sequence[str] = ()) -> None:
+        """`per_call`: outputs that are one answer for a call, see `call_groups`."""
+        import tensorflow as tf
+
+        from liteferry.loading import tracing
+
+        try:
+            self._keep = tf.saved_model.load(directory)  # the signature holds its variables weakly
+            self._function = self._keep.signatures["serving_default"]
+            _, keywords = self._function.structured_input_signature
+            inputs = [tracing.describe_tensor(name, spec) for name, spec in keywords.items()]
+            self._calls = Calls(batch=fixed_batch(inputs), per_call=tuple(per_call))
+        except Exception as error:
+            raise ModelError(
+                ReasonCode.EXPORT_FAILED,
+                Stage.EVALUATE,
+                f"the exported SavedModel does not load in a process with plain TensorFlow: {type(error).__name__}: {error}",
+            ) from error
+
+    def bring_variables(self, directory: str) -> bool:
+        """Reads every variable of another SavedModel with the same graph; False when they are not all there."""
+        import tensorflow as tf
+
+        reader = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
+        variables = list(getattr(self._keep, "graph_variables", ()))
+        keys = [f"graph_variables/{index}/.ATTRIBUTES/VARIABLE_VALUE" for index in range(len(variables))]
+        stored = reader.get_variable_to_shape_map().keys() - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+        if set(keys) != stored:
+            return False
+        for variable, key in zip(variables, keys, strict=True):
+            variable.assign(reader.get_tensor(key))
+        return True
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Arrays named and typed as the signature's inputs, first axis rows -> arrays named as its outputs, see `Calls.run`.
+
+        Raises:
+          ModelError: EXPORT_FAILED when TensorFlow cannot run it, EXPORT_MISMATCH when an output has other rows than it should.
+        """
+        from liteferry.loading import tracing
+
+        try:
+            return self._calls.run(functools.partial(tracing.run_function, self._function), inputs)
+        except RowCountError as error:
+            raise ModelError(ReasonCode.EXPORT_MISMATCH, Stage.EVALUATE, str(error)) from error
+        except Exception as error:
+            message = f"the exported SavedModel cannot be run: {type(error).__name__}: {error}"
+            raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EVALUATE, message) from error
+
+
+class SavedModels:
+    """SavedModels of one family: the graph is loaded once, for the next one only its variables are read.
+
+    That is the same as loading it whole, since the graph files are equal byte for byte.
+    """
+
+    def __init__(self) -> None:
+        self._runner: SavedModelRunner | None = None
+        self._graph: tuple[bytes, Sequence[str]] | None = None
+
+    def runner(self, directory: str, *, per_call: Sequence[str] = ()) -> SavedModelRunner:
+        """A runner with this directory's variables; the one handed out before must not be used any more."""
+        with open(os.path.join(directory, "saved_model.pb"), "rb") as file:
+            graph = file.read()
+        if self._runner is not None and (graph, per_call) == self._graph and self._runner.bring_variables(directory):
+            return self._runner
+        self._runner, self._graph = SavedModelRunner(directory, per_call=per_call), (graph, per_call)
+        return self._runner
+
+
+class LiteRTRunner:
+    """A .tflite file, its tensors matched by signature name, never by position.
+
+    The interpreter is sized once per batch shape. State that a file keeps between invocations is not reset: an app that
+    calls it twice would not either, so a file whose second answer depends on its first must show up here.
+    """
+
+    def __init__(
+        self,
+        source: str | bytes,
+        *,
+        keep_inner_tensors: bool = False,
+        kernels: str | None = None,
+        threads: int = 1,
+        per_call: Sequence[str] = (),
+    ) -> None:
+        """`source`: a path, or the file's content. `keep_inner_tensors`: plain kernels, and `inner_tensor` may be asked after
+        a run. `kernels`: `builtin` without XNNPACK, or LiteRT's plain `reference` ones; None takes what an app would get.
+        `threads`: more than one only where time is measured. `per_call`: outputs that are one answer for a call.
+        """
+        from ai_edge_litert import interpreter
+
+        content = source if isinstance(source, bytes) else _read(source)
+        contract = flatbuffer.read_contract(content)
+        self._inputs = {tensor.name: tensor for tensor in contract.inputs}
+        self._outputs = {tensor.name: tensor for tensor in contract.outputs}
+        try:
+            types = interpreter.OpResolverType
+            resolvers = {"builtin": types.BUILTIN_WITHOUT_DEFAULT_DELEGATES, "reference": types.BUILTIN_REF}
+            options: dict[str, Any] = {"experimental_preserve_all_tensors": True} if keep_inner_tensors else {}
+            if kernels is not None or keep_inner_tensors:
+                options["experimental_op_resolver_type"] = resolvers[kernels or "builtin"]
+            self._interpreter = interpreter.Interpreter(model_content=content, num_threads=threads, **options)
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self.fixed_batch = _fixed_batch(contract.inputs)
+        self._calls = Calls(batch=self.fixed_batch, per_call=tuple(per_call))
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Arrays named and typed as the signature's inputs, first axis rows -> arrays named as its outputs, see `Calls.run`.
+
+        Raises:
+          ModelError: CONVERT_FAILED when the file's names differ from the signature's, or when LiteRT cannot run it;
+            PARITY_OUT_OF_TOLERANCE when an output has other rows than it should.
+        """
+        if set(inputs) != set(self._inputs):
+            raise ModelError(
+                ReasonCode.CONVERT_FAILED,
+                Stage.EVALUATE,
+                f"the file's inputs are {', '.join(sorted(self._inputs))}; the model's are {', '.join(sorted(inputs))}",
+            )
+        try:
+            return self._calls.run(self._invoke, inputs)
+        except RowCountError as error:
+            raise ModelError(ReasonCode.PARITY_OUT_OF_TOLERANCE, Stage.EVALUATE, str(error)) from error
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+
+    def decide_calls(self, inputs: Arrays) -> Calls:
+        """How the file takes rows, by the first of them: for a file of which nothing else is known. It is run so from now on.
+
+        Raises:
+          ModelError: CONVERT_FAILED when LiteRT cannot run it.
+        """
+        outputs = [TensorSpec(name=name, shape=None, dtype=tensor.dtype) for name, tensor in self._outputs.items()]
+        try:
+            self._calls = decide(self._invoke, inputs, batch=self.fixed_batch, outputs=outputs)
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        return self._calls
+
+    def multiplications(self, rows: int) -> float:
+        """No more than about so many are in a run of `rows` rows, after such a run: every tensor of the main graph is taken to be
+        made with as many for each element as the largest tensor has along all axes but its first.
+        """
+        shapes = [tensor["shape"].tolist() for tensor in self._interpreter.get_tensor_details()]
+        largest = max((math.prod(shape[1:]) for shape in shapes), default=0)
+        return float(sum(math.prod(shape) for shape in shapes) * largest) * (rows / self.fixed_batch if self.fixed_batch else 1)
+
+    def inner_tensor(self, index: int) -> np.ndarray | None:
+        """What a tensor held after the last run, integers of a quantised one as floats; None for text and for what holds
+        nothing.
+        """
+        details = self._interpreter._get_tensor_details(index, 0)
+        try:
+            value = self._interpreter.get_tensor(index)
+        except ValueError:
+            return None  # loops free what they hand over
+        if value.dtype.kind not in "fiu":
+            return None
+        scales = details["quantization_parameters"]["scales"]
+        if len(scales) != 1 or value.dtype.kind == "f":
+            return np.asarray(value)
+        zero_point = details["quantization_parameters"]["zero_points"][0]
+        return np.asarray((value.astype(np.float32) - zero_point) * np.float32(scales[0]))
+
+    def prepare(self, inputs: Arrays) -> Callable[[], None]:
+        """The bare invocation with these inputs set, to be timed. A file with a fixed batch takes just as many rows.
+
+        Raises:
+          ModelError: CONVERT_FAILED when LiteRT does not take them.
+        """
+        try:
+            self._set(inputs)
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        invoke: Callable[[], None] = self._interpreter.invoke
+        return invoke
+
+    def _invoke(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        self._set(inputs)
+        self._interpreter.invoke()
+        outputs = {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
+        return {name: _as_model_gives_it(value, self._outputs[name]) for name, value in outputs.items()}
+
+    def _set(self, inputs: Arrays) -> None:
+        shapes = {name: value.shape for name, value in inputs.items()}
+        if shapes != self._shapes:
+            for name, value in inputs.items():
+                self._interpreter.resize_tensor_input(self._inputs[name].tensor_index, value.shape, strict=False)
+            self._interpreter.allocate_tensors()
+            self._shapes = shapes
+        for name, value in inputs.items():
+            self._interpreter.set_tensor(self._inputs[name].tensor_index, _as_file_takes_it(value, self._inputs[name]))
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _fixed_batch(inputs: tuple[TensorContract, ...]) -> int | None:
+    """None as well where inputs fix different numbers: each is then given all rows, and LiteRT says why not."""
+    with contextlib.suppress(BatchError):
+        return fixed_batch(TensorSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype) for tensor in inputs)
+    return None
+
+
+def _as_file_takes_it(value: np.ndarray, tensor: TensorContract) -> Any:
+    """Floats for a file with integer inputs are rounded and clipped to its range; nothing else is ever changed."""
+    if tensor.dtype == "string" or value.dtype == np.dtype(tensor.dtype):
+        return value
+    if tensor.scale and value.dtype.kind == "f":
+        limits = np.iinfo(tensor.dtype)
+        return np.clip(np.round(value / tensor.scale) + (tensor.zero_point or 0), limits.min, limits.max).astype(tensor.dtype)
+    raise ValueError(f"input {tensor.name!r} is {value.dtype}, the file takes {tensor.dtype}")
+
+
+def _as_model_gives_it(value: np.ndarray, tensor: TensorContract) -> np.ndarray:
+    """Integers of a quantised output as the floats they stand for, as an app computes them."""
+    if tensor.scale and value.dtype.kind in "iu":
+        return ((value.astype(np.float32) - (tensor.zero_point or 0)) * np.float32(tensor.scale)).astype(np.float32)
+    return value
+
+
+def _cannot_run(error: Exception) -> ModelError:
+    return ModelError(ReasonCode.CONVERT_FAILED, Stage.EVALUATE, f"LiteRT cannot run this file: {type(error).__name__}: {error}")

@@ -1,0 +1,135 @@
+"""TensorFlow's own quantisation, for models that the AI Edge quantizer cannot do.
+
+It is slower, and it aborts on some models instead of raising: what is made by it is made last, with the report already told
+that it may not come back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.loading import tracing
+from liteferry.loading.model import LoadedModel
+from liteferry.tflite import flatbuffer, frozen_graph
+from liteferry.tflite.lowering import Lowered
+from liteferry.tflite.quantize import QuantizationOptions, Rows
+
+NAME = "TensorFlow's converter"
+_CONVERTED = ("float16", "dynamic_int8")  # while the graph is converted
+_CALIBRATED = ("int8", "int16x8")
+_MOST_STEPS = 512  # an unrolled loop repeats its operators for every step
+
+
+def make(
+    variant: str,
+    float_content: bytes,
+    *,
+    model: LoadedModel,
+    lowered: Lowered,
+    rows: Callable[[], Rows],
+    options: QuantizationOptions,
+) -> bytes:
+    """One variant by TensorFlow's converter, with loops unrolled where its calibrator would abort on them.
+
+    Args:
+      float_content: the float flatbuffer that the AI Edge quantizer refused, made of `lowered`.
+      rows: batches of sample rows by input name.
+
+    Raises:
+      ModelError: CONVERT_FAILED with TensorFlow's words, or where it has no such variant.
+    """
+    assert lowered.frozen is not None
+    if lowered.flex is not None:
+        raise _refusal("cannot help: nothing here runs Select TF ops")
+    metadata = flatbuffer.read_metadata(float_content)
+    if variant in _CONVERTED:
+        return lowered.frozen.convert(metadata=metadata, quantization=variant)
+    if variant not in _CALIBRATED:
+        raise _refusal(f"has no {variant}")
+    if has_loops(float_content):
+        float_content = _without_loops(model, lowered, metadata)
+    try:
+        return _calibrated(variant, float_content, rows(), options)
+    except Exception as error:
+        raise _refusal(f"refused: {type(error).__name__}: {error}") from error
+
+
+def has_loops(content: bytes) -> bool:
+    """Whether TensorFlow's calibrator would read memory that WHILE has freed and abort (tensorflow#75140)."""
+    return "WHILE" in flatbuffer.count_operators(content)
+
+
+def _without_loops(model: LoadedModel, lowered: Lowered, metadata: Mapping[str, Any] | None) -> bytes:
+    layers = _recurrent_layers(model.keep)
+    steps = [length for layer in layers if (length := _steps(layer)) is not None]
+    if not layers:
+        raise _refusal("cannot calibrate loops, and only loops of Keras's recurrent layers can be unrolled")
+    if max(steps, default=0) > _MOST_STEPS:
+        raise _refusal(f"cannot calibrate loops, and {max(steps)} steps are too many to unroll (at most {_MOST_STEPS})")
+    try:
+        with _unrolled(layers):
+            unrolled = tracing.trace(model, batch=lowered.batch)
+    except ModelError as error:
+        words = error.reason.message.strip().splitlines()[0]
+        raise _refusal(f"cannot calibrate loops, and these cannot be unrolled: {words}") from error
+    content = frozen_graph.FrozenGraph(unrolled).convert(metadata=metadata)
+    if has_loops(content):
+        raise _refusal("cannot calibrate loops, and not all of them are recurrent layers that can be unrolled")
+    return content
+
+
+def _recurrent_layers(keep: Any) -> list[Any]:
+    """Layers that Keras runs as a loop over steps and would write out step by step if asked to."""
+    layers = keep._flatten_layers() if hasattr(keep, "_flatten_layers") else []
+    return [layer for layer in layers if getattr(layer, "unroll", None) is False]
+
+
+def _steps(layer: Any) -> int | None:
+    try:
+        steps = layer.input.shape[0 if getattr(layer, "time_major", False) else 1]
+    except Exception:  # noqa: BLE001  # layers of subclassed models have no input that could be asked
+        return None
+    return None if steps is None else int(steps)
+
+
+@contextlib.contextmanager
+def _unrolled(layers: list[Any]) -> Iterator[None]:
+    fusible = [layer for layer in layers if getattr(layer, "_could_use_gpu_kernel", False)]  # tf_keras: else a loop all the same
+    for layer in layers:
+        layer.unroll = True
+    for layer in fusible:
+        layer._could_use_gpu_kernel = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.unroll = False
+        for layer in fusible:
+            layer._could_use_gpu_kernel = True
+
+
+def _calibrated(variant: str, content: bytes, rows: Rows, options: QuantizationOptions) -> bytes:
+    import tensorflow as tf
+    from tensorflow.lite.python import convert
+    from tensorflow.lite.python.optimize import calibrator
+
+    def samples() -> Iterator[tuple[str, Mapping[str, np.ndarray]]]:
+        for batch in rows:  # by signature name: positions are the file's, not the model's
+            yield flatbuffer.SIGNATURE_KEY, dict(batch)
+
+    activations = tf.int8 if variant == "int8" else tf.int16
+    outside = activations if options.integer_io else tf.float32
+    worker = calibrator.Calibrator(calibrator.add_intermediate_tensors(content))
+    if variant == "int8":
+        ranges = worker.calibrate(samples)
+        return bytes(convert.mlir_quantize(ranges, input_data_type=outside, output_data_type=outside))
+    return bytes(worker.calibrate_and_quantize(samples, outside, outside, True, activations, tf.int64))
+
+
+def _refusal(words: str) -> ModelError:
+    return ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, f"{NAME} {words}")
