@@ -9,7 +9,7 @@ import pytest
 
 from liteferry import sandbox
 from liteferry.checkpoints.config_scan import architecture_digest, refuse_untrusted, scan, serialized_objects
-from liteferry.checkpoints.detect import examine
+from liteferry.checkpoints.detection import examine
 from liteferry.errors import ModelError
 from liteferry.json_text import parse
 from liteferry.sandbox import Flavor, Limits

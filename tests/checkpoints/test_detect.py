@@ -14,7 +14,7 @@ import h5py
 import pytest
 
 from liteferry import sandbox
-from liteferry.checkpoints.detect import Kind, detect, examine
+from liteferry.checkpoints.detection import Kind, detect, examine
 from liteferry.errors import ModelError
 from liteferry.sandbox import Flavor, Limits
 

@@ -493,10 +493,6 @@ class TestMistakes:
         assert [problem for problem in problems if not problem.startswith(key) or "\n" in problem] == []
         assert [problem for problem in problems if "pydantic" in problem or "Input should" in problem] == []
 
-    def test_metric_names_are_not_checked_when_nobody_knows_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "liteferry.parity.gates", None)
-        assert parse(gates={"float32": {"anything": 1}}).gates == {"float32": {"anything": 1.0}}
-
 
 class TestUnreadableFiles:
     @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from liteferry.checkpoints.detect import Kind
+from liteferry.checkpoints.detection import Kind
 from liteferry.cli import build_parser
 from liteferry.config.job import Variant
 from liteferry.config.load import load_job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import email.message
 import email.parser
 import importlib
@@ -16,7 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.house.test_architecture import PACKAGE, ROOT, USER_CODE, imports_of, package_modules
+from tests.house.test_architecture import PACKAGE, ROOT, modules
 
 # Where an import's name is not its distribution's. Parts of a distribution count as that distribution.
 DISTRIBUTION_OF = {"PIL": "pillow", "pydantic_core": "pydantic", "sklearn": "scikit-learn", "yaml": "PyYAML"}
@@ -87,17 +88,26 @@ def test_console_script_exists(wheel: zipfile.ZipFile) -> None:
     assert callable(getattr(importlib.import_module(match[1]), match[2]))
 
 
+def imported_names(path: pathlib.Path) -> set[str]:
+    """Dotted names that a file imports at any depth; `import_module("a")` and `__import__("a")` count."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__"):
+            found |= {str(node.args[0].value)} if node.args and isinstance(node.args[0], ast.Constant) else set()
+    return found
+
+
 def third_party_imports() -> dict[str, list[str]]:
     """Canonical distribution name -> the modules of ours that import it, at any depth."""
-    ours = {
-        "liteferry",
-        *(module.rpartition(".")[2] for module in USER_CODE),
-    }  # the demo imports its user's file by its bare name
+    ours = {"liteferry", "digit_layers", "stranger_layers"}  # the demo imports its user's files by their bare names
     found: dict[str, list[str]] = {}
-    for module, path in package_modules().items():
-        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        for imported in imports_of(path.read_text(encoding="utf-8"), package=package):
-            parts = imported.name.split(".")
+    for module, path in modules().items():
+        for name in imported_names(path):
+            parts = name.split(".")
             if parts[0] not in sys.stdlib_module_names and parts[0] not in ours:
                 name = DISTRIBUTION_OF.get(".".join(parts[:2])) or DISTRIBUTION_OF.get(parts[0]) or parts[0]
                 found.setdefault(canonicalize_name(name), []).append(module)

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from liteferry.report import COLUMNS, fleet_facts, fleet_rows, fleet_table, write_fleet
+from liteferry.report import fleet_facts, fleet_rows, fleet_table, write_fleet
+from liteferry.report.fleet import COLUMNS
 from liteferry.report.pages.assets import asset_names
 from liteferry.storage import beneath
 

@@ -1,5 +1,5 @@
 """Tells what a checkpoint is and what it would run, without running any of it."""
 
-from liteferry.checkpoints.detect import CheckpointFacts, Kind, detect, examine, look
+from liteferry.checkpoints.detection import CheckpointFacts, Kind, detect, examine, look
 
 __all__ = ["CheckpointFacts", "Kind", "detect", "examine", "look"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 
 _WEIGHTS_FILE = "model.weights.h5"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteferry.checkpoints import scanned_copy, tf_checkpoint_files
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import cudnn_weights, derived_state, keras_model, plain_model, tf_checkpoint, unfilled, user_code
 from liteferry.loading.model import LoadedModel, LoadSpec

@@ -17,7 +17,7 @@ from typing import Any
 
 from liteferry.checkpoints.architecture_facts import STRIPPABLE
 from liteferry.checkpoints.config_scan import serialized_objects, without_training
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import cudnn_weights
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import layer_names
 from liteferry.loading.unfilled import own_variables

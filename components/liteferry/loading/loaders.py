@@ -11,7 +11,7 @@ from typing import Any
 
 from liteferry.checkpoints import architecture_facts, bytecode, config_trust, graph_scan
 from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.checkpoints.h5_files import unsafe
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import (

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry import sandbox
 from liteferry.checkpoints.archives import read_member
-from liteferry.checkpoints.detect import CheckpointFacts, Kind, look
+from liteferry.checkpoints.detection import CheckpointFacts, Kind, look
 from liteferry.json_text import parse
 from liteferry.loading import sibling_layers
 from liteferry.loading.model import LoadSpec

@@ -15,7 +15,7 @@ from liteferry.sandbox.reader_main import MEMORY_BYTES
 
 if TYPE_CHECKING:
     from liteferry.checkpoints.config_trust import Finding
-    from liteferry.checkpoints.detect import CheckpointFacts
+    from liteferry.checkpoints.detection import CheckpointFacts
 
 
 def answer(path: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def kind(path: str) -> dict[str, Any]:
     """
     try:
         protobufs_alone()
-        from liteferry.checkpoints.detect import look
+        from liteferry.checkpoints.detection import look
 
         looked = look(path, most_bytes=MOST_UNPACKED_BYTES)
         return {"kind": looked.kind.value, "findings": [dataclasses.asdict(found) for found in _findings(looked)]}
@@ -50,7 +50,7 @@ def kind(path: str) -> dict[str, Any]:
 
 def _findings(looked: CheckpointFacts) -> list[Finding]:
     from liteferry.checkpoints import config_trust, graph_scan
-    from liteferry.checkpoints.detect import Kind
+    from liteferry.checkpoints.detection import Kind
 
     if looked.config is not None:
         return config_trust.findings(looked.config)

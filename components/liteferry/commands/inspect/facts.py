@@ -8,7 +8,7 @@ from typing import Any
 
 from liteferry.checkpoints import config_scan
 from liteferry.checkpoints.archives import MOST_UNPACKED_BYTES
-from liteferry.checkpoints.detect import CheckpointFacts, Kind, detect, look
+from liteferry.checkpoints.detection import CheckpointFacts, Kind, detect, look
 from liteferry.commands.inspect import config_facts, saved_model_facts, stored_arrays, tflite_facts
 from liteferry.commands.inspect.next_step import next_step
 from liteferry.errors import ModelError, ReasonCode

@@ -13,7 +13,7 @@ from typing import Any
 from liteferry.checkpoints import tf_checkpoint_files
 from liteferry.checkpoints.architecture_facts import Statistics
 from liteferry.checkpoints.config_scan import serialized_objects
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.commands.inspect.bundle_index import StoredArray
 
 _WEIGHTS_FILE = "model.weights.h5"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.errors import ModelError
 from liteferry.loading import cudnn_weights, user_code
 from liteferry.loading.model import LoadSpec

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.loading.opinion import weights
 from liteferry.loading.opinion.calls import NoOpinionError
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from liteferry.checkpoints import config_trust, graph_scan
 from liteferry.checkpoints.config_scan import serialized_objects
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.checkpoints.keras_names import MADE_BY_KERAS
 from liteferry.loading import user_code
 from liteferry.loading.custom_objects import own_names

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.checkpoints.detect import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
 
 Pairs = dict[str, tuple[Any, np.ndarray]]
 
