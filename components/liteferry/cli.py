@@ -7,7 +7,7 @@ import difflib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteferry.commands.compare import compare_flags
@@ -47,6 +47,9 @@ def _add_job_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_Add = Callable[[str, str, str], argparse.ArgumentParser]  # (name, summary, example) -> the command's own parser
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
@@ -70,6 +73,13 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
 
+    _add_work_on_models(add)
+    _add_work_on_outputs(add)
+    return parser
+
+
+def _add_work_on_models(add: _Add) -> None:
+    """`run`, `check`, `inspect`, `compare`: commands that take jobs and models."""
     run = add("run", "export, convert and prove every checkpoint of a job", "liteferry run --config job.yaml --output out")
     _add_job_flags(run)
     run.add_argument("--output", required=True, metavar="OUT", help="folder for artifacts and reports")
@@ -91,6 +101,10 @@ def build_parser() -> argparse.ArgumentParser:
     compare = add("compare", "parity of any two artifacts on the same rows, printed as a table", "")
     compare.epilog = compare_flags.EPILOG
     compare_flags.add_flags(compare)
+
+
+def _add_work_on_outputs(add: _Add) -> None:
+    """Commands on what a run has left, and on this installation."""
     show = add("show", "summary table of a run", "liteferry show out")
     show.add_argument("output", metavar="OUT")
     show.add_argument("--json", action="store_true", help="print fleet.json instead")
@@ -123,7 +137,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", default="demo_output", metavar="OUT", help="folder for the fleet and its artifacts (default: %(default)s)"
     )
     demo.add_argument("--with_broken", action="store_true", help="add checkpoints that fail, each in its own way")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -217,21 +230,15 @@ def _job(arguments: argparse.Namespace) -> Any:
 def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
     from liteferry.commands import launch
     from liteferry.pipeline.beam_options import beam_flags
+    from liteferry.pipeline.run_request import RunRequest
 
     _check_output(arguments.output)
     if arguments.processes is not None and arguments.processes < 1:
         raise JobError([f"--processes: {arguments.processes} is too few; give at least 1, or leave it out"], source="flags")
     job = _job(arguments)
     flags = beam_flags(arguments.runner_config, unknown)
-    return launch.run_job(
-        job,
-        arguments.output,
-        processes=arguments.processes,
-        force=arguments.force,
-        beam_flags=flags,
-        is_quiet=arguments.quiet,
-        is_verbose=arguments.verbose,
-    )
+    request = RunRequest(job=job, out=arguments.output, processes=arguments.processes, force=arguments.force, beam_flags=flags)
+    return launch.run_job(request, is_quiet=arguments.quiet, is_verbose=arguments.verbose)
 
 
 def _check_output(output: str) -> None:

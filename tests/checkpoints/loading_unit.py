@@ -47,7 +47,8 @@ def export_case(folder: str, reporter: Any) -> None:
     rows = read_rows(Path(folder) / "rows.npz")
     inputs = {traced.renamed.get(name, name): value for name, value in rows.items()}
     first, second = traced.run(inputs), traced.run(inputs)
-    saved_model.write(traced, f"{folder}/out", keep=model.keep, metadata={"case": folder}, more_signatures=model.more_signatures)
+    beside = saved_model.ServedBeside(functions=model.more_signatures)
+    saved_model.write(traced, f"{folder}/out", keep=model.keep, metadata={"case": folder}, beside=beside)
     reporter.result(
         {
             "kind": facts.kind.value,

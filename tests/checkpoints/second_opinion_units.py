@@ -34,9 +34,8 @@ def opinion_of_case(folder: str, reporter: Any) -> None:
         expected = {name: stored[name] for name in stored.files}
     try:
         own = loader.load(facts.path or path, facts, LoadSpec(**given), oracle=case["writer"], inputs=columns)
-        opinion = second_opinion.compare(
-            expected, own.answers(rows), limits=lambda _: 1e-5, by=own.by, rows=4, corrections=own.corrections
-        )
+        asked = second_opinion.Asked(by=own.by, rows=4, corrections=own.corrections)
+        opinion = second_opinion.compare(expected, own.answers(rows), limits=lambda _: 1e-5, asked=asked)
     except NoOpinionError as error:
         opinion = SecondOpinion(status=OpinionStatus.NONE, why=str(error))
     reporter.result(dataclasses.asdict(opinion))

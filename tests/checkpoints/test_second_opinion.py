@@ -89,7 +89,7 @@ def array(value: Any) -> np.ndarray:
 
 def compared(reference: dict[str, Any], candidate: dict[str, Any]) -> SecondOpinion:
     arrays = [{name: array(value) for name, value in side.items()} for side in (reference, candidate)]
-    return second_opinion.compare(arrays[0], arrays[1], limits=lambda _: 1e-5, by="keras 3", rows=2)
+    return second_opinion.compare(arrays[0], arrays[1], limits=lambda _: 1e-5, asked=second_opinion.Asked(by="keras 3", rows=2))
 
 
 @pytest.mark.parametrize(

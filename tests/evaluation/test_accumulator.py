@@ -48,14 +48,16 @@ def test_any_batches_in_any_order_equal_one_comparison(block_rows: int, choices:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accumulator, "_BLOCK_ROWS", block_rows)
         for start, stop in batches:
-            comparison.add(cut(REFERENCE, start, stop), cut(CANDIDATE, start, stop), ids=IDS[start:stop], first_row=start)
+            comparison.add(
+                cut(REFERENCE, start, stop), cut(CANDIDATE, start, stop), ids=IDS[start:stop], rows=np.arange(start, stop)
+            )
     assert comparison.finish() == direct()
 
 
 def test_batches_of_different_shapes_are_compared_apart() -> None:
     comparison = Comparison()
     for length in (2, 3, 2):
-        comparison.add({"y": np.zeros((4, length))}, {"y": np.ones((4, length))}, ids=IDS[:4], first_row=0)
+        comparison.add({"y": np.zeros((4, length))}, {"y": np.ones((4, length))}, ids=IDS[:4], rows=np.arange(4))
     report = comparison.finish()["y"].report()
     assert (report["example_count"], report["element_count"], report["max_abs"]) == (12, 28, 1.0)
 
@@ -64,13 +66,15 @@ def test_batches_of_different_shapes_are_compared_apart() -> None:
 def test_what_cannot_be_compared_is_refused_at_once_with_the_output(observed: np.ndarray) -> None:
     comparison = Comparison()
     with pytest.raises(ModelError, match="output 'y'") as raised:
-        comparison.add({"y": np.zeros((4, 2))}, {"y": observed}, ids=IDS[:4], first_row=0)
+        comparison.add({"y": np.zeros((4, 2))}, {"y": observed}, ids=IDS[:4], rows=np.arange(4))
     assert raised.value.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE
 
 
 def test_an_output_that_one_side_lacks_is_left_out() -> None:
     comparison = Comparison()
-    comparison.add({"y": np.zeros(2), "gone": np.zeros(2)}, {"y": np.zeros(2), "more": np.zeros(2)}, ids=IDS[:2], first_row=0)
+    comparison.add(
+        {"y": np.zeros(2), "gone": np.zeros(2)}, {"y": np.zeros(2), "more": np.zeros(2)}, ids=IDS[:2], rows=np.arange(2)
+    )
     assert comparison.finish().keys() == {"y"}
 
 

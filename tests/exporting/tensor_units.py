@@ -89,13 +89,9 @@ def _converted(model: Any, traced: Any, inputs: Any, sides: dict[str, Any]) -> s
     from liteferry.tflite import lowering, runners
     from liteferry.tflite.lowering import LoweringOptions
 
+    few = {name: value[:8] for name, value in inputs.items()}
     content, lowered = lowering.lower(
-        model,
-        traced,
-        options=LoweringOptions(),
-        sibling=None,
-        metadata={},
-        rows={name: value[:8] for name, value in inputs.items()},
+        lowering.Source(model=model, traced=traced, rows=few), options=LoweringOptions(), sibling=None, metadata={}
     )
     if content is None:
         return f"{lowered.attempts[-1].error.code.value}"  # type: ignore[union-attr]

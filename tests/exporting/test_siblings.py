@@ -60,7 +60,9 @@ from liteferry.exporting import export
 if __name__ == "__main__":
     export._UNIT = "tests.exporting.faulty_units:aborts_on_one_weight"
     job = config.load_job(sys.argv[1])
-    pipeline.run(job, sys.argv[2], processes=int(sys.argv[3]), share_siblings=sys.argv[4] == "shared")
+    pipeline.run(
+        pipeline.RunRequest(job=job, out=sys.argv[2], processes=int(sys.argv[3]), share_siblings=sys.argv[4] == "shared")
+    )
 """
 
 

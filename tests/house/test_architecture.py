@@ -43,7 +43,7 @@ FACES = {
     "loading": "LoadSpec LoadedModel",
     "output": "Folder Watcher finished_report judge_and_publish",
     "parity": "GateResult Limit OutputStats Verdict judge resolve_gates",
-    "pipeline": "BatchExport run",
+    "pipeline": "BatchExport RunRequest run",
     "plan": "AtHand ModelPlan Needs plan_models",
     "report": "HINTS fleet_facts fleet_rows fleet_table hint_for one_line render_index render_model "
     "summary_table summary_text write_fleet",

@@ -45,7 +45,7 @@ def sliced(batches: Any) -> dict[tuple[str, ...], Slices]:
             {"y": REFERENCE[rows]},
             {"y": CANDIDATE[rows]},
             ids=[""] * (stop - start),
-            first_row=start,
+            rows=np.arange(start, stop),
             columns={name: column[rows] for name, column in COLUMNS.items()},
         )
     return comparison.finish_slices()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from liteferry import storage
@@ -18,6 +19,7 @@ from liteferry.json_text import parse
 from liteferry.output import progress, run_lock
 from liteferry.output.progress import Watcher
 from liteferry.pipeline import local_workers
+from liteferry.pipeline.run_request import RunRequest
 from liteferry.pipeline.runner_traits import RunnerTraits, refuse_bare_workers, refuse_local_paths, traits_of
 from liteferry.report.formats import STAGE_WORDS, single_line
 from liteferry.storage import beneath
@@ -27,16 +29,7 @@ _LOOK_EVERY_S = 0.3
 _LOOK_AT_STORE_EVERY_S = 2.0
 
 
-def run_job(
-    job: Job,
-    out: str,
-    *,
-    processes: int | None = None,
-    force: bool = False,
-    beam_flags: Sequence[str] = (),
-    is_quiet: bool = False,
-    is_verbose: bool = False,
-) -> int:
+def run_job(request: RunRequest, *, is_quiet: bool = False, is_verbose: bool = False) -> int:
     """Runs a job and prints what came of it. Returns the exit status; 0 for a job that was handed over and is not waited for.
 
     Raises:
@@ -49,12 +42,12 @@ def run_job(
 
     _set_logs(is_verbose=is_verbose)
     scratch.catch_temporaries()
-    traits = traits_of(beam_flags)
+    traits = traits_of(request.beam_flags)
     if traits.is_dataflow:
-        refuse_local_paths(job, out)
-        refuse_bare_workers(beam_flags)
-    out = storage.absolute(out)
-    total = count_checkpoints(job)
+        refuse_local_paths(request.job, request.out)
+        refuse_bare_workers(request.beam_flags)
+    request = dataclasses.replace(request, out=storage.absolute(request.out))
+    out, total = request.out, count_checkpoints(request.job)
     beneath.refuse_links(out)
     told = held.warning() if traits.is_here else None  # elsewhere the reports say what their workers' kernels hold
     if told:
@@ -66,7 +59,7 @@ def run_job(
         if traits.is_here:  # elsewhere the workers have nurseries of their own
             sandbox.warm_up()
         with _progress(out, total, is_quiet=is_quiet or not traits.waits) as counts:
-            name = _run_pipeline(job, out, traits, processes=processes, force=force, beam_flags=beam_flags)
+            name = _run_pipeline(request, traits)
         if not traits.waits:
             return _handed_over(out, traits, name)
         run_lock.clear_leftovers(out)
@@ -91,14 +84,12 @@ def _tell_of_submitted(out: str) -> None:
         )
 
 
-def _run_pipeline(
-    job: Job, out: str, traits: RunnerTraits, *, processes: int | None, force: bool, beam_flags: Sequence[str]
-) -> str | None:
+def _run_pipeline(request: RunRequest, traits: RunnerTraits) -> str | None:
     try:
         with local_workers.watched():
             from liteferry.pipeline import batch_export
 
-            return batch_export.run(job, out, processes=processes, force=force, beam_flags=beam_flags)
+            return batch_export.run(request)
     except LiteFerryError:
         raise
     # Runners raise what they like, their clients' errors among it; how the job ended is told in one message.

@@ -50,7 +50,7 @@ def load_job(path: str | os.PathLike[str]) -> Job:
     return job
 
 
-def job_from_flags(
+def job_from_flags(  # wide: public
     *,
     checkpoints: Sequence[str],
     samples: str | None = None,

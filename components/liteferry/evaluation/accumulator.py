@@ -47,32 +47,30 @@ class Comparison:
         observed: Arrays,
         *,
         ids: Sequence[str],
-        first_row: int,
-        rows: npt.NDArray[np.int64] | None = None,
+        rows: npt.NDArray[np.int64],
         columns: Arrays | None = None,
     ) -> None:
-        """Adds one batch: arrays (examples, ...) by output name, one id for each example, and the columns that cut slices.
-        `rows`: ascending numbers of the examples in the whole set, where they do not count up from `first_row`.
+        """Adds one batch: arrays (examples, ...) by output name. `ids`, `rows`: the name of each example, and its number in the
+        whole sample set, ascending. `columns`: values of the columns that cut slices; others are ignored.
 
         Raises:
           ModelError: PARITY_OUT_OF_TOLERANCE when shapes or kinds of dtype differ; the batch then counts nowhere.
         """
-        numbers = np.arange(first_row, first_row + len(ids)) if rows is None else rows
         both = {name: (wanted, observed[name]) for name, wanted in expected.items() if name in observed}
         of_calls = {
             name: both.pop(name) for name in [*both] if name in self._calls.without_rows() or any(map(is_uneven, both[name]))
         }
-        compared = {name: self._of_calls(name, *sides, ids=ids, rows=numbers) for name, sides in of_calls.items()}
+        compared = {name: self._of_calls(name, *sides, ids=ids, rows=rows) for name, sides in of_calls.items()}
         for name, (wanted, seen) in both.items():
             _check(name, wanted, seen, ids)
         for name, stats in compared.items():
             self._stats[name] = self._stats[name].merge(stats) if name in self._stats else stats
             self._rows_of_calls[name] = self._rows_of_calls.get(name, 0) + len(ids)
         layout = [(name, side.shape[1:], side.dtype) for name, sides in both.items() for side in sides]
-        if layout != self._layout or (self._waiting and self._waiting[-1].rows[-1] >= first_row):
+        if layout != self._layout or (self._waiting and self._waiting[-1].rows[-1] >= rows[0]):
             self._compare_waiting()
         self._layout = layout
-        self._waiting.append(_Batch(both, tuple(ids), numbers, columns or {}))
+        self._waiting.append(_Batch(both, tuple(ids), rows, columns if columns and self._slices else {}))
         self._rows += len(ids)
         self._elements += max((wanted.size for wanted, _ in both.values()), default=0)
         if self._rows >= _BLOCK_ROWS or self._elements >= BLOCK_ELEMENTS:

@@ -111,14 +111,11 @@ def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
     missing += thresholds.thresholds_on(config, nans)
     validation = files.validate(config, results, not_computable=missing)
     storage.remove_tree(_partial(plan))
-    files.write(
-        _partial(plan),
-        config,
-        results,
-        validation=validation,
+    sources = files.Sources(
         samples_path=plan.samples.sample_set.path if plan.samples.sample_set else "",
         model_paths={REFERENCE: plan.uri, **{name: os.path.join("..", path) for name, path in task.artifacts.items()}},
     )
+    files.write(_partial(plan), config, results, validation=validation, sources=sources)
     storage.remove_tree(_directory(plan))  # of a first try that was killed once it was written
     os.rename(_partial(plan), _directory(plan))
     for model in models:

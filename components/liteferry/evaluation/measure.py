@@ -26,6 +26,8 @@ from liteferry.sandbox import Reporter, memory
 from liteferry.tflite import runners
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from liteferry.samples.binding import Binding
     from liteferry.samples.sample_set import Batch
 
@@ -113,20 +115,8 @@ def _compare_candidates(
     """
     started = time.monotonic()
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
-    reasons: dict[str, Reason] = {}
-    ready: dict[str, Any] = {}
-    for name, path in task.candidates.items():
-        try:
-            if name == SAVED_MODEL:
-                ready[name] = saved_models.runner(path, per_call=task.per_call)
-            else:
-                ready[name] = runners.LiteRTRunner(path, per_call=task.per_call)
-        except ModelError as error:
-            reasons[name] = error.reason
-    slices, _ = columns_of_slices(task.plan.samples.spec, task.plan.samples.sample_set)
     calls = Calls(batch=fixed_batch(task.signature.inputs), per_call=task.per_call)
-    comparisons = {name: Comparison(slices, calls=calls) for name in task.candidates}
-    paces = {name: Pace() for name in task.candidates}
+    contenders = _contenders(task, saved_models, calls)
     first_inputs: dict[str, Any] = {}
     seen = RowsSeen()
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index, calls=calls)
@@ -135,46 +125,67 @@ def _compare_candidates(
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
         kept.start(batch, expected)
         seen += RowsSeen.of(batch.inputs, expected, labels_of(task.plan.samples.spec, batch.extras, batch.label, expected))
-        for name, runner in ready.items():
-            if name in reasons:
-                continue
-            try:
-                observed = paces[name].run(runner.run, batch.inputs)
-                comparisons[name].add(
-                    expected,
-                    observed,
-                    ids=batch.ids,
-                    first_row=batch.first_row,
-                    rows=batch.rows,
-                    columns=batch.extras if slices else None,
-                )
-                kept.keep(name, observed)
-            except ModelError as error:
-                reasons[name] = error.reason
+        for contender in contenders:
+            contender.answer(batch, expected, kept)
         first_inputs = first_inputs or dict(batch.inputs)
     kept.flush()
     reporter.result({"model_id": task.plan.model_id, "rows_seen": seen.to_json()})
-    statistics = {name: comparisons[name].finish() for name in task.candidates}
-    worst = {name: worst_inputs.of_artifact(stats) for name, stats in statistics.items()}
-    named = {row: row_id for rows in worst.values() for row, row_id in rows.items()}
+    worst = [worst_inputs.of_artifact(contender.comparison.finish()) for contender in contenders]
+    named = {row: row_id for rows in worst for row, row_id in rows.items()}
     shown = worst_inputs.shown(task.plan, binding, named, shard_index=task.shard_index)
-    for name in task.candidates:
-        plain = {output: stats.to_json() for output, stats in statistics[name].items()}
-        reason = dataclasses.asdict(reasons[name]) if name in reasons else None
+    for contender, rows in zip(contenders, worst, strict=True):
         seconds, started = time.monotonic() - started, time.monotonic()
-        reporter.result(
-            {
-                "model_id": task.plan.model_id,
-                "candidate": name,
-                "stats": plain,
-                "slices": [[columns, found.to_json()] for columns, found in comparisons[name].finish_slices().items()],
-                "reason": reason,
-                "worst_rows": [shown[row] for row in worst[name] if row in shown],
-                "rows_per_s": paces[name].rows_per_s(),
-                "seconds": seconds,
-            }
-        )
-    return first_inputs, [name for name in task.candidates if name != SAVED_MODEL and name not in reasons]
+        result = {**contender.result(), "worst_rows": [shown[row] for row in rows if row in shown], "seconds": seconds}
+        reporter.result({"model_id": task.plan.model_id, **result})
+    return first_inputs, [one.name for one in contenders if one.name != SAVED_MODEL and one.reason is None]
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Contender:
+    """One candidate while it runs. After its first error (`reason`) it gets no more rows; what it answered before counts."""
+
+    name: str
+    comparison: Comparison
+    pace: Pace
+    runner: Any = None
+    reason: Reason | None = None
+
+    def answer(self, batch: Batch, expected: Mapping[str, np.ndarray], kept: predictions.Keeper) -> None:
+        """Runs it on one batch and compares its answers with the reference's, `expected`."""
+        if self.reason is not None:
+            return
+        try:
+            observed = self.pace.run(self.runner.run, batch.inputs)
+            self.comparison.add(expected, observed, ids=batch.ids, rows=batch.row_numbers(), columns=batch.extras)
+            kept.keep(self.name, observed)
+        except ModelError as error:
+            self.reason = error.reason
+
+    def result(self) -> dict[str, Any]:
+        slices = self.comparison.finish_slices()
+        return {
+            "candidate": self.name,
+            "stats": {output: stats.to_json() for output, stats in self.comparison.finish().items()},
+            "slices": [[columns, found.to_json()] for columns, found in slices.items()],
+            "reason": dataclasses.asdict(self.reason) if self.reason else None,
+            "rows_per_s": self.pace.rows_per_s(),
+        }
+
+
+def _contenders(task: EvaluationTask, saved_models: runners.SavedModels, calls: Calls) -> list[_Contender]:
+    slices, _ = columns_of_slices(task.plan.samples.spec, task.plan.samples.sample_set)
+    contenders = []
+    for name, path in task.candidates.items():
+        contender = _Contender(name=name, comparison=Comparison(slices, calls=calls), pace=Pace())
+        try:
+            if name == SAVED_MODEL:
+                contender.runner = saved_models.runner(path, per_call=task.per_call)
+            else:
+                contender.runner = runners.LiteRTRunner(path, per_call=task.per_call)
+        except ModelError as error:
+            contender.reason = error.reason
+        contenders.append(contender)
+    return contenders
 
 
 def _measure_costs(

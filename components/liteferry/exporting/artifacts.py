@@ -64,8 +64,10 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
             directory,
             keep=model.keep,
             metadata=metadata,
-            more_signatures=trace.more_signatures,
-            resources=signatures.resources_of(trace.more_signatures) if plan.signatures else (),
+            beside=saved_model.ServedBeside(
+                functions=trace.more_signatures,
+                resources=signatures.resources_of(trace.more_signatures) if plan.signatures else (),
+            ),
         )
         if keep_for_others:
             with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from liteferry import storage
@@ -25,13 +26,12 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
     A variant may be handed over twice, and the later word counts: what the AI Edge quantizer refuses is tried again by
     TensorFlow's converter after all others are made, since that aborts on some models.
     """
+    few = None if binding is None else first_rows(next(bound_rows.batches(plan, binding, shard_index=0)))
     content, lowered = lowering.lower(
-        trace.model,
-        trace.traced,
+        lowering.Source(model=trace.model, traced=trace.traced, rows=few),
         options=plan.lowering,
         sibling=trace.lowered,
         metadata=_file_metadata(plan, trace.model),
-        rows=None if binding is None else first_rows(next(bound_rows.batches(plan, binding, shard_index=0))),
     )
     trace.lowered = lowered
     if content is None:
@@ -48,25 +48,37 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
         try:
             made = quantize.make(name, content, rows=rows, options=plan.quantization, recipes=plan.recipes)
             quantizer = None if name == quantize.FLOAT32 else quantize.QUANTIZER
-            yield _write(plan, name, made, lowered, lowered.attempts, quantizer=quantizer)
+            yield _write(plan, name, made, _Made(lowered=lowered, attempts=lowered.attempts, quantizer=quantizer))
         except ModelError as error:
             yield VariantFacts(variant=name, attempts=lowered.attempts, reason=error.reason)
             if error.reason.code is ReasonCode.CONVERT_FAILED:
                 refused[name] = error.reason
+    source = tf_quantize.FloatFile(content=content, model=trace.model, lowered=lowered)
     for name, reason in refused.items():
-        yield from _fall_back(plan, trace, content, lowered, rows, name=name, reason=reason)
+        yield from _fall_back(plan, source, rows, name=name, reason=reason)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Made:
+    """How a variant's file came about. `quantizer`: None for float32."""
+
+    lowered: Lowered
+    attempts: tuple[Attempt, ...]
+    quantizer: str | None
 
 
 def _fall_back(
-    plan: ModelPlan, trace: Trace, content: bytes, lowered: Lowered, rows: Any, *, name: str, reason: Reason
+    plan: ModelPlan, source: tf_quantize.FloatFile, rows: Callable[[], quantize.Rows], *, name: str, reason: Reason
 ) -> Iterator[VariantFacts]:
+    lowered = source.lowered
     before = (*lowered.attempts, Attempt(lowering=f"{name} by {quantize.QUANTIZER}", error=reason))
     way = f"{name} by {tf_quantize.NAME}"
     lost = Reason(code=ReasonCode.CRASHED, stage=Stage.CONVERT, message=f"{tf_quantize.NAME} did not come back")
     yield VariantFacts(variant=name, attempts=(*before, Attempt(lowering=way, error=lost)), reason=_both(reason, lost))
     try:
-        made = tf_quantize.make(name, content, model=trace.model, lowered=lowered, rows=rows, options=plan.quantization)
-        yield _write(plan, name, made, lowered, (*before, Attempt(lowering=way)), quantizer=tf_quantize.NAME)
+        content = tf_quantize.make(name, source, rows=rows, options=plan.quantization)
+        made = _Made(lowered=lowered, attempts=(*before, Attempt(lowering=way)), quantizer=tf_quantize.NAME)
+        yield _write(plan, name, content, made)
     except ModelError as error:
         attempts = (*before, Attempt(lowering=way, error=error.reason))
         yield VariantFacts(variant=name, attempts=attempts, reason=_both(reason, error.reason))
@@ -81,24 +93,22 @@ def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
     return {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": model.oracle, "liteferry": __version__}
 
 
-def _write(
-    plan: ModelPlan, name: str, content: bytes, lowered: Lowered, attempts: tuple[Attempt, ...], *, quantizer: str | None
-) -> VariantFacts:
+def _write(plan: ModelPlan, name: str, content: bytes, made: _Made) -> VariantFacts:
     relative = os.path.join("tflite", f"{name}.tflite")
     storage.write_bytes(os.path.join(plan.staging_directory(), relative), content)
     ops = flatbuffer.count_operators(content)
     return VariantFacts(
         variant=name,
-        attempts=attempts,
+        attempts=made.attempts,
         path=relative,
         bytes=len(content),
-        batch=lowered.batch,
+        batch=made.lowered.batch,
         ops=ops,
         weights=flatbuffer.count_weights(content),
         contract=flatbuffer.read_contract(content),
-        quantizer=quantizer,
+        quantizer=made.quantizer,
         held=held_quantized.read(content),
-        reason=_cannot_run_here(ops, lowered),
+        reason=_cannot_run_here(ops, made.lowered),
     )
 
 

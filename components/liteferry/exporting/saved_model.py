@@ -5,6 +5,7 @@ warm-up rows.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -24,14 +25,16 @@ _NO_SCOPE = r"[^A-Za-z0-9_.\\/>:-]"
 _SCOPE = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>:-]*$")  # what TensorFlow takes as a name, with the number of the output
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServedBeside:
+    """What a SavedModel serves besides serving_default: ConcreteFunctions by name, and the tables that they alone use."""
+
+    functions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    resources: Iterable[Any] = ()
+
+
 def write(
-    traced: TracedModel,
-    directory: str,
-    *,
-    keep: Any,
-    metadata: Mapping[str, Any],
-    more_signatures: Mapping[str, Any] | None = None,
-    resources: Iterable[Any] = (),
+    traced: TracedModel, directory: str, *, keep: Any, metadata: Mapping[str, Any], beside: ServedBeside | None = None
 ) -> None:
     """Writes a SavedModel that plain TensorFlow loads: no Keras, no user code, no optimizer.
 
@@ -40,15 +43,15 @@ def write(
       directory: created by this call.
       keep: what loaded the model; searched for tables and other resources the graph uses.
       metadata: JSON-friendly; becomes `assets/metadata.json`.
-      more_signatures: ConcreteFunctions by name, written beside serving_default.
-      resources: tables that those use and that `keep` knows nothing of.
+      beside: what is served besides serving_default.
 
     Raises:
       ModelError: EXPORT_FAILED with TensorFlow's words.
     """
     import tensorflow as tf
 
-    signatures = {SIGNATURE_NAME: traced.function, **(more_signatures or {})}
+    beside = beside or ServedBeside()
+    signatures = {SIGNATURE_NAME: traced.function, **beside.functions}
     with tempfile.TemporaryDirectory() as folder:
         metadata_path = os.path.join(folder, "metadata.json")
         with open(metadata_path, "w", encoding="utf-8") as file:
@@ -56,7 +59,7 @@ def write(
         module = tf.Module()
         module.graph_variables = list(_variables(signatures))
         owners = {id(owner): owner for owner in _resources(keep, signatures.values())}
-        owners.update({id(owner): owner for owner in resources})
+        owners.update({id(owner): owner for owner in beside.resources})
         module.resources = list(owners.values())
         module.metadata = tf.saved_model.Asset(metadata_path)
         try:

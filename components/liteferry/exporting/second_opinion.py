@@ -140,7 +140,8 @@ def give(request: tuple[ModelPlan, str], reporter: Reporter) -> None:
         opinion = _unable(error, os.getcwd())
     else:
         expected = arrays_file.read(os.path.join(_folder(plan), "outputs.npz"))
-        opinion = compare(expected, answers, limits=_limits(plan), by=own.by, rows=rows, corrections=own.corrections)
+        asked = Asked(by=own.by, rows=rows, corrections=own.corrections)
+        opinion = compare(expected, answers, limits=_limits(plan), asked=asked)
     reporter.result(dataclasses.asdict(opinion))
 
 
@@ -187,14 +188,21 @@ def _limits(plan: ModelPlan) -> Any:
     return limit
 
 
-def compare(
-    reference: Arrays, candidate: Arrays, *, limits: Any, by: str, rows: int, corrections: Sequence[str] = ()
-) -> SecondOpinion:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which library was asked, on how many rows, and what was corrected in what it does by itself."""
+
+    by: str
+    rows: int
+    corrections: Sequence[str] = ()
+
+
+def compare(reference: Arrays, candidate: Arrays, *, limits: Any, asked: Asked) -> SecondOpinion:
     """Holds the library's answers (`candidate`) against the checkpoint's as they were exported (`reference`).
 
     Outputs are counted first, then compared by name. Where the library has other names, each is held against the nearest one.
     """
-    said = "; ".join(corrections) or None
+    said, by, rows = "; ".join(asked.corrections) or None, asked.by, asked.rows
     if len(reference) != len(candidate):
         why = (
             f"{by} answers with {len(candidate)} outputs ({_listed(candidate)}), the exported model with {len(reference)} "

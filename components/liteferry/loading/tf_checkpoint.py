@@ -5,6 +5,7 @@ They hold arrays under names and no function, so a builder gives that. Which var
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ def restore(
             f"{path}: the builder's model has no variables yet; call or build it in the builder",
         )
     if object_graph.KEY in shapes and root is not None:
-        return _restore_objects(path, prefix, reader, variables, root, by_position)
+        return _restore_objects(_Stored(path=path, prefix=prefix, reader=reader), variables, root, by_position=by_position)
     return _restore_names(path, reader, variables, _names_in(root))
 
 
@@ -64,16 +65,24 @@ def _names_in(root: Any) -> LayerNames:
     return layer_names.of(root) if hasattr(root, "_flatten_layers") else LayerNames()
 
 
-def _restore_objects(
-    path: str, prefix: str, reader: Any, variables: Mapping[str, Any], root: Any, by_position: bool
-) -> tuple[str, ...]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """A checkpoint on disk: `path` as the user names it, `prefix` of its files, and TensorFlow's `reader` of them."""
+
+    path: str
+    prefix: str
+    reader: Any
+
+
+def _restore_objects(stored: _Stored, variables: Mapping[str, Any], root: Any, *, by_position: bool) -> tuple[str, ...]:
     import tensorflow as tf
 
+    path, reader = stored.path, stored.reader
     tried = object_graph.holders(reader, root, variables, not_models=_NOT_MODELS)
     fitting = [holder for holder in tried if holder.fits]
     if not fitting:
         return _restore_by_full_names(path, reader, tried, variables, root)
-    if len({frozenset(stored.key for stored, _ in holder.found) for holder in fitting}) > 1:
+    if len({frozenset(array.key for array, _ in holder.found) for holder in fitting}) > 1:
         named = ", ".join(holder.name or "the checkpoint itself" for holder in fitting)
         raise ModelError(
             ReasonCode.WEIGHTS_MISMATCH,
@@ -84,17 +93,17 @@ def _restore_objects(
     holder = fitting[0]
     # TensorFlow restores tables and whatever else its objects keep; the variables are then held against their names.
     checkpoint = tf.train.Checkpoint(**{holder.name: root}) if holder.name else tf.train.Checkpoint(root)
-    checkpoint.read(prefix).expect_partial()
+    checkpoint.read(stored.prefix).expect_partial()
     notes = _beside(tried, holder)
     try:
-        pairs = {stored.key: live for stored, live in holder.found}
+        pairs = {array.key: live for array, live in holder.found}
         if by_position:
             notes = (*notes, "all weights by position, as `weights: by_position` says")
         else:
             pairs, more = object_graph.by_name(holder, _names_in(root))
             notes = (*notes, *more)
     except NoMatchError as error:
-        theirs = object_graph.full_names([stored for stored, _ in holder.found])
+        theirs = object_graph.full_names([array for array, _ in holder.found])
         raise mismatch(path, theirs, _model_slots(variables), error.why) from error
     for key, live in pairs.items():
         live.assign(reader.get_tensor(key))

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from liteferry.parity import constant_rows, exact_sum, worst_examples
+from liteferry.parity import constant_rows, exact_sum
 from liteferry.parity.class_stats import ClassStats
 from liteferry.parity.column_errors import Column, ColumnStats, Scale, decibels, fold, scale_of, worst_column
 from liteferry.parity.exact_sum import ExactSum, Extremes, finite_or_none, share
 from liteferry.parity.histograms import DistanceHistogram
 from liteferry.parity.row_powers import RowPowers
 from liteferry.parity.scatter import ScatterSample
-from liteferry.parity.worst_examples import WORST_EXAMPLES, WorstExample
+from liteferry.parity.worst_examples import WORST_EXAMPLES, RowErrors, WorstExample, worst_of
 
 _ZERO = ExactSum()
 _NO_DISTANCES = DistanceHistogram()
@@ -354,7 +354,9 @@ def _compare_text(
         mismatch_count=int(np.count_nonzero(unequal)),
         reference_row=constant_rows.of_text(left_rows, reference.shape[1:]),
         candidate_row=constant_rows.of_text(right_rows, candidate.shape[1:]),
-        worst=worst_examples.of_rows(np.zeros(len(reference)), is_broken, ids, rows, left_rows, right_rows),
+        worst=worst_of(
+            RowErrors(ids=ids, rows=rows, max_abs=np.zeros(len(reference)), is_broken=is_broken), left_rows, right_rows
+        ),
     )
 
 
@@ -370,13 +372,11 @@ def _compare_numbers(
     excluded_count = int(np.count_nonzero(excluded))
     if excluded_count:
         broken = excluded & ~exact_sum.same(left, right)
-    has_classes = kind is Kind.FLOAT and reference.dtype.kind != "c" and reference.ndim >= 2 and reference.shape[-1] >= 2
-    seen = broken if excluded_count else None
     classes = _NO_CLASSES
-    if has_classes:
-        classes = ClassStats.of(left, right, seen, classes=reference.shape[-1])
-    elif kind is Kind.INTEGER:
+    if kind is Kind.INTEGER:
         classes = ClassStats.of_values(left_numbers, left_numbers == right_numbers)
+    elif reference.dtype.kind != "c" and reference.ndim >= 2 and reference.shape[-1] >= 2:
+        classes = ClassStats.of(left, right, broken if excluded_count else None, classes=reference.shape[-1])
     if excluded_count:  # counted; as zeros on both sides they add nothing to any sum
         left, right = np.where(excluded, 0.0, left), np.where(excluded, 0.0, right)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -389,9 +389,7 @@ def _compare_numbers(
             parts, squares = _by_columns(left, *squares, excluded if excluded_count else None, width=width)
         terms = (distances.copy(), *squares, right**2, left * right)
         sums = np.stack([exact_sum.row_sums(matrix) for matrix in terms])
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        ratios = distances / np.abs(left)
-    ratios[distances == 0] = 0.0
+    ratios = _ratios(distances, left)
     is_summable = np.isfinite(sums).all(axis=0)
     nonfinite_mismatch = int(np.count_nonzero(broken))
     return OutputStats(
@@ -418,10 +416,22 @@ def _compare_numbers(
         columns=parts,
         rows=RowPowers.of(sums[1][is_summable], sums[2][is_summable], width=left.shape[1]) if parts.width else _NO_ROWS,
         scatter=ScatterSample.of(*raw, rows=rows),
-        worst=worst_examples.of_rows(
-            distances.max(axis=1, initial=0.0), np.asarray(broken.any(axis=1)), ids, rows, left_numbers, right_numbers
-        ),
+        worst=worst_of(_row_errors(distances, broken, ids, rows), left_numbers, right_numbers),
     )
+
+
+def _ratios(distances: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Each distance over the reference's magnitude; 0 where both sides agree, also on zero."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        ratios = distances / np.abs(reference)
+    ratios[distances == 0] = 0.0
+    return ratios
+
+
+def _row_errors(
+    distances: npt.NDArray[np.float64], broken: npt.NDArray[np.bool_], ids: Sequence[str], rows: npt.NDArray[np.int64]
+) -> RowErrors:
+    return RowErrors(ids=ids, rows=rows, max_abs=distances.max(axis=1, initial=0.0), is_broken=np.asarray(broken.any(axis=1)))
 
 
 def _by_columns(

@@ -45,28 +45,33 @@ def _shown(row: Any) -> tuple[str, ...]:
     return tuple(map(text_of, values)) if len(values) <= MOST_SHOWN else ()
 
 
-def of_rows(
-    max_abs: npt.NDArray[np.float64],
-    is_broken: npt.NDArray[np.bool_],
-    ids: Sequence[str],
-    rows: npt.NDArray[np.int64],
-    reference: Any,
-    candidate: Any,
-) -> tuple[WorstExample, ...]:
-    """The worst of the rows, the worst first; none of those that agree.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowErrors:
+    """How far each row of a block is off, (rows,) each. `rows`: the numbers in the whole sample set. `max_abs`, `is_broken`: see
+    `WorstExample`.
+    """
+
+    ids: Sequence[str]
+    rows: npt.NDArray[np.int64]
+    max_abs: npt.NDArray[np.float64]
+    is_broken: npt.NDArray[np.bool_]
+
+
+def worst_of(errors: RowErrors, reference: Any, candidate: Any) -> tuple[WorstExample, ...]:
+    """The worst rows of a block, the worst first; rows that agree are left out.
 
     Args:
-      max_abs, is_broken, ids, rows: (rows,) each; `rows` are the numbers in the whole sample set.
-      reference, candidate: (rows, elements), arrays or lists.
+      reference, candidate: (rows, elements), arrays or lists: the values to show.
     """
+    max_abs, is_broken = errors.max_abs, errors.is_broken
     likely = np.arange(len(max_abs))
     if len(max_abs) > WORST_EXAMPLES and not is_broken.any():  # sorting all of a block's rows takes long
         likely = np.flatnonzero(max_abs >= np.partition(max_abs, -WORST_EXAMPLES)[-WORST_EXAMPLES])
     order = likely[np.lexsort((-max_abs[likely], ~is_broken[likely]))[:WORST_EXAMPLES]].tolist()  # stable: ties stay in row order
     return tuple(
         WorstExample(
-            id=str(ids[row]),
-            row=int(rows[row]),
+            id=str(errors.ids[row]),
+            row=int(errors.rows[row]),
             max_abs=float(max_abs[row]),
             is_broken=bool(is_broken[row]),
             reference=_shown(reference[row]),

@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from liteferry.pipeline.run_request import RunRequest
+
 if TYPE_CHECKING:
     from liteferry.pipeline.batch_export import BatchExport, run
 
-__all__ = ["BatchExport", "run"]
+__all__ = ["BatchExport", "RunRequest", "run"]
 
 
 def __getattr__(name: str) -> Any:

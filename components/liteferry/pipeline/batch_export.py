@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -11,6 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from liteferry.config.job import Job
 from liteferry.errors import JobError
+from liteferry.pipeline.run_request import RunRequest
 from liteferry.pipeline.runner_traits import needed_bytes, traits_of, with_local_engine
 from liteferry.pipeline.stages.discover import DONE, TO_DO, DiscoverCheckpoints, SplitFinished
 from liteferry.pipeline.stages.evaluate import EvaluateParity
@@ -56,34 +56,25 @@ class BatchExport(beam.PTransform):
         return transform if self.worker_bytes is None else transform.with_resource_hints(min_ram=self.worker_bytes)
 
 
-def run(
-    job: Job,
-    out: str,
-    *,
-    processes: int | None = None,
-    force: bool = False,
-    share_siblings: bool = True,
-    beam_flags: Sequence[str] = (),
-) -> str | None:
+def run(request: RunRequest) -> str | None:
     """Runs a job to its end; its results are the files under `out`. Where the flags say not to wait, the job is handed over, and
     the name that the runner gave it is returned, if it gave one.
-
-    Args:
-      processes: sandboxes at once per worker process; by default one for each core.
-      beam_flags: Beam's own options as flags.
 
     Raises:
       JobError: options that do not go together, or that the runner misses.
     """
-    traits = traits_of(beam_flags)
-    options = PipelineOptions(with_local_engine(beam_flags), save_main_session=False)
+    job, processes = request.job, request.processes
+    traits = traits_of(request.beam_flags)
+    options = PipelineOptions(with_local_engine(request.beam_flags), save_main_session=False)
     worker_bytes = needed_bytes(job, processes=processes) if traits.is_dataflow else None
     try:
         pipeline = beam.Pipeline(options=options)
     except ValueError as error:
         raise JobError(str(error).splitlines()[1:] or [str(error)], source="Beam's options") from error
     with pipeline:
-        pipeline | "LiteFerry" >> BatchExport(job, out, processes, force, share_siblings, worker_bytes, traits.workers)
+        pipeline | "LiteFerry" >> BatchExport(
+            job, request.out, processes, request.force, request.share_siblings, worker_bytes, traits.workers
+        )
     return None if traits.waits else _name_of(pipeline.result)
 
 

@@ -132,9 +132,15 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
     found = find_checkpoints(job)
     samples = {name: _open(name, spec) for name, spec in job.samples.items()}
     metrics = [_entry_metrics(job, entry, samples.get(entry.samples or "", _NO_SAMPLES)) for entry in job.models]
-    recipes = [_entry_recipe(job, index, samples, metrics[index]) for index in range(len(job.models))]
-    exports = [_export_recipe(job, entry, samples) for entry in job.models]
-    plans = [_plan(job, at, out, samples, recipes[at.entry], exports[at.entry]) for at in found]
+    entries = [
+        _Entry(
+            samples=samples.get(entry.samples or "", _NO_SAMPLES),
+            recipe_digest=_entry_recipe(job, index, samples, metrics[index]),
+            export_recipe=_export_recipe(job, entry, samples),
+        )
+        for index, entry in enumerate(job.models)
+    ]
+    plans = [_plan(job, at, out, entries[at.entry]) for at in found]
     stamps = _code_stamps(plans)
     return [
         dataclasses.replace(plan, metrics=metrics[at.entry], code_stamps=stamps) for plan, at in zip(plans, found, strict=True)
@@ -307,9 +313,16 @@ def _signatures(entry: ModelSpec) -> tuple[SignatureSpec, ...]:
     )
 
 
-def _plan(
-    job: Job, checkpoint: FoundCheckpoint, out: str, samples: Mapping[str, BoundSamples], recipe: str, export_recipe: str
-) -> ModelPlan:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """What all models of one `models` entry share, besides what the job says itself."""
+
+    samples: BoundSamples
+    recipe_digest: str
+    export_recipe: str
+
+
+def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> ModelPlan:
     entry = job.models[checkpoint.entry]
     recipes = read_recipes(job)
     variants = (*(variant.value for variant in job.variants), *recipes)
@@ -329,7 +342,7 @@ def _plan(
             weights=entry.weights.value,
         ),
         metadata=dict(entry.metadata),
-        samples=samples.get(entry.samples or "", _NO_SAMPLES),
+        samples=shared.samples,
         variants=variants,
         require=variants if job.policy.require is None else tuple(job.policy.require),
         gates={name: dict(gates) for name, gates in job.gates.items()},
@@ -344,9 +357,9 @@ def _plan(
             integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
         ),
         lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
-        recipe_digest=recipe,
+        recipe_digest=shared.recipe_digest,
         recipes=recipes,
-        export_recipe=export_recipe,
+        export_recipe=shared.export_recipe,
         signatures=_signatures(entry),
         serve_examples=entry.serve_examples,
         output_kinds={name: output.kind.value for name, output in entry.outputs.items() if output.kind is not None},

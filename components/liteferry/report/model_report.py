@@ -42,18 +42,7 @@ def build(
         "model_id": plan.model_id,
         "status": _status(exported, reason).value,
         "reason": _reason(reason),
-        "checkpoint": {
-            "uri": plan.uri,
-            "kind": exported.kind,
-            "digest": plan.digest,
-            "bytes": plan.size_bytes,
-            "keras_version": exported.keras_version,
-            "architecture_digest": exported.architecture_digest,
-            "weights": plan.load.weights if plan.load.builder else None,
-            "custom_objects": [dataclasses.asdict(custom) for custom in exported.saved_model.custom_objects]
-            if exported.saved_model
-            else [],
-        },
+        "checkpoint": _checkpoint(plan, exported),
         "metadata": dict(plan.metadata),
         "samples": _samples(plan),
         "metrics": reference_facts(plan.metrics, evaluation.metrics),
@@ -87,6 +76,20 @@ def build(
             evaluation.peak_memory_bytes,
             evaluation.metrics.peak_memory_bytes if evaluation.metrics else 0,
         ),
+    }
+
+
+def _checkpoint(plan: ModelPlan, exported: ExportedModel) -> dict[str, Any]:
+    custom_objects = exported.saved_model.custom_objects if exported.saved_model else ()
+    return {
+        "uri": plan.uri,
+        "kind": exported.kind,
+        "digest": plan.digest,
+        "bytes": plan.size_bytes,
+        "keras_version": exported.keras_version,
+        "architecture_digest": exported.architecture_digest,
+        "weights": plan.load.weights if plan.load.builder else None,
+        "custom_objects": [dataclasses.asdict(custom) for custom in custom_objects],
     }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from liteferry.samples.binding import Binding, cast_rows
 from liteferry.samples.formats.registry import read_rows
-from liteferry.samples.formats.rows import Rows
+from liteferry.samples.formats.rows import RowRange, Rows
 from liteferry.samples.images import decode_images
 from liteferry.samples.local_copies import readable
 from liteferry.samples.sample_set import Batch, Shard
@@ -46,14 +46,8 @@ def read_batches(shard: Shard, binding: Binding, batch_size: int) -> Iterator[Ba
 
 def _blocks(shard: Shard, path: str, binding: Binding, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, Rows]]]:
     """(rows,) numbers of the rows in the whole set, and their columns; `batch_size` rows of which the chosen ones are left."""
-    blocks = read_rows(
-        path,
-        binding.columns(),
-        start=shard.row_in_file,
-        count=shard.row_count,
-        first_row=shard.first_row,
-        block_rows=batch_size,
-    )
+    wanted = RowRange(start=shard.row_in_file, count=shard.row_count, first_row=shard.first_row, block_rows=batch_size)
+    blocks = read_rows(path, binding.columns(), wanted)
     first_row = shard.first_row
     waiting: list[tuple[np.ndarray, dict[str, Rows]]] = []
     for block in blocks:

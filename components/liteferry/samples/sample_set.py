@@ -67,3 +67,7 @@ class Batch:
     label: np.ndarray | None
     extras: dict[str, np.ndarray]
     rows: np.ndarray | None = None
+
+    def row_numbers(self) -> np.ndarray:
+        """(rows,) ascending int64: the number of each row in the whole set."""
+        return np.arange(self.first_row, self.first_row + len(self.ids)) if self.rows is None else self.rows

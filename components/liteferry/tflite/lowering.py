@@ -46,22 +46,28 @@ class Lowered:
     flex: Reason | None = None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is lowered: the model, its trace, and a few sample rows, named as the trace's inputs, to hold a conversion against.
+    Without rows (None) the first rung that converts is taken.
+    """
+
+    model: LoadedModel
+    traced: TracedModel
+    rows: Mapping[str, np.ndarray] | None
+
+
 def lower(
-    model: LoadedModel,
-    traced: TracedModel,
-    *,
-    options: LoweringOptions,
-    sibling: Lowered | None,
-    metadata: Mapping[str, Any],
-    rows: Mapping[str, np.ndarray] | None,
+    source: Source, *, options: LoweringOptions, sibling: Lowered | None, metadata: Mapping[str, Any]
 ) -> tuple[bytes | None, Lowered]:
     """A float flatbuffer and how it came about; it is None when no rung converts, and then every attempt has its error.
 
     Args:
       options: what the job says about the ladder.
       sibling: how an earlier sibling of the same trace was lowered; that way is taken at once, with the present weights.
-      rows: a few sample rows, named as the trace's inputs; None when there are none: the first rung that converts is taken.
+      metadata: JSON-friendly; written into the file.
     """
+    model, traced, rows = source.model, source.traced, source.rows
     if sibling is not None and sibling.frozen is not None:
         try:
             sibling.frozen.refresh()

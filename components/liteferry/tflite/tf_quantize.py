@@ -7,6 +7,7 @@ that it may not come back.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,36 +26,37 @@ _CALIBRATED = ("int8", "int16x8")
 _MOST_STEPS = 512  # an unrolled loop repeats its operators for every step
 
 
-def make(
-    variant: str,
-    float_content: bytes,
-    *,
-    model: LoadedModel,
-    lowered: Lowered,
-    rows: Callable[[], Rows],
-    options: QuantizationOptions,
-) -> bytes:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FloatFile:
+    """The float flatbuffer that the AI Edge quantizer refused, the model that it is, and how that was lowered."""
+
+    content: bytes
+    model: LoadedModel
+    lowered: Lowered
+
+
+def make(variant: str, source: FloatFile, *, rows: Callable[[], Rows], options: QuantizationOptions) -> bytes:
     """One variant by TensorFlow's converter, with loops unrolled where its calibrator would abort on them.
 
     Args:
-      float_content: the float flatbuffer that the AI Edge quantizer refused, made of `lowered`.
       rows: batches of sample rows by input name.
 
     Raises:
       ModelError: CONVERT_FAILED with TensorFlow's words, or where it has no such variant.
     """
+    content, lowered = source.content, source.lowered
     assert lowered.frozen is not None
     if lowered.flex is not None:
         raise _refusal("cannot help: nothing here runs Select TF ops")
-    metadata = flatbuffer.read_metadata(float_content)
+    metadata = flatbuffer.read_metadata(content)
     if variant in _CONVERTED:
         return lowered.frozen.convert(metadata=metadata, quantization=variant)
     if variant not in _CALIBRATED:
         raise _refusal(f"has no {variant}")
-    if has_loops(float_content):
-        float_content = _without_loops(model, lowered, metadata)
+    if has_loops(content):
+        content = _without_loops(source.model, lowered, metadata)
     try:
-        return _calibrated(variant, float_content, rows(), options)
+        return _calibrated(variant, content, rows(), options)
     except Exception as error:
         raise _refusal(f"refused: {type(error).__name__}: {error}") from error
 

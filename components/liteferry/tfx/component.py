@@ -48,7 +48,7 @@ class LiteFerry(base_beam_component.BaseBeamComponent):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
     DRIVER_CLASS = executor.Driver
 
-    def __init__(
+    def __init__(  # wide: public
         self,
         *,
         models: types.BaseChannel | None = None,

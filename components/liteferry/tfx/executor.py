@@ -16,6 +16,7 @@ from liteferry import storage
 from liteferry.commands import launch
 from liteferry.config.job import Job
 from liteferry.errors import JobError, LiteFerryError
+from liteferry.pipeline.run_request import RunRequest
 from liteferry.pipeline.runner_traits import traits_of
 from liteferry.tfx import artifacts, assembly, outputs
 
@@ -39,13 +40,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         _refuse_handing_over(self._beam_pipeline_args)
         produced = {name: found[0] for name, found in output_dict.items()}
         fleet = exec_properties.get("fleet_folder") or _beside(produced["reports"].uri)
-        status = launch.run_job(
-            _job(input_dict, exec_properties),
-            fleet,
+        request = RunRequest(
+            job=_job(input_dict, exec_properties),
+            out=fleet,
             processes=exec_properties.get("processes"),
             beam_flags=self._beam_pipeline_args,
-            is_quiet=True,
         )
+        status = launch.run_job(request, is_quiet=True)
         facts = launch.read_fleet(fleet)
         verdict = outputs.verdict_of(facts, status=status)
         folders = {name: produced[name].uri for name in ("exported_models", "tflite_models", "reports")}

@@ -86,7 +86,7 @@ class Compared:
         }
 
 
-def compare(
+def compare(  # wide: public
     reference: str,
     candidate: str,
     spec: SamplesSpec,
@@ -119,53 +119,61 @@ def compare(
     with local_cache.lease(wanted) as copies, scratch.folder() as work:
         copies.raise_problems()
         load = dataclasses.replace(load, modules=tuple(copies.paths.get(module, module) for module in load.modules))
-        tasks = []
-        for side, path in (("reference", reference), ("candidate", candidate)):
-            folder = os.path.join(work, side)
-            os.makedirs(folder)
-            tasks.append(
-                SideTask(
-                    side=side,
-                    path=os.path.abspath(copies.path(path)),
-                    spec=spec,
-                    sample_set=with_copies(sample_set, copies.paths),
-                    batch_size=batch_size,
-                    load=load,
-                    folder=folder,
-                    rows=tuple(rows) if side == "reference" else (),
-                )
-            )
+        common = SideTask(
+            side="reference",
+            path=os.path.abspath(copies.path(reference)),
+            spec=spec,
+            sample_set=with_copies(sample_set, copies.paths),
+            batch_size=batch_size,
+            load=load,
+            folder=os.path.join(work, "reference"),
+            rows=tuple(rows),
+        )
+        path, folder = os.path.abspath(copies.path(candidate)), os.path.join(work, "candidate")
+        tasks = [common, dataclasses.replace(common, side="candidate", path=path, folder=folder, rows=())]
+        for task in tasks:
+            os.makedirs(task.folder)
         limits = limits or Limits(seconds=3600, memory_bytes=16 * 10**9)
         with concurrent.futures.ThreadPoolExecutor(2) as threads:
             outcomes = list(threads.map(lambda task: _run(task, limits, copies), tasks))
-        matched, notes = _match(outcomes, spec)
-        for task, outcome in zip(tasks, outcomes, strict=True):
-            _raise_for(task, outcome)
-        compared, found, reason = _compare_answers(tasks, matched, rows, _calls(outcomes, matched))
+        return _compared(tasks, outcomes, gates or {})
+
+
+def _compared(tasks: Sequence[SideTask], outcomes: Sequence[sandbox.Outcome], gates: Mapping[str, float | None]) -> Compared:
+    """Reads what both sandboxes have written, compares and judges it. Raises as `compare` does."""
+    spec, sample_set, rows = tasks[0].spec, tasks[0].sample_set, tasks[0].rows
+    matched, notes = _match(outcomes, spec)
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        _raise_for(task, outcome)
+    compared, found, reason = _compare_answers(tasks, matched, rows, _calls(outcomes, matched))
     stats = compared.finish()
     kind = str(outcomes[1].results[0]["kind"])
-    judged = verdict(
-        Case(
-            candidate=kind,
-            like=kind,
-            expected_outputs=tuple(matched),
-            statistics={name: one.stored() for name, one in stats.items()},
-            gates={kind: dict(gates or {})},
-            earlier=reason,
-        )
+    case = Case(
+        candidate=kind,
+        like=kind,
+        expected_outputs=tuple(matched),
+        statistics={name: one.stored() for name, one in stats.items()},
+        gates={kind: dict(gates)},
+        earlier=reason,
     )
-    if judged.reason is not None:
-        message = judged.reason.message.replace(f"gates.{kind}.", "--gate ").replace(" in the job file", "")
-        judged = dataclasses.replace(judged, reason=dataclasses.replace(judged.reason, message=message))
     seen: Mapping[str, Any] = next((message["rows_seen"] for message in outcomes[0].results if "rows_seen" in message), {})
     return Compared(
         stats=stats,
-        verdict=judged,
+        verdict=_verdict_on_flags(case),
         kind=kind,
         notes=[*notes, *_cautions(stats, seen.get("nonfinite_inputs", {}))],
         row_count=sample_set.row_count,
         rows=found,
     )
+
+
+def _verdict_on_flags(case: Case) -> Verdict:
+    """The verdict, in the words of the command line: gates come from flags here, not from a job file."""
+    judged = verdict(case)
+    if judged.reason is None:
+        return judged
+    message = judged.reason.message.replace(f"gates.{case.candidate}.", "--gate ").replace(" in the job file", "")
+    return dataclasses.replace(judged, reason=dataclasses.replace(judged.reason, message=message))
 
 
 def _cautions(stats: Mapping[str, OutputStats], inputs: Mapping[str, int]) -> list[str]:
@@ -252,7 +260,7 @@ def _compare_answers(
         observed = {name: other.outputs[theirs] for name, theirs in matched.items()}
         if reason is None:
             try:
-                comparison.add(expected.outputs, observed, ids=expected.ids, first_row=int(expected.rows[0]), rows=expected.rows)
+                comparison.add(expected.outputs, observed, ids=expected.ids, rows=expected.rows)
             except ModelError as error:
                 reason = error.reason
         for place in [place for place, name in enumerate(expected.ids) if name in wanted]:

@@ -17,6 +17,7 @@ def run_demo(out: str, *, with_broken: bool) -> int:
     """
     from liteferry.commands import launch
     from liteferry.config.load import load_job
+    from liteferry.pipeline.run_request import RunRequest
 
     fleet = os.path.join(os.path.abspath(out), "fleet")
     job_path = os.path.join(fleet, "job.yaml")
@@ -26,7 +27,7 @@ def run_demo(out: str, *, with_broken: bool) -> int:
     if not is_there:
         train(fleet, with_broken=with_broken)
     print(f"Running: liteferry run --config {os.path.relpath(job_path)} --output {out}", file=sys.stderr, flush=True)
-    status = launch.run_job(load_job(job_path), out)
+    status = launch.run_job(RunRequest(job=load_job(job_path), out=out))
     print(f"The fleet and its job file: {fleet}")
     print(f"One model's files: {os.path.join(os.path.abspath(out), 'models', 'cnn_augmented')}")
     return status

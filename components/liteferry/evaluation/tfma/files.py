@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,15 +12,15 @@ from liteferry.evaluation.tfma.engine import Results
 EVALUATION = "evaluation"
 
 
-def write(
-    directory: str,
-    eval_config: Any,
-    results: Results,
-    *,
-    validation: Any,
-    samples_path: str,
-    model_paths: Mapping[str, str],
-) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What an evaluation was made of, as TFMA's tools show it: the samples' path, and each model's path by its name."""
+
+    samples_path: str
+    model_paths: Mapping[str, str]
+
+
+def write(directory: str, eval_config: Any, results: Results, *, validation: Any, sources: Sources) -> None:
     """Writes what `tfma.load_eval_result(directory, model_name=...)` and `tfma.load_validation_result(directory)` open.
 
     Serialised by TFMA; only the pipeline around TFMA's writers is left out. Slices are in the order in which rows show them.
@@ -45,7 +46,7 @@ def write(
         _write_records(os.path.join(directory, f"{kind}-00000-of-00001.tfrecord"), messages)
     _write_records(os.path.join(directory, f"{constants.ATTRIBUTIONS_KEY}-00000-of-00001.tfrecord"), attributions)
     _write_records(os.path.join(directory, f"{constants.VALIDATIONS_KEY}.tfrecord"), [validation])
-    text = eval_config_writer._serialize_eval_run(eval_config, samples_path, "", dict(model_paths))
+    text = eval_config_writer._serialize_eval_run(eval_config, sources.samples_path, "", dict(sources.model_paths))
     with open(os.path.join(directory, "eval_config.json"), "w", encoding="utf-8") as file:
         file.write(text)
 

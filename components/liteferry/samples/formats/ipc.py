@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from liteferry.samples.formats.arrow import columns_of, regroup, rows_of
-from liteferry.samples.formats.rows import ColumnSpec, FileFacts, Rows, changed
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed
 
 _FILE_MAGIC = b"ARROW1"
 
@@ -23,13 +23,11 @@ def describe_ipc(path: str) -> FileFacts:
         return FileFacts(columns=columns, range_sizes=tuple(batch.num_rows for batch in batches))
 
 
-def read_ipc(
-    path: str, columns: Mapping[str, ColumnSpec], start: int, count: int, first_row: int, block_rows: int
-) -> Iterator[dict[str, Rows]]:
+def read_ipc(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:
     """Memory: one record batch of the file, and one block; files are mapped, not read, where they are not compressed."""
     with _batches(path, list(columns)) as (_, batches):
-        row = first_row
-        for parts in regroup(_cut(batches, start, count, path), block_rows):
+        row = wanted.first_row
+        for parts in regroup(_cut(batches, wanted.start, wanted.count, path), wanted.block_rows):
             yield {name: rows_of(parts, name, row, path) for name in columns}
             row += sum(part.num_rows for part in parts)
 

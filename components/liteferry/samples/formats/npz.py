@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.samples.formats.rows import ColumnSpec, FileFacts, Rows, changed, mismatch
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch
 
 _SMALL_BYTES, _MAX_RATIO = 2**28, 500
 _MOST_HEADER_BYTES = 2**17
@@ -58,20 +58,19 @@ def _read_npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple
     return shape, dtype
 
 
-def read_npz(
-    path: str, columns: Mapping[str, ColumnSpec], start: int, count: int, first_row: int, block_rows: int
-) -> Iterator[dict[str, Rows]]:
+def read_npz(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:
     """Memory: the columns read, since a zip member cannot be entered in the middle."""
     with np.load(path, allow_pickle=False) as archive:
         for name in columns:
             if name not in archive:
                 raise changed(path, f"no array {name!r}")
         arrays = {name: archive[name] for name in columns}
+    stop = wanted.start + wanted.count
     for name, array in arrays.items():
-        if len(array) != start + count:
-            raise changed(path, f"array {name!r} has {len(array)} rows, had {start + count}")
-    for begin in range(start, start + count, block_rows):
-        end = min(begin + block_rows, start + count)
+        if len(array) != stop:
+            raise changed(path, f"array {name!r} has {len(array)} rows, had {stop}")
+    for begin in range(wanted.start, stop, wanted.block_rows):
+        end = min(begin + wanted.block_rows, stop)
         yield {name: _npz_rows(array[begin:end]) for name, array in arrays.items()}
 
 

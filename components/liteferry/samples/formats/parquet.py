@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from liteferry.samples.formats.arrow import columns_of, regroup, rows_of
-from liteferry.samples.formats.rows import ColumnSpec, FileFacts, Rows, changed
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed
 
 _READ_BUFFER_BYTES = 1 << 20
 
@@ -29,11 +29,10 @@ def _open_parquet(path: str) -> pq.ParquetFile:
     return pq.ParquetFile(path, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
 
 
-def read_parquet(
-    path: str, columns: Mapping[str, ColumnSpec], start: int, count: int, first_row: int, block_rows: int
-) -> Iterator[dict[str, Rows]]:
+def read_parquet(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:
     """Memory: one block, and pages of the columns read."""
     with _open_parquet(path) as file:
+        start, count = wanted.start, wanted.count
         sizes = [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)]
         ends = np.cumsum(sizes, dtype=np.int64)
         groups = [index for index, end in enumerate(ends) if start < end <= start + count]
@@ -42,8 +41,8 @@ def read_parquet(
         for name in columns:
             if name not in file.schema_arrow.names:
                 raise changed(path, f"no column {name!r}")
-        batches = file.iter_batches(block_rows, row_groups=groups, columns=list(columns))
-        row = first_row
-        for parts in regroup(batches, block_rows):
+        batches = file.iter_batches(wanted.block_rows, row_groups=groups, columns=list(columns))
+        row = wanted.first_row
+        for parts in regroup(batches, wanted.block_rows):
             yield {name: rows_of(parts, name, row, path) for name in columns}
             row += sum(part.num_rows for part in parts)

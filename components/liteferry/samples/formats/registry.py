@@ -13,7 +13,7 @@ from typing import Protocol
 
 from liteferry.errors import LiteFerryError, ReasonCode, SamplesError
 from liteferry.samples.formats.npz import describe_npz, read_npz
-from liteferry.samples.formats.rows import ColumnSpec, FileFacts, Rows, mismatch
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, mismatch
 
 FORMATS = ".parquet, .npz, .arrow, .feather or .tfrecord"
 # Deflate reaches 1,032 to 1 on zeros; rows that are mostly zeros reach fifty.
@@ -44,16 +44,11 @@ def describe_files(paths: Sequence[str], *, schema_file: str | None) -> Iterator
         yield describe_file(path, schema_file=schema_file)
 
 
-def read_rows(
-    path: str, columns: Mapping[str, ColumnSpec], *, start: int, count: int, first_row: int, block_rows: int
-) -> Iterator[dict[str, Rows]]:
-    """Rows [start, start + count) of a file in blocks of `block_rows` rows (the last may have fewer), all of one length.
-
-    `first_row` is the number that errors give to row `start`.
-    """
+def read_rows(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:
+    """The `wanted` rows of a file, block by block. Within a block all columns have the same number of rows."""
     _, read = _format(path)
     with _readable(path):
-        yield from read(path, columns, start, count, first_row, block_rows)
+        yield from read(path, columns, wanted)
 
 
 def _format(path: str) -> tuple[Callable[..., FileFacts], Callable[..., Iterator[dict[str, Rows]]]]:

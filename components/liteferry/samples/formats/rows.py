@@ -31,6 +31,19 @@ class FileFacts:
     range_sizes: tuple[int, ...]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowRange:
+    """Rows [start, start + count) of a file, to be read in blocks of `block_rows` rows (the last may have fewer).
+
+    `first_row`: the number that errors give to row `start`, counted over all files of the sample set.
+    """
+
+    start: int
+    count: int
+    first_row: int
+    block_rows: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """Consecutive rows of one column: `values` one after the other, (elements,), and `shapes`, (rows, rank) int64."""

@@ -22,7 +22,7 @@ import pyarrow as pa
 from liteferry import storage
 from liteferry.errors import ReasonCode, SamplesError, StorageError
 from liteferry.samples.formats.arrow import rows_of
-from liteferry.samples.formats.rows import ColumnSpec, FileFacts, Rows, changed, mismatch
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch
 
 # A plain file can be cut anywhere, by walking over the frames before; a gzip file would have to be unpacked up to there.
 _RANGE_ROWS = 65_536
@@ -49,24 +49,23 @@ def describe_tfrecord(path: str, *, schema_file: str | None) -> FileFacts:
     return FileFacts(columns=columns, range_sizes=sizes)
 
 
-def read_tfrecord(
-    path: str, columns: Mapping[str, ColumnSpec], start: int, count: int, first_row: int, block_rows: int
-) -> Iterator[dict[str, Rows]]:
+def read_tfrecord(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:
     """Memory: one block."""
     decoder = _decoder({name: spec.dtype for name, spec in columns.items()})
     with _open(path) as (file, _):
-        if sum(1 for _ in itertools.islice(_frame_lengths(file), start)) < start:
-            raise changed(path, f"fewer than {start} records")
-        records = _records(file, start)
-        row = first_row
-        while count:
-            block = list(itertools.islice(records, min(count, block_rows)))
+        if sum(1 for _ in itertools.islice(_frame_lengths(file), wanted.start)) < wanted.start:
+            raise changed(path, f"fewer than {wanted.start} records")
+        records = _records(file, wanted.start)
+        row, left = wanted.first_row, wanted.count
+        while left:
+            block = list(itertools.islice(records, min(left, wanted.block_rows)))
             if not block:
-                raise changed(path, f"{row - first_row + start} records, had {row - first_row + start + count} or more")
+                stop = wanted.start + wanted.count
+                raise changed(path, f"{stop - left} records, had {stop} or more")
             batch = _decode(decoder, block, path, row)
             yield {name: _rows(batch, name, spec, row, path) for name, spec in columns.items()}
             row += len(block)
-            count -= len(block)
+            left -= len(block)
 
 
 @contextlib.contextmanager
