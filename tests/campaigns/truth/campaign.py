@@ -23,6 +23,7 @@ _WRITERS = [
     *(Path(__file__).with_name(f"{name}.py") for name in ("cases", "files", "plain_models", "writer", "reload")),
 ]
 _PRODUCT = Path(__file__).parents[3] / "components" / "liteferry"
+NOT_ASKED = "not asked"
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
@@ -36,6 +37,7 @@ class Batch:
     random_models: int = 0
     only: tuple[str, ...] = ()
     variants: tuple[str, ...] = ("float32",)
+    is_reloaded: bool = True  # by its own library, too, which takes a process more
 
     @property
     def name(self) -> str:
@@ -43,8 +45,8 @@ class Batch:
 
 
 def results(batch: Batch, folder: Path) -> list[dict[str, Any]]:
-    """What cases.json says of each case, and with it `reload` (what is wrong with its library's own reload, or None) and
-    `verdict`. Steps whose file stands in the folder are not done again, unless the code has changed since.
+    """What cases.json says of each case, and with it `reload` (what is wrong with its library's own reload, or None; NOT_ASKED)
+    and `verdict`. Steps whose file stands in the folder are not done again, unless the code has changed since.
     """
     written_by = _digest(_WRITERS)
     judged_by = _digest([*_PRODUCT.rglob("*.py"), *Path(__file__).parent.glob("*.py")])
@@ -58,7 +60,7 @@ def results(batch: Batch, folder: Path) -> list[dict[str, Any]]:
     (folder / "judged_by").write_text(judged_by)
     if not (folder / "cases.json").exists():
         _python("writer", batch, folder)
-    if not (folder / "reloads.json").exists():
+    if batch.is_reloaded and not (folder / "reloads.json").exists():
         _python("reload", batch, folder)
     entries = [entry for entry in json.loads((folder / "cases.json").read_text()) if "path" in entry]
     if not (folder / "verdicts.json").exists():
@@ -66,14 +68,17 @@ def results(batch: Batch, folder: Path) -> list[dict[str, Any]]:
         said = liteferry("run", "--config", folder / "job.json", "--output", folder / "out", timeout_s=3600)
         assert said.returncode in (0, 1), said.stderr[-3000:]
         _python("judge", batch, folder)
-    reloads, verdicts = (json.loads((folder / name).read_text()) for name in ("reloads.json", "verdicts.json"))
-    return [{**entry, "reload": reloads[entry["name"]], "verdict": verdicts.get(entry["name"])} for entry in entries]
+    verdicts = json.loads((folder / "verdicts.json").read_text())
+    reloads = json.loads((folder / "reloads.json").read_text()) if batch.is_reloaded else {}
+    return [
+        {**entry, "reload": reloads.get(entry["name"], NOT_ASKED), "verdict": verdicts.get(entry["name"])} for entry in entries
+    ]
 
 
 def lay_out(batch: Batch, folder: Path) -> None:
     """What the writer reads, and the user's files, written against the library."""
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {key: value for key, value in dataclasses.asdict(batch).items() if key != "variants"}
+    asked = {key: value for key, value in dataclasses.asdict(batch).items() if key not in ("variants", "is_reloaded")}
     (folder / "batch.json").write_text(json.dumps(asked))
     for path in USER.glob("*.py"):
         text = path.read_text(encoding="utf-8")

@@ -28,9 +28,19 @@ def is_equal(result: Result) -> bool:
 
 
 def problems(results: Sequence[Result]) -> list[str]:
-    """A sentence for each lie, for each model without a report, for each blessed one without its second opinion, and for too
-    many refusals.
-    """
+    """`broken`, and a sentence for too many refusals."""
+    found = broken(results)
+    reloaded = [result for result in results if is_reloaded(result)]
+    share = sum(map(is_blessed, reloaded)) / max(1, len(reloaded))
+    if share < LEAST_BLESSED:
+        found.append(
+            f"{share:.1%} of the models that their own library reloads right are blessed, of at least {LEAST_BLESSED:.0%}"
+        )
+    return found
+
+
+def broken(results: Sequence[Result]) -> list[str]:
+    """A sentence for each lie, for each model without a report, and for each blessed one without its second opinion."""
     found = []
     for result in results:
         name = f"{result['library']} {result['name']}"
@@ -42,12 +52,6 @@ def problems(results: Sequence[Result]) -> list[str]:
             found.append(f"{name}: blessed and wrong: {result['verdict']['wrong']}")
         if is_blessed(result) and not is_equal(result) and not _may_lack_opinion(result):
             found.append(f"{name}: blessed without a second opinion: {result['verdict']['second_opinion']}")
-    reloaded = [result for result in results if is_reloaded(result)]
-    share = sum(map(is_blessed, reloaded)) / max(1, len(reloaded))
-    if share < LEAST_BLESSED:
-        found.append(
-            f"{share:.1%} of the models that their own library reloads right are blessed, of at least {LEAST_BLESSED:.0%}"
-        )
     return found
 
 
