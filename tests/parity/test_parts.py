@@ -62,6 +62,12 @@ def recordings() -> np.ndarray:
     return rng(3).normal(size=(200, 64)) * loudness[:, None]
 
 
+def calm_and_storm(quiet: float = 0.001) -> np.ndarray:
+    """Four numbers a row: one row in five is loud."""
+    loudness = np.where(np.arange(300) % 5 == 0, 1.0, quiet)
+    return rng(11).normal(size=(300, 4)) * loudness[:, None]
+
+
 def mask(share: float = 0.01) -> np.ndarray:
     labels = np.zeros((40, 24, 24), np.int64)
     labels[:, :3, :3] = 2
@@ -103,6 +109,9 @@ def planted(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name == "quiet rows zeroed":
         answers = recordings()
         return answers, np.where(np.abs(answers).max(axis=1, keepdims=True) < 0.6, 0.0, answers)
+    if name == "quiet rows of four numbers zeroed":
+        answers = calm_and_storm()
+        return answers, np.where(np.abs(answers).max(axis=1, keepdims=True) < 0.01, 0.0, answers)
     if name == "one row in fifty wrong":
         answers = rng().normal(size=(200, 64))
         broken = answers.copy()
@@ -112,6 +121,9 @@ def planted(name: str) -> tuple[np.ndarray, np.ndarray]:
         return mask(), without_defects(mask())
     if name == "a class that died, as scores at rank 4":
         return logits_of(mask()), logits_of(without_defects(mask()))
+    if name == "a class that died, beside one that is far below all others":
+        answers, broken = (logits_of(labels) / 3 for labels in (mask(), without_defects(mask())))  # 2 ahead, of 500
+        return tuple(np.concatenate([side, np.full((*side.shape[:-1], 1), -500.0)], axis=-1) for side in (answers, broken))  # type: ignore[return-value]
     if name == "a class that died, as truth values":
         return mask() == 1, np.where(rng().uniform(size=mask().shape) < 0.001, True, False)
     answers = classes()
@@ -127,9 +139,11 @@ DEFECTS = {
     "a constant column": "column_sqnr_db",
     "two columns swapped": "column_sqnr_db",
     "quiet rows zeroed": "row_agreement",
+    "quiet rows of four numbers zeroed": "row_agreement",
     "one row in fifty wrong": "row_agreement",
     "a class that died, as labels at rank 3": "class_recall",
     "a class that died, as scores at rank 4": "class_recall",
+    "a class that died, beside one that is far below all others": "class_recall",
     "a class that died, as truth values": "class_recall",
     "a class that died, as logits": "class_recall",
 }
@@ -156,6 +170,8 @@ HONEST: dict[str, np.ndarray] = {
     "a barometer": barometer(),
     "boxes and scores": detections(),
     "loud and quiet recordings": recordings(),
+    "calm and storm": calm_and_storm(0.1),
+    "one number, mostly small": np.where(rng(12).uniform(size=(500, 1)) < 0.6, 0.3, 5.0) * rng(13).normal(size=(500, 1)),
     "ten classes": classes(),
     "scores of a mask": logits_of(mask()),
     "one number around zero": rng(6).normal(size=(500, 1)),

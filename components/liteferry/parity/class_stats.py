@@ -28,6 +28,8 @@ NEAR = 1 / 16
 """Share of a position's range (or of its largest entry, where the candidate answers one same number for all classes) within which
 the reference itself hardly prefers one class to another.
 """
+MOST_NEAR = 0.25
+"""And at most by so much: of logits that is odds of four to three, however far below the largest the others lie."""
 _ZERO = ExactSum()
 _NO_COUNTS = ClassCounts()
 _MASK = (1 << 64) - 1
@@ -226,7 +228,7 @@ def _hardly_preferred(
     if len(odd):
         best, chosen = left[odd, before[odd]], left[odd, after[odd]]
         with np.errstate(invalid="ignore"):
-            marked[odd] = best - chosen <= NEAR * (best - left[odd].min(axis=1))
+            marked[odd] = best - chosen <= np.minimum(NEAR * (best - left[odd].min(axis=1)), MOST_NEAR)
     marked[odd[after[odd] == before[odd]]] = False  # all entries of the candidate the same: it chose nothing
     return marked
 

@@ -20,21 +20,28 @@ from liteferry.parity.column_errors import Scale
 LOST = 0.5
 """Power of the error over that of the answer from which on a row is lost: 3 dB."""
 NARROW = 8
-"""A row of fewer elements may be near zero by chance: its error is held against the spread over all rows, if there are enough."""
+"""A row of fewer elements may be near zero by chance: its error is held against the spread over all rows, if there are enough.
+Where a group of rows is quiet, and not by chance, they are held against their own power, together.
+"""
 LEAST_ROWS = 5
 LEAST_ROW = 1e-6
 """A row that is quieter than this share of the spread's power holds no answer."""
+_DEPTHS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+"""Shares of the spread's power below which rows are looked at as quiet ones."""
+_LEAST_SHARE = 0.01
+_GROUPED = 0.6
+"""So many of the rows within 10 dB above a depth lie below it where there is a group; a third do where numbers pass zero."""
 _CLAMP = 320  # 2**±160; no power of an output lies beyond
 _DEEP = 80  # 120 dB: errors that are smaller still are no errors
 _ZERO = -10_000
-_SPREAD = 10_000  # in place of a narrow row's own power
+_NARROW = 20_000  # is added to the bucket of a narrow row's own power
 
 _LOG_HALF = math.sqrt(0.5)
 
 
 @dataclasses.dataclass(frozen=True)
 class RowPowers:
-    """(bucket of the error's power, bucket of the answer's) -> rows."""
+    """(bucket of the error's power, bucket of the answer's) -> rows; the buckets of narrow rows' answers begin at 10,000."""
 
     counts: Mapping[tuple[int, int], int] = dataclasses.field(default_factory=dict)
 
@@ -44,11 +51,11 @@ class RowPowers:
         if not width or not len(noise):
             return cls()
         noises, signals = _buckets(noise / width), _buckets(signal / width)
+        is_heard = (noises != _ZERO) & (signals != _ZERO)
+        noises = np.where(is_heard, np.maximum(noises, signals - _DEEP), noises)
+        signals = np.where(is_heard, np.maximum(signals, noises - _DEEP), signals)
         if width < NARROW:
-            signals = np.full_like(signals, _SPREAD)
-        else:
-            noises = np.where((noises != _ZERO) & (signals != _ZERO), np.maximum(noises, signals - _DEEP), noises)
-            signals = np.where((noises != _ZERO) & (signals != _ZERO), np.maximum(signals, noises - _DEEP), signals)
+            signals = signals + _NARROW
         keys, counts = np.unique(noises * 100_000 + signals + 50_000, return_counts=True)
         pairs = zip(keys.tolist(), counts.tolist(), strict=True)
         return cls({(key // 100_000, key % 100_000 - 50_000): count for key, count in pairs})
@@ -62,7 +69,7 @@ class RowPowers:
 
     def row_count(self) -> int:
         """Rows that can be judged."""
-        narrow = sum(count for (_, signal), count in self.counts.items() if signal == _SPREAD)
+        narrow = sum(count for (_, signal), count in self.counts.items() if _is_narrow(signal))
         return sum(self.counts.values()) if not 0 < narrow < LEAST_ROWS else 0
 
     def lost(self, scale: Scale) -> int:
@@ -77,11 +84,29 @@ class RowPowers:
         for (noise, signal), count in self.counts.items():
             if noise == _ZERO:
                 continue
-            own = spread if signal in (_SPREAD, _ZERO) else _power(signal)  # silence is no answer that could be lost
+            own = spread if _is_narrow(signal) or signal == _ZERO else _power(signal)  # silence is no answer that could be lost
             if not scale.is_unit:
                 own = max(min(own, spread), max(0.0, math.sqrt(own) - offset) ** 2)
             if _power(noise) >= LOST * max(own, floor):
                 lost += count
+        return max(lost, self._quiet_and_lost(spread, floor))
+
+    def _quiet_and_lost(self, spread: float, floor: float) -> int:
+        """Narrow rows of a quiet group whose errors, all together, have half the power of their answers, or more."""
+        rows = [
+            (_power(signal - _NARROW), 0.0 if noise == _ZERO else _power(noise), count)
+            for (noise, signal), count in self.counts.items()
+            if _is_narrow(signal) and signal != _ZERO + _NARROW
+        ]
+        lost = 0
+        for depth in _DEPTHS:
+            quiet = [row for row in rows if row[0] <= depth * spread]
+            count = sum(row[2] for row in quiet)
+            above = sum(row[2] for row in rows if row[0] <= 10 * depth * spread)
+            is_group = count > max(LEAST_ROWS, _LEAST_SHARE * self.row_count()) and count >= _GROUPED * above
+            answers, errors = (math.fsum(row[place] * row[2] for row in quiet) for place in (0, 1))
+            if is_group and errors >= LOST * max(answers, floor * count):
+                lost = max(lost, count)
         return lost
 
     def to_json(self) -> list[list[int]]:
@@ -92,6 +117,10 @@ class RowPowers:
     def from_json(cls, encoded: Sequence[Sequence[Any]]) -> RowPowers:
         """What `to_json` wrote."""
         return cls({(noise, signal): count for noise, signal, count in encoded})
+
+
+def _is_narrow(signal: int) -> bool:
+    return signal >= _NARROW // 2
 
 
 def _buckets(powers: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
