@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.checkpoints.config_scan import architecture_digest, refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detection import examine
 from liteferry.errors import ModelError
 from liteferry.json_text import parse
 from liteferry.sandbox import Flavor, Limits
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 
@@ -21,7 +21,7 @@ LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 def lambdas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models with Lambda layers, written by Keras 3 and tf_keras."""
     folder = tmp_path_factory.mktemp("lambdas")
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.checkpoints.detect_units:write_lambdas", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
     )
     assert outcome.error is None, outcome.error
@@ -163,7 +163,7 @@ def test_json_is_parsed_to_the_depth_that_all_code_can_walk(depth: int, is_taken
 @pytest.fixture(scope="module")
 def digests() -> list[dict[str, str]]:
     """Digests of Keras 3's and of tf_keras's models by what is different in them."""
-    outcome = sandbox.run("tests.checkpoints.detect_units:digest_architectures", None, flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = run_unit("tests.checkpoints.detect_units:digest_architectures", None, flavor=Flavor.KERAS, limits=LIMITS)
     assert outcome.error is None, outcome.error
     return list(outcome.results)
 

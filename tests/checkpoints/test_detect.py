@@ -13,10 +13,10 @@ from typing import Any
 import h5py
 import pytest
 
-from liteferry import sandbox
 from liteferry.checkpoints.detection import Kind, detect, examine
 from liteferry.errors import ModelError
 from liteferry.sandbox import Flavor, Limits
+from tests.support.units import run_unit
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written")
     limits = Limits(seconds=120, memory_bytes=8 * 10**9)
     unit = "tests.checkpoints.detect_units:write_one_model_in_every_format"
-    outcome = sandbox.run(unit, str(folder), flavor=Flavor.KERAS, limits=limits, writable=[str(folder)])
+    outcome = run_unit(unit, str(folder), flavor=Flavor.KERAS, limits=limits, writable=[str(folder)])
     assert outcome.error is None, outcome.error
     return folder
 

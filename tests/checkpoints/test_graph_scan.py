@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits
 from tests.checkpoints import graph_units
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 FILLS = ["InitializeTableFromTextFileV2"]
@@ -26,7 +26,7 @@ OTHERS: dict[str, list[str]] = {
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[str]]:
-    outcome = sandbox.run("tests.checkpoints.graph_units:scan_planted", None, flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = run_unit("tests.checkpoints.graph_units:scan_planted", None, flavor=Flavor.KERAS, limits=LIMITS)
     assert outcome.error is None, outcome.error
     return {result["place"]: result["found"] for result in outcome.results}
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits
+from tests.support.units import run_unit
 
 # A thousand small models of both libraries take a minute.
 pytestmark = pytest.mark.nightly
@@ -21,7 +21,7 @@ REFUSED = ("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 
 @pytest.fixture(scope="module")
 def scanned() -> dict[str, Any]:
-    outcome = sandbox.run("tests.checkpoints.honest_units:scan", None, flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = run_unit("tests.checkpoints.honest_units:scan", None, flavor=Flavor.KERAS, limits=LIMITS)
     assert outcome.error is None, outcome.error
     return {result["kind"]: result for result in outcome.results}
 

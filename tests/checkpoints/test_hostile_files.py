@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.commands.inspect import contained
 from liteferry.sandbox import Flavor, Limits
 from tests.campaigns.fuzz import campaign, inputs, table
 from tests.support import liteferry
+from tests.support.units import run_unit
 
 KINDS = sorted({case.kind for case in table.TABLE.values()})
 
@@ -38,7 +38,7 @@ def test_a_dictionary_of_gigabytes_in_parquet_ends_its_sandbox_alone(tmp_path: P
     assert (tmp_path / "rows.parquet").stat().st_size < 2**20
     limits = Limits(seconds=120, memory_bytes=2 * 10**9)
     rows = str(tmp_path / "rows.parquet")
-    outcome = sandbox.run("tests.sandbox.reader_units:read_rows", rows, flavor=Flavor.CLEAN, limits=limits, readable=[rows])
+    outcome = run_unit("tests.sandbox.reader_units:read_rows", rows, flavor=Flavor.CLEAN, limits=limits, readable=[rows])
     assert outcome.error is not None
     assert outcome.error["code"] in ("OUT_OF_MEMORY", "SAMPLES_MISMATCH"), outcome.error
 
@@ -51,7 +51,7 @@ def test_a_sample_file_that_crashes_its_parser_ends_a_sandbox_alone(tmp_path: Pa
     """Arrow ends with a segmentation fault when it reads these rows."""
     rows = kept_samples("arrow_that_ends_the_process", tmp_path)
     limits = Limits(seconds=60, memory_bytes=4 * 10**9)
-    outcome = sandbox.run("tests.sandbox.reader_units:read_rows", rows, flavor=Flavor.CLEAN, limits=limits, readable=[rows])
+    outcome = run_unit("tests.sandbox.reader_units:read_rows", rows, flavor=Flavor.CLEAN, limits=limits, readable=[rows])
     assert outcome.error is not None
     assert outcome.error["code"] in ("CRASHED", "SAMPLES_MISMATCH"), outcome.error
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry import sandbox
 from liteferry.checkpoints.architecture_facts import STRIPPABLE, InputRange, input_range, range_warning, training_layers
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.sandbox import Flavor, Limits
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
 
@@ -20,7 +20,7 @@ LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
 @pytest.fixture(scope="module", params=["keras", pytest.param("tf_keras", marks=pytest.mark.nightly)])
 def random_layers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     folder = tmp_path_factory.mktemp(request.param)
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.checkpoints.inference_units:run_every_random_layer",
         (request.param, str(folder)),
         flavor=Flavor.KERAS,
@@ -57,7 +57,7 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for library in ("keras", "tf_keras"):
         folder = tmp_path_factory.mktemp(f"configs_{library}")
-        outcome = sandbox.run(
+        outcome = run_unit(
             "tests.checkpoints.inference_units:write_configs",
             (library, str(folder)),
             flavor=Flavor.KERAS,

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits
 from tests.checkpoints import fixtures_checkpoints
+from tests.support.units import run_unit
 
 FIXTURES = sorted(name for writers in fixtures_checkpoints.WRITERS.values() for name in writers)
 BY_DAY = {
@@ -43,7 +43,7 @@ LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 
 
 def run(function: str, folder: Path, flavor: Flavor) -> dict[str, Any]:
-    outcome = sandbox.run(
+    outcome = run_unit(
         f"tests.checkpoints.loading_unit:{function}", str(folder), flavor=flavor, limits=LIMITS, writable=[str(folder)]
     )
     error = outcome.error or {}
@@ -110,7 +110,7 @@ def test_what_may_compute_something_else_is_never_left_to_the_other_keras(fixtur
         return json.loads(json.dumps(config).replace('"relu"', '"hard_sigmoid"'))
 
     fixtures_checkpoints.edit_h5_config(str(folder / "model.h5"), edit)
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.checkpoints.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, readable=[str(folder)]
     )
     assert outcome.error is not None
@@ -135,7 +135,7 @@ def test_strip_never_removes_what_computes(fixtures: Path, tmp_path: Path, strip
     shutil.copytree(fixtures / "keras3_augmenting", folder, ignore=shutil.ignore_patterns("out"))
     case = json.loads((folder / "case.json").read_text())
     (folder / "case.json").write_text(json.dumps({**case, "strip": strip}))
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.checkpoints.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
     )
     assert outcome.error is not None
@@ -155,7 +155,7 @@ def test_strip_never_removes_a_users_layer_that_has_weights(fixtures: Path, tmp_
         ),
     )
     (folder / "case.json").write_text(json.dumps({**case, "strip": ["AlwaysNoisy", "TheirNorm"]}))
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.checkpoints.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
     )
     assert outcome.error is not None

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.checkpoints import config_names, graph_ops, tf_symbols
 from liteferry.sandbox import Flavor, Limits
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=240, memory_bytes=8 * 10**9)
 _LEFT_OUT = Path(__file__).with_name("left_out.json")
@@ -37,7 +37,7 @@ LISTED: Mapping[str, Collection[str]] = {
 
 def libraries() -> dict[str, list[str]]:
     """What the libraries offer, by group."""
-    outcome = sandbox.run("tests.checkpoints.names_units:tell", None, flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = run_unit("tests.checkpoints.names_units:tell", None, flavor=Flavor.KERAS, limits=LIMITS)
     assert outcome.error is None, outcome.error
     return {result["group"]: result["names"] for result in outcome.results}
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.loading.same_function import ACTIVATIONS, LAYERS, differences
 from liteferry.sandbox import Flavor, Limits
 from tests.checkpoints import same_function_units
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=200, memory_bytes=8 * 10**9)
 
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, float]:
-    outcome = sandbox.run("tests.checkpoints.same_function_units:compare_layers", None, flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = run_unit("tests.checkpoints.same_function_units:compare_layers", None, flavor=Flavor.KERAS, limits=LIMITS)
     assert outcome.error is None, f"{outcome.error.get('message')}\n{outcome.error.get('traceback', '')[-2000:]}"
     found: dict[str, float] = outcome.results[0]
     return found

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteferry import sandbox
 from liteferry.errors import ReasonCode
 from liteferry.exporting import second_opinion
 from liteferry.json_records import decode
 from liteferry.sandbox import Flavor, Limits, arrays_file
 from liteferry.types import OpinionStatus, SecondOpinion
 from tests.checkpoints import fixtures_checkpoints
+from tests.support.units import run_unit
 
 FIXTURES = sorted(name for writers in fixtures_checkpoints.WRITERS.values() for name in writers)
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
@@ -54,7 +54,7 @@ CORRECTED = {
 
 
 def opinion_of(folder: Path) -> SecondOpinion:
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.checkpoints.second_opinion_units:opinion_of_case",
         str(folder),
         flavor=Flavor.KERAS,

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.loading.sibling_layers import KEPT_APART, LAYERS, kept_apart
 from liteferry.sandbox import Flavor, Limits
+from tests.support.units import run_unit
 
 LIBRARIES = ("keras", "tf_keras")
 
 
 def run(function: str, argument: Any) -> Any:
-    outcome = sandbox.run(
+    outcome = run_unit(
         f"tests.checkpoints.sibling_layer_units:{function}",
         argument,
         flavor=Flavor.KERAS,

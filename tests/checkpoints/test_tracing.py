@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 
 
 def test_branches_and_loops_on_tensors_stay_branches_and_loops() -> None:
     """With Keras 2, that is: Keras 3 never lets AutoGraph see a model's code."""
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.checkpoints.tracing_units:trace_python_control_flow", "tf_keras", flavor=Flavor.KERAS, limits=LIMITS
     )
     assert outcome.error is None, f"{outcome.error.get('message')}\n{outcome.error.get('traceback', '')[-2000:]}"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits, Outcome
 from tests.checkpoints import fixtures_hostile
 from tests.support import liteferry
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=120, memory_bytes=4 * 10**9)
 
@@ -63,7 +63,7 @@ FOUND = {
 def unconfined(function: str, argument: Any, folder: Path) -> Outcome:
     """The child may write where the attacks want to: that they do nothing is the loader's doing, not the kernel's."""
     writable = [str(folder), str(folder.parent)]
-    return sandbox.run(function, argument, flavor=Flavor.KERAS, limits=LIMITS, writable=writable)
+    return run_unit(function, argument, flavor=Flavor.KERAS, limits=LIMITS, writable=writable)
 
 
 def load(folder: Path, **spec: Any) -> Outcome:

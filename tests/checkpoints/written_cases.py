@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from liteferry import sandbox
+from tests.support.units import run_unit
 
 LIBRARIES = ("keras", "tf_keras")
 BY_DAY = ("keras", pytest.param("tf_keras", marks=pytest.mark.nightly))
@@ -44,7 +45,7 @@ class Outcomes(dict[str, dict[str, Any]]):
         )
         assert writer.returncode == 0, writer.stderr[-3000:]
         folders = [str(case.parent) for case in sorted((out / library).glob("*/case.json"))]
-        loaded = sandbox.run(
+        loaded = run_unit(
             "tests.checkpoints.weights_unit:load_all",
             folders,
             flavor=sandbox.Flavor.KERAS,

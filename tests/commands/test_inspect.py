@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.checkpoints.keras_names import ACTIVATIONS, LAYERS, MADE_BY_KERAS
 from liteferry.commands.inspect import bundle_index, contained
 from liteferry.sandbox import Flavor, Limits
 from tests.checkpoints import test_trust
 from tests.support import liteferry
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 
@@ -28,7 +28,7 @@ LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 def in_sandbox(function: str, argument: Any) -> Any:
     writable = [argument] if function == "write_artifacts" else []
     readable = [os.path.dirname(argument)] if isinstance(argument, str) else []
-    outcome = sandbox.run(
+    outcome = run_unit(
         f"tests.commands.inspect_units:{function}",
         argument,
         flavor=Flavor.KERAS,

@@ -29,6 +29,7 @@ from liteferry.sandbox.confine import SWITCH
 from liteferry.storage import beneath
 from liteferry.version import REPORT_SCHEMA_VERSION
 from tests.support import liteferry
+from tests.support.units import run_unit
 
 SECRET = "SECRET-of-the-test"
 
@@ -196,7 +197,7 @@ def canaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (folder / "canary" / "secret").write_text(SECRET)
         saved_model = folder / "out" / "models" / "model" / "saved_model" / "1"
         saved_model.mkdir(parents=True)
-        outcome = sandbox.run(
+        outcome = run_unit(
             "tests.sandbox.reading_units:save_canary",
             (str(saved_model), str(folder / "canary"), does),
             flavor=Flavor.CLEAN,

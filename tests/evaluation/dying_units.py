@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from liteferry.evaluation import latency, measure
+from liteferry.evaluation import kernel_noise, latency, measure
 from liteferry.evaluation.results import EvaluationTask
-from liteferry.parity import noise
 from liteferry.sandbox import Reporter
 
 
@@ -23,27 +22,33 @@ def _aborts(*_: Any) -> NoReturn:
     os.abort()
 
 
-def _in_turn_until(module: Any, name: str, end: Callable[..., Any]) -> Callable[[Sequence[EvaluationTask], Reporter], None]:
-    def unit(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
-        setattr(module, name, end)  # of this process only: it is a fork
-        measure.run_candidates_in_turn(tasks, reporter)
-
-    return unit
+def _replace(module: Any, name: str, end: Any) -> None:
+    setattr(module, name, end)  # in this process only: it is a fork
 
 
-def _alone_until(module: Any, name: str, end: Callable[..., Any]) -> Callable[[EvaluationTask, Reporter], None]:
-    def unit(task: EvaluationTask, reporter: Reporter) -> None:
-        setattr(module, name, end)
-        measure.run_candidates(task, reporter)
-
-    return unit
+def in_turn_killed_at_kernels(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
+    _replace(kernel_noise, "of_float32_file", _is_killed)
+    measure.run_candidates_in_turn(tasks, reporter)
 
 
-in_turn_killed_at_kernels = _in_turn_until(noise, "of_float32_file", _is_killed)
-in_turn_killed_at_costs = _in_turn_until(latency, "measure", _is_killed)
-alone_killed_at_kernels = _alone_until(noise, "of_float32_file", _is_killed)
-alone_aborts_at_kernels = _alone_until(noise, "of_float32_file", _aborts)
-alone_aborts_at_costs = _alone_until(latency, "measure", _aborts)
+def in_turn_killed_at_costs(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
+    _replace(latency, "measure", _is_killed)
+    measure.run_candidates_in_turn(tasks, reporter)
+
+
+def alone_killed_at_kernels(task: EvaluationTask, reporter: Reporter) -> None:
+    _replace(kernel_noise, "of_float32_file", _is_killed)
+    measure.run_candidates(task, reporter)
+
+
+def alone_aborts_at_kernels(task: EvaluationTask, reporter: Reporter) -> None:
+    _replace(kernel_noise, "of_float32_file", _aborts)
+    measure.run_candidates(task, reporter)
+
+
+def alone_aborts_at_costs(task: EvaluationTask, reporter: Reporter) -> None:
+    _replace(latency, "measure", _aborts)
+    measure.run_candidates(task, reporter)
 
 
 def kernels_are_killed(*_: Any) -> None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from liteferry.config.load import load_job
 from liteferry.errors import ReasonCode
-from liteferry.evaluation import evaluate, remeasure
 from liteferry.evaluation.compute_metrics import with_metrics
 from liteferry.evaluation.evaluate import evaluate_isolated, evaluate_siblings_isolated, shard_tasks
+from liteferry.evaluation.measure import Units
 from liteferry.evaluation.results import SAVED_MODEL, Evaluation, EvaluationTask
 from liteferry.exporting.export import export_isolated
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.planning import ModelPlan, plan_models
 from liteferry.report.model_report import build
+from liteferry.sandbox.units import Unit
 from liteferry.types import ExportedModel
+from tests.evaluation import dying_units
 from tests.support import Run, facts_of
 
 Exported = tuple[ModelPlan, ExportedModel]
@@ -54,29 +55,27 @@ def has_costs(evaluation: Evaluation) -> dict[str, bool]:
 @pytest.mark.parametrize(
     "unit",
     [
-        pytest.param("alone_killed_at_kernels", id="killed twice at the noise floor"),
-        pytest.param("alone_aborts_at_kernels", id="crashed at the noise floor", marks=pytest.mark.nightly),
-        pytest.param("alone_aborts_at_costs", id="crashed at the first latency"),
+        pytest.param(dying_units.alone_killed_at_kernels, id="killed twice at the noise floor"),
+        pytest.param(dying_units.alone_aborts_at_kernels, id="crashed at the noise floor", marks=pytest.mark.nightly),
+        pytest.param(dying_units.alone_aborts_at_costs, id="crashed at the first latency"),
     ],
 )
 def test_what_a_dead_process_left_unmeasured_is_measured_again(
-    unit: str, task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch
+    unit: Unit, task: EvaluationTask, exported: Exported, undisturbed: Evaluation
 ) -> None:
-    monkeypatch.setattr(evaluate, "_UNIT", f"tests.evaluation.dying_units:{unit}")
-    evaluation = evaluate_isolated(task, referenced=True)
+    evaluation = evaluate_isolated(task, referenced=True, units=Units(candidates=unit))
     assert undisturbed.noise["float32"] is not None, "nothing was there to lose"
     assert facts(exported, evaluation) == facts(exported, undisturbed)
     assert all(has_costs(evaluation).values()), has_costs(evaluation)
 
 
 @pytest.mark.parametrize(
-    "unit", ["in_turn_killed_at_kernels", pytest.param("in_turn_killed_at_costs", marks=pytest.mark.nightly)]
+    "unit", [dying_units.in_turn_killed_at_kernels, pytest.param(dying_units.in_turn_killed_at_costs, marks=pytest.mark.nightly)]
 )
 def test_siblings_whose_common_process_died_are_told_apart_no_worse(
-    unit: str, task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    unit: Unit, task: EvaluationTask, exported: Exported, undisturbed: Evaluation
 ) -> None:
-    monkeypatch.setattr(evaluate, "_SIBLINGS_UNIT", f"tests.evaluation.dying_units:{unit}")
-    both = evaluate_siblings_isolated([task, task])  # a model is its own nearest sibling
+    both = evaluate_siblings_isolated([task, task], units=Units(candidates_in_turn=unit))  # a model is its own nearest sibling
     for evaluation in both:
         assert facts(exported, evaluation) == facts(exported, undisturbed)
         assert all(has_costs(evaluation).values()), has_costs(evaluation)
@@ -84,25 +83,26 @@ def test_siblings_whose_common_process_died_are_told_apart_no_worse(
 
 @pytest.mark.parametrize(
     ("end", "code"),
-    [("kernels_are_killed", "KILLED"), pytest.param("kernels_meet_a_full_disk", "STORAGE_FAILED", marks=pytest.mark.nightly)],
+    [
+        (dying_units.kernels_are_killed, "KILLED"),
+        pytest.param(dying_units.kernels_meet_a_full_disk, "STORAGE_FAILED", marks=pytest.mark.nightly),
+    ],
 )
 def test_what_ends_so_again_is_the_variants_reason_and_the_next_run_tries_it(
-    end: str, code: str, task: EvaluationTask, exported: Exported, monkeypatch: pytest.MonkeyPatch
+    end: Unit, code: str, task: EvaluationTask, exported: Exported
 ) -> None:
-    monkeypatch.setattr(evaluate, "_UNIT", "tests.evaluation.dying_units:alone_killed_at_kernels")
-    monkeypatch.setattr(remeasure, "_KERNELS", f"tests.evaluation.dying_units:{end}")
-    report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True)))
+    units = Units(candidates=dying_units.alone_killed_at_kernels, kernels=end)
+    report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True, units=units)))
     assert report["variants"]["float32"]["reason"]["code"] == code
     assert ReasonCode(code).is_transient
     assert report["variants"]["dynamic_int8"]["status"] == "blessed", "the others are heard"
 
 
 def test_kernels_that_crash_on_the_file_leave_default_gates_and_a_warning(
-    task: EvaluationTask, exported: Exported, undisturbed: Evaluation, monkeypatch: pytest.MonkeyPatch
+    task: EvaluationTask, exported: Exported, undisturbed: Evaluation
 ) -> None:
-    monkeypatch.setattr(evaluate, "_UNIT", "tests.evaluation.dying_units:alone_aborts_at_kernels")
-    monkeypatch.setattr(remeasure, "_KERNELS", "tests.evaluation.dying_units:kernels_abort")
-    report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True)))
+    units = Units(candidates=dying_units.alone_aborts_at_kernels, kernels=dying_units.kernels_abort)
+    report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True, units=units)))
     assert report["noise_floor"]["float32"] is None
     assert report["variants"]["float32"]["status"] == "blessed", report["variants"]["float32"]["reason"]
     (warning,) = [sentence for sentence in report["warnings"] if "noise floor" in sentence]

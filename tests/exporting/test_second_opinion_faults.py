@@ -15,11 +15,13 @@ import yaml
 from liteferry.config.load import load_job
 from liteferry.errors import ReasonCode
 from liteferry.evaluation.results import Evaluation
-from liteferry.exporting import export, second_opinion
+from liteferry.exporting import export
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.planning import ModelPlan, begin_attempt, plan_models
 from liteferry.report import model_report
+from liteferry.sandbox.units import Unit
 from liteferry.types import ExportedModel, OpinionStatus
+from tests.exporting import faulty_units
 
 KINDS = {
     "keras3_functional": "a .keras archive of Keras 3",
@@ -53,8 +55,8 @@ def plan_of(folder: Path, out: Path) -> ModelPlan:
     return plan
 
 
-def exported(plan: ModelPlan) -> ExportedModel:
-    (one,) = export.export_isolated([plan])
+def exported(plan: ModelPlan, units: export.Units | None = None) -> ExportedModel:
+    (one,) = export.export_isolated([plan], units=units)
     assert one.reason is None, one.reason
     return one
 
@@ -64,13 +66,11 @@ def test_an_honest_export_is_confirmed_and_a_fault_of_the_loader_refused(
     fixtures: Path,
     tmp_path: Path,
     name: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = plan_of(fixtures / name, tmp_path)
     honest = exported(plan).second_opinion
     assert honest is not None and honest.status is OpinionStatus.EQUAL and honest.rows > 0 and honest.by, honest
-    monkeypatch.setattr(export, "_UNIT", "tests.exporting.faulty_units:off_by_a_hundredth")
-    faulty = exported(plan)
+    faulty = exported(plan, export.Units(export=faulty_units.off_by_a_hundredth))
     opinion = faulty.second_opinion
     assert opinion is not None and (opinion.status, opinion.code) == (OpinionStatus.DIFFERENT, ReasonCode.EXPORT_MISMATCH)
     report = model_report.build(plan, faulty, Evaluation(candidates={}))
@@ -81,35 +81,33 @@ def test_an_honest_export_is_confirmed_and_a_fault_of_the_loader_refused(
 @pytest.mark.parametrize(
     ("name", "fault", "told"),
     [
-        ("keras3_functional", "one_output_dropped", "2 outputs"),
-        pytest.param("keras2_functional", "one_output_dropped", "2 outputs", marks=pytest.mark.nightly),
+        ("keras3_functional", faulty_units.one_output_dropped, "2 outputs"),
+        pytest.param("keras2_functional", faulty_units.one_output_dropped, "2 outputs", marks=pytest.mark.nightly),
     ],
 )
 def test_what_is_lost_is_counted(
     fixtures: Path,
     tmp_path: Path,
     name: str,
-    fault: str,
+    fault: Unit,
     told: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(export, "_UNIT", f"tests.exporting.faulty_units:{fault}")
-    opinion = exported(plan_of(fixtures / name, tmp_path)).second_opinion
+    opinion = exported(plan_of(fixtures / name, tmp_path), export.Units(export=fault)).second_opinion
     assert opinion is not None and opinion.code is ReasonCode.EXPORT_MISMATCH
     assert opinion.why is not None and told in opinion.why
 
 
-@pytest.mark.parametrize(("end", "code"), [("killed", "KILLED"), ("aborted", "CRASHED"), ("speechless", "INTERNAL")])
+@pytest.mark.parametrize(
+    ("end", "code"), [(faulty_units.killed, "KILLED"), (faulty_units.aborted, "CRASHED"), (faulty_units.speechless, "INTERNAL")]
+)
 def test_an_opinion_that_was_never_given_blesses_nothing(
     fixtures: Path,
     tmp_path: Path,
-    end: str,
+    end: Unit,
     code: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(second_opinion, "_UNIT", f"tests.exporting.faulty_units:{end}")
     plan = plan_of(fixtures / "keras3_functional", tmp_path)
-    one = exported(plan)
+    one = exported(plan, export.Units(second_opinion=end))
     assert one.second_opinion is not None and one.second_opinion.status is OpinionStatus.NONE
     report = model_report.build(plan, one, Evaluation(candidates={}))
     assert (report["status"], report["reason"]["code"], report["reason"]["stage"]) == ("not_blessed", code, "reference")
@@ -127,12 +125,15 @@ for name, width in (("right", 4), ("wrong", 5), ("swapped", 6), ("left", 7)):
     np.savez(f"{folder}/{name}.npz", x=random.normal(size=(20, width)).astype("float32"))
 """
 RUN = """
+import functools
 import sys
 from liteferry import config, pipeline
 from liteferry.exporting import export
+from tests.exporting import faulty_units
 if __name__ == "__main__":
-    export._UNIT = "tests.exporting.faulty_units:in_one_of_several"
-    pipeline.run(config.load_job(sys.argv[1]), sys.argv[2], processes=2)
+    units = export.Units(export=faulty_units.in_one_of_several)
+    export.export_isolated = functools.partial(export.export_isolated, units=units)
+    pipeline.run(pipeline.RunRequest(job=config.load_job(sys.argv[1]), out=sys.argv[2], processes=2))
 """
 
 

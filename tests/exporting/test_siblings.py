@@ -53,12 +53,15 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 RUN = """
+import functools
 import sys
 import types
 from liteferry import config, pipeline
 from liteferry.exporting import export
+from tests.exporting import faulty_units
 if __name__ == "__main__":
-    export._UNIT = "tests.exporting.faulty_units:aborts_on_one_weight"
+    units = export.Units(export=faulty_units.aborts_on_one_weight)
+    export.export_isolated = functools.partial(export.export_isolated, units=units)
     job = config.load_job(sys.argv[1])
     pipeline.run(
         pipeline.RunRequest(job=job, out=sys.argv[2], processes=int(sys.argv[3]), share_siblings=sys.argv[4] == "shared")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits
 from tests.exporting.tensor_units import KINDS
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=580, memory_bytes=8 * 10**9)
 Found = dict[str, dict[str, Any]]
@@ -75,7 +75,7 @@ UNUSED = {"mask_stays_away": ["mask"], "roles_stay_away": ["label", "weight", "i
 
 def run(names: tuple[str, ...]) -> Found:
     """What comes of these kinds, from one process."""
-    outcome = sandbox.run("tests.exporting.tensor_units:run_kinds", names, flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = run_unit("tests.exporting.tensor_units:run_kinds", names, flavor=Flavor.KERAS, limits=LIMITS)
     assert outcome.error is None, outcome.error
     return {result["kind"]: result for result in outcome.results}
 

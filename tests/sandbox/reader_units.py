@@ -40,6 +40,23 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return {"do": do}
 
 
+def end_as_the_file_is_called(path: str) -> dict[str, Any]:
+    """Ends as the file's name says, abort.h5 for example."""
+    return answer({"do": os.path.splitext(os.path.basename(path))[0]})
+
+
+def describe_with_too_much_memory(path: str) -> dict[str, Any]:
+    """The answer of `inspect` where reading a file takes all memory there is."""
+    from liteferry.commands.inspect import child, facts
+
+    facts.describe = lambda path: {"bytes": bytearray(32 * 2**30)}  # in the reader alone
+    return child.answer(path)
+
+
+def environment(path: str) -> dict[str, Any]:
+    return {"facts": dict(os.environ)}
+
+
 def _can(act: Any) -> bool:
     try:
         act()

@@ -11,6 +11,7 @@ import pytest
 from liteferry import sandbox
 from liteferry.errors import ReasonCode
 from liteferry.sandbox import Flavor, Limits, Outcome, disk, supervision
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=60, memory_bytes=8 * 10**9, disk_bytes=64 * 2**20, files=2000)
 
@@ -24,7 +25,7 @@ def _nurseries() -> Iterator[None]:
 
 def run(unit: str, argument: Any, *, writable: tuple[Path, ...] = ()) -> Outcome:
     folders = [str(folder) for folder in writable]
-    return sandbox.run(
+    return run_unit(
         f"tests.sandbox.reading_units:{unit}", argument, flavor=Flavor.CLEAN, limits=LIMITS, writable=folders, before_retry=None
     )
 
@@ -73,7 +74,7 @@ def test_a_link_in_place_of_the_log_is_neither_read_nor_cut(tmp_path: Path) -> N
 def test_a_second_try_writes_through_nothing_that_the_first_has_left(tmp_path: Path) -> None:
     victim = tmp_path / "somebodys"
     victim.write_text("as it was")
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.sandbox.reading_units:plant_a_request", str(victim), flavor=Flavor.CLEAN, limits=LIMITS, writable=[]
     )
     assert outcome.is_killed
@@ -100,7 +101,7 @@ def test_who_talks_without_end_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_who_always_has_another_subject_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "_MOST_SUBJECTS", 5)
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.sandbox.reading_units:always_have_another_subject",
         None,
         flavor=Flavor.CLEAN,

@@ -12,12 +12,11 @@ from liteferry.commands.inspect import contained
 from liteferry.errors import ModelError, ReasonCode
 from liteferry.sandbox import reader
 from liteferry.sandbox.reader import NoAnswer
-
-UNIT = "tests.sandbox.reader_units:answer"
+from tests.sandbox import reader_units
 
 
 def ask(*requests: dict[str, Any], seconds: float = 30) -> list[Any]:
-    return list(reader.ask(UNIT, requests, readable=[], seconds=seconds))
+    return list(reader.ask(reader_units.answer, requests, readable=[], seconds=seconds))
 
 
 def test_answers_come_in_order_whatever_is_printed() -> None:
@@ -67,44 +66,37 @@ def test_a_reader_writes_nothing_outside_and_reaches_nobody(tmp_path: Path) -> N
     assert not connected["connected"]
 
 
-# What a caller is told, here `inspect`; the reader is replaced by a program of the test's
-
+# What a caller is told, here `inspect`; its unit is replaced by one that ends as a crashed parser does, since no file is known
+# today that crashes the real one.
 
 ENDS = {
-    "abort": ("import os; os.abort()", ReasonCode.CRASHED, "SIGABRT"),
-    "segfault": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", ReasonCode.CRASHED, "SIGSEGV"),
-    "hang": ("import time; time.sleep(100)", ReasonCode.TIMEOUT, "longer than 2 s"),
-    "no answer": ("import sys; sys.exit('the library is not there')", ReasonCode.CRASHED, "the library is not there"),
+    "abort": (ReasonCode.CRASHED, "SIGABRT"),
+    "segfault": (ReasonCode.CRASHED, "SIGSEGV"),
+    "hang": (ReasonCode.TIMEOUT, "longer than 2 s"),
+    "exit": (ReasonCode.CRASHED, "the library is not there"),
 }
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_reader_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
-    """The reader is replaced by one that ends as a crashed parser does: no file is known today that crashes the real one."""
-    program, code, words = ENDS[end]
-    monkeypatch.setattr(reader, "_PROGRAM", program)
-    (tmp_path / "a.h5").write_bytes(b"")
+def test_a_reader_that_dies_is_told(tmp_path: Path, end: str) -> None:
+    code, words = ENDS[end]
+    place = tmp_path / f"{end}.h5"
+    place.write_bytes(b"")
     with pytest.raises(ModelError, match=words) as caught:
-        contained.inspect(str(tmp_path / "a.h5"), seconds=2)
+        contained.inspect(str(place), seconds=2, unit=reader_units.end_as_the_file_is_called)
     assert caught.value.reason.code is code
 
 
-def test_the_reader_has_a_limit_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = (
-        "import sys; sys.path[:] = sys.argv[3:]; from liteferry.sandbox import reader_main;"
-        "from liteferry.commands.inspect import facts;"
-        "facts.describe = lambda path: bytearray(32 * 2**30); reader_child.main(*sys.argv[1:3])"
-    )
-    monkeypatch.setattr(reader, "_PROGRAM", program)
+def test_the_reader_has_a_limit_of_memory(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"")
     with pytest.raises(ModelError) as caught:
-        contained.inspect(str(tmp_path / "a.h5"))
+        contained.inspect(str(tmp_path / "a.h5"), unit=reader_units.describe_with_too_much_memory)
     assert caught.value.reason.code is ReasonCode.OUT_OF_MEMORY
 
 
 def test_the_reader_sees_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    program = "import json, os; print(json.dumps({'facts': dict(os.environ)}))"
-    monkeypatch.setattr(reader, "_PROGRAM", program)
     (tmp_path / "a.h5").write_bytes(b"")
-    assert "AWS_SECRET_ACCESS_KEY" not in contained.inspect(str(tmp_path / "a.h5"))
+    facts = contained.inspect(str(tmp_path / "a.h5"), unit=reader_units.environment)
+    assert "PATH" in facts
+    assert "AWS_SECRET_ACCESS_KEY" not in facts

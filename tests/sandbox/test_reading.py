@@ -21,6 +21,8 @@ from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.sandbox import Flavor, Limits, held, reader
 from liteferry.sandbox.confine import SWITCH
 from liteferry.sandbox.readable import code_in, of_module
+from tests.sandbox import reader_units
+from tests.support.units import run_unit
 
 MARKER = Path(__file__).parent.parent / "unconfined.marker"
 LIMITS = Limits(seconds=120, memory_bytes=16 * 10**9)
@@ -37,7 +39,7 @@ def _nurseries() -> Iterator[None]:
 
 
 def run(unit: str, argument: Any, *, flavor: Flavor = Flavor.CLEAN, **access: Any) -> sandbox.Outcome:
-    return sandbox.run(f"tests.sandbox.reading_units:{unit}", argument, flavor=flavor, limits=LIMITS, **access)
+    return run_unit(f"tests.sandbox.reading_units:{unit}", argument, flavor=flavor, limits=LIMITS, **access)
 
 
 def ways_that_read(path: Path | str, **access: Any) -> set[str]:
@@ -163,7 +165,7 @@ def test_a_tensorflow_checkpoint_is_its_index_and_its_shards(tmp_path: Path) -> 
 @needs_landlock
 def test_a_reader_of_headers_reads_what_it_is_asked_and_no_neighbour(job: Path) -> None:
     asked = [{"do": "read", "place": str(job / name)} for name in ("model.keras", "secret.txt")]
-    answers = list(reader.ask("tests.sandbox.reader_units:answer", asked, readable=[str(job / "model.keras")], seconds=30))
+    answers = list(reader.ask(reader_units.answer, asked, readable=[str(job / "model.keras")], seconds=30))
     assert [answer["read"] for answer in answers if isinstance(answer, dict)] == [True, False]
 
 

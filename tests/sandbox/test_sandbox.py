@@ -31,6 +31,7 @@ from liteferry import sandbox
 from liteferry.errors import ReasonCode, Stage
 from liteferry.sandbox import Flavor, Limits, Outcome, frames, nurseries, scratch, supervision
 from liteferry.sandbox.pool import WorkPool
+from tests.support.units import run_unit
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLENTY = Limits(seconds=60, memory_bytes=16 * 10**9)
@@ -58,7 +59,7 @@ def run(
     readable: Sequence[pathlib.Path] = (),
     **limits: Any,
 ) -> Outcome:
-    return sandbox.run(
+    return run_unit(
         f"tests.sandbox.sandbox_units:{unit}",
         argument,
         flavor=flavor,
@@ -393,7 +394,7 @@ def test_a_unit_whose_nursery_is_killed_twice_is_given_up_and_may_be_tried_again
     undone: list[str] = []
     thread = threading.Thread(target=kill_both)
     thread.start()
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.sandbox.sandbox_units:announce_and_sleep",
         str(tmp_path / "pids"),
         flavor=Flavor.CLEAN,
@@ -417,7 +418,7 @@ def test_a_file_that_could_not_be_read_is_read_again_before_it_is_blamed(tmp_pat
 
 
 def test_a_unit_that_is_not_to_be_repeated_is_not(tmp_path: pathlib.Path) -> None:
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.sandbox.sandbox_units:count_and_be_killed",
         str(tmp_path / "tries"),
         flavor=Flavor.CLEAN,
@@ -465,10 +466,12 @@ def test_an_interrupted_wait_takes_the_unit_with_it(tmp_path: pathlib.Path) -> N
 LAUNCHER = """
     import os, sys
     from liteferry import sandbox
-    from liteferry.sandbox import Flavor, Limits
+    from liteferry.sandbox import Flavor, Limits, SandboxSpec
+    from tests.sandbox.sandbox_units import write_pids_and_sleep
 
-    given = {"limits": Limits(seconds=60, memory_bytes=8 * 10**9), "writable": [os.path.dirname(sys.argv[1])]}
-    outcome = sandbox.run("tests.sandbox.sandbox_units:write_pids_and_sleep", sys.argv[1], flavor=Flavor.CLEAN, **given)
+    limits = Limits(seconds=60, memory_bytes=8 * 10**9)
+    spec = SandboxSpec(flavor=Flavor.CLEAN, limits=limits, writable=[os.path.dirname(sys.argv[1])])
+    outcome = sandbox.run(write_pids_and_sleep, sys.argv[1], spec)
     print(outcome.error["code"], outcome.error["message"])
 """
 
@@ -578,7 +581,7 @@ def test_a_child_writes_as_it_likes_in_the_folders_it_was_given(tmp_path: pathli
 def test_the_network_is_open_to_who_was_given_it(tmp_path: pathlib.Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         (tmp_path / "port").write_text(str(server.getsockname()[1]))
-        outcome = sandbox.run(
+        outcome = run_unit(
             "tests.sandbox.sandbox_units:try_to_reach_outside",
             str(tmp_path),
             flavor=Flavor.CLEAN,

@@ -18,6 +18,7 @@ from liteferry.exporting.export import export_isolated
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.planning import ModelPlan, plan_models
 from liteferry.sandbox import Flavor, Limits, held
+from tests.support.units import run_unit
 
 pytestmark = pytest.mark.skipif("files" not in held.held(), reason="this kernel confines no files")
 
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "secret.txt").write_text("SECRET")
     np.savez(folder / "rows.npz", x=np.ones((4, 3), np.float32))
     touches = [str(folder / "out" / ".staging" / "models" / name / "0") for name in ("layer", "other")]
-    outcome = sandbox.run(
+    outcome = run_unit(
         "tests.sandbox.reading_units:save_readers",
         (str(folder), str(folder / "secret.txt"), touches),
         flavor=Flavor.KERAS,

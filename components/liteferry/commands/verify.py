@@ -25,7 +25,7 @@ from liteferry.json_text import parse
 from liteferry.output import manifest, model_folder
 from liteferry.report import rejudge
 from liteferry.report.formats import single_line
-from liteferry.sandbox import Flavor, Limits, Reporter
+from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec
 from liteferry.storage import beneath
 from liteferry.types import Status
 from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
@@ -225,7 +225,7 @@ def _run_again(directory: str, report: lenient.Report, trust: Sequence[str]) -> 
     paths = {name: os.path.join(directory, path) for name, path in names.items()}
     per_call = lenient.listing(lenient.mapping(report.get("saved_model")).get("per_call_outputs"))
     task = {"paths": paths, "trust": list(trust), "per_call": list(map(str, per_call))}
-    outcome = sandbox.run("liteferry.commands.verify:run_rows", task, flavor=Flavor.CLEAN, limits=_LIMITS, readable=[directory])
+    outcome = sandbox.run(run_rows, task, SandboxSpec(flavor=Flavor.CLEAN, limits=_LIMITS, readable=[directory]))
     if outcome.error is not None:
         return len(paths), [f"its blessed artifacts do not run again: {outcome.error['message']}"]
     parts = _artifacts(report)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry import storage
+from liteferry import sandbox, storage
 from liteferry.errors import Stage
 from liteferry.evaluation.results import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.evaluation.tfma.results import REFERENCE, MetricGate, MetricsResult, ModelMetrics
@@ -22,8 +22,16 @@ from liteferry.exporting.export import reason_of
 from liteferry.json_records import decode
 from liteferry.plan.local_inputs import Needs, at_hand
 from liteferry.plan.planning import ModelPlan
-from liteferry.sandbox import Flavor, Reporter
+from liteferry.sandbox import Flavor, Reporter, SandboxSpec
 from liteferry.types import ExportedModel
+
+# The child imports these two only when it has a task, since they import TFMA.
+sandbox.preload(
+    __name__,
+    "liteferry.evaluation.tfma.prediction_keys",
+    "liteferry.evaluation.tfma.rows",
+    flavors=(Flavor.METRICS,),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,13 +70,8 @@ def compute_isolated(task: MetricsTask) -> MetricsResult:
     with at_hand([task.plan], lambda _: Needs(code=True)) as here:
         if here.problems:
             return MetricsResult(reason=here.problems[task.plan.model_id])
-        outcome = here.run(
-            "liteferry.evaluation.compute_metrics:compute_metrics",
-            dataclasses.replace(task, plan=here.plans[0]),
-            flavor=Flavor.METRICS,
-            limits=task.plan.limits,
-            writable=[task.plan.staging_directory()],
-        )
+        spec = SandboxSpec(flavor=Flavor.METRICS, limits=task.plan.limits, writable=[task.plan.staging_directory()])
+        outcome = here.run(compute_metrics, dataclasses.replace(task, plan=here.plans[0]), spec)
     facts: dict[str, Any] = {"models": {}}
     for message in outcome.results:
         facts["models"].update(message.pop("models", {}))

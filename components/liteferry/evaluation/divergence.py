@@ -21,7 +21,7 @@ from liteferry.json_records import decode
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import Needs, at_hand
 from liteferry.plan.planning import ModelPlan
-from liteferry.sandbox import Flavor, Reporter
+from liteferry.sandbox import Flavor, Reporter, SandboxSpec
 from liteferry.storage.local_cache import NoRoomError
 from liteferry.tflite import converter_errors, flatbuffer
 from liteferry.tflite.quantize import FLOAT32
@@ -30,7 +30,6 @@ from liteferry.types import DivergingTensor, ExportedModel, Signature
 _ROWS = 4
 _MOST_BATCHES = 256  # that are read in search of the worst row
 _MOST_TENSORS = 5
-_UNIT = "liteferry.evaluation.divergence:find"
 _DIVERGED = (ReasonCode.PARITY_OUT_OF_TOLERANCE, ReasonCode.PARITY_NONFINITE)
 
 
@@ -99,7 +98,7 @@ def localise_isolated(task: LocalisationTask) -> Localised:
             if here.problems:
                 return Localised()
             task = dataclasses.replace(task, plan=here.plans[0])
-            outcome = here.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits)
+            outcome = here.run(find, task, SandboxSpec(flavor=Flavor.CLEAN, limits=task.plan.limits))
     except NoRoomError:
         return Localised()
     tensors = {

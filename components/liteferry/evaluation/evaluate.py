@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 
 from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.evaluation.measure import Units
 from liteferry.evaluation.remeasure import measured_again
 from liteferry.evaluation.results import (
     SAVED_MODEL,
@@ -24,12 +25,11 @@ from liteferry.exporting.export import reason_of
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import AtHand, Needs, at_hand, storage_reason
 from liteferry.plan.planning import ModelPlan
-from liteferry.sandbox import Flavor
+from liteferry.sandbox import Flavor, SandboxSpec
 from liteferry.storage.local_cache import NoRoomError
 from liteferry.types import ExportedModel
 
-_UNIT = "liteferry.evaluation.measure:run_candidates"
-_SIBLINGS_UNIT = "liteferry.evaluation.measure:run_candidates_in_turn"
+_UNITS = Units()
 
 
 def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
@@ -74,31 +74,27 @@ def split_by_shards(family: Sequence[tuple[ModelPlan, ExportedModel]]) -> tuple[
     return together, apart
 
 
-def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask]) -> list[Evaluation]:
+def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask], *, units: Units = _UNITS) -> list[Evaluation]:
     """Models of one family whose references are on disk, one after the other in one clean process: the graph of their SavedModels
     is loaded once. A model that such a process leaves unfinished gets its own.
     """
     if len(tasks) == 1:
-        return [evaluate_isolated(tasks[0], referenced=True)]
+        return [evaluate_isolated(tasks[0], referenced=True, units=units)]
     shards = {task.plan.model_id: task.shard_index for task in tasks}
     try:
         with at_hand([task.plan for task in tasks], lambda plan: Needs(shards=(shards[plan.model_id],))) as here:
             if not here.problems:
                 tasks = [dataclasses.replace(task, plan=plan) for task, plan in zip(tasks, here.plans, strict=True)]
-                return _evaluate_siblings(tasks, here)
+                return _evaluate_siblings(tasks, here, units)
     except NoRoomError:
         pass
-    return [evaluate_isolated(task, referenced=True) for task in tasks]
+    return [evaluate_isolated(task, referenced=True, units=units) for task in tasks]
 
 
-def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: AtHand) -> list[Evaluation]:
-    outcome = here.run(
-        _SIBLINGS_UNIT,
-        tuple(tasks),
-        flavor=Flavor.CLEAN,
-        limits=tasks[0].plan.limits,
-        writable=[folder for task in tasks for folder in bound_rows.work_directories(task.plan)],
-    )
+def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: AtHand, units: Units) -> list[Evaluation]:
+    writable = [folder for task in tasks for folder in bound_rows.work_directories(task.plan)]
+    spec = SandboxSpec(flavor=Flavor.CLEAN, limits=tasks[0].plan.limits, writable=writable)
+    outcome = here.run(units.candidates_in_turn, tuple(tasks), spec)
     evaluations = []
     not_timed_s = max(0.0, outcome.seconds - seconds_of(outcome.results))  # of the process: each model's share
     for task in tasks:
@@ -111,13 +107,15 @@ def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: AtHand) -> list[Ev
                 seconds=seconds_of(messages) + not_timed_s / len(tasks),
                 peak_memory_bytes=max(own_peaks, default=outcome.peak_memory_bytes),
             )
-            evaluations.append(evaluation if outcome.error is None else measured_again(task, here, evaluation, messages))
+            if outcome.error is not None:
+                evaluation = measured_again(task, here, evaluation, messages, units=units)
+            evaluations.append(evaluation)
         else:
-            evaluations.append(_evaluate_one(task, here, referenced=True))
+            evaluations.append(_evaluate_one(task, here, units, referenced=True))
     return evaluations
 
 
-def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
+def evaluate_isolated(task: EvaluationTask, *, referenced: bool, units: Units = _UNITS) -> Evaluation:
     """One shard: the reference where it is not on disk yet, then all candidates in one clean process.
 
     When that process crashes, every candidate without a result gets one of its own, so that the guilty one is known and the
@@ -128,36 +126,31 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool) -> Evaluation:
         with at_hand([task.plan], lambda _: needs) as here:
             for reason in here.problems.values():
                 return Evaluation(candidates={}, reason=reason)
-            return _evaluate_one(dataclasses.replace(task, plan=here.plans[0]), here, referenced=referenced)
+            return _evaluate_one(dataclasses.replace(task, plan=here.plans[0]), here, units, referenced=referenced)
     except NoRoomError as error:
         return Evaluation(candidates={}, reason=storage_reason(error, Stage.SAMPLES))
 
 
-def _evaluate_one(task: EvaluationTask, here: AtHand, *, referenced: bool) -> Evaluation:
+def _evaluate_one(task: EvaluationTask, here: AtHand, units: Units, *, referenced: bool) -> Evaluation:
     seconds, peak = 0.0, 0
+    writable = bound_rows.work_directories(task.plan)
+    clean = SandboxSpec(flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
     if not referenced:
-        outcome = here.run(
-            "liteferry.evaluation.measure:run_reference",
-            task,
-            flavor=Flavor.KERAS,
-            limits=task.plan.limits,
-            writable=bound_rows.work_directories(task.plan),
-            network=task.plan.load.may_use_network,
-        )
+        spec = dataclasses.replace(clean, flavor=Flavor.KERAS, network=task.plan.load.may_use_network)
+        outcome = here.run(units.reference, task, spec)
         seconds, peak = outcome.seconds, outcome.peak_memory_bytes
         if outcome.error is not None:
             return Evaluation(candidates={}, reason=reason_of(outcome.error), seconds=seconds, peak_memory_bytes=peak)
-    writable = bound_rows.work_directories(task.plan)
-    together = here.run(_UNIT, task, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
+    together = here.run(units.candidates, task, clean)
     messages, failures = list(together.results), {}
     seconds, peak = seconds + together.seconds, max(peak, together.peak_memory_bytes)
     for name in task.candidates.keys() - results_of(messages).keys():
         alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
-        outcome = here.run(_UNIT, alone, flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
+        outcome = here.run(units.candidates, alone, clean)
         lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
         if name not in results_of(outcome.results):
             failures[name] = CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
         messages += outcome.results
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
     evaluation = evaluation_of(task, messages, failures=failures, seconds=seconds, peak_memory_bytes=peak)
-    return measured_again(task, here, evaluation, messages) if together.error is not None else evaluation
+    return measured_again(task, here, evaluation, messages, units=units) if together.error is not None else evaluation

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from liteferry import sandbox
 from liteferry.errors import ModelError, Reason, Stage
 from liteferry.evaluation import kernel_noise, latency, predictions, worst_inputs
 from liteferry.evaluation.accumulator import Comparison
@@ -22,7 +23,8 @@ from liteferry.parity.rows_seen import RowsSeen
 from liteferry.plan import bound_rows
 from liteferry.samples.labels import labels_of
 from liteferry.samples.slice_columns import columns_of_slices
-from liteferry.sandbox import Reporter, memory
+from liteferry.sandbox import Flavor, Reporter, memory
+from liteferry.sandbox.units import Unit
 from liteferry.tflite import runners
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
     from liteferry.samples.binding import Binding
     from liteferry.samples.sample_set import Batch
+
+
+sandbox.preload(__name__, "liteferry.samples.formats.parquet", flavors=(Flavor.KERAS, Flavor.CLEAN))
 
 
 def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
@@ -206,3 +211,14 @@ def _measure_costs(
         cost = {"latency_ms": known[name], "activation_bytes": latency.least_arena_bytes(content)}
         seconds = time.monotonic() - started
         reporter.result({"model_id": task.plan.model_id, "cost_of": name, "cost": cost, "seconds": seconds})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Units:
+    """What the sandboxes of an evaluation run. A test passes units that die."""
+
+    reference: Unit = run_reference
+    candidates: Unit = run_candidates
+    candidates_in_turn: Unit = run_candidates_in_turn
+    costs: Unit = run_costs
+    kernels: Unit = run_kernels

@@ -7,17 +7,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from liteferry.evaluation.measure import Units
 from liteferry.evaluation.results import SAVED_MODEL, Evaluation, EvaluationTask, Messages, evaluation_of
 from liteferry.exporting.export import reason_of
 from liteferry.parity import noise
 from liteferry.plan.local_inputs import AtHand
-from liteferry.sandbox import Flavor, Outcome
-
-_COSTS = "liteferry.evaluation.measure:run_costs"
-_KERNELS = "liteferry.evaluation.measure:run_kernels"
+from liteferry.sandbox import Flavor, Outcome, SandboxSpec
+from liteferry.sandbox.units import Unit
 
 
-def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, messages: Messages) -> Evaluation:
+def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, messages: Messages, *, units: Units) -> Evaluation:
     """The evaluation that `messages` told, with what is missing from it.
 
     Costs that cannot be measured stay away. Without its noise floor float32 would be judged by other limits: where the process
@@ -28,9 +27,9 @@ def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, m
     ran = [name for name in task.candidates if name != SAVED_MODEL and name not in failures]
     costly = [name for name in ran if task.plan.latency and name not in {message.get("cost_of") for message in messages}]
     if costly and task.shard_index == 0:
-        outcomes.append(_run(_COSTS, task, here, costly))
+        outcomes.append(_run(units.costs, task, here, costly))
     if noise.FLOAT32 in ran and task.shard_index == 0 and not any("noise" in message for message in messages):
-        outcome = _run(_KERNELS, task, here, [noise.FLOAT32])
+        outcome = _run(units.kernels, task, here, [noise.FLOAT32])
         outcomes.append(outcome)
         reason = reason_of(outcome.error)
         if reason is not None and reason.code.is_transient:
@@ -49,6 +48,6 @@ def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, m
     )
 
 
-def _run(unit: str, task: EvaluationTask, here: AtHand, names: Sequence[str]) -> Outcome:
+def _run(unit: Unit, task: EvaluationTask, here: AtHand, names: Sequence[str]) -> Outcome:
     of_names = dataclasses.replace(task, candidates={name: task.candidates[name] for name in names})
-    return here.run(unit, of_names, flavor=Flavor.CLEAN, limits=task.plan.limits)
+    return here.run(unit, of_names, SandboxSpec(flavor=Flavor.CLEAN, limits=task.plan.limits))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liteferry import checkpoints, storage
+from liteferry import checkpoints, sandbox, storage
 from liteferry.checkpoints import scanned_copy
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
@@ -28,13 +28,15 @@ from liteferry.plan import bound_rows, siblings
 from liteferry.plan.local_inputs import AtHand, Needs, at_hand, storage_reason
 from liteferry.plan.planning import ModelPlan
 from liteferry.samples.binding import columns_as_inputs
-from liteferry.sandbox import Flavor, Outcome, Reporter, memory
+from liteferry.sandbox import Flavor, Outcome, Reporter, SandboxSpec, memory
 from liteferry.sandbox.child import describe_error
+from liteferry.sandbox.units import Unit
 from liteferry.storage.local_cache import NoRoomError
 from liteferry.tflite import converter_errors
 from liteferry.types import ExportedModel, TensorSpec, VariantFacts
 
-_UNIT = "liteferry.exporting.export:export_models"
+sandbox.preload(__name__, flavors=(Flavor.KERAS,))
+
 _FALLBACK_CODES = {
     Stage.LOAD: ReasonCode.LOAD_FAILED,
     Stage.EXPORT: ReasonCode.EXPORT_FAILED,
@@ -42,22 +44,23 @@ _FALLBACK_CODES = {
 }
 
 
-def export_isolated(plans: Sequence[ModelPlan]) -> list[ExportedModel]:
+def export_isolated(plans: Sequence[ModelPlan], *, units: Units | None = None) -> list[ExportedModel]:
     """Exports siblings, or one model, in a process of their own, each into its staging directory. Never raises for what a
     model does, or for what a store does not give.
 
     When the process dies, the models that were finished stand, and each of the others gets a process to itself: the guilty
     one is known by what it does alone.
     """
+    units = units or Units()
     try:
         with at_hand(plans, _needs) as here:
             ready = [plan for plan in here.plans if plan.model_id not in here.problems]
-            done = dict(zip((plan.model_id for plan in ready), _export(ready, here) if ready else [], strict=True))
+            done = dict(zip((plan.model_id for plan in ready), _export(ready, here, units) if ready else [], strict=True))
             return [done.get(plan.model_id) or ExportedModel(reason=here.problems[plan.model_id]) for plan in plans]
     except NoRoomError as error:
         if len(plans) == 1:
             return [ExportedModel(reason=storage_reason(error, Stage.LOAD))]
-        return [exported for plan in plans for exported in export_isolated([plan])]
+        return [exported for plan in plans for exported in export_isolated([plan], units=units)]
 
 
 def _needs(plan: ModelPlan) -> Needs:
@@ -65,18 +68,17 @@ def _needs(plan: ModelPlan) -> Needs:
     return Needs(checkpoint=True, code=True, shards=(0,) if plan.samples.sample_set else ())
 
 
-def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
+def _export(plans: Sequence[ModelPlan], here: AtHand, units: Units) -> list[ExportedModel]:
     _make_room(plans)
-    outcome = here.run(
-        _UNIT,
-        tuple(plans),
+    spec = SandboxSpec(
         flavor=Flavor.KERAS,
         limits=plans[0].limits,
         writable=[folder for plan in plans for folder in bound_rows.work_directories(plan)],
         network=plans[0].load.may_use_network,
-        # Of siblings the finished ones stand, and each of the others is tried alone below.
-        before_retry=functools.partial(_make_room, plans) if len(plans) == 1 else None,
     )
+    # Of siblings the finished ones stand, and each of the others is tried alone below.
+    before_retry = functools.partial(_make_room, plans) if len(plans) == 1 else None
+    outcome = here.run(units.export, tuple(plans), spec, before_retry=before_retry)
     if outcome.is_out_of_disk:  # whatever was finished lies among what must not stay there
         _make_room(plans)
         outcome = dataclasses.replace(outcome, results=())
@@ -89,8 +91,8 @@ def _export(plans: Sequence[ModelPlan], here: AtHand) -> list[ExportedModel]:
         if len(plans) == 1 or (ended and not (ended[0] or {}).get("misread")):
             exported.append(_assemble(plan, results, outcome, share_s))
         else:
-            exported += _export([plan], here)
-    return second_opinion.with_opinions(plans, exported, here)
+            exported += _export([plan], here, units)
+    return second_opinion.with_opinions(plans, exported, here, unit=units.second_opinion)
 
 
 def _make_room(plans: Sequence[ModelPlan]) -> None:
@@ -182,6 +184,14 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
         reporter.result({"model_id": plan.model_id, "ended": error, "peak_memory_bytes": own_peak})
         if len(plans) > 1:
             scanned_copy.release()  # in memory by now; sixteen copies would stand in the scratch folder otherwise
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Units:
+    """What the sandboxes of an export run. A test passes units with a planted fault."""
+
+    export: Unit = export_models
+    second_opinion: Unit = second_opinion.give
 
 
 class _Messages:

@@ -24,18 +24,20 @@ from liteferry.parity.gate_limits import DEFAULT_GATES, SAVED_MODEL, resolve_gat
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import AtHand
 from liteferry.plan.planning import ModelPlan
-from liteferry.sandbox import Flavor, Outcome, Reporter, arrays_file
+from liteferry.sandbox import Flavor, Outcome, Reporter, SandboxSpec, arrays_file
+from liteferry.sandbox.units import Unit
 from liteferry.types import ExportedModel, OpinionStatus, SecondOpinion, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
 
-_UNIT = "liteferry.exporting.second_opinion:give"
 _FOLDER = "first_rows"
 _MOST_CHARS = 2000
 _NO_ROWS = "there are no rows to ask it about"
 
 
-def with_opinions(plans: Sequence[ModelPlan], exported: Sequence[ExportedModel], here: AtHand) -> list[ExportedModel]:
+def with_opinions(
+    plans: Sequence[ModelPlan], exported: Sequence[ExportedModel], here: AtHand, *, unit: Unit
+) -> list[ExportedModel]:
     """The models with a second opinion on each that needs one, in order: a sibling is exempt while the one whose trace it shares
     was found equal.
     """
@@ -48,7 +50,7 @@ def with_opinions(plans: Sequence[ModelPlan], exported: Sequence[ExportedModel],
             if one.shares_trace_of and leader is not None and leader.status is OpinionStatus.EQUAL:
                 given = dataclasses.replace(one, second_opinion=_exempt(one.shares_trace_of))
             else:
-                given = _with_opinion(plan, one, here)
+                given = _with_opinion(plan, one, here, unit)
         found[plan.model_id] = given.second_opinion
         done.append(given)
     return done
@@ -62,17 +64,12 @@ def _exempt(leader: str) -> SecondOpinion:
     )
 
 
-def _with_opinion(plan: ModelPlan, exported: ExportedModel, here: AtHand) -> ExportedModel:
+def _with_opinion(plan: ModelPlan, exported: ExportedModel, here: AtHand, unit: Unit) -> ExportedModel:
     if not os.path.isfile(os.path.join(_folder(plan), "calls.json")):
         return dataclasses.replace(exported, second_opinion=SecondOpinion(status=OpinionStatus.NONE, why=_NO_ROWS))
     assert exported.saved_model is not None
-    outcome = here.run(
-        _UNIT,
-        (plan, exported.saved_model.oracle),
-        flavor=Flavor.KERAS,
-        limits=plan.limits,
-        network=plan.load.may_use_network,
-    )
+    spec = SandboxSpec(flavor=Flavor.KERAS, limits=plan.limits, network=plan.load.may_use_network)
+    outcome = here.run(unit, (plan, exported.saved_model.oracle), spec)
     return dataclasses.replace(
         exported,
         second_opinion=_opinion_of(outcome),

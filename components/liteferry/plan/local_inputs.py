@@ -18,7 +18,10 @@ from liteferry.loading.model import LoadSpec
 from liteferry.plan import bound_rows
 from liteferry.plan.planning import ModelPlan, distant_code
 from liteferry.samples.local_copies import wanted_of, with_copies
+from liteferry.sandbox import Outcome, SandboxSpec
+from liteferry.sandbox.client import no_cleanup
 from liteferry.sandbox.readable import of_module
+from liteferry.sandbox.units import Unit
 from liteferry.storage import local_cache
 from liteferry.storage.local_cache import Copies, Wanted
 
@@ -44,10 +47,12 @@ class AtHand:
     problems: dict[str, Reason]
     _copies: Copies
 
-    def run(self, function: str, argument: Any, **options: Any) -> sandbox.Outcome:
-        """`sandbox.run` of a unit that may read what its plans name; what comes of it speaks of URIs."""
-        readable = [path for plan in self.plans for path in readable_of(plan)]
-        outcome = sandbox.run(function, argument, readable=readable, **options)
+    def run(
+        self, unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[[], None] | None = no_cleanup
+    ) -> Outcome:
+        """`sandbox.run` of a unit that may read what its plans name; results and errors name URIs, not local copies."""
+        spec = dataclasses.replace(spec, readable=[path for plan in self.plans for path in readable_of(plan)])
+        outcome = sandbox.run(unit, argument, spec, before_retry=before_retry)
         if not self._copies.paths:
             return outcome
         return dataclasses.replace(

@@ -96,13 +96,8 @@ def _starts_as_hdf5(path: str) -> bool:
 
 
 def _share_key_isolated(path: str, recipe_digest: str, load: LoadSpec) -> str | None:
-    outcome = sandbox.run(
-        "liteferry.plan.siblings:tell_share_key",
-        (path, recipe_digest, load),
-        flavor=sandbox.Flavor.KERAS,
-        limits=_LOOK_LIMITS,
-        readable=[path],
-    )
+    spec = sandbox.SandboxSpec(flavor=sandbox.Flavor.KERAS, limits=_LOOK_LIMITS, readable=[path])
+    outcome = sandbox.run(tell_share_key, (path, recipe_digest, load), spec)
     key = outcome.results[0]["share_key"] if outcome.results else None
     return str(key) if key else None
 

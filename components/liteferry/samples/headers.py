@@ -19,7 +19,7 @@ def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iter
     """What `describe_files` says, in order. SamplesError also for a file that ends its reader."""
     requests = [{"path": path, "schema_file": schema_file} for path in paths]
     readable = [*paths, *([schema_file] if schema_file else [])]
-    answers = reader.ask("liteferry.samples.headers:answer", requests, readable=readable)
+    answers = reader.ask(answer, requests, readable=readable)
     for path, found in zip(paths, answers, strict=True):
         if isinstance(found, NoAnswer):
             raise mismatch(f"{path}: {found.what}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import os
 import pickle
 import resource
@@ -16,13 +15,14 @@ import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.sandbox import frames
 from liteferry.sandbox.confine import confine
 from liteferry.sandbox.readable import refused_path
+from liteferry.sandbox.reporter import Reporter
+from liteferry.sandbox.units import function_of
 from liteferry.storage.transient import is_storage_trouble, may_be_misread
 
 # Exit status of a process whose function ended, one way or the other, but that could not say so.
@@ -61,23 +61,6 @@ class Request:
     readable: tuple[str, ...] = ()
     network: bool = False
     file_bytes: int = resource.RLIM_INFINITY
-
-
-class Reporter:
-    """How a unit of work speaks to its supervisor while it runs."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-        self.current_stage = Stage.LOAD
-
-    def stage(self, stage: Stage, *, subject: str | None = None) -> None:
-        """Says what comes next and for which subject (a model id, a variant), so that a crash is blamed on the right one."""
-        self.current_stage = stage
-        frames.send_json(self._channel, {"event": "stage", "stage": stage.value, "subject": subject})
-
-    def result(self, result: Any) -> None:
-        """Hands over one JSON-friendly result; it survives whatever happens to this process afterwards."""
-        frames.send_json(self._channel, {"event": "result", "result": result})
 
 
 def describe_error(error: BaseException, stage: Stage) -> dict[str, Any]:
@@ -146,11 +129,6 @@ def _use_one_thread() -> None:
         tensorflow.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def _resolve(function: str) -> Callable[[Any, Reporter], None]:
-    module_name, _, name = function.partition(":")
-    return getattr(importlib.import_module(module_name), name)  # type: ignore[no-any-return]
-
-
 def _receive_request(channel: socket.socket) -> Request:
     """The channel carries the request's path: the request may be larger than what a socket holds, and its sender never waits."""
     path = os.fsdecode(frames.receive_frame(channel))
@@ -168,7 +146,7 @@ def _serve(channel: socket.socket) -> dict[str, Any]:
         request = _receive_request(channel)
         _isolate(request)
         _use_one_thread()
-        _resolve(request.function)(request.argument, reporter)
+        function_of(request.function)(request.argument, reporter)
         message: dict[str, Any] = {"event": "done"}
     except BaseException as error:  # noqa: BLE001  # the one place: user code may raise SystemExit, KeyboardInterrupt, anything
         with contextlib.suppress(Exception):

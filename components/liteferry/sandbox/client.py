@@ -17,47 +17,55 @@ from liteferry.sandbox.child import Request
 from liteferry.sandbox.flavors import Flavor
 from liteferry.sandbox.outcome import Limits, Outcome
 from liteferry.sandbox.supervision import Supervision
+from liteferry.sandbox.units import Unit, name_of
 
 
-def _nothing() -> None:
-    """A unit that writes its results over those of an earlier try leaves nothing to undo."""
+def no_cleanup() -> None:
+    """For units that overwrite what an earlier run has left."""
 
 
-def run(
-    function: str,
-    argument: Any,
-    *,
-    flavor: Flavor,
-    limits: Limits,
-    writable: Sequence[str] = (),
-    readable: Sequence[str] = (),
-    network: bool = False,
-    before_retry: Callable[[], None] | None = _nothing,
-) -> Outcome:
-    """Runs `function(argument, reporter)` in a process of its own and waits for its end. Never raises for what happens inside.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SandboxSpec:
+    """What kind of process a unit gets, and what that may use.
 
-    Two ends are not believed at once, and the unit is tried a second time. What was killed from outside gets a nursery of its
-    own: a neighbour that kills their common one costs nobody but itself. What could not read a file may have met a moment of bad
-    storage.
+    `flavor`: the nursery that it is forked from. `limits`: passing one kills the child's whole process group. `writable`: folders
+    below which it may write and read, besides its own scratch folder; made if they are not there. `readable`: files and folders
+    that it may read besides Python and the system's libraries, see `sandbox.readable`. `network`: whether it may reach the
+    network. The kernel enforces the last three where it can, see `sandbox.confine`.
+    """
+
+    flavor: Flavor
+    limits: Limits
+    writable: Sequence[str] = ()
+    readable: Sequence[str] = ()
+    network: bool = False
+
+
+def run(unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[[], None] | None = no_cleanup) -> Outcome:
+    """Runs `unit(argument, reporter)` in a process of its own and waits for its end. Never raises for what happens inside.
+
+    A unit is run a second time after two kinds of end. One that was killed from outside gets a nursery of its own, so that
+    another unit, which may have killed their common nursery, does not harm it again. One that could not read a file may have
+    met a transient error of the storage.
 
     Args:
-      function: "module:name" of a function that can be imported here.
-      argument: anything picklable; it travels to the child only.
-      flavor: which nursery the child is born in.
-      limits: wall clock and memory; passing either kills the child's whole process group.
-      writable: folders it may write below, and read, besides its own scratch folder; made if they are not there.
-      readable: files and folders it may read besides; Python and the system's libraries always. See `readable`.
-      network: whether it may reach the network. All three are held by the kernel where it can; see `confine`.
-      before_retry: undoes what a first try may have left; None: there is no second one.
+      unit: a function at the top level of a module; the child imports it by its name.
+      argument: anything picklable; it is sent to the child only.
+      spec: what kind of process, and what it may use.
+      before_retry: undoes what the first run may have left; None: there is no second run.
+
+    Raises:
+      ValueError: the child could not import the unit.
     """
-    for given in writable:
+    flavor, limits = spec.flavor, spec.limits
+    for given in spec.writable:
         os.makedirs(given, exist_ok=True)
     request = Request(
-        function=function,
+        function=name_of(unit),
         argument=argument,
-        writable=tuple(map(os.path.abspath, writable)),
-        readable=tuple(dict.fromkeys(path if path.endswith("/.") else os.path.abspath(path) for path in readable)),
-        network=network,
+        writable=tuple(map(os.path.abspath, spec.writable)),
+        readable=tuple(dict.fromkeys(path if path.endswith("/.") else os.path.abspath(path) for path in spec.readable)),
+        network=spec.network,
         file_bytes=limits.disk_bytes,
     )
     odd_before = {path for given in request.writable for path, _ in disk.odd_entries(given)}

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
-from liteferry.sandbox.flavors import Flavor
+from liteferry.sandbox.flavors import Flavor, preloaded
 
 # What a process needs to find its interpreter, its libraries and its locale. Everything else, credentials above all, stays out: a
 # nursery never has it, so no child can find it, not in /proc/self/environ either.
@@ -21,7 +21,7 @@ _KEPT_PREFIXES = ("LC_", "PYTHON", "TF_", "KERAS_", "LITEFERRY_", "OMP_", "OPENB
 
 # Children import from where this process does, also when a launcher has put folders of its own on the path. The working
 # directory, where a user's file may have any name, is not on it unless it is on ours.
-_PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from liteferry.sandbox.nursery import main; main(sys.argv)"
+_PROGRAM = "import sys; sys.path[:] = sys.argv[4:]; from liteferry.sandbox.nursery import main; main(sys.argv)"
 
 _LAST_WORDS_BYTES = 4000
 
@@ -43,14 +43,14 @@ class Nursery:
     """A running nursery process."""
 
     def __init__(self, flavor: Flavor) -> None:
-        environment = _environment()
+        environment, ours = _environment(), ",".join(preloaded(flavor))
         self.is_closed = False
         self._lock = threading.Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the nursery lives
         self._socket, nursery_end = socket.socketpair()
         with nursery_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(nursery_end.fileno()), flavor.value, *map(os.path.abspath, sys.path)],
+                [sys.executable, "-c", _PROGRAM, str(nursery_end.fileno()), flavor.value, ours, *map(os.path.abspath, sys.path)],
                 pass_fds=[nursery_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

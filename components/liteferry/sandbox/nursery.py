@@ -40,14 +40,16 @@ _PR_SET_CHILD_SUBREAPER = 36
 _RSS_UNIT_BYTES = 1024 if sys.platform == "linux" else 1
 
 
-def preload(flavor: Flavor) -> None:
-    """Imports what the children of this flavor need. The clean flavor is made unable to import any Keras."""
+def preload(flavor: Flavor, ours: Sequence[str]) -> None:
+    """Imports what the children of this flavor need: its libraries, then `ours`. The clean flavor is made unable to import any
+    Keras.
+    """
     if flavor is Flavor.CLEAN:
         for name in ("keras", "tf_keras"):
             sys.modules[name] = None  # type: ignore[assignment]  # `import keras` now raises ImportError, here and in every child
     gc.disable()  # imports make next to no garbage, and looking for it takes a seventh of their time
     with _hidden(NOT_PRELOADED.get(flavor, ())):
-        for name in PRELOAD[flavor]:
+        for name in (*PRELOAD[flavor], *ours):
             importlib.import_module(name)
     of_python()  # what children may read of it, found once
     gc.enable()
@@ -183,10 +185,12 @@ def _take_request(server: socket.socket, children: _Children) -> bool:
 
 
 def main(argv: list[str]) -> NoReturn:
-    """Serves fork requests until the parent has gone. `argv`: anything, the descriptor of the inherited socket, a flavor."""
+    """Serves fork requests until the parent has gone. `argv`: anything, the descriptor of the inherited socket, a
+    flavor, modules to import with commas between them.
+    """
     server = socket.socket(fileno=int(argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    preload(Flavor(argv[2]))
+    preload(Flavor(argv[2]), argv[3].split(",") if argv[3] else ())
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)

@@ -17,12 +17,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from liteferry.errors import ReasonCode
 from liteferry.sandbox import scratch
 from liteferry.sandbox.confine import SWITCH
+from liteferry.sandbox.units import name_of
 
 SECONDS = 60.0
 _MOST_ANSWER_BYTES = 64 * 2**20
@@ -41,24 +42,25 @@ class NoAnswer:
 
 
 def ask(
-    function: str, requests: Sequence[Any], *, readable: Sequence[str], seconds: float = SECONDS
+    function: Callable[[Any], Any], requests: Sequence[Any], *, readable: Sequence[str], seconds: float = SECONDS
 ) -> Iterator[dict[str, Any] | NoAnswer]:
-    """What `function` answers to each request, in order. A reader that dies costs the request it was at; the next one goes on.
+    """What `function` answers to each request, in order. A reader that dies costs the request that it was at; a new reader goes
+    on with the next one.
 
     Args:
-      function: "module:name"; called as `function(request)`, it returns an answer. Requests and answers are JSON-friendly.
+      function: at the top of a module; called with one request, it returns an answer. Requests and answers are JSON-friendly.
       readable: files and folders that a reader may read, those of the requests; see `sandbox.confine`.
       seconds: for each request, of wall clock and of processor time.
     """
-    done = 0
+    done, command = 0, [sys.executable, "-c", _PROGRAM, name_of(function), str(seconds), *map(os.path.abspath, sys.path)]
     while done < len(requests):
-        for answer in _one_reader(function, requests[done:], readable, seconds):
+        for answer in _one_reader(command, requests[done:], readable, seconds):
             done += 1
             yield answer
 
 
 def _one_reader(
-    function: str, requests: Sequence[Any], readable: Sequence[str], seconds: float
+    command: Sequence[str], requests: Sequence[Any], readable: Sequence[str], seconds: float
 ) -> Iterator[dict[str, Any] | NoAnswer]:
     """Answers until the reader is through or dead; the last may be a NoAnswer."""
     with (
@@ -71,7 +73,7 @@ def _one_reader(
         asked.seek(0)
         kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(("LC_", "PYTHON"))}
         process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, function, str(seconds), *map(os.path.abspath, sys.path)],
+            command,
             stdin=asked,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -5,16 +5,15 @@ request names what it may read.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import resource
 import sys
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 from liteferry.sandbox.confine import confine
+from liteferry.sandbox.units import function_of
 
 MEMORY_BYTES = 6 * 2**30
 
@@ -25,8 +24,7 @@ def main(function: str, seconds: str) -> int:
     os.dup2(2, 1)  # what a library prints is no answer
     _limit(resource.RLIMIT_CORE, 0)  # a crash of a parser is an answer, not an event
     confine([tempfile.gettempdir()], readable=json.loads(sys.stdin.readline()))
-    module_name, _, name = function.partition(":")
-    answer: Callable[[Any], Any] = getattr(importlib.import_module(module_name), name)
+    answer = function_of(function)
     for line in sys.stdin:
         request = json.loads(line)
         used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])

@@ -60,7 +60,7 @@ def _run_tflite(path: str) -> str:
 def load_many(total: int, *, seed: int, processes: int) -> Tally:
     """So many inputs, the kinds in turn; each loaded in a sandbox with its own limits."""
     from liteferry import sandbox
-    from liteferry.sandbox import Flavor, Limits
+    from liteferry.sandbox import Flavor, Limits, SandboxSpec
 
     tally = Tally("loads")
     with tempfile.TemporaryDirectory(prefix="fuzz-loads-") as scratch:
@@ -75,9 +75,7 @@ def load_many(total: int, *, seed: int, processes: int) -> Tally:
             flavor = Flavor.CLEAN if kind == "tflite" else Flavor.KERAS
             limits = Limits(seconds=_SECONDS, memory_bytes=_MEMORY_BYTES)
             begun = time.monotonic()
-            outcome = sandbox.run(
-                "tests.campaigns.fuzz.loads:load", (kind, path), flavor=flavor, limits=limits, readable=[str(folder)]
-            )
+            outcome = sandbox.run(load, (kind, path), SandboxSpec(flavor=flavor, limits=limits, readable=[str(folder)]))
             taken = time.monotonic() - begun
             shutil.rmtree(folder, ignore_errors=True)
             grown = max((result["grown"] for result in outcome.results if "grown" in result), default=0)

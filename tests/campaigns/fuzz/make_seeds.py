@@ -27,12 +27,11 @@ _ROWS = 6
 def _artifacts(folder: Path) -> None:
     """Checkpoints and .tflite files, written by the libraries in a sandbox."""
     from liteferry import sandbox
-    from liteferry.sandbox import Flavor, Limits
+    from liteferry.sandbox import Flavor, Limits, SandboxSpec
+    from tests.commands.inspect_units import write_artifacts
 
     limits = Limits(seconds=300, memory_bytes=8 * 10**9)
-    outcome = sandbox.run(
-        "tests.commands.inspect_units:write_artifacts", str(folder), flavor=Flavor.KERAS, limits=limits, writable=[str(folder)]
-    )
+    outcome = sandbox.run(write_artifacts, str(folder), SandboxSpec(flavor=Flavor.KERAS, limits=limits, writable=[str(folder)]))
     assert outcome.error is None, outcome.error
     sandbox.close()
 

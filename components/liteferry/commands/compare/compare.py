@@ -30,7 +30,7 @@ from liteferry.plan.local_inputs import files_of_samples, readable_for_code
 from liteferry.samples.headers import describe_contained
 from liteferry.samples.local_copies import wanted_of, with_copies
 from liteferry.samples.opening import open_samples
-from liteferry.sandbox import scratch
+from liteferry.sandbox import SandboxSpec, scratch
 from liteferry.sandbox.outcome import Limits
 from liteferry.storage import local_cache
 from liteferry.storage.local_cache import Copies, Wanted
@@ -188,14 +188,13 @@ def _cautions(stats: Mapping[str, OutputStats], inputs: Mapping[str, int]) -> li
 def _run(task: SideTask, limits: Limits, copies: Copies) -> sandbox.Outcome:
     readable = [*files_of_checkpoint(task.path, task.load.links), *readable_for_code(task.load)]
     readable += files_of_samples(task.sample_set, task.spec)
-    outcome = sandbox.run(
-        "liteferry.commands.compare.compare_side:run_side",
-        task,
+    spec = SandboxSpec(
         flavor=task.flavor(),
         limits=limits,
         writable=[task.folder],
         readable=[path for path in readable if not storage.is_remote(path)],
     )
+    outcome = sandbox.run(compare_side.run_side, task, spec)
     return dataclasses.replace(outcome, results=copies.in_uris(outcome.results), error=copies.in_uris(outcome.error))
 
 

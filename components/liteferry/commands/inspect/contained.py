@@ -6,11 +6,12 @@ It is no security boundary: against code execution in a parser, open strangers' 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from liteferry import storage
 from liteferry.checkpoints.reach import files_of_checkpoint
+from liteferry.commands.inspect import child
 from liteferry.errors import ModelError, ReasonCode, Stage, StorageError
 from liteferry.plan.fingerprints import files_of
 from liteferry.sandbox import reader
@@ -19,35 +20,34 @@ from liteferry.storage import local_cache
 from liteferry.storage.local_cache import Wanted
 
 
-def inspect(uri: str, *, seconds: float = SECONDS) -> dict[str, Any]:
+def inspect(uri: str, *, seconds: float = SECONDS, unit: Callable[[str], Any] = child.answer) -> dict[str, Any]:
     """The static facts of a checkpoint, a SavedModel directory or a .tflite file; keys as docs/inspect.md lists them.
 
     Args:
       uri: file or directory, also on an object store; or the prefix of a TensorFlow checkpoint, on a store its .index file.
       seconds: after which the reader is stopped.
+      unit: what runs in the reader.
 
     Raises:
       StorageError: there is no such file, or the store does not give it.
       ModelError: LOAD_CORRUPT, LOAD_UNSUPPORTED; CRASHED, TIMEOUT or OUT_OF_MEMORY when the reader did not survive the file.
     """
     if not storage.is_remote(uri):
-        return _inspect(storage.require_local(uri), seconds)
+        return _inspect(storage.require_local(uri), seconds, unit)
     with local_cache.lease([Wanted(uris=tuple(files_of(uri)))]) as copies:
         copies.raise_problems()
         try:
-            facts: dict[str, Any] = copies.in_uris(_inspect(copies.path(uri), seconds))
+            facts: dict[str, Any] = copies.in_uris(_inspect(copies.path(uri), seconds, unit))
         except ModelError as error:
             reason = error.reason
             raise ModelError(reason.code, reason.stage, copies.in_uris(reason.message)) from error
         return facts
 
 
-def _inspect(path: str, seconds: float) -> dict[str, Any]:
+def _inspect(path: str, seconds: float, unit: Callable[[str], Any]) -> dict[str, Any]:
     if not os.path.lexists(path) and not os.path.isfile(f"{path}.index"):
         raise StorageError(f"{path}: no such file or directory; name a checkpoint, a SavedModel directory or a .tflite file")
-    (answer,) = reader.ask(
-        "liteferry.commands.inspect.child:answer", [os.path.abspath(path)], readable=files_of_checkpoint(path), seconds=seconds
-    )
+    (answer,) = reader.ask(unit, [os.path.abspath(path)], readable=files_of_checkpoint(path), seconds=seconds)
     if isinstance(answer, NoAnswer):
         raise ModelError(answer.code, Stage.LOAD, f"{path}: {answer.what}")
     error = answer.get("error")
@@ -65,7 +65,7 @@ def kinds(paths: Sequence[str]) -> Iterator[str]:
 def looks(paths: Sequence[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """For each checkpoint its kind as `kinds` has it, and what of it would be refused: {what, opened_by}."""
     readable = [file for path in paths for file in files_of_checkpoint(path)]
-    for answer in reader.ask("liteferry.commands.inspect.child:kind", list(paths), readable=readable):
+    for answer in reader.ask(child.kind, list(paths), readable=readable):
         if isinstance(answer, NoAnswer):
             yield answer.code.value, []
         else:
