@@ -22,7 +22,7 @@ from liteferry.commands.verify import _run_again, verify
 from liteferry.config.job import SamplesSpec
 from liteferry.errors import ModelError, ReasonCode, StorageError
 from liteferry.output import manifest
-from liteferry.output.model_folder import look_at, vouch_for
+from liteferry.output.model_folder import scan, vouch_for
 from liteferry.report.fleet import fleet_facts, write_fleet
 from liteferry.sandbox import Flavor, Limits
 from liteferry.sandbox.confine import SWITCH
@@ -55,7 +55,7 @@ def write_model(out: Path, model_id: str = "model", **changes: Any) -> Path:
             "gates": [{"metric": "max_abs", "output": "y", "limit": 1.0, "observed": 0.0}],
         },
         "variants": {},
-        "files": manifest.of(str(folder)),
+        "files": manifest.files_of(str(folder)),
         **changes,
     }
     text = json.dumps(report).encode()
@@ -139,7 +139,7 @@ def test_a_model_whose_folder_or_report_is_a_link_has_none(out: Path, elsewhere:
     for name in ("report.json", "BLESSED"):
         (inner / name).symlink_to(real / name)
     assert rebuild_pages(str(out)) == 1
-    assert look_at(str(out / "models" / "linked")).report() == look_at(str(inner)).report() == {}
+    assert scan(str(out / "models" / "linked")).published_report() == scan(str(inner)).published_report() == {}
     assert not (real / "report.html").exists()
     problems = dict(verify(str(out), processes=1, with_rows=False).problems)
     assert "its folder is a link to" in problems["linked"]
@@ -150,7 +150,7 @@ def test_a_pipe_in_place_of_a_report_is_not_waited_for(out: Path) -> None:
     report = out / "models" / "model" / "report.json"
     report.unlink()
     os.mkfifo(report)
-    assert look_at(str(report.parent)).report_there() == {}
+    assert scan(str(report.parent)).raw_report() == {}
     with pytest.raises(StorageError, match="no file but a pipe"):
         beneath.read_bytes(str(out), "models/model/report.json")
 

@@ -1,4 +1,4 @@
-"""`Comparison` waits for whole blocks, and nobody can tell from its numbers."""
+"""`StatsAccumulator` waits for whole blocks, and nobody can tell from its numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from liteferry.errors import ModelError, ReasonCode
 from liteferry.evaluation import accumulator
-from liteferry.evaluation.accumulator import Comparison
+from liteferry.evaluation.accumulator import StatsAccumulator
 from liteferry.parity.output_stats import OutputStats
 
 ROWS = 90
@@ -44,7 +44,7 @@ def test_any_batches_in_any_order_equal_one_comparison(block_rows: int, choices:
     cuts = [0, *sorted(choices.sample(range(1, ROWS), choices.randint(0, 20))), ROWS]
     batches = list(itertools.pairwise(cuts))
     choices.shuffle(batches)
-    comparison = Comparison()
+    comparison = StatsAccumulator()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accumulator, "_BLOCK_ROWS", block_rows)
         for start, stop in batches:
@@ -55,7 +55,7 @@ def test_any_batches_in_any_order_equal_one_comparison(block_rows: int, choices:
 
 
 def test_batches_of_different_shapes_are_compared_apart() -> None:
-    comparison = Comparison()
+    comparison = StatsAccumulator()
     for length in (2, 3, 2):
         comparison.add({"y": np.zeros((4, length))}, {"y": np.ones((4, length))}, ids=IDS[:4], rows=np.arange(4))
     report = comparison.finish()["y"].report()
@@ -64,14 +64,14 @@ def test_batches_of_different_shapes_are_compared_apart() -> None:
 
 @pytest.mark.parametrize("observed", [np.zeros((4, 3)), np.zeros((4, 2), int), np.zeros((3, 2))], ids=["shape", "dtype", "rows"])
 def test_what_cannot_be_compared_is_refused_at_once_with_the_output(observed: np.ndarray) -> None:
-    comparison = Comparison()
+    comparison = StatsAccumulator()
     with pytest.raises(ModelError, match="output 'y'") as raised:
         comparison.add({"y": np.zeros((4, 2))}, {"y": observed}, ids=IDS[:4], rows=np.arange(4))
     assert raised.value.reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE
 
 
 def test_an_output_that_one_side_lacks_is_left_out() -> None:
-    comparison = Comparison()
+    comparison = StatsAccumulator()
     comparison.add(
         {"y": np.zeros(2), "gone": np.zeros(2)}, {"y": np.zeros(2), "more": np.zeros(2)}, ids=IDS[:2], rows=np.arange(2)
     )
@@ -79,4 +79,4 @@ def test_an_output_that_one_side_lacks_is_left_out() -> None:
 
 
 def test_nothing_added_is_nothing_compared() -> None:
-    assert Comparison().finish() == {}
+    assert StatsAccumulator().finish() == {}

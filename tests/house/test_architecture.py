@@ -41,10 +41,10 @@ FACES = {
     "evaluation": "CandidateResult Evaluation evaluate_isolated evaluate_siblings_isolated",
     "exporting": "export_isolated",
     "loading": "LoadSpec LoadedModel",
-    "output": "Folder Watcher finished_report judge_and_publish",
+    "output": "ModelFolder Watcher finished_report judge_and_publish",
     "parity": "GateResult Limit OutputStats Verdict judge resolve_gates",
     "pipeline": "BatchExport RunRequest run",
-    "plan": "AtHand ModelPlan Needs plan_models",
+    "plan": "LocalInputs ModelPlan InputNeeds plan_models",
     "report": "HINTS fleet_facts fleet_rows fleet_table hint_for one_line render_index render_model "
     "summary_table summary_text write_fleet",
     "samples": "Batch Binding SampleSet Shard bind open_samples read_batches",

@@ -15,9 +15,9 @@ from liteferry.commands.report_pages import rebuild_pages
 from liteferry.commands.verify import verify
 from liteferry.config.load import parse_job
 from liteferry.evaluation.results import CandidateResult, Evaluation
-from liteferry.evaluation.verdict import Case, LackingError, of_report, of_run, verdict
-from liteferry.output.model_folder import MARKERS, look_at, vouch_for
-from liteferry.output.publish import finished_report, judge_and_publish, look
+from liteferry.evaluation.verdict import Case, LackingError, case_of_report, case_of_run, verdict
+from liteferry.output.model_folder import MARKERS, scan, vouch_for
+from liteferry.output.publish import find_finished, finished_report, judge_and_publish
 from liteferry.parity.output_stats import OutputStats
 from liteferry.plan import planning as plans
 from liteferry.plan.planning import ModelPlan
@@ -74,10 +74,10 @@ def test_stored_statistics_come_to_the_same_verdict(tmp_path: Path) -> None:
     plan = make_plan(tmp_path / "out", gates={"float32": {"max_abs": 0.05}})
     for difference in (0.0, 0.1):
         exported, evaluation = export(plan), evaluate(difference=difference)
-        ran = {name: verdict(of_run(name, plan, exported, evaluation)) for name in ("saved_model", "float32")}
+        ran = {name: verdict(case_of_run(name, plan, exported, evaluation)) for name in ("saved_model", "float32")}
         judge_and_publish(plan, exported, evaluation)
         report = json.loads((Path(plan.model_directory()) / "report.json").read_text())
-        assert {name: verdict(of_report(name, report)) for name in ran} == ran
+        assert {name: verdict(case_of_report(name, report)) for name in ran} == ran
         assert ran["float32"].is_blessed is (difference == 0.0)
 
 
@@ -93,7 +93,7 @@ def test_what_older_rules_judged_is_judged_again_in_place(tmp_path: Path) -> Non
     plan, report = published(tmp_path / "out")
     put(plan, under_older_rules(report))
     assert finished_report(plan) is None
-    _, told = look(plan, force=False)
+    _, told = find_finished(plan, force=False)
     again = finished_report(plan)
     assert told is not None
     assert again is not None
@@ -108,7 +108,7 @@ def test_a_blessing_that_turns_takes_the_marker_away_and_says_why(tmp_path: Path
     older = under_older_rules(report, blessed=True)
     put(plan, older)
     assert (Path(plan.model_directory()) / "BLESSED").exists()
-    _, told = look(plan, force=False)
+    _, told = find_finished(plan, force=False)
     assert told is not None
     assert "class_recall" in told["reason"]["message"]
     assert not (Path(plan.model_directory()) / "BLESSED").exists()
@@ -138,7 +138,7 @@ def test_where_statistics_lack_something_the_model_is_done_again(tmp_path: Path,
     with pytest.raises(LackingError, match=words):
         rejudge.judged_again(older)
     put(plan, older)
-    ready, told = look(plan, force=False)
+    ready, told = find_finished(plan, force=False)
     assert told is None
     assert ready.judged_before == {"rules": RULES_VERSION - 1, "status": "blessed"}
     assert ready.version == 1  # the same function under the same number: a server sees no new one
@@ -153,7 +153,7 @@ def test_a_second_opinion_that_differs_closes_everything(tmp_path: Path) -> None
     _, report = published(tmp_path / "out")
     report["saved_model"]["second_opinion"] = {"status": "different", "code": "EXPORT_MISMATCH", "why": "0.3 off keras 3.15.1"}
     for name in ("saved_model", "float32"):
-        reason = verdict(of_report(name, report)).reason
+        reason = verdict(case_of_report(name, report)).reason
         assert reason is not None
         assert (reason.code.value, reason.message) == ("EXPORT_MISMATCH", "0.3 off keras 3.15.1")
 
@@ -210,7 +210,7 @@ class TestAnOutOf010:
         return tmp_path / "out"
 
     def test_is_read(self, out: Path) -> None:
-        folders = {name: look_at(str(out / "models" / name)).report() for name in ("broken", "good", "pressure")}
+        folders = {name: scan(str(out / "models" / name)).published_report() for name in ("broken", "good", "pressure")}
         assert {name: report["status"] for name, report in folders.items()} == {
             "broken": "failed",
             "good": "blessed",
@@ -232,7 +232,7 @@ class TestAnOutOf010:
     def test_is_done_again_since_its_statistics_lack_something(self, out: Path) -> None:
         for name in ("good", "pressure"):
             with pytest.raises(LackingError):
-                rejudge.judged_again(look_at(str(out / "models" / name)).report())
+                rejudge.judged_again(scan(str(out / "models" / name)).published_report())
 
     def test_says_why_a_verdict_turned(self, out: Path) -> None:
         before = json.loads((out / ".history" / "last_run.json").read_text())["models"]

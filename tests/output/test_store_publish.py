@@ -25,7 +25,7 @@ from liteferry.commands.verify import verify
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError
 from liteferry.evaluation.results import Evaluation
 from liteferry.output import model_folder, publish_to_store, run_lock
-from liteferry.output.publish import finished_report, judge_and_publish, look, numbered
+from liteferry.output.publish import find_finished, finished_report, judge_and_publish, numbered
 from liteferry.plan.planning import ModelPlan, begin_attempt
 from liteferry.storage import leases
 from liteferry.types import ExportedModel
@@ -40,7 +40,7 @@ def plan_on(out: str, folder: Path, **changes: Any) -> ModelPlan:
 
 def attempt_of(plan: ModelPlan) -> ModelPlan:
     """The same work once more, as the next run begins it."""
-    looked, done = look(plan, force=True)
+    looked, done = find_finished(plan, force=True)
     assert done is None
     return begin_attempt([looked])[0]
 
@@ -142,7 +142,7 @@ def test_a_model_is_published_as_on_a_disk(store: str, tmp_path: Path) -> None:
     assert names(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED"} == names(local)
     for name in ARTIFACTS:
         assert storage.read_bytes(f"{plan.model_directory()}/{name}") == storage.read_bytes(f"{local.model_directory()}/{name}")
-    assert finished_report(plan) == model_folder.look_at(plan.model_directory()).whole_report()
+    assert finished_report(plan) == model_folder.scan(plan.model_directory()).complete_report()
     assert not os.path.exists(plan.staging_directory()), "the work folder goes when the model is published"
 
 
@@ -242,7 +242,7 @@ def test_killed_at_any_request_it_is_finished_by_the_next_run_and_never_read_hal
     while True:
         new = attempt_of(plan)
         count = publish_in_a_process(new, f"killed at {killed_at}", killed_at=killed_at)
-        report = model_folder.look_at(plan.model_directory()).whole_report()
+        report = model_folder.scan(plan.model_directory()).complete_report()
         if report:  # the marker stands: then every file is what it was judged as
             whole, torn = read_by_the_rule(plan.model_directory())
             assert whole is not None, torn
@@ -281,7 +281,7 @@ def test_what_a_dead_publisher_left_beside_a_whole_model_goes_with_the_next_look
     (again,) = begin_attempt([numbered(plan)])
     assert publish_in_a_process(again, "again", killed_at=changes) is None, "the last change is to give the lease back"
     assert any(name.startswith(publish_to_store.PUBLISHING) for name in names(plan))
-    _, done = look(plan, force=False)
+    _, done = find_finished(plan, force=False)
     assert done is not None
     assert done["status"] == "blessed"
     assert names(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED"}
@@ -449,7 +449,7 @@ def test_a_store_that_cannot_be_read_is_written_to_by_nobody(
 
     with monkeypatch.context() as patched:
         patched.setattr(storage, "sizes_under", refuse)
-        _, done = look(plan, force=False)
+        _, done = find_finished(plan, force=False)
     assert done is not None
     assert (done["status"], done["reason"]["code"]) == ("failed", "STORAGE_FAILED")
     assert finished_report(plan) is not None, "what was there is there"

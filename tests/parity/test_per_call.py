@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from liteferry.errors import ModelError, ReasonCode
-from liteferry.evaluation.accumulator import Comparison
+from liteferry.evaluation.accumulator import StatsAccumulator
 from liteferry.loading.call_groups import Calls, stack
 
 IDS = [f"row {number}" for number in range(10)]
@@ -16,7 +16,7 @@ IDS = [f"row {number}" for number in range(10)]
 
 def compared(expected: np.ndarray, observed: np.ndarray, *, batch: int | None = None, batches: int = 1) -> dict[str, Any]:
     """The report of output `o` after so many batches of ten rows."""
-    comparison = Comparison(calls=Calls(batch=batch, per_call=("o",)))
+    comparison = StatsAccumulator(calls=Calls(batch=batch, per_call=("o",)))
     for number in range(batches):
         comparison.add({"o": expected}, {"o": observed}, ids=IDS, rows=np.arange(10) + 10 * number)
     return comparison.finish()["o"].report()
@@ -48,7 +48,7 @@ def test_a_vector_for_a_call_has_no_classes() -> None:
 
 
 def test_calls_of_a_fixed_batch_are_named_by_their_first_row() -> None:
-    comparison = Comparison(calls=Calls(batch=4, per_call=("o",)))
+    comparison = StatsAccumulator(calls=Calls(batch=4, per_call=("o",)))
     comparison.add({"o": np.zeros(3)}, {"o": np.array([0.0, 0.0, 1.0])}, ids=IDS, rows=np.arange(100, 110))
     (worst,) = comparison.finish()["o"].worst_examples()
     assert (worst["id"], worst["row"]) == ("row 8", 108)
@@ -87,7 +87,7 @@ def test_with_one_row_in_a_call_answers_are_the_rows() -> None:
 
 
 def test_a_batch_that_cannot_be_compared_counts_nowhere() -> None:
-    comparison = Comparison(calls=Calls(per_call=("o",)))
+    comparison = StatsAccumulator(calls=Calls(per_call=("o",)))
     comparison.add(
         {"o": np.ones(1), "y": np.ones((10, 2))}, {"o": np.ones(1), "y": np.ones((10, 2))}, ids=IDS, rows=np.arange(10)
     )

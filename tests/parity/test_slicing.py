@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liteferry.config.job import SamplesSpec
-from liteferry.evaluation.accumulator import Comparison
+from liteferry.evaluation.accumulator import StatsAccumulator
 from liteferry.parity import slicing
 from liteferry.parity.output_stats import OutputStats
 from liteferry.parity.slicing import Slices, group_rows, slice_name
@@ -38,7 +38,7 @@ def direct(rows: np.ndarray) -> dict[str, Any]:
 
 
 def sliced(batches: Any) -> dict[tuple[str, ...], Slices]:
-    comparison = Comparison(SPECS)
+    comparison = StatsAccumulator(SPECS)
     for start, stop in batches:
         rows = slice(start, stop)
         comparison.add(

@@ -15,7 +15,7 @@ from liteferry.output import model_folder
 from liteferry.pipeline.stages import fleet
 from liteferry.report import changes
 from liteferry.report.changes import since_last_run, write_history
-from liteferry.report.model_report import for_fleet
+from liteferry.report.model_report import fleet_entry
 
 TENSOR = {"name": "image", "position": 0, "tensor_index": 3, "tensor_name": "t", "dtype": "float32", "shape": [None, 8]}
 QUANTIZED = {**TENSOR, "name": "digit", "dtype": "int8", "scale": 0.5, "zero_point": 3}
@@ -61,7 +61,7 @@ class Runs:
 
     def run(self, *reports: dict[str, Any], run_id: str | None = None) -> Any:
         self._number += 1
-        slim = [for_fleet(copy.deepcopy(report)) for report in reports]
+        slim = [fleet_entry(copy.deepcopy(report)) for report in reports]
         fleet._write(slim, str(self.out), run_id or f"run-{self._number}")
         return json.loads((self.out / "fleet.json").read_text())["changes"]
 
@@ -232,7 +232,7 @@ def test_the_list_is_bounded(runs: Runs) -> None:
 
 
 def test_history_is_written_only_when_asked(tmp_path: Path) -> None:
-    _, history = since_last_run(str(tmp_path), [for_fleet(report_of())], run_id="a")
+    _, history = since_last_run(str(tmp_path), [fleet_entry(report_of())], run_id="a")
     assert not (tmp_path / ".history").exists(), "a run that does not end must leave the last one's history"
     write_history(str(tmp_path), history)
     assert (tmp_path / ".history" / "last_run.json").exists()

@@ -20,7 +20,7 @@ from liteferry.checkpoints.links import LinkRule
 from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.sandbox import Flavor, Limits, held, reader
 from liteferry.sandbox.confine import SWITCH
-from liteferry.sandbox.readable import code_in, of_module
+from liteferry.sandbox.readable import code_in, module_paths
 from tests.sandbox import reader_units
 from tests.support.units import run_unit
 
@@ -97,7 +97,7 @@ def _is_installed(name: str) -> bool:
 
 @needs_landlock
 def test_of_a_modules_folder_code_is_read_and_data_is_not(job: Path) -> None:
-    given = {"readable": of_module(str(job / "code" / "layers.py"))}
+    given = {"readable": module_paths(str(job / "code" / "layers.py"))}
     assert "open" in ways_that_read(job / "code" / "layers.py", **given)
     assert "open" in ways_that_read(job / "code" / "helper.py", **given)
     assert ways_that_read(job / "code" / "vocabulary.txt", **given) == set()
@@ -235,7 +235,7 @@ def test_layered_environments_and_checkouts_on_the_path_are_pythons(tmp_path: Pa
         "import sys, types; sys.path += sys.argv[1:3]\n"
         "finder = sys.modules['__editable___theirs_finder'] = types.ModuleType('finder')\n"
         "finder.MAPPING = {'theirs': sys.argv[3], 'single': sys.argv[3] + '/found'}\n"
-        "from liteferry.sandbox.readable import of_python\nprint('\\n'.join(of_python()))"
+        "from liteferry.sandbox.readable import python_paths\nprint('\\n'.join(python_paths()))"
     )
     said = subprocess.run(
         [sys.executable, "-c", program, *map(str, (below, checkout, linked))], capture_output=True, text=True, check=True

@@ -41,42 +41,42 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_was_kept_is_recalled_for_the_same_files_and_mark_alone() -> None:
-    digest_cache.keep(["s3://b/m"], "etag=1", known(1))
-    digest_cache.keep(["s3://b/m.index", "s3://b/m.data"], "etag=1", known(2))
-    assert digest_cache.recall(["s3://b/m"], "etag=1") == known(1)
-    assert digest_cache.recall(["s3://b/m.index", "s3://b/m.data"], "etag=1") == known(2)
+    digest_cache.store(["s3://b/m"], "etag=1", known(1))
+    digest_cache.store(["s3://b/m.index", "s3://b/m.data"], "etag=1", known(2))
+    assert digest_cache.lookup(["s3://b/m"], "etag=1") == known(1)
+    assert digest_cache.lookup(["s3://b/m.index", "s3://b/m.data"], "etag=1") == known(2)
     for uris, mark in ((["s3://b/m"], "etag=2"), (["s3://b/n"], "etag=1"), (["s3://b/m.index"], "etag=1")):
-        assert digest_cache.recall(uris, mark) is None
-    digest_cache.keep(["s3://b/m"], "etag=1", known(3))
-    assert digest_cache.recall(["s3://b/m"], "etag=1") == known(3)
+        assert digest_cache.lookup(uris, mark) is None
+    digest_cache.store(["s3://b/m"], "etag=1", known(3))
+    assert digest_cache.lookup(["s3://b/m"], "etag=1") == known(3)
 
 
 def test_without_a_mark_nothing_is_known() -> None:
-    digest_cache.keep(["s3://b/m"], None, known())
-    assert digest_cache.recall(["s3://b/m"], None) is None
+    digest_cache.store(["s3://b/m"], None, known())
+    assert digest_cache.lookup(["s3://b/m"], None) is None
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"])
 def test_the_same_address_at_another_endpoint_is_another_thing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    digest_cache.keep(["s3://b/m"], "etag=1", known())
+    digest_cache.store(["s3://b/m"], "etag=1", known())
     monkeypatch.setenv(name, "http://elsewhere")
-    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
+    assert digest_cache.lookup(["s3://b/m"], "etag=1") is None
 
 
 def test_another_version_takes_digests_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    digest_cache.keep(["s3://b/m"], "etag=1", known())
+    digest_cache.store(["s3://b/m"], "etag=1", known())
     monkeypatch.setattr(digest_cache, "__version__", "99.0")
-    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
+    assert digest_cache.lookup(["s3://b/m"], "etag=1") is None
 
 
 def test_it_is_bounded_and_what_was_asked_for_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest_cache, "_MOST", 10)
     for number in range(1, 9):
-        digest_cache.keep([f"s3://b/{number}"], "etag=1", known(number))
-    assert digest_cache.recall(["s3://b/1"], "etag=1") == known(1)
+        digest_cache.store([f"s3://b/{number}"], "etag=1", known(number))
+    assert digest_cache.lookup(["s3://b/1"], "etag=1") == known(1)
     for number in range(9, 18):
-        digest_cache.keep([f"s3://b/{number}"], "etag=1", known(number))
-    kept = [number for number in range(1, 18) if digest_cache.recall([f"s3://b/{number}"], "etag=1")]
+        digest_cache.store([f"s3://b/{number}"], "etag=1", known(number))
+    kept = [number for number in range(1, 18) if digest_cache.lookup([f"s3://b/{number}"], "etag=1")]
     assert kept == [1, *range(9, 18)]
 
 
@@ -85,8 +85,8 @@ WRITER = """
     from liteferry.storage import digest_cache
 
     for number in range(40):
-        digest_cache.keep([f"s3://b/{sys.argv[1]}/{number}"], "etag=1", digest_cache.Known("sha256:" + sys.argv[1], number))
-        digest_cache.keep(["s3://b/both"], "etag=1", digest_cache.Known("sha256:both", 1))
+        digest_cache.store([f"s3://b/{sys.argv[1]}/{number}"], "etag=1", digest_cache.Known("sha256:" + sys.argv[1], number))
+        digest_cache.store(["s3://b/both"], "etag=1", digest_cache.Known("sha256:both", 1))
 """
 
 
@@ -94,40 +94,40 @@ def test_processes_and_threads_at_once_lose_nothing() -> None:
     writers = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), name]) for name in "ab"]
 
     def keep(number: int) -> None:
-        digest_cache.keep([f"s3://b/c/{number}"], "etag=1", Known("sha256:c", number))
+        digest_cache.store([f"s3://b/c/{number}"], "etag=1", Known("sha256:c", number))
 
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         list(threads.map(keep, range(40)))
     assert [writer.wait(60) for writer in writers] == [0, 0]
     for name in "abc":
-        found = [digest_cache.recall([f"s3://b/{name}/{number}"], "etag=1") for number in range(40)]
+        found = [digest_cache.lookup([f"s3://b/{name}/{number}"], "etag=1") for number in range(40)]
         assert found == [Known(f"sha256:{name}", number) for number in range(40)]
 
 
 def test_a_damaged_file_is_nothing_known_and_made_anew(cache: Path) -> None:
-    digest_cache.keep(["s3://b/m"], "etag=1", known())
+    digest_cache.store(["s3://b/m"], "etag=1", known())
     (cache / "digests.sqlite").write_bytes(b"no database" * 1000)
-    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
-    digest_cache.keep(["s3://b/m"], "etag=1", known())
-    assert digest_cache.recall(["s3://b/m"], "etag=1") == known()
+    assert digest_cache.lookup(["s3://b/m"], "etag=1") is None
+    digest_cache.store(["s3://b/m"], "etag=1", known())
+    assert digest_cache.lookup(["s3://b/m"], "etag=1") == known()
 
 
 def test_one_that_another_process_holds_for_long_is_not_waited_for(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest_cache, "_PATIENCE_S", 0.1)
-    digest_cache.keep(["s3://b/m"], "etag=1", known())
+    digest_cache.store(["s3://b/m"], "etag=1", known())
     holder = sqlite3.connect(cache / "digests.sqlite")
     holder.execute("BEGIN EXCLUSIVE")
-    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
-    digest_cache.keep(["s3://b/m"], "etag=1", known(2))
+    assert digest_cache.lookup(["s3://b/m"], "etag=1") is None
+    digest_cache.store(["s3://b/m"], "etag=1", known(2))
     holder.close()
-    assert digest_cache.recall(["s3://b/m"], "etag=1") == known()
+    assert digest_cache.lookup(["s3://b/m"], "etag=1") == known()
 
 
 def test_a_cache_that_cannot_be_made_is_nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv(local_cache.FOLDER, str(tmp_path / "file" / "cache"))
-    digest_cache.keep(["s3://b/m"], "etag=1", known())
-    assert digest_cache.recall(["s3://b/m"], "etag=1") is None
+    digest_cache.store(["s3://b/m"], "etag=1", known())
+    assert digest_cache.lookup(["s3://b/m"], "etag=1") is None
 
 
 # What a store says, and whether it will do
@@ -170,12 +170,12 @@ def test_a_folder_has_a_mark_when_all_of_its_files_have(monkeypatch: pytest.Monk
     place = f"memory://known-{time.time_ns()}"
     for name in ("a", "b"):
         storage.write_bytes(f"{place}/m/{name}", b"1")
-    assert object_store.look(f"{place}/m").mark is None, "what was written this minute may be written again in the same tick"
+    assert object_store.stat(f"{place}/m").mark is None, "what was written this minute may be written again in the same tick"
     monkeypatch.setattr(object_store, "_SETTLED_S", -1.0)
-    before = object_store.look(f"{place}/m").mark
+    before = object_store.stat(f"{place}/m").mark
     assert before is not None
     storage.write_bytes(f"{place}/m/b", b"2")
-    assert object_store.look(f"{place}/m").mark not in (None, before)
+    assert object_store.stat(f"{place}/m").mark not in (None, before)
 
 
 # Plans
@@ -269,7 +269,7 @@ def test_a_memory_that_is_wrong_costs_a_download_and_no_model(job: Job, bucket: 
     """The bytes decide of what is exported."""
     right = plans_of(job, tmp_path)
     for plan in right.values():
-        digest_cache.keep(plan.files, local_cache.seen(plan.files).mark, known())
+        digest_cache.store(plan.files, local_cache.seen(plan.files).mark, known())
     assert {plan.digest for plan in plans_of(job, tmp_path).values()} == {"sha256:1"}
     assert {name: read_remembered(plan) for name, plan in plans_of(job, tmp_path).items()} == right
     assert plans_of(job, tmp_path)["a"].digest == right["a"].digest, "and it is put right"

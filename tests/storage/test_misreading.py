@@ -12,7 +12,7 @@ import pytest
 from liteferry.config.job import SamplesSpec
 from liteferry.errors import ModelError, ReasonCode, SamplesError, Stage, StorageError
 from liteferry.plan import planning
-from liteferry.storage.transient import is_storage_trouble, may_be_misread
+from liteferry.storage.transient import is_storage_failure, is_transient_read_error
 
 
 def of_errno(number: int) -> OSError:
@@ -58,13 +58,13 @@ CASES: dict[str, tuple[Callable[[], Exception], bool, bool]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_storage_is_told_from_what_is_stored(name: str) -> None:
     make, is_trouble, is_misread = CASES[name]
-    assert (is_storage_trouble(make()), may_be_misread(make())) == (is_trouble, is_misread)
+    assert (is_storage_failure(make()), is_transient_read_error(make())) == (is_trouble, is_misread)
 
 
 def test_a_chain_that_leads_to_itself_ends() -> None:
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
-    assert not may_be_misread(first)
+    assert not is_transient_read_error(first)
 
 
 @pytest.mark.parametrize(("times", "code"), [(1, None), (2, "STORAGE_FAILED")])

@@ -31,7 +31,7 @@ def check(job: Job) -> dict[str, Any]:
     refuse_missing_files(job)
     found = find_checkpoints(job)
     problems, samples = [], {}
-    # Each looks into files in a process of its own, which takes longer to start than to look.
+    # Each kinds_and_findings into files in a process of its own, which takes longer to start than to look.
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         looked = pool.submit(_looks, job, found)
         opening = {name: pool.submit(open_samples, spec, describe=describe_contained) for name, spec in job.samples.items()}
@@ -65,7 +65,7 @@ def _looks(job: Job, found: Sequence[FoundCheckpoint]) -> list[tuple[str, list[s
     fetched for that.
     """
     from liteferry.checkpoints.links import LinkRule, follow
-    from liteferry.commands.inspect.contained import looks
+    from liteferry.commands.inspect.contained import kinds_and_findings
 
     trust = [trusted.value for trusted in job.trust]
     answers: dict[str, tuple[str, list[str]]] = {}
@@ -76,7 +76,7 @@ def _looks(job: Job, found: Sequence[FoundCheckpoint]) -> list[tuple[str, list[s
         except ModelError as error:
             answers[at.uri] = (error.reason.code.value, [error.reason.message])
     here = [at.uri for at in found if not storage.is_remote(at.uri) and at.uri not in answers]
-    for uri, (kind, findings) in zip(here, looks(here), strict=True):
+    for uri, (kind, findings) in zip(here, kinds_and_findings(here), strict=True):
         answers[uri] = (kind, [finding["what"] for finding in findings if finding["opened_by"] not in trust])
     return [answers.get(at.uri, ("not looked into", [])) for at in found]
 

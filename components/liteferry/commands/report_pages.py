@@ -18,9 +18,9 @@ _AT_ONCE = 16
 
 def read_reports(out: str) -> list[dict[str, Any]]:
     """The reports under OUT/models that can be read, in order of model_id, without what only their own pages show."""
-    from liteferry.report.model_report import for_fleet
+    from liteferry.report.model_report import fleet_entry
 
-    return [for_fleet(report) for _, report in _reports(out)]
+    return [fleet_entry(report) for _, report in _reports(out)]
 
 
 def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -29,7 +29,7 @@ def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
     models = storage.join(out, "models")
     names = storage.list_directory(models)
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE if storage.is_remote(out) else 1) as pool:
-        reports = pool.map(lambda name: model_folder.look_at(storage.join(models, name)).report(), names)
+        reports = pool.map(lambda name: model_folder.scan(storage.join(models, name)).published_report(), names)
         yield from ((name, report) for name, report in zip(names, reports, strict=True) if report)
 
 
@@ -42,13 +42,13 @@ def rebuild_pages(out: str) -> int:
       JobError: when there is no report under `out`.
     """
     from liteferry.report.fleet import fleet_facts, write_fleet
-    from liteferry.report.model_report import for_fleet
+    from liteferry.report.model_report import fleet_entry
     from liteferry.report.pages.render import render_model
 
     reports = []
     for name, report in _reports(out):
         beneath.write_bytes(out, f"models/{name}/{PAGE}", render_model(report).encode("utf-8", "backslashreplace"))
-        reports.append(for_fleet(report))
+        reports.append(fleet_entry(report))
     if not reports:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
     named = _models_of_last_run(out)

@@ -20,7 +20,7 @@ import numpy as np
 
 from liteferry import lenient, sandbox, storage
 from liteferry.errors import JobError, StorageError
-from liteferry.evaluation.verdict import LackingError, of_report, verdict
+from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
 from liteferry.json_text import parse
 from liteferry.output import manifest, model_folder
 from liteferry.report import rejudge
@@ -88,7 +88,7 @@ def _verify_model(place: str, model_id: str, trust: Sequence[str] | None) -> tup
         return False, 0, [f"its folder is a link to {os.readlink(place)}: nothing below an output folder is read through one"]
     with _local_copy(place) as directory:
         found = list(_model_problems(directory, model_id))
-        report = model_folder.look_at(directory).report_there()
+        report = model_folder.scan(directory).raw_report()
         is_blessed = report.get("status") == Status.BLESSED.value
         count = 0
         if trust is not None and not found:
@@ -118,7 +118,7 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     for model_id in sorted(status.keys() - model_ids):
         yield f"fleet.json names {model_id}, which has no folder under models/"
     for model_id in sorted(status.keys() & model_ids):
-        own = model_folder.look_at(storage.join(out, "models", model_id)).report_there().get("status")
+        own = model_folder.scan(storage.join(out, "models", model_id)).raw_report().get("status")
         if own != status[model_id]:
             yield f"fleet.json says {status[model_id]} of {model_id}, its own report says {own}"
     for name in storage.files_under(out):
@@ -127,8 +127,8 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
 
 
 def _model_problems(directory: str, model_id: str) -> Iterator[str]:
-    folder = model_folder.look_at(directory)
-    report = folder.report_there()
+    folder = model_folder.scan(directory)
+    report = folder.raw_report()
     if not report:
         yield "report.json is not there or is no report"
         return
@@ -141,7 +141,7 @@ def _model_problems(directory: str, model_id: str) -> Iterator[str]:
     markers = {name for name in storage.list_directory(directory) if name in (manifest.BLESSED, manifest.NOT_BLESSED)}
     if markers != {manifest.BLESSED if is_blessed else manifest.NOT_BLESSED}:
         yield f"the marker is {', '.join(sorted(markers)) or 'missing'}, the report says {report.get('status')}"
-    elif not folder.report():
+    elif not folder.published_report():
         yield f"the marker {markers.pop()} was written for another report.json (sha256)"
     for name, part in _artifacts(report).items():
         if (path := part.get("path")) and not beneath.is_inside(path):
@@ -187,7 +187,7 @@ def _parity(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
 def _unproven(name: str, part: Mapping[str, Any], report: lenient.Report) -> Iterator[str]:
     """Why the report's own statistics do not make a blessing under today's rules."""
     try:
-        judged = verdict(of_report(name, report))
+        judged = verdict(case_of_report(name, report))
     except LackingError as error:
         yield f"{error}; run the job again"
         return

@@ -23,7 +23,7 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 _BLOCK_ROWS = 8192
 
 
-class Comparison:
+class StatsAccumulator:
     """One candidate against the reference, output by output. Memory: one block, or one batch if that is larger.
 
     An output that one side lacks is left out here; the judge counts what is missing.

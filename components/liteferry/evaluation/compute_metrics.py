@@ -20,7 +20,7 @@ from liteferry.evaluation.tfma.results import REFERENCE, MetricGate, MetricsResu
 from liteferry.exporting import reference
 from liteferry.exporting.export import reason_of
 from liteferry.json_records import decode
-from liteferry.plan.local_inputs import Needs, at_hand
+from liteferry.plan.local_inputs import InputNeeds, hold_inputs
 from liteferry.plan.planning import ModelPlan
 from liteferry.sandbox import Flavor, Reporter, SandboxSpec
 from liteferry.types import ExportedModel
@@ -67,7 +67,7 @@ def compute_isolated(task: MetricsTask) -> MetricsResult:
     assert task.plan.metrics is not None
     if task.plan.metrics.problem is not None:
         return MetricsResult(reason=task.plan.metrics.problem)
-    with at_hand([task.plan], lambda _: Needs(code=True)) as here:
+    with hold_inputs([task.plan], lambda _: InputNeeds(code=True)) as here:
         if here.problems:
             return MetricsResult(reason=here.problems[task.plan.model_id])
         spec = SandboxSpec(flavor=Flavor.METRICS, limits=task.plan.limits, writable=[task.plan.staging_directory()])

@@ -16,10 +16,10 @@ import numpy as np
 from liteferry.errors import ReasonCode
 from liteferry.evaluation.evaluate import candidates_of
 from liteferry.evaluation.results import SAVED_MODEL, Evaluation, own_signature
-from liteferry.evaluation.verdict import of_run, verdict
+from liteferry.evaluation.verdict import case_of_run, verdict
 from liteferry.json_records import decode
 from liteferry.plan import bound_rows
-from liteferry.plan.local_inputs import Needs, at_hand
+from liteferry.plan.local_inputs import InputNeeds, hold_inputs
 from liteferry.plan.planning import ModelPlan
 from liteferry.sandbox import Flavor, Reporter, SandboxSpec
 from liteferry.storage.local_cache import NoRoomError
@@ -68,7 +68,7 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
     for name, result in evaluation.candidates.items():
         if name == SAVED_MODEL or name not in paths or result.reason is not None or not result.stats:
             continue
-        judged = verdict(of_run(name, plan, exported, evaluation))
+        judged = verdict(case_of_run(name, plan, exported, evaluation))
         if judged.reason is not None and judged.reason.code in _DIVERGED:
             failed[name] = paths[name]
             rows += [example["row"] for stats in result.stats.values() for example in stats.worst_examples()[:1]]
@@ -92,9 +92,9 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
 
 def localise_isolated(task: LocalisationTask) -> Localised:
     """Never raises for what a file does."""
-    needs = Needs(shards=_shards_with(task))
+    needs = InputNeeds(shards=_shards_with(task))
     try:
-        with at_hand([task.plan], lambda _: needs) as here:
+        with hold_inputs([task.plan], lambda _: needs) as here:
             if here.problems:
                 return Localised()
             task = dataclasses.replace(task, plan=here.plans[0])

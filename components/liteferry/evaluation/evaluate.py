@@ -23,7 +23,7 @@ from liteferry.evaluation.results import (
 )
 from liteferry.exporting.export import reason_of
 from liteferry.plan import bound_rows
-from liteferry.plan.local_inputs import AtHand, Needs, at_hand, storage_reason
+from liteferry.plan.local_inputs import InputNeeds, LocalInputs, hold_inputs, storage_reason
 from liteferry.plan.planning import ModelPlan
 from liteferry.sandbox import Flavor, SandboxSpec
 from liteferry.storage.local_cache import NoRoomError
@@ -82,7 +82,7 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask], *, units: Units 
         return [evaluate_isolated(tasks[0], referenced=True, units=units)]
     shards = {task.plan.model_id: task.shard_index for task in tasks}
     try:
-        with at_hand([task.plan for task in tasks], lambda plan: Needs(shards=(shards[plan.model_id],))) as here:
+        with hold_inputs([task.plan for task in tasks], lambda plan: InputNeeds(shards=(shards[plan.model_id],))) as here:
             if not here.problems:
                 tasks = [dataclasses.replace(task, plan=plan) for task, plan in zip(tasks, here.plans, strict=True)]
                 return _evaluate_siblings(tasks, here, units)
@@ -91,7 +91,7 @@ def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask], *, units: Units 
     return [evaluate_isolated(task, referenced=True, units=units) for task in tasks]
 
 
-def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: AtHand, units: Units) -> list[Evaluation]:
+def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: LocalInputs, units: Units) -> list[Evaluation]:
     writable = [folder for task in tasks for folder in bound_rows.work_directories(task.plan)]
     spec = SandboxSpec(flavor=Flavor.CLEAN, limits=tasks[0].plan.limits, writable=writable)
     outcome = here.run(units.candidates_in_turn, tuple(tasks), spec)
@@ -121,9 +121,9 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool, units: Units = 
     When that process crashes, every candidate without a result gets one of its own, so that the guilty one is known and the
     others are heard.
     """
-    needs = Needs(checkpoint=not referenced, code=not referenced, shards=(task.shard_index,))
+    needs = InputNeeds(checkpoint=not referenced, code=not referenced, shards=(task.shard_index,))
     try:
-        with at_hand([task.plan], lambda _: needs) as here:
+        with hold_inputs([task.plan], lambda _: needs) as here:
             for reason in here.problems.values():
                 return Evaluation(candidates={}, reason=reason)
             return _evaluate_one(dataclasses.replace(task, plan=here.plans[0]), here, units, referenced=referenced)
@@ -131,7 +131,7 @@ def evaluate_isolated(task: EvaluationTask, *, referenced: bool, units: Units = 
         return Evaluation(candidates={}, reason=storage_reason(error, Stage.SAMPLES))
 
 
-def _evaluate_one(task: EvaluationTask, here: AtHand, units: Units, *, referenced: bool) -> Evaluation:
+def _evaluate_one(task: EvaluationTask, here: LocalInputs, units: Units, *, referenced: bool) -> Evaluation:
     seconds, peak = 0.0, 0
     writable = bound_rows.work_directories(task.plan)
     clean = SandboxSpec(flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)

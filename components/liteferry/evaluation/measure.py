@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from liteferry import sandbox
 from liteferry.errors import ModelError, Reason, Stage
 from liteferry.evaluation import kernel_noise, latency, predictions, worst_inputs
-from liteferry.evaluation.accumulator import Comparison
+from liteferry.evaluation.accumulator import StatsAccumulator
 from liteferry.evaluation.results import SAVED_MODEL, EvaluationTask, own_signature
 from liteferry.exporting import reference
-from liteferry.exporting.throughput import Pace
+from liteferry.exporting.throughput import Throughput
 from liteferry.loading.call_groups import Calls, fixed_batch
 from liteferry.parity import noise
 from liteferry.parity.rows_seen import RowsSeen
@@ -135,7 +135,7 @@ def _compare_candidates(
         first_inputs = first_inputs or dict(batch.inputs)
     kept.flush()
     reporter.result({"model_id": task.plan.model_id, "rows_seen": seen.to_json()})
-    worst = [worst_inputs.of_artifact(contender.comparison.finish()) for contender in contenders]
+    worst = [worst_inputs.worst_rows_of(contender.comparison.finish()) for contender in contenders]
     named = {row: row_id for rows in worst for row, row_id in rows.items()}
     shown = worst_inputs.shown(task.plan, binding, named, shard_index=task.shard_index)
     for contender, rows in zip(contenders, worst, strict=True):
@@ -150,8 +150,8 @@ class _Contender:
     """One candidate while it runs. After its first error (`reason`) it gets no more rows; what it answered before counts."""
 
     name: str
-    comparison: Comparison
-    pace: Pace
+    comparison: StatsAccumulator
+    pace: Throughput
     runner: Any = None
     reason: Reason | None = None
 
@@ -181,7 +181,7 @@ def _contenders(task: EvaluationTask, saved_models: runners.SavedModels, calls: 
     slices, _ = columns_of_slices(task.plan.samples.spec, task.plan.samples.sample_set)
     contenders = []
     for name, path in task.candidates.items():
-        contender = _Contender(name=name, comparison=Comparison(slices, calls=calls), pace=Pace())
+        contender = _Contender(name=name, comparison=StatsAccumulator(slices, calls=calls), pace=Throughput())
         try:
             if name == SAVED_MODEL:
                 contender.runner = saved_models.runner(path, per_call=task.per_call)

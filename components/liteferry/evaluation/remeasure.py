@@ -11,12 +11,14 @@ from liteferry.evaluation.measure import Units
 from liteferry.evaluation.results import SAVED_MODEL, Evaluation, EvaluationTask, Messages, evaluation_of
 from liteferry.exporting.export import reason_of
 from liteferry.parity import noise
-from liteferry.plan.local_inputs import AtHand
+from liteferry.plan.local_inputs import LocalInputs
 from liteferry.sandbox import Flavor, Outcome, SandboxSpec
 from liteferry.sandbox.units import Unit
 
 
-def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, messages: Messages, *, units: Units) -> Evaluation:
+def measured_again(
+    task: EvaluationTask, here: LocalInputs, evaluation: Evaluation, messages: Messages, *, units: Units
+) -> Evaluation:
     """The evaluation that `messages` told, with what is missing from it.
 
     Costs that cannot be measured stay away. Without its noise floor float32 would be judged by other limits: where the process
@@ -48,6 +50,6 @@ def measured_again(task: EvaluationTask, here: AtHand, evaluation: Evaluation, m
     )
 
 
-def _run(unit: Unit, task: EvaluationTask, here: AtHand, names: Sequence[str]) -> Outcome:
+def _run(unit: Unit, task: EvaluationTask, here: LocalInputs, names: Sequence[str]) -> Outcome:
     of_names = dataclasses.replace(task, candidates={name: task.candidates[name] for name in names})
     return here.run(unit, of_names, SandboxSpec(flavor=Flavor.CLEAN, limits=task.plan.limits))

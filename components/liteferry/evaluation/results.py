@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 from types import MappingProxyType
 
 from liteferry.evaluation.tfma.results import MetricsResult
-from liteferry.evaluation.worst_inputs import Shown, of_artifact
+from liteferry.evaluation.worst_inputs import Shown, worst_rows_of
 from liteferry.json_records import decode
 from liteferry.parity.noise import Noise
 from liteferry.parity.slicing import Columns, Slices, merge_outputs
@@ -97,7 +97,7 @@ def merge(parts: list[Evaluation]) -> Evaluation:
             merged[name] = dataclasses.replace(
                 before,
                 stats=stats,
-                worst_rows={row: shown[row] for row in of_artifact(stats) if row in shown},
+                worst_rows={row: shown[row] for row in worst_rows_of(stats) if row in shown},
                 slices={columns: found + result.slices.get(columns, Slices()) for columns, found in before.slices.items()},
                 reason=before.reason or result.reason,
             )
@@ -190,6 +190,6 @@ def worst_inputs_of(evaluation: Evaluation) -> list[dict[str, Any]]:
     shown: Shown = {}
     wanted: dict[int, str] = {}
     for result in evaluation.candidates.values():
-        wanted |= of_artifact(result.stats)
+        wanted |= worst_rows_of(result.stats)
         shown |= result.worst_rows
     return [shown[row] for row in sorted(list(wanted)[:_MOST_ROWS]) if row in shown]

@@ -1,9 +1,9 @@
 """The verdict on one candidate, the SavedModel or a variant: one function over what is stored of it.
 
 A run, `liteferry verify`, `liteferry compare` and the search for where a variant begins to differ all ask `verdict`. A `Case`
-holds everything that it depends on; `of_run` makes one of what a run has measured, `of_report` of what an earlier run has written
-down, so that a report can be judged again without its model. `RULES_VERSION` is the number of these rules: what was blessed under
-an older one is judged again, or done again where `of_report` finds that its statistics lack something.
+holds everything that it depends on. `case_of_run` makes one from what a run has measured, `case_of_report` from the report of an
+earlier run, so that a report can be judged again without its model. `RULES_VERSION` is the number of these rules: what was blessed
+under an older one is judged again, or exported again where `case_of_report` finds that its statistics lack something.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from liteferry.plan.planning import ModelPlan
     from liteferry.types import ExportedModel
 
-__all__ = ["RULES_VERSION", "Case", "LackingError", "of_report", "of_run", "verdict"]
+__all__ = ["RULES_VERSION", "Case", "LackingError", "case_of_report", "case_of_run", "verdict"]
 
 
 class LackingError(Exception):
@@ -95,7 +95,7 @@ def _rows_missing(case: Case) -> Reason | None:
     return Reason(code=ReasonCode.INTERNAL, stage=Stage.JUDGE, message=message)
 
 
-def of_run(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> Case:
+def case_of_run(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> Case:
     """The case of one candidate of a run."""
     variant, result, saved = exported.variants.get(name), evaluation.candidates.get(name), exported.saved_model
     opinion = exported.second_opinion
@@ -129,7 +129,7 @@ def output_kinds(plan: ModelPlan, evaluation: Evaluation) -> dict[str, str]:
     return {**evaluation.rows_seen.kinds(), **plan.output_kinds}
 
 
-def of_report(name: str, report: lenient.Report) -> Case:
+def case_of_report(name: str, report: lenient.Report) -> Case:
     """The case of one candidate of a stored report, whatever rules it was judged by.
 
     Raises:

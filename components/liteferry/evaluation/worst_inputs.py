@@ -17,7 +17,7 @@ import numpy as np
 
 from liteferry import storage
 from liteferry.parity.output_stats import OutputStats
-from liteferry.parity.worst_examples import MOST_SHOWN, text_of
+from liteferry.parity.worst_examples import MOST_SHOWN, format_value
 from liteferry.plan import bound_rows
 from liteferry.plan.planning import ModelPlan
 from liteferry.samples.batches import read_batches
@@ -38,7 +38,7 @@ Shown = dict[int, dict[str, Any]]
 """Row -> `{id, row, inputs: {name: what `show` says}}`."""
 
 
-def of_artifact(stats: Mapping[str, OutputStats]) -> dict[int, str]:
+def worst_rows_of(stats: Mapping[str, OutputStats]) -> dict[int, str]:
     """Row -> id of the rows on which an artifact is furthest off, the worst first. `stats`: by output."""
     found: dict[int, str] = {}
     for example in sorted((example for one in stats.values() for example in one.worst), key=lambda example: example.order()):
@@ -96,7 +96,7 @@ def show(value: np.ndarray) -> dict[str, Any]:
     value = np.asarray(value)
     is_short = value.size <= MOST_SHOWN
     return {
-        "values": [text_of(item) for item in value.ravel().tolist()] if is_short else [],
+        "values": [format_value(item) for item in value.ravel().tolist()] if is_short else [],
         "image": _thumbnail(value) if _is_image(value) and not is_short else None,
         "shape": list(value.shape),
         "dtype": "string" if value.dtype.kind in "OSU" else value.dtype.name,

@@ -25,7 +25,7 @@ from liteferry.loading import loaders, tracing
 from liteferry.loading.model import LoadedModel
 from liteferry.loading.tracing import TracedModel
 from liteferry.plan import bound_rows, siblings
-from liteferry.plan.local_inputs import AtHand, Needs, at_hand, storage_reason
+from liteferry.plan.local_inputs import InputNeeds, LocalInputs, hold_inputs, storage_reason
 from liteferry.plan.planning import ModelPlan
 from liteferry.samples.binding import columns_as_inputs
 from liteferry.sandbox import Flavor, Outcome, Reporter, SandboxSpec, memory
@@ -53,7 +53,7 @@ def export_isolated(plans: Sequence[ModelPlan], *, units: Units | None = None) -
     """
     units = units or Units()
     try:
-        with at_hand(plans, _needs) as here:
+        with hold_inputs(plans, _needs) as here:
             ready = [plan for plan in here.plans if plan.model_id not in here.problems]
             done = dict(zip((plan.model_id for plan in ready), _export(ready, here, units) if ready else [], strict=True))
             return [done.get(plan.model_id) or ExportedModel(reason=here.problems[plan.model_id]) for plan in plans]
@@ -63,12 +63,12 @@ def export_isolated(plans: Sequence[ModelPlan], *, units: Units | None = None) -
         return [exported for plan in plans for exported in export_isolated([plan], units=units)]
 
 
-def _needs(plan: ModelPlan) -> Needs:
+def _needs(plan: ModelPlan) -> InputNeeds:
     """The first shard is looked at by every export; with one shard the reference is run, too."""
-    return Needs(checkpoint=True, code=True, shards=(0,) if plan.samples.sample_set else ())
+    return InputNeeds(checkpoint=True, code=True, shards=(0,) if plan.samples.sample_set else ())
 
 
-def _export(plans: Sequence[ModelPlan], here: AtHand, units: Units) -> list[ExportedModel]:
+def _export(plans: Sequence[ModelPlan], here: LocalInputs, units: Units) -> list[ExportedModel]:
     _make_room(plans)
     spec = SandboxSpec(
         flavor=Flavor.KERAS,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from liteferry.exporting.throughput import Pace
+from liteferry.exporting.throughput import Throughput
 from liteferry.parity import noise
 from liteferry.plan.bound_rows import batches, shard_directory
 from liteferry.plan.planning import ModelPlan
@@ -36,7 +36,7 @@ def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index
     names = traced.signature.output_names()
     with open(os.path.join(folder, "outputs.json"), "w", encoding="utf-8") as file:
         json.dump([name for name in names if name not in traced.calls.without_rows()], file)
-    pace = Pace()
+    pace = Throughput()
     first: Mapping[str, np.ndarray] = {}
     for number, batch in enumerate(batches(plan, binding, shard_index=shard_index)):
         if shard_index == 0 and number == 0:

@@ -22,7 +22,7 @@ from liteferry.loading import call_groups
 from liteferry.loading.call_groups import Calls
 from liteferry.parity.gate_limits import DEFAULT_GATES, SAVED_MODEL, resolve_gates
 from liteferry.plan import bound_rows
-from liteferry.plan.local_inputs import AtHand
+from liteferry.plan.local_inputs import LocalInputs
 from liteferry.plan.planning import ModelPlan
 from liteferry.sandbox import Flavor, Outcome, Reporter, SandboxSpec, arrays_file
 from liteferry.sandbox.units import Unit
@@ -36,7 +36,7 @@ _NO_ROWS = "there are no rows to ask it about"
 
 
 def with_opinions(
-    plans: Sequence[ModelPlan], exported: Sequence[ExportedModel], here: AtHand, *, unit: Unit
+    plans: Sequence[ModelPlan], exported: Sequence[ExportedModel], here: LocalInputs, *, unit: Unit
 ) -> list[ExportedModel]:
     """The models with a second opinion on each that needs one, in order: a sibling is exempt while the one whose trace it shares
     was found equal.
@@ -64,7 +64,7 @@ def _exempt(leader: str) -> SecondOpinion:
     )
 
 
-def _with_opinion(plan: ModelPlan, exported: ExportedModel, here: AtHand, unit: Unit) -> ExportedModel:
+def _with_opinion(plan: ModelPlan, exported: ExportedModel, here: LocalInputs, unit: Unit) -> ExportedModel:
     if not os.path.isfile(os.path.join(_folder(plan), "calls.json")):
         return dataclasses.replace(exported, second_opinion=SecondOpinion(status=OpinionStatus.NONE, why=_NO_ROWS))
     assert exported.saved_model is not None

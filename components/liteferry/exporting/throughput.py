@@ -12,7 +12,7 @@ import numpy as np
 Result = TypeVar("Result")
 
 
-class Pace:
+class Throughput:
     """Rows per second over the batches run through it. The first one does not count: it allocates and initialises."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ NOT_BLESSED = "NOT_BLESSED"
 _UNLISTED = frozenset({REPORT, PAGE, BLESSED, NOT_BLESSED})
 
 
-def of(directory: str) -> dict[str, dict[str, Any]]:
+def files_of(directory: str) -> dict[str, dict[str, Any]]:
     """Relative path -> {sha256, bytes} of every artifact below a model's folder, none where there is no folder. Raises
     StorageError, also for a folder with a link in it: nothing here makes one, and what it points to nobody has judged.
     """
@@ -38,7 +38,7 @@ def of(directory: str) -> dict[str, dict[str, Any]]:
 
 def problems(directory: str, files: Mapping[str, Any]) -> list[str]:
     """What of a model's folder is not as its report says, a sentence for each file."""
-    found = of(directory)
+    found = files_of(directory)
     sentences = [f"{name} is gone" for name in files if name not in found]
     sentences += [f"{name} is not in report.json: nothing vouches for it" for name in found if name not in files]
     for name in found.keys() & files.keys():

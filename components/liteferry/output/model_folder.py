@@ -34,7 +34,7 @@ def vouch_for(report: bytes) -> bytes:
 
 
 @dataclasses.dataclass(frozen=True)
-class Folder:
+class ModelFolder:
     """A model's folder as one listing has shown it: `sizes`, path -> bytes. What is read of it later may be another meanwhile."""
 
     directory: str
@@ -45,11 +45,11 @@ class Folder:
         there = [name for name in MARKERS if name in self.sizes]
         return self._read(there[0]) if len(there) == 1 else None
 
-    def report_there(self) -> dict[str, Any]:
+    def raw_report(self) -> dict[str, Any]:
         """The report that lies there, whether the model is published or not; {} where none can be read."""
         return _parse(self._read(REPORT) or b"")
 
-    def report(self) -> dict[str, Any]:
+    def published_report(self) -> dict[str, Any]:
         """The report of a published model, {} where none is: no marker, two of them, one that speaks of another report, or a
         report that calls for the other. Files are not looked at.
         """
@@ -60,9 +60,9 @@ class Folder:
         report = _parse(data)
         return report if "status" in report and marker_of(report) in self.sizes else {}
 
-    def whole_report(self) -> dict[str, Any]:
+    def complete_report(self) -> dict[str, Any]:
         """As `report`, and every file that it names is there with its size."""
-        report = self.report()
+        report = self.published_report()
         files = report.get("files")
         if not isinstance(files, Mapping):
             return {}
@@ -87,9 +87,9 @@ class Folder:
             return None  # a disk is asked again when the folder is put in place
 
 
-def look_at(directory: str) -> Folder:
+def scan(directory: str) -> ModelFolder:
     """Lists a model's folder: its files, and nothing that is behind a link. Raises StorageError when it cannot be listed."""
-    return Folder(directory, beneath.sizes_of(directory))
+    return ModelFolder(directory, beneath.sizes_of(directory))
 
 
 def _parse(data: bytes) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from liteferry.plan import bound_rows
 from liteferry.plan.fingerprints import read_remembered
 from liteferry.plan.planning import ModelPlan, begin_attempt
 from liteferry.report import rejudge
-from liteferry.report.model_report import build, for_fleet
+from liteferry.report.model_report import build, fleet_entry
 from liteferry.types import ExportedModel
 from liteferry.version import REPORT_SCHEMA_VERSION
 
@@ -58,7 +58,7 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
     staging = plan.staging_directory()
     _refuse_lost(staging, report)
     _remove_unreported(staging, report)
-    report = {**report, "files": manifest.of(staging)}
+    report = {**report, "files": manifest.files_of(staging)}
     text = json.dumps(report, indent=2, allow_nan=False).encode()
     storage.write_bytes(storage.join(staging, REPORT), text)
     storage.write_bytes(storage.join(staging, PAGE), render_model(report).encode())
@@ -78,7 +78,7 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _put_there_meanwhile(plan: ModelPlan) -> dict[str, Any] | None:
     """The report of the same work that was not there yet when this plan was made."""
-    folder = model_folder.look_at(plan.model_directory())
+    folder = model_folder.scan(plan.model_directory())
     return None if folder.marker() == plan.marker_before else finished_report(plan, folder)
 
 
@@ -104,13 +104,13 @@ def _remove_unreported(staging: str, report: Mapping[str, Any]) -> None:
             storage.remove_tree(storage.join(staging, path))
 
 
-def look(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | None]:
+def find_finished(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | None]:
     """The plan, ready to be worked on, and None; or the plan and what the fleet's table needs of a report that ends the matter:
     that of an earlier run, unless `force`, or that nobody can tell what is there. Never raises.
     """
     is_new = True
     try:
-        folder = model_folder.look_at(plan.model_directory())
+        folder = model_folder.scan(plan.model_directory())
         report = None if force else finished_report(plan, folder)
         if report is None and plan.is_remembered:  # what is exported is known by its bytes
             with _READING:
@@ -126,9 +126,9 @@ def look(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | N
         if publish_to_store.is_unfinished(folder):
             publish_to_store.clear(plan.model_directory())
         storage.remove_unfinished(plan.model_directory())  # of a `liteferry report` that was killed
-        told = for_fleet(report)
+        told = fleet_entry(report)
     except StorageError as error:  # to write there now might replace what is good
-        told = failed_for_fleet(plan, reason_for(error, Stage.PUBLISH))
+        told = failed_fleet_entry(plan, reason_for(error, Stage.PUBLISH))
     with contextlib.suppress(StorageError):
         progress.report_finished(plan.out, told, is_new=is_new)
     return plan, told
@@ -149,7 +149,7 @@ def _judged_again(plan: ModelPlan, older: Mapping[str, Any]) -> dict[str, Any] |
     return dict(publish(plan, report))
 
 
-def numbered(plan: ModelPlan, folder: model_folder.Folder | None = None) -> ModelPlan:
+def numbered(plan: ModelPlan, folder: model_folder.ModelFolder | None = None) -> ModelPlan:
     """The plan with the number of its SavedModel's folder: that of the last run in this OUT where nothing has changed, else the
     next one. A server that watches the folder sees a new number for every new function, and the same one is never two.
 
@@ -159,12 +159,12 @@ def numbered(plan: ModelPlan, folder: model_folder.Folder | None = None) -> Mode
     Raises:
       StorageError: the store does not answer.
     """
-    folder = folder or model_folder.look_at(plan.model_directory())
+    folder = folder or model_folder.scan(plan.model_directory())
     half: Mapping[str, Any] = {}
     if storage.is_remote(plan.out):
         half = publish_to_store.unfinished(plan.model_directory()) if publish_to_store.is_unfinished(folder) else {}
         plan = dataclasses.replace(plan, marker_before=folder.marker())
-    report = half or folder.report_there()
+    report = half or folder.raw_report()
     before = report.get("version")
     if not isinstance(before, int) or before < 1:
         return dataclasses.replace(plan, version=max(folder.versions(), default=0) + 1)
@@ -173,7 +173,7 @@ def numbered(plan: ModelPlan, folder: model_folder.Folder | None = None) -> Mode
     return dataclasses.replace(plan, version=before if is_same or is_unused else before + 1)
 
 
-def finished_report(plan: ModelPlan, folder: model_folder.Folder | None = None) -> dict[str, Any] | None:
+def finished_report(plan: ModelPlan, folder: model_folder.ModelFolder | None = None) -> dict[str, Any] | None:
     """The report that an earlier run left for exactly this checkpoint and recipe, judged by today's rules; or None when there is
     work to do.
 
@@ -187,15 +187,15 @@ def finished_report(plan: ModelPlan, folder: model_folder.Folder | None = None) 
     return None if report is None or rejudge.is_outdated(report) else report
 
 
-def _outdated_report(plan: ModelPlan, folder: model_folder.Folder) -> dict[str, Any] | None:
+def _outdated_report(plan: ModelPlan, folder: model_folder.ModelFolder) -> dict[str, Any] | None:
     """The same, where older rules have judged it."""
     report = _report_of_same(plan, folder)
     return report if report is not None and rejudge.is_outdated(report) else None
 
 
-def _report_of_same(plan: ModelPlan, folder: model_folder.Folder | None) -> dict[str, Any] | None:
+def _report_of_same(plan: ModelPlan, folder: model_folder.ModelFolder | None) -> dict[str, Any] | None:
     try:
-        report = (folder or model_folder.look_at(plan.model_directory())).whole_report()
+        report = (folder or model_folder.scan(plan.model_directory())).complete_report()
         is_same = (
             bool(report)
             and report["schema_version"] == REPORT_SCHEMA_VERSION
@@ -246,7 +246,7 @@ def _judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eva
         if not is_transient and not storage.exists(plan.staging_directory()):
             before = finished_report(plan)  # a runner may bring a model here twice: the first time took the folder away
             if before is not None:
-                return for_fleet(before)
+                return fleet_entry(before)
             raise StorageError(_lost_work(plan))
         report = _text(build(plan, exported, evaluation, worst_rows=results.worst_inputs_of(evaluation)))
         report = publish(plan, report)
@@ -254,7 +254,7 @@ def _judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eva
         report = _publish_failure(plan, exported, reason_for(error, Stage.PUBLISH))
     with contextlib.suppress(StorageError):
         progress.report_finished(plan.out, report, is_new=True)
-    return for_fleet(report)
+    return fleet_entry(report)
 
 
 def _lost_work(plan: ModelPlan) -> str:
@@ -282,9 +282,9 @@ def _publish_failure(plan: ModelPlan, exported: ExportedModel, reason: Reason) -
     return report
 
 
-def failed_for_fleet(plan: ModelPlan, reason: Reason) -> dict[str, Any]:
+def failed_fleet_entry(plan: ModelPlan, reason: Reason) -> dict[str, Any]:
     """What the fleet's table needs of a model of which nothing else can be told."""
-    return for_fleet(_failed(plan, ExportedModel(reason=reason), reason))
+    return fleet_entry(_failed(plan, ExportedModel(reason=reason), reason))
 
 
 def _failed(plan: ModelPlan, exported: ExportedModel, reason: Reason) -> dict[str, Any]:

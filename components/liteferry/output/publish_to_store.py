@@ -64,7 +64,7 @@ def unfinished(target: str) -> Mapping[str, Any]:
     return leases.note_of(storage.join(target, PUBLISHING))
 
 
-def is_unfinished(folder: model_folder.Folder) -> bool:
+def is_unfinished(folder: model_folder.ModelFolder) -> bool:
     """Whether a process is putting something there, or was."""
     return any(name.startswith(f"{PUBLISHING}/") for name in folder.sizes)
 

@@ -31,7 +31,7 @@ class WorstExample:
         return (not self.is_broken, -self.max_abs, self.row, self.id)
 
 
-def text_of(value: object) -> str:
+def format_value(value: object) -> str:
     """A number with six digits, a word of at most 40 characters."""
     if isinstance(value, bytes):
         value = value.decode(errors="backslashreplace")
@@ -42,7 +42,7 @@ def text_of(value: object) -> str:
 
 def _shown(row: Any) -> tuple[str, ...]:
     values = row.tolist() if isinstance(row, np.ndarray) else row
-    return tuple(map(text_of, values)) if len(values) <= MOST_SHOWN else ()
+    return tuple(map(format_value, values)) if len(values) <= MOST_SHOWN else ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ def _recalled(plan: ModelPlan) -> ModelPlan:
         return _read(plan)
     files = tuple(files_of(plan.uri))
     seen = local_cache.seen(files)
-    known = digest_cache.recall(files, seen.mark)
+    known = digest_cache.lookup(files, seen.mark)
     if known is None:
         return _read(plan)
     return dataclasses.replace(
@@ -74,7 +74,7 @@ def _read(plan: ModelPlan) -> ModelPlan:
         # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
         share_key = None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest, load=plan.load)
     if seen:
-        digest_cache.keep(files, seen.mark, digest_cache.Known(digest, size_bytes))
+        digest_cache.store(files, seen.mark, digest_cache.Known(digest, size_bytes))
     return dataclasses.replace(
         plan,
         digest=digest,

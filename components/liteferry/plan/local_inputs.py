@@ -20,7 +20,7 @@ from liteferry.plan.planning import ModelPlan, distant_code
 from liteferry.samples.local_copies import wanted_of, with_copies
 from liteferry.sandbox import Outcome, SandboxSpec
 from liteferry.sandbox.client import no_cleanup
-from liteferry.sandbox.readable import of_module
+from liteferry.sandbox.readable import module_paths
 from liteferry.sandbox.units import Unit
 from liteferry.storage import local_cache
 from liteferry.storage.local_cache import Copies, Wanted
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Needs:
+class InputNeeds:
     """What of a plan is needed: its checkpoint, the user's code and assets, and which shards of the samples."""
 
     checkpoint: bool = False
@@ -40,7 +40,7 @@ class Needs:
 
 
 @dataclasses.dataclass(frozen=True)
-class AtHand:
+class LocalInputs:
     """`plans` with local paths where there were URIs. `problems`: model_id -> why something that its plan needs cannot be had."""
 
     plans: tuple[ModelPlan, ...]
@@ -61,7 +61,7 @@ class AtHand:
 
 
 @contextlib.contextmanager
-def at_hand(plans: Sequence[ModelPlan], needs: Callable[[ModelPlan], Needs]) -> Iterator[AtHand]:
+def hold_inputs(plans: Sequence[ModelPlan], needs: Callable[[ModelPlan], InputNeeds]) -> Iterator[LocalInputs]:
     """Holds copies of all that the plans need while the context lasts.
 
     Raises:
@@ -74,7 +74,7 @@ def at_hand(plans: Sequence[ModelPlan], needs: Callable[[ModelPlan], Needs]) -> 
             problem = copies.problems.get(one.uris[0])
             if problem is not None:
                 problems.setdefault(plan.model_id, storage_reason(problem, stage))
-        yield AtHand(tuple(_local(plan, copies) for plan in plans), problems, copies)
+        yield LocalInputs(tuple(_local(plan, copies) for plan in plans), problems, copies)
 
 
 def storage_reason(error: StorageError, stage: Stage) -> Reason:
@@ -82,7 +82,7 @@ def storage_reason(error: StorageError, stage: Stage) -> Reason:
     return Reason(code=ReasonCode.STORAGE_FAILED, stage=stage, message=str(error))
 
 
-def _wanted(plan: ModelPlan, needs: Needs) -> Iterator[tuple[Wanted, Stage]]:
+def _wanted(plan: ModelPlan, needs: InputNeeds) -> Iterator[tuple[Wanted, Stage]]:
     if needs.checkpoint and storage.is_remote(plan.uri):
         yield Wanted(uris=plan.files or (plan.uri,), stamp=plan.stamp), Stage.LOAD
     for files in distant_code(plan) if needs.code else ():
@@ -116,7 +116,7 @@ def readable_for_code(load: LoadSpec) -> list[str]:
     named = [*load.modules, *([load.builder.partition(":")[0]] if load.builder else [])]
     named += [reference.partition(":")[0] for reference in load.custom_objects.values()]
     arguments = [text for text in _texts(load.builder_args) if os.path.isabs(text) and os.path.isfile(text)]
-    return [*(path for module in dict.fromkeys(named) for path in of_module(module)), *arguments, *load.reads]
+    return [*(path for module in dict.fromkeys(named) for path in module_paths(module)), *arguments, *load.reads]
 
 
 def _texts(value: Any) -> Iterator[str]:

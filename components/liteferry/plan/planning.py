@@ -21,7 +21,7 @@ from liteferry.plan.job_files import find_checkpoints
 from liteferry.sandbox import scratch
 from liteferry.sandbox.outcome import Limits
 from liteferry.storage import local_cache
-from liteferry.storage.transient import is_storage_trouble, may_be_misread
+from liteferry.storage.transient import is_storage_failure, is_transient_read_error
 from liteferry.tflite.lowering import LoweringOptions
 from liteferry.tflite.quantize import QuantizationOptions
 from liteferry.types import SignatureSpec, TensorSpec
@@ -172,13 +172,13 @@ def _open(name: str, spec: SamplesSpec) -> BoundSamples:
         try:
             sample_set = open_samples(spec, describe=describe_contained)
         except (SamplesError, StorageError, OSError) as error:
-            if not may_be_misread(error):
+            if not is_transient_read_error(error):
                 raise
             sample_set = open_samples(spec, describe=describe_contained)  # again: this would be the verdict of every model
         return BoundSamples(name=name, spec=spec, sample_set=sample_set, problem=None)
     except (SamplesError, StorageError, OSError) as error:
         problem = reason_for(error, Stage.SAMPLES)
-        code = ReasonCode.STORAGE_FAILED if is_storage_trouble(error) else problem.code
+        code = ReasonCode.STORAGE_FAILED if is_storage_failure(error) else problem.code
         return BoundSamples(name=name, spec=spec, sample_set=None, problem=dataclasses.replace(problem, code=code))
 
 

@@ -97,12 +97,12 @@ def _starts_as_hdf5(path: str) -> bool:
 
 def _share_key_isolated(path: str, recipe_digest: str, load: LoadSpec) -> str | None:
     spec = sandbox.SandboxSpec(flavor=sandbox.Flavor.KERAS, limits=_LOOK_LIMITS, readable=[path])
-    outcome = sandbox.run(tell_share_key, (path, recipe_digest, load), spec)
+    outcome = sandbox.run(compute_share_key, (path, recipe_digest, load), spec)
     key = outcome.results[0]["share_key"] if outcome.results else None
     return str(key) if key else None
 
 
-def tell_share_key(request: tuple[str, str, LoadSpec], reporter: Any) -> None:
+def compute_share_key(request: tuple[str, str, LoadSpec], reporter: Any) -> None:
     """In a sandbox: hands over {share_key} of an HDF5 file with its architecture.
 
     None for weights alone: two calls of a builder may make models that differ in more than weights.

@@ -31,7 +31,7 @@ Remembered = Mapping[str, Any]
 
 
 def remember(report: lenient.Report) -> dict[str, Any]:
-    """Of a report (`report.facts.for_fleet`): `{status, code, rules, rules_before, artifacts}`, of each
+    """Of a report (`report.facts.fleet_entry`): `{status, code, rules, rules_before, artifacts}`, of each
     artifact `{status, code, statistics, metrics, contract}`."""
     saved = lenient.mapping(report.get(_SAVED_MODEL))
     artifacts = {_SAVED_MODEL: _artifact(saved, "fidelity")} if saved else {}

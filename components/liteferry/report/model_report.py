@@ -10,7 +10,7 @@ from liteferry import lenient
 from liteferry.errors import Reason, ReasonCode
 from liteferry.evaluation.results import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.evaluation.tfma.results import facts_of, reference_facts
-from liteferry.evaluation.verdict import of_run, output_kinds, verdict
+from liteferry.evaluation.verdict import case_of_run, output_kinds, verdict
 from liteferry.parity import noise
 from liteferry.parity.class_counts import LEAST_POSITIONS
 from liteferry.parity.gates import Verdict, are_classes
@@ -32,7 +32,7 @@ def build(
     A model is blessed when its SavedModel and every required variant are. Whatever is missing on the way there is a reason
     not to be. `worst_rows`: see `worst_rows.collect`.
     """
-    verdicts = {name: verdict(of_run(name, plan, exported, evaluation)) for name in (SAVED_MODEL, *plan.variants)}
+    verdicts = {name: verdict(case_of_run(name, plan, exported, evaluation)) for name in (SAVED_MODEL, *plan.variants)}
     variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
     reason = _model_reason(plan, exported, verdicts)
     recommended = smallest_blessed(variants) if verdicts[SAVED_MODEL].is_blessed else None
@@ -367,7 +367,7 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
 _NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices", "scatter")
 
 
-def for_fleet(report: Mapping[str, Any]) -> dict[str, Any]:
+def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that
     table is written.
     """

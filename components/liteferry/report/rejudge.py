@@ -8,7 +8,7 @@ from typing import Any
 
 from liteferry import lenient
 from liteferry.errors import Stage
-from liteferry.evaluation.verdict import LackingError, of_report, verdict
+from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
 from liteferry.parity.gate_limits import SAVED_MODEL
 from liteferry.parity.gates import Verdict
 from liteferry.report.recommend import passed_over, smallest_blessed
@@ -43,7 +43,7 @@ def judged_again(report: lenient.Report) -> dict[str, Any]:
             raise LackingError("what kept it from being blessed was seen before anything was judged")
     if not saved:
         raise LackingError("it holds no statistics")
-    verdicts = {name: verdict(of_report(name, report)) for name in (SAVED_MODEL, *variants)}
+    verdicts = {name: verdict(case_of_report(name, report)) for name in (SAVED_MODEL, *variants)}
     new_saved = {**saved, **_facts(verdicts[SAVED_MODEL])}
     new_variants = {name: {**part, **_facts(verdicts[name])} for name, part in variants.items()}
     recommended = smallest_blessed(new_variants) if verdicts[SAVED_MODEL].is_blessed else None

@@ -12,7 +12,7 @@ from liteferry.samples.formats.registry import describe_file
 from liteferry.samples.formats.rows import ColumnSpec, FileFacts, mismatch
 from liteferry.sandbox import reader
 from liteferry.sandbox.reader import NoAnswer
-from liteferry.storage.transient import is_storage_trouble, may_be_misread
+from liteferry.storage.transient import is_storage_failure, is_transient_read_error
 
 
 def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iterator[FileFacts]:
@@ -46,6 +46,6 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         facts = describe_file(request["path"], schema_file=request["schema_file"])
     except SamplesError as error:
         told = {"code": error.reason.code.value, "message": error.reason.message}
-        return {"error": {**told, "trouble": is_storage_trouble(error), "misread": may_be_misread(error)}}
+        return {"error": {**told, "trouble": is_storage_failure(error), "misread": is_transient_read_error(error)}}
     columns = [[name, spec.dtype, list(spec.shape), spec.is_flat] for name, spec in facts.columns.items()]
     return {"columns": columns, "range_sizes": list(facts.range_sizes)}

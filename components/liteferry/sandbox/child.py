@@ -23,7 +23,7 @@ from liteferry.sandbox.confine import confine
 from liteferry.sandbox.readable import refused_path
 from liteferry.sandbox.reporter import Reporter
 from liteferry.sandbox.units import function_of
-from liteferry.storage.transient import is_storage_trouble, may_be_misread
+from liteferry.storage.transient import is_storage_failure, is_transient_read_error
 
 # Exit status of a process whose function ended, one way or the other, but that could not say so.
 SPEECHLESS = 71
@@ -68,8 +68,8 @@ def describe_error(error: BaseException, stage: Stage) -> dict[str, Any]:
     else has code None. `misread`: whether a file that was read wrongly may have led to it.
     """
     refused = refused_path(error)
-    has_trouble = refused is None and is_storage_trouble(error)
-    misread = {"misread": refused is None and may_be_misread(error)}
+    has_trouble = refused is None and is_storage_failure(error)
+    misread = {"misread": refused is None and is_transient_read_error(error)}
     hint = "" if refused is None else _KEPT_FROM.format(path=refused)
     if isinstance(error, ModelError):
         reason = error.reason

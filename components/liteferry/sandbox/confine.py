@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from liteferry.sandbox.readable import of_the_machine
+from liteferry.sandbox.readable import machine_paths
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
 _VERSION_FLAG = 1
@@ -53,7 +53,7 @@ def confine(writable: Sequence[str], *, readable: Sequence[str] = (), network: b
 
     Args:
       writable: folders below which it may still read and write; those that are not there are left out.
-      readable: files and folders that it may read besides, and besides what `of_the_machine` names. "folder/." is the listing of
+      readable: files and folders that it may read besides, and besides what `machine_paths` names. "folder/." is the listing of
         a folder alone.
       network: whether it may still reach the network.
 
@@ -65,7 +65,7 @@ def confine(writable: Sequence[str], *, readable: Sequence[str] = (), network: b
     libc = ctypes.CDLL(None, use_errno=True)
     held = []
     abi = libc.syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)
-    readable = [*of_the_machine(network=network), *readable]
+    readable = [*machine_paths(network=network), *readable]
     if abi > 0 and _restrict(libc, abi, (writable, readable), network=network):
         held.append("files")
         if abi >= _SCOPES_SINCE:

@@ -32,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from liteferry.sandbox.flavors import NOT_PRELOADED, PRELOAD, Flavor
-from liteferry.sandbox.readable import of_python
+from liteferry.sandbox.readable import python_paths
 
 STATUS = struct.Struct("!q")
 _PR_SET_PDEATHSIG = 1
@@ -51,7 +51,7 @@ def preload(flavor: Flavor, ours: Sequence[str]) -> None:
     with _hidden(NOT_PRELOADED.get(flavor, ())):
         for name in (*PRELOAD[flavor], *ours):
             importlib.import_module(name)
-    of_python()  # what children may read of it, found once
+    python_paths()  # what children may read of it, found once
     gc.enable()
     gc.collect()
     gc.freeze()  # children never walk, and so never copy, the pages that hold what was imported here

@@ -55,13 +55,13 @@ _REFUSED_WORDS = re.compile(r"permission denied|errno = 13\b|errno 13\b", re.IGN
 _LONGEST_CHAIN = 20
 
 
-def of_the_machine(*, network: bool) -> list[str]:
+def machine_paths(*, network: bool) -> list[str]:
     """Paths of files and folders that every child may read; some may not be there."""
-    return [*_LIBRARIES, *_SETTINGS, *(_NAME_SERVICE if network else ()), *_KERNEL, *of_python()]
+    return [*_LIBRARIES, *_SETTINGS, *(_NAME_SERVICE if network else ()), *_KERNEL, *python_paths()]
 
 
 @functools.cache
-def of_python() -> tuple[str, ...]:
+def python_paths() -> tuple[str, ...]:
     """Paths below which this Python's own modules lie, layered environments and editable installs included. A nursery asks once,
     its children inherit the answer.
     """
@@ -142,7 +142,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def of_module(module: str) -> list[str]:
+def module_paths(module: str) -> list[str]:
     """What a module of the user's may be read from: for a .py file itself and the code beside it, which it may import; for a
     module's name where Python finds it, if that is not on sys.path.
     """

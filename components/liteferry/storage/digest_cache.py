@@ -44,15 +44,15 @@ class Known:
     size_bytes: int
 
 
-def recall(uris: Sequence[str], mark: str | None) -> Known | None:
+def lookup(uris: Sequence[str], mark: str | None) -> Known | None:
     """What was kept of these files with this mark (`local_cache.Seen`); None when nothing was, or nothing can be known."""
-    return None if mark is None else _ask(functools.partial(_recall, _key(uris, mark)))
+    return None if mark is None else _ask(functools.partial(_lookup, _key(uris, mark)))
 
 
-def keep(uris: Sequence[str], mark: str | None, known: Known) -> None:
-    """Keeps what `recall` is to say from now on."""
+def store(uris: Sequence[str], mark: str | None, known: Known) -> None:
+    """Keeps what `lookup` is to say from now on."""
     if mark is not None:
-        _ask(functools.partial(_keep, _key(uris, mark), known))
+        _ask(functools.partial(_store, _key(uris, mark), known))
 
 
 def _key(uris: Sequence[str], mark: str) -> str:
@@ -61,7 +61,7 @@ def _key(uris: Sequence[str], mark: str) -> str:
     return hashlib.sha256(repr([__version__, endpoints, *uris, mark]).encode()).hexdigest()
 
 
-def _recall(key: str, file: sqlite3.Connection) -> Known | None:
+def _lookup(key: str, file: sqlite3.Connection) -> Known | None:
     age = "(SELECT max(number) FROM digests) - number"
     row = file.execute(f"SELECT digest, bytes, {age} FROM digests WHERE key = ?", (key,)).fetchone()
     if row is None:
@@ -71,7 +71,7 @@ def _recall(key: str, file: sqlite3.Connection) -> Known | None:
     return Known(str(row[0]), int(row[1]))
 
 
-def _keep(key: str, known: Known, file: sqlite3.Connection) -> None:
+def _store(key: str, known: Known, file: sqlite3.Connection) -> None:
     file.execute(
         f"REPLACE INTO digests (number, key, digest, bytes) VALUES ({_NEXT}, ?, ?, ?)", (key, *dataclasses.astuple(known))
     )

@@ -269,7 +269,7 @@ def sizes_under(uri: str) -> dict[str, int]:
 def size_bytes(uri: str) -> int:
     """Bytes of a file, or of every file below a directory. Raises StorageError."""
     if is_remote(uri):
-        return object_store.look(uri).size
+        return object_store.stat(uri).size
     path = require_local(uri)
     try:
         if not os.path.isdir(path):
@@ -313,7 +313,7 @@ def stamp(uri: str) -> str:
     store it is the generation or the entity tag, of a disk time and size. Raises StorageError.
     """
     if is_remote(uri):
-        return object_store.look(uri).stamp
+        return object_store.stat(uri).stamp
     path = require_local(uri)
     try:
         paths = [os.path.join(path, name) for name in files_under(path)] if os.path.isdir(path) else [path]

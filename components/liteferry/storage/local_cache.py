@@ -126,12 +126,12 @@ class Seen:
 
 def seen(uris: Sequence[str]) -> Seen:
     """What the stores say of these now. Raises StorageError."""
-    looks = [object_store.look(uri) for uri in uris]
+    looks = [object_store.stat(uri) for uri in uris]
     marks = [look.mark for look in looks]
     return Seen(_stamp(looks), None if None in marks else repr(marks))
 
 
-def _stamp(looks: Sequence[object_store.Look]) -> str:
+def _stamp(looks: Sequence[object_store.ObjectStat]) -> str:
     return hashlib.sha256("\0".join(look.stamp for look in looks).encode()).hexdigest()
 
 
@@ -166,7 +166,7 @@ def lease(wanted: Sequence[Wanted]) -> Iterator[Copies]:
 class _Entry:
     """One bundle on its way to a copy."""
 
-    def __init__(self, wanted: Wanted, looks: Sequence[object_store.Look] | None, root: str) -> None:
+    def __init__(self, wanted: Wanted, looks: Sequence[object_store.ObjectStat] | None, root: str) -> None:
         self.wanted = wanted
         self.looks = looks
         self.stamp = wanted.stamp or _stamp(looks or ())
@@ -175,7 +175,7 @@ class _Entry:
 
     def size(self) -> int:
         if self.looks is None:
-            self.looks = [object_store.look(uri) for uri in self.wanted.uris]
+            self.looks = [object_store.stat(uri) for uri in self.wanted.uris]
             if _stamp(self.looks) != self.stamp:
                 raise StorageError(f"{self.wanted.uris[0]}: has changed since this run looked at it first; start the run again")
         return sum(look.size for look in self.looks)
@@ -194,7 +194,7 @@ def _take(wanted: Sequence[Wanted], held: contextlib.ExitStack) -> Copies:
     entries = []
     for one in wanted:
         try:
-            entries.append(_Entry(one, None if one.stamp else [object_store.look(uri) for uri in one.uris], root))
+            entries.append(_Entry(one, None if one.stamp else [object_store.stat(uri) for uri in one.uris], root))
         except StorageError as error:
             problems[one.uris[0]] = error
     give_up = time.monotonic() + _LONGEST_WAIT_S

@@ -172,7 +172,7 @@ def list_directory(uri: str) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class ObjectStat:
     """What lies at a URI: a file, or a folder with `entries`. `stamp` and `mark` are others when the content of any file is."""
 
     size: int
@@ -181,18 +181,18 @@ class Look:
     mark: str | None = None
 
 
-def look(uri: str) -> Look:
+def stat(uri: str) -> ObjectStat:
     """Raises StorageError, also when nothing is there."""
     file = file_entry(uri)
     if file is not None:
-        return Look(file.size, file.stamp, mark=file.mark)
+        return ObjectStat(file.size, file.stamp, mark=file.mark)
     entries = folder_entries(uri)
     if not entries:
         raise failure(uri, "read", FileNotFoundError())
     stamp = _hash([(name, entry.stamp) for name, entry in entries.items()])
     marks = [(name, entry.mark) for name, entry in entries.items()]
     mark = None if any(mark is None for _, mark in marks) else _hash(marks)
-    return Look(sum(entry.size for entry in entries.values()), stamp, entries, mark)
+    return ObjectStat(sum(entry.size for entry in entries.values()), stamp, entries, mark)
 
 
 def _hash(value: Any) -> str:
@@ -283,14 +283,14 @@ def _mark_of(uri: str) -> str | None:
     return (marks or {}).get(_MARK)
 
 
-def fetch(uri: str, path: str, seen: Look | None = None) -> None:
+def fetch(uri: str, path: str, seen: ObjectStat | None = None) -> None:
     """Copies a file, or a folder with all that is in it, to a path at which nothing is; files side by side, every one of the size
     that the store says, or said in `seen`.
 
     Raises:
       StorageError: then a part may be there.
     """
-    seen = seen or look(uri)
+    seen = seen or stat(uri)
     if seen.entries is None:
         _fetch(uri, path, seen.size)
         return

@@ -21,18 +21,18 @@ _BROKEN_FILE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 _LONGEST_CHAIN = 20
 
 
-def is_storage_trouble(error: BaseException) -> bool:
+def is_storage_failure(error: BaseException) -> bool:
     """Whether an error comes of a disk or a network drive that failed, or was full."""
     return isinstance(error, StorageError) or any(
         getattr(cause, "errno", None) in _TROUBLE or _ends_in_trouble(cause) for cause in _causes(error)
     )
 
 
-def may_be_misread(error: BaseException) -> bool:
+def is_transient_read_error(error: BaseException) -> bool:
     """Whether a file that was read wrongly, cut short for example, could have led to this error: reading it again tells."""
     if isinstance(error, ModelError) and error.reason.code is ReasonCode.LOAD_CORRUPT:
         return True
-    return is_storage_trouble(error) or any(isinstance(cause, _BROKEN_FILE) for cause in _causes(error))
+    return is_storage_failure(error) or any(isinstance(cause, _BROKEN_FILE) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -16,7 +16,7 @@ from liteferry.commands.compare import compare_side
 from liteferry.commands.compare.compare_side import SideTask, read_answers, read_inputs
 from liteferry.config.job import SamplesSpec
 from liteferry.errors import JobError, ModelError, Reason, ReasonCode, Stage
-from liteferry.evaluation.accumulator import Comparison
+from liteferry.evaluation.accumulator import StatsAccumulator
 from liteferry.evaluation.verdict import Case, verdict
 from liteferry.exporting.export import reason_of
 from liteferry.lenient import NONFINITE
@@ -247,9 +247,9 @@ def _calls(outcomes: Sequence[sandbox.Outcome], matched: Mapping[str, str]) -> C
 
 def _compare_answers(
     tasks: Sequence[SideTask], matched: Mapping[str, str], rows: Sequence[str], calls: Calls
-) -> tuple[Comparison, list[ComparedRow], Reason | None]:
+) -> tuple[StatsAccumulator, list[ComparedRow], Reason | None]:
     """Both sides batch by batch. The reason says what cannot be compared at all, shapes that differ for one."""
-    comparison = Comparison(calls=calls)
+    comparison = StatsAccumulator(calls=calls)
     wanted, found = set(rows), []
     of_rows = matched.keys() - set(calls.without_rows())
     reason = None

@@ -59,10 +59,10 @@ def _inspect(path: str, seconds: float, unit: Callable[[str], Any]) -> dict[str,
 
 def kinds(paths: Sequence[str]) -> Iterator[str]:
     """For each checkpoint its kind as a report names it, or the reason code of what it is instead."""
-    return (kind for kind, _ in looks(paths))
+    return (kind for kind, _ in kinds_and_findings(paths))
 
 
-def looks(paths: Sequence[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def kinds_and_findings(paths: Sequence[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """For each checkpoint its kind as `kinds` has it, and what of it would be refused: {what, opened_by}."""
     readable = [file for path in paths for file in files_of_checkpoint(path)]
     for answer in reader.ask(child.kind, list(paths), readable=readable):

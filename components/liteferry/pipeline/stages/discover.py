@@ -11,7 +11,7 @@ import apache_beam as beam
 from liteferry.config.job import Job
 from liteferry.errors import Reason, Stage
 from liteferry.output import progress
-from liteferry.output.publish import failed_for_fleet, look
+from liteferry.output.publish import failed_fleet_entry, find_finished
 from liteferry.pipeline.stages.pooled import Future, WaitingDoFn
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.planning import ModelPlan, plan_models
@@ -60,13 +60,13 @@ class _Look(WaitingDoFn):
         self._force = force
 
     def start(self, element: ModelPlan, pool: WorkPool) -> Sequence[Future]:
-        return [pool.submit(look, element, force=self._force)]
+        return [pool.submit(find_finished, element, force=self._force)]
 
     def finish(self, element: ModelPlan, results: list[Any]) -> list[Looked]:
         return results
 
     def recover(self, element: ModelPlan, reason: Reason) -> list[Looked]:
-        return [(element, failed_for_fleet(element, reason))]
+        return [(element, failed_fleet_entry(element, reason))]
 
     def ended(self) -> None:
         progress.flush()

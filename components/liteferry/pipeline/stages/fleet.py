@@ -15,7 +15,7 @@ from liteferry.report.fleet import fleet_facts, write_fleet
 
 @dataclasses.dataclass
 class WriteFleet(beam.PTransform):
-    """Small report dicts (`report.facts.for_fleet`), all together -> the fleet's files under `out`; passes the facts on."""
+    """Small report dicts (`report.facts.fleet_entry`), all together -> the fleet's files under `out`; passes the facts on."""
 
     out: str
     run_id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)

@@ -10,7 +10,7 @@ import apache_beam as beam
 from liteferry.errors import Reason, Stage
 from liteferry.evaluation.results import Evaluation
 from liteferry.output import progress
-from liteferry.output.publish import failed_for_fleet, judge_and_publish
+from liteferry.output.publish import failed_fleet_entry, judge_and_publish
 from liteferry.pipeline.stages.pooled import Future, WaitingDoFn
 from liteferry.plan.planning import ModelPlan
 from liteferry.sandbox.pool import WorkPool
@@ -36,7 +36,7 @@ class _Publish(WaitingDoFn):
         return results
 
     def recover(self, element: Evaluated, reason: Reason) -> list[dict[str, Any]]:
-        return [failed_for_fleet(element[0], reason)]
+        return [failed_fleet_entry(element[0], reason)]
 
     def ended(self) -> None:
         progress.flush()
