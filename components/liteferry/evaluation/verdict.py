@@ -1,9 +1,9 @@
 """The verdict on one candidate, the SavedModel or a variant: one function over what is stored of it.
 
 A run, `liteferry verify`, `liteferry compare` and the search for where a variant begins to differ all ask `verdict`. A `Case`
-holds everything that it depends on. `case_of_run` makes one from what a run has measured, `case_of_report` from the report of an
-earlier run, so that a report can be judged again without its model. `RULES_VERSION` is the number of these rules: what was blessed
-under an older one is judged again, or exported again where `case_of_report` finds that its statistics lack something.
+holds everything that it depends on. `case_of_run` makes one from what a run has measured, `case_of_report` from the report of
+an earlier run, so that a report can be judged again without its model. `RULES_VERSION` is the number of these rules: what was
+blessed under an older one is judged again, or exported again where `case_of_report` finds that its statistics lack something.
 """
 
 from __future__ import annotations
