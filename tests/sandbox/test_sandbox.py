@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -29,8 +30,9 @@ import pytest
 
 from liteferry import sandbox
 from liteferry.errors import ReasonCode, Stage
-from liteferry.sandbox import Flavor, Limits, Outcome, frames, nurseries, scratch, supervision
+from liteferry.sandbox import Flavor, Limits, Outcome, SandboxSpec, frames, nurseries, scratch, supervision
 from liteferry.sandbox.pool import WorkPool
+from tests.sandbox import sandbox_units
 from tests.support.units import run_unit
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -138,10 +140,10 @@ def test_results_handed_over_before_a_crash_stand() -> None:
     assert outcome.error["code"] == "CRASHED"
 
 
-def test_a_function_that_is_not_there_is_an_error_of_the_unit() -> None:
-    error = run("no_such_function").error
-    assert error is not None
-    assert "no_such_function" in error["message"]
+@pytest.mark.parametrize("unit", [lambda argument, reporter: None, functools.partial(sandbox_units.echo), str.upper])
+def test_a_unit_that_a_child_could_not_import_is_refused_before_anything_runs(unit: Any) -> None:
+    with pytest.raises(ValueError, match="a unit of work is a function at the top of a module"):
+        sandbox.run(unit, None, SandboxSpec(flavor=Flavor.CLEAN, limits=PLENTY))
 
 
 # How a unit may end
