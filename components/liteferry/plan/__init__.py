@@ -3,4 +3,4 @@
 from liteferry.plan.local_inputs import InputNeeds, LocalInputs
 from liteferry.plan.planning import ModelPlan, plan_models
 
-__all__ = ["LocalInputs", "ModelPlan", "InputNeeds", "plan_models"]
+__all__ = ["InputNeeds", "LocalInputs", "ModelPlan", "plan_models"]
