@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteferry.commands.compare import compare_flags
-from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError
+from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError, nearest_name
 from liteferry.version import __version__
 
 _EPILOG = """\
@@ -186,9 +185,9 @@ def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequen
     follows_a_flag = False  # `--region europe-west1`: the word may be the value of one of Beam's flags
     for word in unknown:
         flag = word.partition("=")[0]
-        near = difflib.get_close_matches(flag, known, n=1, cutoff=0.8) if word.startswith("-") else []
+        near = nearest_name(flag, known, cutoff=0.8) if word.startswith("-") else None
         if near:
-            problems.append(f"{flag}: no such flag; did you mean {near[0]}?")
+            problems.append(f"{flag}: no such flag; did you mean {near}?")
         elif word.startswith("-") and command != "run":
             problems.append(f"{flag}: no such flag; `liteferry {command} --help` lists them")
         elif not word.startswith("-") and not (follows_a_flag and command == "run"):
@@ -228,7 +227,7 @@ def _job(arguments: argparse.Namespace) -> Any:
 
 
 def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
-    from liteferry.commands import launch
+    from liteferry.commands.run import run_job
     from liteferry.pipeline.beam_options import beam_flags
     from liteferry.pipeline.run_request import RunRequest
 
@@ -238,7 +237,7 @@ def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
     job = _job(arguments)
     flags = beam_flags(arguments.runner_config, unknown)
     request = RunRequest(job=job, out=arguments.output, processes=arguments.processes, force=arguments.force, beam_flags=flags)
-    return launch.run_job(request, is_quiet=arguments.quiet, is_verbose=arguments.verbose)
+    return run_job(request, is_quiet=arguments.quiet, is_verbose=arguments.verbose)
 
 
 def _check_output(output: str) -> None:
@@ -281,14 +280,14 @@ def _compare(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _show(arguments: argparse.Namespace, _: list[str]) -> int:
-    from liteferry.commands import launch
+    from liteferry.commands import show
 
-    facts = launch.read_progress(arguments.output)
+    facts = show.read_progress(arguments.output)
     if arguments.json:
         print(json.dumps(facts, indent=1))
     else:
-        launch.print_summary(facts)
-    return launch.status_of(facts)
+        show.print_summary(facts)
+    return show.status_of(facts)
 
 
 def _report(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -301,10 +300,10 @@ def _report(arguments: argparse.Namespace, _: list[str]) -> int:
 
 def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry import storage
-    from liteferry.commands import launch, verify
+    from liteferry.commands import show, verify
     from liteferry.sandbox.pool import available_cores
 
-    launch.refuse_while_running(arguments.output)
+    show.refuse_while_running(arguments.output)
     out = storage.absolute(arguments.output)
     found = verify.verify(out, processes=available_cores(), with_rows=not arguments.no_rows, trust=arguments.trust)
     return verify.print_verification(found, as_json=arguments.json)

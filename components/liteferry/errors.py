@@ -15,8 +15,9 @@ each with its cause and its fix.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -78,6 +79,17 @@ class Reason:
     code: ReasonCode
     stage: Stage
     message: str
+
+
+def nearest_name(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that is spelled most like `name`, or None where none is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message on an unknown name: " (did you mean X?)", or "" where no known name is near."""
+    nearest = nearest_name(name, known)
+    return "" if nearest is None else f" (did you mean {nearest}?)"
 
 
 class LiteFerryError(Exception):

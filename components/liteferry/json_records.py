@@ -1,11 +1,15 @@
-"""Dataclass records from JSON that another process wrote: types are checked, never trusted."""
+"""JSON that another process or a stranger wrote: parsed with a limit to its depth, decoded into records with checked types."""
 
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+# A model inside a model takes four levels, a report has about ten.
+MOST_LEVELS = 200
 
 
 @functools.cache
@@ -19,3 +23,19 @@ def decode(record: type[T], plain: Any) -> T:
     """The record that `dataclasses.asdict` made `plain` of. Raises pydantic.ValidationError where the types do not fit."""
     decoded: T = _adapter(record).validate_python(plain)  # type: ignore[arg-type]
     return decoded
+
+
+def parse(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError for what is none, or nests deeper than `MOST_LEVELS`."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"it nests more than {MOST_LEVELS} levels deep") from None
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MOST_LEVELS:
+            raise ValueError(f"it nests more than {MOST_LEVELS} levels deep")
+        children = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list)))
+        level = [child for inside in children for child in inside]
+    return value

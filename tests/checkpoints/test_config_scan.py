@@ -10,7 +10,7 @@ import pytest
 from liteferry.checkpoints.config_scan import architecture_digest, refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detection import examine
 from liteferry.errors import ModelError
-from liteferry.json_text import parse
+from liteferry.json_records import parse
 from liteferry.sandbox import Flavor, Limits
 from tests.support.units import run_unit
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from liteferry import sandbox
-from liteferry.commands import launch
+from liteferry.commands import show
 from liteferry.commands.compare.compare import compare
 from liteferry.commands.inspect.contained import inspect
 from liteferry.commands.report_pages import rebuild_pages
@@ -91,8 +91,8 @@ def test_no_command_follows_a_link_in_place_of_a_folder_of_its_own(out: Path, el
     (out / name).symlink_to(elsewhere)
     commands: dict[str, Callable[[], Any]] = {
         "report": lambda: rebuild_pages(str(out)),
-        "show": lambda: launch.read_progress(str(out)),
-        "verify": lambda: launch.refuse_while_running(str(out)),
+        "show": lambda: show.read_progress(str(out)),
+        "verify": lambda: show.refuse_while_running(str(out)),
     }
     with pytest.raises(StorageError, match=r"is a link to .*: below an output folder nothing is read or written through a link"):
         commands[command]()

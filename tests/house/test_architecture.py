@@ -22,7 +22,6 @@ ROOMS = (
         "version",
         "errors",
         "types",
-        "json_text",
         "json_records",
         "lenient",
         "storage",

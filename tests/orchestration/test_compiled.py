@@ -49,7 +49,7 @@ def test_committed_pipeline(name: str, step: str, functions: list[str]) -> None:
     container = compiled["deploymentSpec"]["executors"][f"exec-{step}"]["container"]
     for function in functions:
         assert source_of(function) in "\n".join(container["command"]), f"{function} has changed: compile again"
-    launch = (PIPELINES.parent / "components" / "liteferry" / "launch.py").read_text(encoding="utf-8")
+    launch = (PIPELINES.parent / "components" / "liteferry" / "commands" / "run.py").read_text(encoding="utf-8")
     assert "goes on by itself" in source_of("run_fleet") and "goes on by itself" in launch, "the step could not tell"
     found = dict(tasks(compiled))
     assert {step, "verify", "hold"} <= found.keys()

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from liteferry.report.pages.assets import asset_names, write_assets
+from liteferry.report.pages.render import asset_names, write_assets
 from tools.vendor_assets import LIBRARIES
 
 VENDORED = [(library, *wanted) for library in LIBRARIES for wanted in library.files.values()]

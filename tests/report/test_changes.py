@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from liteferry.commands.launch import print_summary
 from liteferry.commands.report_pages import rebuild_pages
+from liteferry.commands.show import print_summary
 from liteferry.output import model_folder
 from liteferry.pipeline.stages import fleet
 from liteferry.report import changes

@@ -14,7 +14,7 @@ import pytest
 
 from liteferry.report import fleet_facts, fleet_rows, fleet_table, write_fleet
 from liteferry.report.fleet import COLUMNS
-from liteferry.report.pages.assets import asset_names
+from liteferry.report.pages.render import asset_names
 from liteferry.storage import beneath
 
 

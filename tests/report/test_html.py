@@ -11,7 +11,7 @@ import re
 import pytest
 
 from liteferry.report import fleet_facts, render_index, render_model
-from liteferry.report.pages.assets import asset_names, asset_path
+from liteferry.report.pages.render import asset_names, asset_path
 
 IMAGE = "<img src=x onerror=alert(1)>"
 SHARED = {asset_path(name) for name in asset_names()}

@@ -11,8 +11,7 @@ import pytest
 
 from liteferry.cli import build_parser
 from liteferry.report import render_model
-from liteferry.report.pages.reproduce import commands
-from liteferry.report.pages.snippets import snippets
+from liteferry.report.pages.snippets import commands, snippets
 
 
 def by_title(report):

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from liteferry import storage
-from liteferry.commands.launch import count_checkpoints
+from liteferry.commands.run import count_checkpoints
 from liteferry.config.job import Job
 from liteferry.config.load import load_job
 from liteferry.errors import JobError, ModelError, ReasonCode, SamplesError

@@ -15,14 +15,13 @@ import zipfile
 import zlib
 from typing import Any
 
-from liteferry.checkpoints import archives, scanned_copy, tf_checkpoint_files
+from liteferry.checkpoints import archives, h5_files, scanned_copy, tf_checkpoint_files
 from liteferry.checkpoints.config_scan import without_training
 from liteferry.checkpoints.h5_files import refuse_ambiguous, refuse_unsafe
 from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, follow
 from liteferry.errors import ModelError, ReasonCode, Stage
-from liteferry.json_text import parse
+from liteferry.json_records import parse
 
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _ZIP_MAGIC = b"PK"
 # A config is text; the largest published ones are a few megabytes. Anything beyond is refused before it is read into memory.
 _MAX_CONFIG_BYTES = 256 * 2**20
@@ -78,7 +77,7 @@ def detect(path: str) -> Kind | None:
         return None  # a pipe is read for ever, a link to nothing not at all
     with open(path, "rb") as file:
         magic = file.read(8)
-    if magic == _HDF5_MAGIC:
+    if magic == h5_files.MAGIC:
         return Kind.H5_MODEL
     if path.endswith(".keras"):
         return Kind.KERAS

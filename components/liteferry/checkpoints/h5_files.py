@@ -13,7 +13,7 @@ from typing import IO, Any
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.sandbox import allocation
 
-_MAGIC = b"\x89HDF\r\n\x1a\n"
+MAGIC = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK_BYTES = 60
 # HDF5's filters reach ratios of about a thousand on zeros; weights reach two. A dataset never written takes no bytes at all.
 _MAX_RATIO = 1100
@@ -46,10 +46,10 @@ def refuse_ambiguous(path: str, stream: IO[bytes], size: int) -> None:
     """
     stream.seek(0)
     head = stream.read(_SUPERBLOCK_BYTES)
-    if not head.startswith(_MAGIC):
+    if not head.startswith(MAGIC):
         for start in (512 << shift for shift in range(14)):
             stream.seek(start)
-            if stream.read(len(_MAGIC)) == _MAGIC:
+            if stream.read(len(MAGIC)) == MAGIC:
                 raise unsafe(path, f"there are {start:,} bytes before the HDF5 file, which another reader may take for the file")
         raise OSError("its first bytes are not HDF5's")
     base, end, is_spread = _addresses(head)

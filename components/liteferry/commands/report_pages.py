@@ -8,10 +8,10 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import JobError, StorageError
-from liteferry.json_text import parse
+from liteferry.json_records import parse
 from liteferry.output import model_folder, run_lock
-from liteferry.output.manifest import PAGE
-from liteferry.storage import beneath
+from liteferry.storage import beneath, layout
+from liteferry.storage.layout import PAGE
 
 _AT_ONCE = 16
 
@@ -26,7 +26,7 @@ def read_reports(out: str) -> list[dict[str, Any]]:
 def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those of published models; what is being put there, or was left half done, is none."""
     beneath.refuse_links(out)
-    models = storage.join(out, "models")
+    models = storage.join(out, layout.MODELS)
     names = storage.list_directory(models)
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE if storage.is_remote(out) else 1) as pool:
         reports = pool.map(lambda name: model_folder.scan(storage.join(models, name)).published_report(), names)
@@ -47,7 +47,7 @@ def rebuild_pages(out: str) -> int:
 
     reports = []
     for name, report in _reports(out):
-        beneath.write_bytes(out, f"models/{name}/{PAGE}", render_model(report).encode("utf-8", "backslashreplace"))
+        beneath.write_bytes(out, f"{layout.MODELS}/{name}/{PAGE}", render_model(report).encode("utf-8", "backslashreplace"))
         reports.append(fleet_entry(report))
     if not reports:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
@@ -60,7 +60,7 @@ def rebuild_pages(out: str) -> int:
 
 def _changes_of_last_run(out: str) -> dict[str, Any] | None:
     try:
-        changes = parse(beneath.read_bytes(out, "fleet.json")).get("changes")
+        changes = parse(beneath.read_bytes(out, layout.FLEET_FACTS)).get("changes")
     except (StorageError, ValueError, AttributeError):
         return None
     return changes if isinstance(changes, dict) else None
@@ -68,7 +68,7 @@ def _changes_of_last_run(out: str) -> dict[str, Any] | None:
 
 def _models_of_last_run(out: str) -> set[str] | None:
     try:
-        facts = parse(beneath.read_bytes(out, "fleet.json"))
+        facts = parse(beneath.read_bytes(out, layout.FLEET_FACTS))
         return {model["model_id"] for model in facts["models"]}
     except (StorageError, ValueError, KeyError, TypeError):
         return None

@@ -21,12 +21,12 @@ import numpy as np
 from liteferry import lenient, sandbox, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
-from liteferry.json_text import parse
+from liteferry.json_records import parse
 from liteferry.output import manifest, model_folder
 from liteferry.report import rejudge
 from liteferry.report.formats import single_line
 from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec
-from liteferry.storage import beneath
+from liteferry.storage import beneath, layout
 from liteferry.types import Status
 from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
 
@@ -59,7 +59,7 @@ def verify(out: str, *, processes: int, with_rows: bool = True, trust: Sequence[
     Raises:
       JobError: no run here.
     """
-    models = storage.join(out, "models")
+    models = storage.join(out, layout.MODELS)
     model_ids = storage.list_directory(models)
     if not model_ids:
         raise JobError([f"{models}: no model was published here; run `liteferry run ... --output {out}` first"], source=out)
@@ -110,7 +110,7 @@ def _local_copy(place: str) -> Iterator[str]:
 
 def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     try:
-        models = parse(beneath.read_bytes(out, "fleet.json"))["models"]
+        models = parse(beneath.read_bytes(out, layout.FLEET_FACTS))["models"]
         status = {model["model_id"]: model["status"] for model in models}
     except (StorageError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield f"fleet.json cannot be read ({error}); run the job again to finish it"
@@ -118,11 +118,13 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     for model_id in sorted(status.keys() - model_ids):
         yield f"fleet.json names {model_id}, which has no folder under models/"
     for model_id in sorted(status.keys() & model_ids):
-        own = model_folder.scan(storage.join(out, "models", model_id)).raw_report().get("status")
+        own = model_folder.scan(storage.join(out, layout.MODELS, model_id)).raw_report().get("status")
         if own != status[model_id]:
             yield f"fleet.json says {status[model_id]} of {model_id}, its own report says {own}"
     for name in storage.files_under(out):
-        if name.endswith((".tmp", ".replaced")) or (name.startswith(f".staging{os.sep}") and os.path.basename(name) != "lock"):
+        if name.endswith((".tmp", ".replaced")) or (
+            name.startswith(f"{layout.STAGING}{os.sep}") and os.path.basename(name) != "lock"
+        ):
             yield f"{name} was left behind; the next run removes it"
 
 
@@ -138,8 +140,8 @@ def _model_problems(directory: str, model_id: str) -> Iterator[str]:
     if report.get("model_id") != model_id:
         yield f"report.json is about {report.get('model_id')!r}"
     is_blessed = report.get("status") == Status.BLESSED.value
-    markers = {name for name in storage.list_directory(directory) if name in (manifest.BLESSED, manifest.NOT_BLESSED)}
-    if markers != {manifest.BLESSED if is_blessed else manifest.NOT_BLESSED}:
+    markers = {name for name in storage.list_directory(directory) if name in (layout.BLESSED, layout.NOT_BLESSED)}
+    if markers != {layout.BLESSED if is_blessed else layout.NOT_BLESSED}:
         yield f"the marker is {', '.join(sorted(markers)) or 'missing'}, the report says {report.get('status')}"
     elif not folder.published_report():
         yield f"the marker {markers.pop()} was written for another report.json (sha256)"

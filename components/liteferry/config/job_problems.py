@@ -6,13 +6,14 @@ mapping, whatever its shape, so one run of `liteferry check` shows everything.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pydantic
+
+from liteferry.errors import did_you_mean
 
 SAVED_MODEL = "saved_model"
 DISAGREEMENT = "job_keys_disagree"
@@ -102,9 +103,8 @@ def _shown(value: Any) -> str:
 
 
 def nearest(name: Any, known: Iterable[Any]) -> str:
-    """' (did you mean X?)' for the closest known name, else ''."""
-    matches = difflib.get_close_matches(str(name).lower(), [str(item) for item in known], n=1)
-    return f" (did you mean {matches[0]}?)" if matches else ""
+    """`did_you_mean` for a key or value of any type; what is known is in small letters."""
+    return did_you_mean(str(name).lower(), map(str, known))
 
 
 def _at(schema: Mapping[str, Any], place: Sequence[str | int]) -> Mapping[str, Any]:

@@ -5,9 +5,10 @@ A test holds this table against TFMA's registry and tf_keras.metrics.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
+
+from liteferry.errors import nearest_name
 
 HIGHER_IS_BETTER = "higher_is_better"
 LOWER_IS_BETTER = "lower_is_better"
@@ -64,7 +65,7 @@ COMPARES_MODELS = frozenset(("NegToNegFlipRate", "NegToPosFlipRate", "PosToNegFl
 
 
 def nearest(class_name: str) -> str:
-    """' (did you mean X?)' for the known metric that is spelled most alike, else ''."""
+    """`did_you_mean` among the known metrics, whatever the case and with or without underscores."""
     spelled = {name.lower(): name for name in DIRECTIONS}
-    matches = difflib.get_close_matches(class_name.lower().replace("_", ""), spelled, n=1)
-    return f" (did you mean {spelled[matches[0]]}?)" if matches else ""
+    found = nearest_name(class_name.lower().replace("_", ""), spelled)
+    return "" if found is None else f" (did you mean {spelled[found]}?)"

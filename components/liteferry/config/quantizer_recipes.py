@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
 from liteferry.errors import StorageError
-from liteferry.json_text import parse
+from liteferry.json_records import parse
 
 if TYPE_CHECKING:
     from liteferry.config.job import Job

@@ -8,11 +8,8 @@ from typing import Any
 from liteferry import storage
 from liteferry.errors import StorageError
 from liteferry.sandbox.disk import odd_entries
+from liteferry.storage.layout import BLESSED, NOT_BLESSED, PAGE, REPORT
 
-REPORT = "report.json"
-PAGE = "report.html"
-BLESSED = "BLESSED"
-NOT_BLESSED = "NOT_BLESSED"
 # Made from the report or beside it, so they cannot stand in it.
 _UNLISTED = frozenset({REPORT, PAGE, BLESSED, NOT_BLESSED})
 

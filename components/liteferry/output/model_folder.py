@@ -15,9 +15,9 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import StorageError
-from liteferry.json_text import parse
-from liteferry.output.manifest import BLESSED, NOT_BLESSED, REPORT
+from liteferry.json_records import parse
 from liteferry.storage import beneath
+from liteferry.storage.layout import BLESSED, NOT_BLESSED, REPORT
 from liteferry.types import Status
 
 MARKERS = (BLESSED, NOT_BLESSED)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
 from liteferry.errors import Stage, StorageError
-from liteferry.json_text import parse
+from liteferry.json_records import parse
 from liteferry.report.terminal import one_line
-from liteferry.storage import beneath
+from liteferry.storage import beneath, layout
 from liteferry.storage.append_log import StoreLog
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _folder(out: str) -> str:
-    return storage.join(out, ".staging", "progress")
+    return storage.join(out, layout.STAGING, "progress")
 
 
 def report_finished(out: str, report: Mapping[str, Any], *, is_new: bool) -> None:

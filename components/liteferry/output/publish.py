@@ -20,12 +20,12 @@ from liteferry.evaluation import results
 from liteferry.evaluation.results import Evaluation
 from liteferry.evaluation.verdict import LackingError
 from liteferry.output import manifest, model_folder, progress, publish_to_store
-from liteferry.output.manifest import PAGE, REPORT
 from liteferry.plan import bound_rows
 from liteferry.plan.fingerprints import read_remembered
 from liteferry.plan.planning import ModelPlan, begin_attempt
 from liteferry.report import rejudge
 from liteferry.report.model_report import build, fleet_entry
+from liteferry.storage.layout import PAGE, REPORT
 from liteferry.types import ExportedModel
 from liteferry.version import REPORT_SCHEMA_VERSION
 

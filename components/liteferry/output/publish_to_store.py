@@ -15,8 +15,8 @@ from typing import Any
 from liteferry import storage
 from liteferry.errors import StorageError
 from liteferry.output import model_folder
-from liteferry.output.manifest import PAGE, REPORT
 from liteferry.storage import leases
+from liteferry.storage.layout import PAGE, REPORT
 
 # In a model's folder while it is put there: who does it, and what it is.
 PUBLISHING = "PUBLISHING"

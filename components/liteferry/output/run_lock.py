@@ -18,17 +18,17 @@ from collections.abc import Iterator
 
 from liteferry import storage
 from liteferry.errors import StorageError
-from liteferry.json_text import parse
+from liteferry.json_records import parse
 from liteferry.output import progress
 from liteferry.report.formats import single_line
-from liteferry.storage import beneath, leases
+from liteferry.storage import beneath, layout, leases
 
 _LOCK = "lock"
 _KEPT = (_LOCK, "fleet", "submitted")
 
 
 def _staging(out: str, *names: str) -> str:
-    return storage.join(out, ".staging", *names)
+    return storage.join(out, layout.STAGING, *names)
 
 
 @contextlib.contextmanager
@@ -79,7 +79,7 @@ def clear_leftovers(out: str) -> None:
     for name in storage.list_directory(_staging(out)):
         if name not in kept:
             storage.remove_tree(_staging(out, name))
-    for folder in (out, storage.join(out, ".history"), storage.join(out, "assets")):
+    for folder in (out, storage.join(out, layout.HISTORY), storage.join(out, layout.ASSETS)):
         storage.remove_unfinished(folder)
 
 
@@ -94,7 +94,7 @@ def submitted(out: str) -> list[str]:
     found = []
     for name in storage.list_directory(_staging(out, "submitted")):
         with contextlib.suppress(StorageError, ValueError, KeyError, TypeError, OverflowError, OSError):
-            note = parse(beneath.read_bytes(out, f".staging/submitted/{name}"))
+            note = parse(beneath.read_bytes(out, f"{layout.STAGING}/submitted/{name}"))
             since = datetime.datetime.fromtimestamp(note["since"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             found.append(f"submitted from {single_line(note['host'])} at {since}")
     return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from liteferry import storage
-from liteferry.errors import JobError, StorageError
+from liteferry.errors import JobError, StorageError, nearest_name
 
 
 def beam_flags(path: str | None, given: Sequence[str]) -> list[str]:
@@ -135,5 +134,5 @@ def _known(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def _nearest(flag: str, parser: argparse.ArgumentParser, *, dashes: str = "") -> str:
-    near = difflib.get_close_matches(flag, _known(parser), n=1)
-    return f"; did you mean {dashes}{near[0].removeprefix('--')}?" if near else "; Beam's documentation of its runner lists them"
+    near = nearest_name(flag, _known(parser))
+    return f"; did you mean {dashes}{near.removeprefix('--')}?" if near else "; Beam's documentation of its runner lists them"

@@ -20,7 +20,7 @@ from liteferry.plan.discovery import FoundCheckpoint
 from liteferry.plan.job_files import find_checkpoints
 from liteferry.sandbox import scratch
 from liteferry.sandbox.outcome import Limits
-from liteferry.storage import local_cache
+from liteferry.storage import layout, local_cache
 from liteferry.storage.transient import is_storage_failure, is_transient_read_error
 from liteferry.tflite.lowering import LoweringOptions
 from liteferry.tflite.quantize import QuantizationOptions
@@ -108,7 +108,7 @@ class ModelPlan:
         return "int8" if variant in self.recipes else variant
 
     def model_directory(self) -> str:
-        return storage.join(self.out, "models", self.model_id)
+        return storage.join(self.out, layout.MODELS, self.model_id)
 
     def work_root(self) -> str:
         """A local folder for work folders: on the file system of OUT, so that what is done is put in place by a rename; one of
@@ -116,11 +116,11 @@ class ModelPlan:
         """
         if self.work:
             return self.work
-        return storage.join(storage.require_local(self.out), ".staging")
+        return storage.join(storage.require_local(self.out), layout.STAGING)
 
     def staging_directory(self) -> str:
         """Where this model is built. One for each attempt: a runner may process an element twice, also at the same time."""
-        return os.path.join(self.work_root(), "models", self.model_id, self.attempt or "0")
+        return os.path.join(self.work_root(), layout.MODELS, self.model_id, self.attempt or "0")
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:

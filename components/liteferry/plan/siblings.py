@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liteferry import sandbox
+from liteferry.checkpoints import h5_files
 from liteferry.checkpoints.archives import read_member
 from liteferry.checkpoints.detection import CheckpointFacts, Kind, look
-from liteferry.json_text import parse
+from liteferry.json_records import parse
 from liteferry.loading import sibling_layers
 from liteferry.loading.model import LoadSpec
 
@@ -33,7 +34,6 @@ _SHAREABLE = (Kind.KERAS, Kind.H5_MODEL)
 _PLAIN = LoadSpec()
 _MOST_IN_A_CHUNK = 16
 _MAX_CONFIG_BYTES = 64 * 2**20
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _LOOK_LIMITS = sandbox.Limits(seconds=60, memory_bytes=4 * 10**9)
 
 
@@ -92,7 +92,7 @@ def share_key_of(path: str, *, recipe_digest: str, load: LoadSpec = _PLAIN) -> s
 
 def _starts_as_hdf5(path: str) -> bool:
     with open(path, "rb") as file:
-        return file.read(len(_HDF5)) == _HDF5
+        return file.read(len(h5_files.MAGIC)) == h5_files.MAGIC
 
 
 def _share_key_isolated(path: str, recipe_digest: str, load: LoadSpec) -> str | None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from liteferry import lenient
 from liteferry.errors import StorageError
-from liteferry.json_text import parse
-from liteferry.storage import beneath
+from liteferry.json_records import parse
+from liteferry.storage import beneath, layout
 from liteferry.types import Status
 
 KINDS = ("newly_failing", "newly_passing", "drifted", "contract_changes")
@@ -174,11 +174,11 @@ def since_last_run(out: str, reports: Iterable[lenient.Report], *, run_id: str) 
 
     `run_id`: unique to a run. Runners may repeat a step: the same run gets the changes that it wrote before.
     """
-    history = _read(out, ".history/last_run.json")
+    history = _read(out, layout.LAST_RUN)
     now = {str(report.get("model_id")): remember(report) for report in reports}
     before, contracts = lenient.mapping(history.get("models")), lenient.mapping(history.get("blessed_contracts"))
     if history.get("run_id") == run_id:
-        return _read(out, "fleet.json").get("changes"), history
+        return _read(out, layout.FLEET_FACTS).get("changes"), history
     try:
         changes = changes_between(before, now, blessed_contracts=contracts) if history else None
     except (KeyError, TypeError, AttributeError, ValueError):  # somebody's hand was in the history: begin a new one
@@ -204,7 +204,7 @@ def _contracts(facts: Remembered) -> dict[str, Any]:
 def write_history(out: str, history: Mapping[str, Any]) -> None:
     """Writes what the next run is compared with."""
     text = json.dumps(history, sort_keys=True)
-    beneath.write_bytes(out, ".history/last_run.json", text.encode())
+    beneath.write_bytes(out, layout.LAST_RUN, text.encode())
 
 
 def _read(out: str, name: str) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liteferry import lenient
-from liteferry.report.pages.assets import write_assets
-from liteferry.report.pages.render import render_index
-from liteferry.storage import beneath
+from liteferry.report.pages.render import render_index, write_assets
+from liteferry.storage import beneath, layout
 from liteferry.types import Status
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ def _reason_columns(reason: Mapping[str, str | None] | None) -> dict[str, Any]:
 def _path_in_output(model_id: str, path: object) -> str | None:
     """A path that the report gives relative to the model's folder, made relative to the output folder."""
     relative = lenient.text(path)
-    return f"models/{model_id}/{relative}" if relative else None
+    return f"{layout.MODELS}/{model_id}/{relative}" if relative else None
 
 
 def fleet_facts(
@@ -248,10 +247,10 @@ def write_fleet(out: str, facts: Mapping[str, Any]) -> None:
     page = render_index(facts).encode("utf-8", "backslashreplace")
     sink = pa.BufferOutputStream()
     pyarrow.parquet.write_table(fleet_table(facts["rows"]), sink)
-    beneath.write_bytes(out, "fleet.json", _strict_json(facts, indent=1).encode() + b"\n")
-    beneath.write_bytes(out, "fleet.parquet", sink.getvalue().to_pybytes())
+    beneath.write_bytes(out, layout.FLEET_FACTS, _strict_json(facts, indent=1).encode() + b"\n")
+    beneath.write_bytes(out, layout.FLEET_TABLE, sink.getvalue().to_pybytes())
     write_assets(out)
-    beneath.write_bytes(out, "index.html", page)
+    beneath.write_bytes(out, layout.INDEX, page)
 
 
 def _strict_json(value: object, *, indent: int | None = None) -> str:

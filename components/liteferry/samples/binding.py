@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from liteferry.errors import ReasonCode, SamplesError
+from liteferry.errors import ReasonCode, SamplesError, did_you_mean
 from liteferry.samples import images
 from liteferry.samples.dtypes import can_cast, dtype_of, is_usable, lost
 from liteferry.samples.formats.rows import ColumnSpec
@@ -173,7 +172,7 @@ def _key_problems(columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signatur
     names = signature.input_names()
     for name in spec.inputs:
         if name not in names:
-            hint = _nearest(name, names)
+            hint = did_you_mean(name, names)
             problems.append(f"{key}.inputs.{name}: the model has no such input{hint}; its inputs: {', '.join(names)}")
     for role, column in (("label", spec.label), ("id", spec.id)):
         if column is not None:
@@ -183,7 +182,7 @@ def _key_problems(columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signatur
 
 def _role_problems(role: str, column: str, columns: Mapping[str, ColumnSpec], key: str) -> list[str]:
     if column not in columns:
-        return [f"{key}: no column {column!r}{_nearest(column, columns)}; name one that is there or remove the key"]
+        return [f"{key}: no column {column!r}{did_you_mean(column, columns)}; name one that is there or remove the key"]
     spec = columns[column]
     if role == "label" and not is_usable(spec.dtype):
         return [f"{key}: column {column!r} is {spec.dtype}; labels are numbers or text"]
@@ -195,7 +194,7 @@ def _role_problems(role: str, column: str, columns: Mapping[str, ColumnSpec], ke
 
 def _no_column(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, key: str) -> str:
     wanted = spec.inputs.get(tensor.name, tensor.name)
-    hint = _nearest(wanted, columns)
+    hint = did_you_mean(wanted, columns)
     return f"no column {wanted!r} for input {tensor.name!r}, which takes {_input_text(tensor)}{hint}; map it under {key}.inputs"
 
 
@@ -257,11 +256,6 @@ def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, numbers
             f"correct or drop the row, or map another column under samples.{samples_name}.inputs",
         )
     return cast
-
-
-def _nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
-    matches = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {matches[0]}?)" if matches else ""
 
 
 def _input_text(tensor: TensorSpec) -> str:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 from liteferry import storage
 from liteferry.errors import StorageError
+from liteferry.storage import layout
 
 MOST_BYTES = 512 * 2**20  # of one file that is read whole: a report, the fleet's facts
-_OWN = ("models", "assets", ".history", ".staging")
 
 
 def is_inside(name: object) -> bool:
@@ -32,7 +32,7 @@ def refuse_links(out: str) -> None:
     """
     if storage.is_remote(out):
         return
-    for name in _OWN:
+    for name in layout.FOLDERS:
         _refuse_link(os.path.join(storage.require_local(out), name))
 
 

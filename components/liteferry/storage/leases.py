@@ -26,7 +26,7 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import StorageError
-from liteferry.json_text import parse
+from liteferry.json_records import parse
 
 TTL_S = 90.0
 SKEW_S = 30.0

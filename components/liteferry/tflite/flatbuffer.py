@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,16 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.types import Contract, TensorContract
 
 SIGNATURE_KEY = "serving_default"
+IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every .tflite file
 METADATA_NAME = "liteferry"
+
+
+def is_tflite(path: str) -> bool:
+    """Whether a file is a .tflite flatbuffer, by its bytes, whatever it is called."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(8)[4:] == IDENTIFIER
 
 
 def _schema() -> Any:
@@ -54,7 +64,7 @@ def add_signature(
     if metadata is not None:
         _embed(schema, model, metadata)
     builder = flatbuffers.Builder(len(content) + 4096)
-    builder.Finish(model.Pack(builder), b"TFL3")
+    builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import LiteFerryError
-from liteferry.output.manifest import BLESSED, NOT_BLESSED
+from liteferry.storage import layout
+from liteferry.storage.layout import BLESSED, NOT_BLESSED
 
 _SERVING = "Format-Serving"  # where TFX's Pusher and InfraValidator look for a SavedModel
 _ARTIFACT_FOLDERS = ("saved_model", "tflite")
-_OF_THE_FLEET = ("fleet.json", "fleet.parquet", "index.html", "assets")
+_OF_THE_FLEET = (layout.FLEET_FACTS, layout.FLEET_TABLE, layout.INDEX, layout.ASSETS)
 _AT_ONCE = 16  # copies wait for storage, not for processors
 
 
@@ -97,7 +98,7 @@ def report_paths(facts: Mapping[str, Any], out: str) -> list[str]:
     """Below OUT: the fleet's files, and all but the artifacts of each model in it; nothing of models that an earlier job left."""
     paths = [name for name in _OF_THE_FLEET if storage.exists(storage.join(out, name))]
     for model in facts["models"]:
-        folder = storage.join("models", model["model_id"])
+        folder = storage.join(layout.MODELS, model["model_id"])
         names = storage.list_directory(storage.join(out, folder))
         paths += [storage.join(folder, name) for name in names if name not in _ARTIFACT_FOLDERS]
     return paths

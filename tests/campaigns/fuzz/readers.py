@@ -130,7 +130,7 @@ def _plan_of(out: str, model_id: str) -> Any:
 
 def out(path: str) -> str:
     """`show`, `verify --no_rows`, `report`, and what a run reads before it goes on."""
-    from liteferry.commands import launch, report_pages, verify
+    from liteferry.commands import report_pages, show, verify
     from liteferry.output.progress import Watcher
     from liteferry.report import changes
 
@@ -141,10 +141,10 @@ def out(path: str) -> str:
         lines = list(watcher.new_lines())
         json.dumps([lines, watcher.running])
 
-    def show() -> None:
-        facts = launch.read_progress(path)
-        launch.print_summary(facts)
-        launch.status_of(facts)
+    def summary() -> None:
+        facts = show.read_progress(path)
+        show.print_summary(facts)
+        show.status_of(facts)
 
     def check() -> None:
         verify.print_verification(verify.verify(path, processes=1, with_rows=False), as_json=False)
@@ -175,7 +175,7 @@ def out(path: str) -> str:
                                 f"{name} holds markup out of a report: {page[page.index(markup) - 60 :][:120]!r}"
                             )
 
-    for step in (listen, show, check, resume, history, pages):
+    for step in (listen, summary, check, resume, history, pages):
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             try:

@@ -47,7 +47,7 @@ class SideTask:
 
     def flavor(self) -> Flavor:
         """Files that LiteRT runs need no Keras and none of the user's code."""
-        return Flavor.CLEAN if is_tflite(self.path) else Flavor.KERAS
+        return Flavor.CLEAN if flatbuffer.is_tflite(self.path) else Flavor.KERAS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,14 +57,6 @@ class Answers:
     ids: tuple[str, ...]
     rows: np.ndarray
     outputs: dict[str, np.ndarray]
-
-
-def is_tflite(path: str) -> bool:
-    """By its content, whatever it is called."""
-    if not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        return file.read(8)[4:8] == b"TFL3"
 
 
 def run_side(task: SideTask, reporter: Reporter) -> None:
@@ -108,7 +100,7 @@ def run_side(task: SideTask, reporter: Reporter) -> None:
 
 
 def _kind(path: str) -> str:
-    if not is_tflite(path):
+    if not flatbuffer.is_tflite(path):
         return quantize.FLOAT32
     with open(path, "rb") as file:
         return claims.kind_of(held_quantized.read(file.read()))
@@ -153,7 +145,7 @@ def _own_spec(spec: SamplesSpec, signature: Signature) -> SamplesSpec:
 
 def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], OnRows, list[str]]:
     """The artifact's signature under its own input names, the names that its rows are called instead, what runs it, and notes."""
-    if is_tflite(task.path):
+    if flatbuffer.is_tflite(task.path):
         return _load_tflite(task.path, task.load.trust)
     from liteferry import checkpoints
     from liteferry.loading import loaders, tracing

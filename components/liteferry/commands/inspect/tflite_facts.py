@@ -9,16 +9,12 @@ from typing import Any
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.tflite import flatbuffer
 
-_MAGIC = b"TFL3"
 _MAX_BYTES = 2**31  # a flatbuffer's own limit; larger ones keep their weights behind it
 
 
 def is_tflite(path: str) -> bool:
-    """Whether a file is a .tflite flatbuffer, by its bytes; one by its name alone counts as a broken one."""
-    if not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        return file.read(8)[4:] == _MAGIC or path.endswith(".tflite")
+    """Whether to read a file as .tflite: by its bytes, or by its name, and then it is a broken one."""
+    return flatbuffer.is_tflite(path) or (os.path.isfile(path) and path.endswith(".tflite"))
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -31,7 +27,7 @@ def describe(path: str) -> dict[str, Any]:
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         content = file.read(_MAX_BYTES)
-    if content[4:8] != _MAGIC:
+    if content[4:8] != flatbuffer.IDENTIFIER:
         what = f"{path} ({size:,} bytes): not a .tflite file, its identifier is {content[4:8]!r}; copy or convert it again"
         raise ModelError(ReasonCode.LOAD_CORRUPT, Stage.LOAD, what)
     operators = flatbuffer.count_operators(content)

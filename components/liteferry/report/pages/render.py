@@ -9,15 +9,17 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import importlib.resources
+import posixpath
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from liteferry import lenient
+from liteferry import lenient, storage
 from liteferry.report import formats
-from liteferry.report.pages.assets import asset_path
 from liteferry.report.pages.index_view import index_view
 from liteferry.report.pages.model_view import model_view
 from liteferry.report.pages.table_data import json_block
+from liteferry.storage import beneath, layout
 
 if TYPE_CHECKING:
     import jinja2
@@ -74,3 +76,35 @@ def _code_spans(sentence: str) -> Markup:
 
     parts = sentence.split("`")
     return Markup("").join(Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(parts))
+
+
+@functools.cache
+def asset_names() -> dict[str, str]:
+    """File name in the package -> file name under OUT/assets: `charts.js` -> `charts.0a1b2c3d.js`. Licences keep theirs.
+
+    The names hold a digest of the content, so that the page of an older run keeps the script that it was made for.
+    """
+    folder = importlib.resources.files("liteferry.report") / "assets"
+    names = {}
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".txt"):
+            names[entry.name] = entry.name
+        elif entry.name.endswith(".js"):
+            stem, suffix = posixpath.splitext(entry.name)
+            names[entry.name] = f"{stem}.{hashlib.sha256(entry.read_bytes()).hexdigest()[:8]}{suffix}"
+    return names
+
+
+def asset_path(name: str) -> str:
+    """Where an asset lies, relative to the output folder. Raises KeyError for one that is not there."""
+    return f"{layout.ASSETS}/{asset_names()[name]}"
+
+
+def write_assets(out: str) -> None:
+    """Copies into OUT/assets what is not there yet. Raises StorageError when it cannot be written."""
+    beneath.refuse_links(out)
+    folder = importlib.resources.files("liteferry.report") / "assets"
+    there = set(storage.list_directory(storage.join(out, layout.ASSETS)))
+    for name, given in asset_names().items():
+        if given not in there:
+            beneath.write_bytes(out, f"{layout.ASSETS}/{given}", (folder / name).read_bytes())

@@ -1,4 +1,5 @@
-"""The I/O contract as code to copy: how to load and run the SavedModel and the .tflite, with the model's own names and shapes.
+"""Text to copy from a model's page: the commands that show its problem again, and its I/O contract as code, which loads and runs
+the SavedModel and the .tflite file with the model's own names and shapes.
 
 A name is written as a string literal of the language, whatever it holds. Free sizes are 1, and a comment says which they are.
 """
@@ -7,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from liteferry import lenient
 from liteferry.report import formats
+from liteferry.types import Status
 
 Tensor = Mapping[str, Any]
 
@@ -183,3 +186,23 @@ def _kotlin_text(text: str) -> str:
 def _text(text: str) -> str:
     """A string literal of Python, Kotlin and C++; letters beyond ASCII stay letters, since only JSON pairs surrogates."""
     return json.dumps(lenient.text(text), ensure_ascii=False)
+
+
+def commands(report: lenient.Report) -> list[str]:
+    """`liteferry inspect` and `liteferry run` for this checkpoint; empty for a blessed model and where no path is known."""
+    uri = lenient.text(lenient.mapping(report.get("checkpoint")).get("uri"))
+    if not uri or lenient.model_status(report) is Status.BLESSED:
+        return []
+    words = ["liteferry", "run", "--checkpoints", _pattern_of(uri)]
+    samples = lenient.text(lenient.mapping(report.get("samples")).get("path"))
+    if samples:
+        words += ["--samples", samples]
+    variants = lenient.ordered_variants(lenient.mapping(report.get("variants")))
+    if variants:
+        words += ["--variants", ",".join(variants)]
+    return [shlex.join(["liteferry", "inspect", uri]), shlex.join([*words, "--output", "reproduced"])]
+
+
+def _pattern_of(uri: str) -> str:
+    """The path as a pattern that names it alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in uri)

@@ -1,0 +1,89 @@
+"""What a run has left or has got so far: its facts, the table in the terminal, and the exit status that they mean."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from liteferry import storage
+from liteferry.commands import live_display
+from liteferry.errors import JobError, StorageError
+from liteferry.json_records import parse
+from liteferry.output import run_lock
+from liteferry.output.progress import Watcher
+from liteferry.report.formats import STAGE_WORDS, single_line
+from liteferry.storage import beneath, layout
+
+ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
+
+
+def read_fleet(out: str) -> dict[str, Any]:
+    """The facts of a finished run. Raises JobError when there is none, or none that agree with themselves."""
+    from liteferry.report.fleet_check import sound_facts
+
+    path = storage.join(out, layout.FLEET_FACTS)
+    try:
+        return sound_facts(parse(beneath.read_bytes(out, layout.FLEET_FACTS)))
+    except (StorageError, ValueError) as error:
+        first = f"run `liteferry run ... --output {out}` first, or, if there are reports, `liteferry report {out}`"
+        raise JobError([f"{path}: no finished run here ({error}); {first}"], source=out) from error
+
+
+def read_progress(out: str) -> dict[str, Any]:
+    """The facts of a run, finished or still going: while one goes on, those of the reports that are there.
+
+    Raises:
+      JobError: when there is neither.
+    """
+    from liteferry.commands.report_pages import read_reports
+    from liteferry.report.fleet import fleet_facts
+
+    beneath.refuse_links(out)
+    is_going_on, submitted = run_lock.is_going_on(out), run_lock.submitted(out)
+    if not is_going_on and not submitted:
+        return read_fleet(out)
+    reports = read_reports(out)
+    what = "a run is going on" if is_going_on else f"a job {submitted[0]} has not come to its end"
+    print(f"{out}: {what}, {len(reports)} report(s) so far", file=sys.stderr)
+    _print_running(out)
+    return fleet_facts(reports)
+
+
+def _print_running(out: str) -> None:
+    watcher = Watcher(out)
+    for _ in watcher.new_lines():
+        pass
+    for line in list(watcher.running.values())[: live_display.RUNNING_SHOWN]:
+        print(
+            f"running: {single_line(line['doing'])}, {STAGE_WORDS.get(line['stage'], single_line(line['stage']))}",
+            file=sys.stderr,
+        )
+
+
+def refuse_while_running(out: str) -> None:
+    """Raises JobError while a run writes to `out`."""
+    beneath.refuse_links(out)
+    if run_lock.is_going_on(out):
+        raise JobError([f"{out}: a run is going on here; verify it when it has ended"], source=out)
+
+
+def print_summary(facts: dict[str, Any]) -> None:
+    """The fleet's table: coloured on a terminal, plain elsewhere."""
+    from liteferry.report.changes import in_words
+    from liteferry.report.terminal import summary_table, summary_text
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(summary_table(facts))
+    else:
+        print(summary_text(facts))
+    changed = [single_line(line) for line in in_words(facts.get("changes"))]
+    if changed:
+        print("\n".join(["Since the last run:", *(f"  {line}" for line in changed)]))
+
+
+def status_of(facts: dict[str, Any]) -> int:
+    """The exit status that a fleet's facts stand for."""
+    models = facts["models"]
+    return ALL_BLESSED if models and all(model["status"] == "blessed" for model in models) else NOT_ALL_BLESSED
