@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -39,3 +41,18 @@ def parse(text: str | bytes) -> Any:
         children = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list)))
         level = [child for inside in children for child in inside]
     return value
+
+
+def tagged(record: Any) -> dict[str, Any]:
+    """A dataclass record as JSON that says which one it is; `decode_tagged` is the way back."""
+    return {"record": type(record).__name__, **dataclasses.asdict(record)}
+
+
+def decode_tagged(records: Sequence[type[Any]], plain: Any) -> Any:
+    """The record that `tagged` made `plain` of. Raises ValueError where it is none of `records`, or types do not fit."""
+    fields = dict(plain) if isinstance(plain, dict) else {}
+    name = fields.pop("record", None)
+    for record in records:
+        if record.__name__ == name:
+            return decode(record, fields)
+    raise ValueError(f"a message that is none of {', '.join(record.__name__ for record in records)}: {name!r}")

@@ -40,7 +40,7 @@ def test_a_dictionary_of_gigabytes_in_parquet_ends_its_sandbox_alone(tmp_path: P
     rows = str(tmp_path / "rows.parquet")
     outcome = run_unit("tests.sandbox.reader_units:read_rows", rows, flavor=Flavor.CLEAN, limits=limits, readable=[rows])
     assert outcome.error is not None
-    assert outcome.error["code"] in ("OUT_OF_MEMORY", "SAMPLES_MISMATCH"), outcome.error
+    assert outcome.error.code in ("OUT_OF_MEMORY", "SAMPLES_MISMATCH"), outcome.error
 
 
 def kept_samples(name: str, folder: Path) -> str:
@@ -53,7 +53,7 @@ def test_a_sample_file_that_crashes_its_parser_ends_a_sandbox_alone(tmp_path: Pa
     limits = Limits(seconds=60, memory_bytes=4 * 10**9)
     outcome = run_unit("tests.sandbox.reader_units:read_rows", rows, flavor=Flavor.CLEAN, limits=limits, readable=[rows])
     assert outcome.error is not None
-    assert outcome.error["code"] in ("CRASHED", "SAMPLES_MISMATCH"), outcome.error
+    assert outcome.error.code in ("CRASHED", "SAMPLES_MISMATCH"), outcome.error
 
 
 @pytest.mark.parametrize("name", ["arrow_that_asks_for_petabytes", "npz_header_that_is_no_expression"])

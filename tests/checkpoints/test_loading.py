@@ -46,8 +46,7 @@ def run(function: str, folder: Path, flavor: Flavor) -> dict[str, Any]:
     outcome = run_unit(
         f"tests.checkpoints.loading_unit:{function}", str(folder), flavor=flavor, limits=LIMITS, writable=[str(folder)]
     )
-    error = outcome.error or {}
-    assert outcome.error is None, f"{error.get('code')}: {error.get('message')}\n{error.get('traceback', '')[-3000:]}"
+    assert outcome.error is None, str(outcome.error)
     result: dict[str, Any] = outcome.results[0]
     return result
 
@@ -114,8 +113,8 @@ def test_what_may_compute_something_else_is_never_left_to_the_other_keras(fixtur
         "tests.checkpoints.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, readable=[str(folder)]
     )
     assert outcome.error is not None
-    assert outcome.error["code"] == "LOAD_FAILED"
-    assert "Keras 3 was not tried instead, since it may compute the activation hard_sigmoid" in outcome.error["message"]
+    assert outcome.error.code == "LOAD_FAILED"
+    assert "Keras 3 was not tried instead, since it may compute the activation hard_sigmoid" in outcome.error.message
 
 
 @pytest.mark.parametrize("library", ["keras2", "keras3"])
@@ -139,8 +138,8 @@ def test_strip_never_removes_what_computes(fixtures: Path, tmp_path: Path, strip
         "tests.checkpoints.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
     )
     assert outcome.error is not None
-    assert outcome.error["code"] == "LOAD_UNSUPPORTED"
-    assert strip[-1] in outcome.error["message"]
+    assert outcome.error.code == "LOAD_UNSUPPORTED"
+    assert strip[-1] in outcome.error.message
 
 
 def test_strip_never_removes_a_users_layer_that_has_weights(fixtures: Path, tmp_path: Path) -> None:
@@ -159,8 +158,8 @@ def test_strip_never_removes_a_users_layer_that_has_weights(fixtures: Path, tmp_
         "tests.checkpoints.loading_unit:export_case", str(folder), flavor=Flavor.KERAS, limits=LIMITS, writable=[str(folder)]
     )
     assert outcome.error is not None
-    assert outcome.error["code"] == "LOAD_FAILED"
-    assert "TheirNorm" in outcome.error["message"] and str(folder) in outcome.error["message"]
+    assert outcome.error.code == "LOAD_FAILED"
+    assert "TheirNorm" in outcome.error.message and str(folder) in outcome.error.message
 
 
 def test_the_docs_list_every_fixture_and_no_other() -> None:

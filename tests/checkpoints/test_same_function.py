@@ -17,7 +17,7 @@ LIMITS = Limits(seconds=200, memory_bytes=8 * 10**9)
 @pytest.fixture(scope="module")
 def measured() -> dict[str, float]:
     outcome = run_unit("tests.checkpoints.same_function_units:compare_layers", None, flavor=Flavor.KERAS, limits=LIMITS)
-    assert outcome.error is None, f"{outcome.error.get('message')}\n{outcome.error.get('traceback', '')[-2000:]}"
+    assert outcome.error is None, str(outcome.error)
     found: dict[str, float] = outcome.results[0]
     return found
 

@@ -82,8 +82,8 @@ def test_every_attack_is_here() -> None:
 def test_refused_for_what_it_is_and_nothing_has_run(hostile: Path, name: str) -> None:
     outcome = load(hostile / name)
     assert outcome.error is not None, "it was loaded"
-    assert outcome.error["code"] == "LOAD_UNSAFE", outcome.error
-    assert FOUND[name] in outcome.error["message"], outcome.error["message"]
+    assert outcome.error.code == "LOAD_UNSAFE", outcome.error
+    assert FOUND[name] in outcome.error.message, outcome.error.message
     assert not markers(hostile / name)
 
 
@@ -106,7 +106,7 @@ def test_trusting_lambda_opens_bytecode(hostile: Path, name: str) -> None:
     outcome = load(hostile / name, trust=("lambda",))
     for marker in markers(hostile / name):
         marker.unlink()
-    assert outcome.error is None or outcome.error["code"] != "LOAD_UNSAFE", outcome.error
+    assert outcome.error is None or outcome.error.code != "LOAD_UNSAFE", outcome.error
 
 
 @pytest.mark.parametrize("name", sorted(GRAPHS))
@@ -114,13 +114,13 @@ def test_trusting_file_ops_opens_graphs(hostile: Path, name: str) -> None:
     outcome = load(hostile / name, trust=("file_ops",))
     for marker in markers(hostile / name):
         marker.unlink()
-    assert outcome.error is None or outcome.error["code"] != "LOAD_UNSAFE", outcome.error
+    assert outcome.error is None or outcome.error.code != "LOAD_UNSAFE", outcome.error
 
 
 @pytest.mark.parametrize("name", sorted(FOUND.keys() - LAMBDAS - {"lambda_in_compile_config"}))
 def test_trusting_lambda_opens_nothing_else(hostile: Path, name: str) -> None:
     outcome = load(hostile / name, trust=("lambda",))
-    assert outcome.error is not None and outcome.error["code"] == "LOAD_UNSAFE"
+    assert outcome.error is not None and outcome.error.code == "LOAD_UNSAFE"
     assert not markers(hostile / name)
 
 
@@ -222,8 +222,8 @@ def test_a_function_is_not_the_users_for_its_registered_name(lenders: Path, tmp_
 
     fixtures_hostile._edit_keras(tmp_path / "model.keras", edit)
     outcome = load(tmp_path, modules=(str(tmp_path / "offered.py"),))
-    assert outcome.error is not None and outcome.error["code"] == "LOAD_UNSAFE", outcome
-    assert "'system' of module 'os'" in outcome.error["message"]
+    assert outcome.error is not None and outcome.error.code == "LOAD_UNSAFE", outcome
+    assert "'system' of module 'os'" in outcome.error.message
 
 
 def test_other_models_of_the_run_are_unharmed(hostile: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from liteferry.evaluation import latency
+from liteferry.evaluation.messages import CandidateMeasured, CostMeasured
 from liteferry.evaluation.results import results_of
 from liteferry.tflite import flatbuffer
 from tests.support import Run
@@ -80,16 +81,9 @@ def test_the_least_arena_is_what_is_alive_at_one_operator(tmp_path: Path) -> Non
 
 
 def test_results_stand_without_costs_and_costs_never_stand_alone() -> None:
-    answer: dict[str, Any] = {
-        "model_id": "m",
-        "candidate": "float32",
-        "stats": {},
-        "slices": [],
-        "reason": None,
-        "rows_per_s": None,
-        "seconds": 0.0,
-    }
-    cost = {"model_id": "m", "cost_of": "float32", "cost": {"latency_ms": {"p50": 1.0}, "activation_bytes": 8}}
+    common: Any = {"model_id": "m", "candidate": "float32", "seconds": 0.0}
+    answer = CandidateMeasured(**common, stats={}, slices=[], reason=None, worst_rows=[], rows_per_s=None)
+    cost = CostMeasured(**common, latency_ms={"p50": 1.0}, activation_bytes=8)
     assert results_of((answer,))["float32"].latency_ms == {}
     assert results_of((answer, cost))["float32"].latency_ms == {"p50": 1.0}
     assert results_of((cost,)) == {}

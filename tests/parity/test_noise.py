@@ -10,6 +10,7 @@ import pytest
 
 from liteferry.evaluation import kernel_noise
 from liteferry.parity import noise
+from liteferry.parity.noise import NoiseFloor, OutputNoise
 from liteferry.types import Signature, TensorSpec
 
 ROWS = {"x": np.arange(20, dtype=np.float32).reshape(10, 2)}
@@ -27,7 +28,8 @@ class TestBatchSize:
     @pytest.mark.parametrize("error", [0.0, 0.5])
     def test_is_the_largest_difference_between_batches(self, error: float) -> None:
         found = noise.of_batch_size(adding_its_batch_size(error), ROWS, signature())
-        assert found == {
+        assert found is not None
+        assert found.to_json() == {
             "rows": 8,
             "batch_sizes": [8, 3, 1],
             "outputs": {"y": {"max_abs": error, "max_rel": error / 5}},  # 5: the largest answer to the rows compared
@@ -35,17 +37,18 @@ class TestBatchSize:
 
     def test_one_row_is_taken_twice(self) -> None:
         found = noise.of_batch_size(adding_its_batch_size(0.25), {"x": ROWS["x"][:1] + 1}, signature())
-        assert found == {"rows": 2, "batch_sizes": [2, 1], "outputs": {"y": {"max_abs": 0.25, "max_rel": 0.125}}}
+        assert found is not None
+        assert found.to_json() == {"rows": 2, "batch_sizes": [2, 1], "outputs": {"y": {"max_abs": 0.25, "max_rel": 0.125}}}
 
     def test_nan_on_one_side_is_no_noise(self) -> None:
         found = noise.of_batch_size(adding_its_batch_size(np.nan), ROWS, signature())
         assert found is not None
-        assert found["outputs"]["y"] == {"max_abs": None, "max_rel": None}
+        assert found.outputs["y"] == OutputNoise(max_abs=None, max_rel=None)
 
     def test_integers_and_text_have_none(self) -> None:
         found = noise.of_batch_size(lambda inputs: {"y": inputs["x"].astype(int)}, ROWS, signature())
         assert found is not None
-        assert found["outputs"] == {}
+        assert found.outputs == {}
 
     def test_is_not_measured_where_there_is_no_other_batch_size(self) -> None:
         def refuses(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -56,6 +59,11 @@ class TestBatchSize:
         assert noise.of_batch_size(refuses, ROWS, signature()) is None
         assert noise.of_batch_size(adding_its_batch_size(0), ROWS, signature(batch=4)) is None
         assert noise.of_batch_size(adding_its_batch_size(0), {}, signature()) is None
+
+
+@pytest.mark.parametrize("stored", [None, [], "text", {"outputs": 3}, {"outputs": {"y": 1}, "rows": "many", "kernels": 4}])
+def test_what_a_damaged_report_says_of_noise_raises_no_gate(stored: Any) -> None:
+    assert noise.limits_from("float32", {"float32": NoiseFloor.from_json(stored)}) == {}
 
 
 class Fake:
@@ -83,7 +91,7 @@ class TestKernels:
         on_others: Any = Fake(other)
         found = kernel_noise.of_kernels(as_shipped, on_others, ROWS, {"y": ROWS["x"]}, kernels="reference")
         assert found is not None
-        assert found["outputs"]["y"]["counts"] is counts
+        assert found.outputs["y"].counts is counts
         limits = noise.limits_from("float32", {"float32": found})
         assert (limits != {}) is counts
 
@@ -93,7 +101,7 @@ class TestKernels:
 
 
 class TestLimits:
-    NOISE: Mapping[str, Any] = {
+    STORED: Mapping[str, Any] = {
         "reference": {"outputs": {"y": {"max_abs": 1.0, "max_rel": 0.1}, "z": {"max_abs": None, "max_rel": None}}},
         "float32": {"outputs": {"y": {"max_rel": 0.2, "counts": True}, "z": {"max_rel": 0.3, "counts": False}}},
     }
@@ -108,14 +116,16 @@ class TestLimits:
         ],
     )
     def test_come_from_what_speaks_for_the_candidate(self, candidate: str, expected: dict[str, Any]) -> None:
-        assert noise.limits_from(candidate, self.NOISE) == expected
+        floors = {source: NoiseFloor.from_json(stored) for source, stored in self.STORED.items()}
+        assert noise.limits_from(candidate, floors) == expected
         assert noise.limits_from(candidate, {"reference": None, "float32": None}) == {}
 
     def test_a_model_that_depends_on_its_batch_is_warned_about(self) -> None:
-        measured = {
-            "batch_sizes": [8, 3, 1],
-            "outputs": {"y": {"max_rel": 1e-3}, "z": {"max_rel": None}, "ok": {"max_rel": 1e-7}},
-        }
+        measured = NoiseFloor(
+            rows=8,
+            batch_sizes=(8, 3, 1),
+            outputs={name: OutputNoise(max_abs=None, max_rel=value) for name, value in (("y", 1e-3), ("z", None), ("ok", 1e-7))},
+        )
         warnings = noise.warnings_of({"reference": measured})
         assert [warning.split("'")[1] for warning in warnings] == ["y", "z"]
         assert "by 0.001 of the largest answer between batches of 8, 3, 1 rows" in warnings[0]

@@ -137,7 +137,7 @@ def test_results_handed_over_before_a_crash_stand() -> None:
     outcome = run("hand_over_then_abort", [1, {"a": 2.5}, "x" * 1_000_000])
     assert outcome.results == (1, {"a": 2.5}, "x" * 1_000_000)
     assert outcome.error is not None
-    assert outcome.error["code"] == "CRASHED"
+    assert outcome.error.code == "CRASHED"
 
 
 @pytest.mark.parametrize("unit", [lambda argument, reporter: None, functools.partial(sandbox_units.echo), str.upper])
@@ -179,9 +179,9 @@ def test_an_end_becomes_a_reason_with_the_announced_stage(unit: str, code: str |
     assert (outcome.stage, outcome.subject) == (Stage.CONVERT, "a model")
     error = outcome.error
     assert error is not None, "a unit that ended badly passed as one that returned"
-    assert (error["code"], error["stage"]) == (code, "convert")
-    assert words in error["message"]
-    assert len(error["message"]) < 30_000, "this goes into a report"
+    assert (error.code, error.stage) == (code, "convert")
+    assert words in error.message
+    assert len(error.message) < 30_000, "this goes into a report"
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_an_end_becomes_a_reason_with_the_announced_stage(unit: str, code: str |
 def test_a_unit_that_does_not_end_is_ended(unit: str) -> None:
     outcome = run(unit, seconds=0.5)
     assert outcome.error is not None
-    assert (outcome.error["code"], outcome.error["stage"], outcome.subject) == (TIMED_OUT, "convert", "a model")
-    assert "seconds_per_model" in outcome.error["message"]
+    assert (outcome.error.code, outcome.error.stage, outcome.subject) == (TIMED_OUT, "convert", "a model")
+    assert "seconds_per_model" in outcome.error.message
 
 
 @pytest.mark.parametrize(
@@ -205,14 +205,14 @@ def test_a_unit_that_does_not_end_is_ended(unit: str) -> None:
 )
 def test_the_clock_runs_for_each_subject(steps: list[tuple[str, float]], late: str | None) -> None:
     outcome = run("take_time_for_each_subject", steps, seconds=1)
-    assert (outcome.error or {}).get("code") == (TIMED_OUT if late else None)
+    assert (outcome.error and outcome.error.code) == (TIMED_OUT if late else None)
     assert outcome.subject == (late or "c")
 
 
 def test_a_model_error_keeps_its_code_and_stage() -> None:
     error = run("raise_model_error").error
     assert error is not None
-    assert (error["code"], error["stage"], error["message"]) == ("NEEDS_FLEX", "export", "it says so itself")
+    assert (error.code, error.stage, error.message) == ("NEEDS_FLEX", "export", "it says so itself")
 
 
 # Memory
@@ -223,8 +223,8 @@ def test_memory_beyond_the_limit_ends_the_unit(unit: str) -> None:
     base = run("echo").peak_memory_bytes
     outcome = run(unit, 3 * 10**9, memory_bytes=base + 400 * 10**6)
     assert outcome.error is not None
-    assert (outcome.error["code"], outcome.error["stage"]) == (OUT_OF_MEMORY, "convert")
-    assert "memory_gb_per_model" in outcome.error["message"]
+    assert (outcome.error.code, outcome.error.stage) == (OUT_OF_MEMORY, "convert")
+    assert "memory_gb_per_model" in outcome.error.message
     assert outcome.results == (), "it had taken all it wanted before it was stopped"
 
 
@@ -406,8 +406,8 @@ def test_a_unit_whose_nursery_is_killed_twice_is_given_up_and_may_be_tried_again
     )
     thread.join()
     assert outcome.error is not None
-    assert (outcome.error["code"], outcome.error["stage"]) == (KILLED, "convert")
-    assert "parent process was killed" in outcome.error["message"]
+    assert (outcome.error.code, outcome.error.stage) == (KILLED, "convert")
+    assert "parent process was killed" in outcome.error.message
     assert undone == ["the first try"]
     assert not nurseries._single
     assert_works()
@@ -439,7 +439,7 @@ def test_a_nursery_that_answers_no_more_does_not_hang_the_launcher(
     with signalling_the_nursery(signal.SIGSTOP, tmp_path / "pids"):
         outcome = run("announce_and_sleep", str(tmp_path / "pids"), writable=[tmp_path], seconds=5)
     assert outcome.error is not None
-    assert outcome.error["code"] == TIMED_OUT
+    assert outcome.error.code == TIMED_OUT
     os.kill(wait_for(tmp_path / "pids")[0], signal.SIGCONT)
     assert_works()
 
@@ -474,7 +474,7 @@ LAUNCHER = """
     limits = Limits(seconds=60, memory_bytes=8 * 10**9)
     spec = SandboxSpec(flavor=Flavor.CLEAN, limits=limits, writable=[os.path.dirname(sys.argv[1])])
     outcome = sandbox.run(write_pids_and_sleep, sys.argv[1], spec)
-    print(outcome.error["code"], outcome.error["message"])
+    print(outcome.error.code, outcome.error.message)
 """
 
 
@@ -525,7 +525,7 @@ def test_closing_the_sandbox_blames_no_model(tmp_path: pathlib.Path) -> None:
     pids = wait_for(tmp_path / "pids")
     sandbox.close()
     error = future.result().error
-    assert error["code"] == ReasonCode.INTERNAL.value, "a crash would stand in the report for good"
+    assert error.code == ReasonCode.INTERNAL.value, "a crash would stand in the report for good"
     assert_all_end(pids)
 
 

@@ -5,18 +5,10 @@ Nothing is unpacked before all names and sizes have been read, and no more bytes
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from typing import TYPE_CHECKING, Any
-
-from liteferry.errors import ModelError, ReasonCode, Stage
-
-if TYPE_CHECKING:
-    pass
-
-
 import contextlib
+import dataclasses
 import io
+import os
 import posixpath
 import shutil
 import stat
@@ -25,9 +17,10 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 from liteferry.checkpoints.h5_files import refuse_unsafe, unsafe
+from liteferry.errors import ModelError, ReasonCode, Stage
 
 _MAX_MEMBERS = 100_000
 # Deflate reaches 1,032 to 1 on zeros and weights never come near it: what is large and expands a hundredfold was made to.

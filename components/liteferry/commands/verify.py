@@ -229,7 +229,7 @@ def _run_again(directory: str, report: lenient.Report, trust: Sequence[str]) -> 
     task = {"paths": paths, "trust": list(trust), "per_call": list(map(str, per_call))}
     outcome = sandbox.run(run_rows, task, SandboxSpec(flavor=Flavor.CLEAN, limits=_LIMITS, readable=[directory]))
     if outcome.error is not None:
-        return len(paths), [f"its blessed artifacts do not run again: {outcome.error['message']}"]
+        return len(paths), [f"its blessed artifacts do not run again: {outcome.error.message}"]
     parts = _artifacts(report)
     sentences = []
     for answer in outcome.results:

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pydantic_core
 
 from liteferry.config import metric_settings
 from liteferry.config.job_problems import DISAGREEMENT, SAVED_MODEL, nearest
-
-if TYPE_CHECKING:
-    pass
-
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")  # ends in file names, keys and anchors
 

@@ -18,7 +18,6 @@ from liteferry.errors import Stage
 from liteferry.evaluation.results import SAVED_MODEL, CandidateResult, Evaluation
 from liteferry.evaluation.tfma.results import REFERENCE, MetricGate, MetricsResult, ModelMetrics
 from liteferry.exporting import reference
-from liteferry.exporting.export import reason_of
 from liteferry.json_records import decode
 from liteferry.plan.local_inputs import InputNeeds, hold_inputs
 from liteferry.plan.planning import ModelPlan
@@ -76,7 +75,7 @@ def compute_isolated(task: MetricsTask) -> MetricsResult:
     for message in outcome.results:
         facts["models"].update(message.pop("models", {}))
         facts.update(message)
-    reason = reason_of(outcome.error)
+    reason = outcome.reason
     if reason is not None:
         storage.remove_tree(_partial(task.plan))
         storage.remove_tree(_directory(task.plan))

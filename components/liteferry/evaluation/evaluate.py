@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 
 from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.evaluation import messages
 from liteferry.evaluation.measure import Units
 from liteferry.evaluation.remeasure import measured_again
 from liteferry.evaluation.results import (
@@ -19,9 +20,7 @@ from liteferry.evaluation.results import (
     EvaluationTask,
     evaluation_of,
     results_of,
-    seconds_of,
 )
-from liteferry.exporting.export import reason_of
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import InputNeeds, LocalInputs, hold_inputs, storage_reason
 from liteferry.plan.planning import ModelPlan
@@ -96,19 +95,20 @@ def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: LocalInputs, units
     spec = SandboxSpec(flavor=Flavor.CLEAN, limits=tasks[0].plan.limits, writable=writable)
     outcome = here.run(units.candidates_in_turn, tuple(tasks), spec)
     evaluations = []
-    not_timed_s = max(0.0, outcome.seconds - seconds_of(outcome.results))  # of the process: each model's share
+    received = messages.read(outcome.results)
+    not_timed_s = max(0.0, outcome.seconds - messages.seconds_of(received))  # of the process: each model's share
     for task in tasks:
-        messages = tuple(message for message in outcome.results if message["model_id"] == task.plan.model_id)
-        if results_of(messages).keys() == task.candidates.keys():
-            own_peaks = [peak for message in messages if (peak := message.get("peak_memory_bytes"))]
+        own = [one for one in received if one.model_id == task.plan.model_id]
+        if results_of(own).keys() == task.candidates.keys():
+            own_peaks = [one.peak_memory_bytes or 0 for one in own if isinstance(one, messages.PeakMeasured)]
             evaluation = evaluation_of(
                 task,
-                messages,
-                seconds=seconds_of(messages) + not_timed_s / len(tasks),
-                peak_memory_bytes=max(own_peaks, default=outcome.peak_memory_bytes),
+                own,
+                seconds=messages.seconds_of(own) + not_timed_s / len(tasks),
+                peak_memory_bytes=max(own_peaks, default=0) or outcome.peak_memory_bytes,
             )
             if outcome.error is not None:
-                evaluation = measured_again(task, here, evaluation, messages, units=units)
+                evaluation = measured_again(task, here, evaluation, own, units=units)
             evaluations.append(evaluation)
         else:
             evaluations.append(_evaluate_one(task, here, units, referenced=True))
@@ -140,17 +140,18 @@ def _evaluate_one(task: EvaluationTask, here: LocalInputs, units: Units, *, refe
         outcome = here.run(units.reference, task, spec)
         seconds, peak = outcome.seconds, outcome.peak_memory_bytes
         if outcome.error is not None:
-            return Evaluation(candidates={}, reason=reason_of(outcome.error), seconds=seconds, peak_memory_bytes=peak)
+            return Evaluation(candidates={}, reason=outcome.reason, seconds=seconds, peak_memory_bytes=peak)
     together = here.run(units.candidates, task, clean)
-    messages, failures = list(together.results), {}
+    received, failures = messages.read(together.results), {}
     seconds, peak = seconds + together.seconds, max(peak, together.peak_memory_bytes)
-    for name in task.candidates.keys() - results_of(messages).keys():
+    for name in task.candidates.keys() - results_of(received).keys():
         alone = dataclasses.replace(task, candidates={name: task.candidates[name]})
         outcome = here.run(units.candidates, alone, clean)
         lost = Reason(code=ReasonCode.INTERNAL, stage=Stage.EVALUATE, message="the evaluating process ended without an answer")
-        if name not in results_of(outcome.results):
-            failures[name] = CandidateResult(stats={}, reason=reason_of(outcome.error) or lost)
-        messages += outcome.results
+        again = messages.read(outcome.results)
+        if name not in results_of(again):
+            failures[name] = CandidateResult(stats={}, reason=outcome.reason or lost)
+        received += again
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
-    evaluation = evaluation_of(task, messages, failures=failures, seconds=seconds, peak_memory_bytes=peak)
-    return measured_again(task, here, evaluation, messages, units=units) if together.error is not None else evaluation
+    evaluation = evaluation_of(task, received, failures=failures, seconds=seconds, peak_memory_bytes=peak)
+    return measured_again(task, here, evaluation, received, units=units) if together.error is not None else evaluation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from liteferry.parity.noise import (
     FLOAT32,
     REFERENCE_KERNELS,
     Arrays,
-    Noise,
+    NoiseFloor,
     compared,
     first_rows,
     max_differences,
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from liteferry.tflite.runners import LiteRTRunner
 
 
-from typing import TYPE_CHECKING
+# Reference kernels are plain loops, some hundred times slower. Beyond this many multiplications the optimised kernels without
+# XNNPACK stand in: a bound on work, not on time, so that every machine decides alike.
+_MULTIPLICATIONS = 3e8
 
-if TYPE_CHECKING:
-    from liteferry.tflite.runners import LiteRTRunner
 
-
-def of_kernels(shipped: LiteRTRunner, other: LiteRTRunner, inputs: Arrays, expected: Arrays, *, kernels: str) -> Noise | None:
+def of_kernels(
+    shipped: LiteRTRunner, other: LiteRTRunner, inputs: Arrays, expected: Arrays, *, kernels: str
+) -> NoiseFloor | None:
     """The float32 file with XNNPACK against the same file with other kernels.
 
     `counts` says of each output whether this may raise a gate: only if the file with the other kernels is within float32's
@@ -40,15 +42,17 @@ def of_kernels(shipped: LiteRTRunner, other: LiteRTRunner, inputs: Arrays, expec
     reference, candidate = other.run(rows), shipped.run(rows)
     outputs = max_differences(compared(reference, candidate))
     limit = DEFAULT_GATES[FLOAT32]["max_rel"]
-    for name, one in compared(first_rows(expected), reference).items():
-        proof = one.report()
-        outputs.setdefault(name, {})["counts"] = (
-            proof["nonfinite_mismatch"] == 0 and proof["max_rel"] is not None and proof["max_rel"] <= limit
-        )
-    return {"rows": count, "kernels": kernels, "outputs": {name: {"counts": False, **one} for name, one in outputs.items()}}
+    proofs = {name: one.report() for name, one in compared(first_rows(expected), reference).items()}
+    proven = {
+        name
+        for name, proof in proofs.items()
+        if proof["nonfinite_mismatch"] == 0 and proof["max_rel"] is not None and proof["max_rel"] <= limit
+    }
+    judged = {name: dataclasses.replace(one, counts=name in proven) for name, one in outputs.items()}
+    return NoiseFloor(rows=count, kernels=kernels, outputs=judged)
 
 
-def of_float32_file(path: str, inputs: Arrays, expected: Arrays, *, per_call: Sequence[str] = ()) -> Noise | None:
+def of_float32_file(path: str, inputs: Arrays, expected: Arrays, *, per_call: Sequence[str] = ()) -> NoiseFloor | None:
     """`of_kernels` for a file and a batch. Raises ModelError where LiteRT cannot run it."""
     from liteferry.tflite.runners import LiteRTRunner
 
@@ -62,8 +66,3 @@ def of_float32_file(path: str, inputs: Arrays, expected: Arrays, *, per_call: Se
 def kernels_for(work: float) -> str:
     """Which kernels to hold against XNNPACK, by `LiteRTRunner.multiplications` for the rows."""
     return REFERENCE_KERNELS if work <= _MULTIPLICATIONS else BUILTIN_KERNELS
-
-
-# Reference kernels are plain loops, some hundred times slower. Beyond this many multiplications the optimised kernels without
-# XNNPACK stand in: a bound on work, not on time, so that every machine decides alike.
-_MULTIPLICATIONS = 3e8

@@ -14,9 +14,11 @@ from liteferry import sandbox
 from liteferry.errors import ModelError, Reason, Stage
 from liteferry.evaluation import kernel_noise, latency, predictions, worst_inputs
 from liteferry.evaluation.accumulator import StatsAccumulator
+from liteferry.evaluation.messages import CandidateMeasured, CostMeasured, Message, NoiseMeasured, PeakMeasured, RowsInspected
 from liteferry.evaluation.results import SAVED_MODEL, EvaluationTask, own_signature
 from liteferry.exporting import reference
 from liteferry.exporting.throughput import Throughput
+from liteferry.json_records import tagged
 from liteferry.loading.call_groups import Calls, fixed_batch
 from liteferry.parity import noise
 from liteferry.parity.rows_seen import RowsSeen
@@ -61,7 +63,7 @@ def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) 
         memory.restart_peak()
         inputs, variants = _compare_candidates(task, reporter, saved_models)
         _measure_costs(task, reporter, inputs, variants, latencies)
-        reporter.result({"model_id": task.plan.model_id, "peak_memory_bytes": memory.peak_bytes()})
+        _hand_over(reporter, PeakMeasured(model_id=task.plan.model_id, peak_memory_bytes=memory.peak_bytes()))
     for task in tasks:
         _measure_kernels(task, reporter)
 
@@ -87,9 +89,7 @@ def run_kernels(task: EvaluationTask, reporter: Reporter) -> None:
 
 
 def _measure_kernels(task: EvaluationTask, reporter: Reporter) -> None:
-    """Hands over {model_id, noise} of the float32 file, null where it cannot be run: its own result says why. Last, when all
-    results are out: should other kernels crash, nothing is lost but this.
-    """
+    """Hands over NoiseMeasured. This comes last, when all results are out: should other kernels crash, only this is lost."""
     path = task.candidates.get(noise.FLOAT32)
     if path is None or task.shard_index != 0:
         return
@@ -98,7 +98,11 @@ def _measure_kernels(task: EvaluationTask, reporter: Reporter) -> None:
         expected = reference.read(task.plan, 0, shard_index=0)
         with contextlib.suppress(ModelError):
             measured = kernel_noise.of_float32_file(path, batch.inputs, expected, per_call=task.per_call)
-    reporter.result({"model_id": task.plan.model_id, "noise": measured})
+    _hand_over(reporter, NoiseMeasured(model_id=task.plan.model_id, noise=measured))
+
+
+def _hand_over(reporter: Reporter, message: Message) -> None:
+    reporter.result(tagged(message))
 
 
 def _first_batch(task: EvaluationTask) -> Batch | None:
@@ -112,11 +116,8 @@ def _binding(task: EvaluationTask) -> Binding:
 def _compare_candidates(
     task: EvaluationTask, reporter: Reporter, saved_models: runners.SavedModels
 ) -> tuple[Mapping[str, Any], list[str]]:
-    """Every candidate on every row of one shard, batch by batch.
-
-    Hands over {model_id, rows_seen}, and {model_id, candidate, stats: {output: OutputStats}, slices: [[columns, Slices]], reason,
-    worst_rows: [shown],
-    rows_per_s, seconds} for each candidate, in the end. Returns the first batch, and the variants that ran.
+    """Every candidate on every row of one shard, batch by batch. Hands over RowsInspected, and in the end CandidateMeasured for
+    each candidate. Returns the inputs of the first batch, and the names of the variants that ran.
     """
     started = time.monotonic()
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
@@ -134,14 +135,14 @@ def _compare_candidates(
             contender.answer(batch, expected, kept)
         first_inputs = first_inputs or dict(batch.inputs)
     kept.flush()
-    reporter.result({"model_id": task.plan.model_id, "rows_seen": seen.to_json()})
+    _hand_over(reporter, RowsInspected(model_id=task.plan.model_id, rows_seen=seen.to_json()))
     worst = [worst_inputs.worst_rows_of(contender.comparison.finish()) for contender in contenders]
     named = {row: row_id for rows in worst for row, row_id in rows.items()}
     shown = worst_inputs.shown(task.plan, binding, named, shard_index=task.shard_index)
     for contender, rows in zip(contenders, worst, strict=True):
         seconds, started = time.monotonic() - started, time.monotonic()
-        result = {**contender.result(), "worst_rows": [shown[row] for row in rows if row in shown], "seconds": seconds}
-        reporter.result({"model_id": task.plan.model_id, **result})
+        worst_rows = [shown[row] for row in rows if row in shown]
+        _hand_over(reporter, contender.measured(task.plan.model_id, worst_rows=worst_rows, seconds=seconds))
     return first_inputs, [one.name for one in contenders if one.name != SAVED_MODEL and one.reason is None]
 
 
@@ -166,15 +167,18 @@ class _Contender:
         except ModelError as error:
             self.reason = error.reason
 
-    def result(self) -> dict[str, Any]:
-        slices = self.comparison.finish_slices()
-        return {
-            "candidate": self.name,
-            "stats": {output: stats.to_json() for output, stats in self.comparison.finish().items()},
-            "slices": [[columns, found.to_json()] for columns, found in slices.items()],
-            "reason": dataclasses.asdict(self.reason) if self.reason else None,
-            "rows_per_s": self.pace.rows_per_s(),
-        }
+    def measured(self, model_id: str, *, worst_rows: Sequence[dict[str, Any]], seconds: float) -> CandidateMeasured:
+        """What was measured, once all rows have been answered."""
+        return CandidateMeasured(
+            model_id=model_id,
+            candidate=self.name,
+            stats={output: stats.to_json() for output, stats in self.comparison.finish().items()},
+            slices=[(columns, found.to_json()) for columns, found in self.comparison.finish_slices().items()],
+            reason=self.reason,
+            worst_rows=worst_rows,
+            rows_per_s=self.pace.rows_per_s(),
+            seconds=seconds,
+        )
 
 
 def _contenders(task: EvaluationTask, saved_models: runners.SavedModels, calls: Calls) -> list[_Contender]:
@@ -196,8 +200,8 @@ def _contenders(task: EvaluationTask, saved_models: runners.SavedModels, calls: 
 def _measure_costs(
     task: EvaluationTask, reporter: Reporter, inputs: Mapping[str, Any], variants: Sequence[str], known: dict[str, Any]
 ) -> None:
-    """Hands over {model_id, cost_of, cost, seconds} for each variant. Siblings run the same operators on other numbers, and the
-    first one's latency is that of all: it goes into `known` and is taken from there.
+    """Hands over CostMeasured for each variant. Siblings run the same operators on other numbers, so the latency of the first one
+    counts for all: it is stored in `known` and taken from there.
     """
     if not task.plan.latency or task.shard_index != 0 or not inputs:
         return
@@ -208,9 +212,14 @@ def _measure_costs(
         if name not in known:
             measured = latency.measure(content, inputs)
             known[name] = {**measured, "measured_on": task.plan.model_id} if measured else {}
-        cost = {"latency_ms": known[name], "activation_bytes": latency.least_arena_bytes(content)}
-        seconds = time.monotonic() - started
-        reporter.result({"model_id": task.plan.model_id, "cost_of": name, "cost": cost, "seconds": seconds})
+        cost = CostMeasured(
+            model_id=task.plan.model_id,
+            candidate=name,
+            latency_ms=known[name],
+            activation_bytes=latency.least_arena_bytes(content),
+            seconds=time.monotonic() - started,
+        )
+        _hand_over(reporter, cost)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from liteferry.evaluation.measure import Units
-from liteferry.evaluation.results import SAVED_MODEL, Evaluation, EvaluationTask, Messages, evaluation_of
-from liteferry.exporting.export import reason_of
+from liteferry.evaluation.messages import CostMeasured, Message, NoiseMeasured, read
+from liteferry.evaluation.results import SAVED_MODEL, Evaluation, EvaluationTask, evaluation_of
 from liteferry.parity import noise
 from liteferry.plan.local_inputs import LocalInputs
 from liteferry.sandbox import Flavor, Outcome, SandboxSpec
@@ -17,9 +17,9 @@ from liteferry.sandbox.units import Unit
 
 
 def measured_again(
-    task: EvaluationTask, here: LocalInputs, evaluation: Evaluation, messages: Messages, *, units: Units
+    task: EvaluationTask, here: LocalInputs, evaluation: Evaluation, received: Sequence[Message], *, units: Units
 ) -> Evaluation:
-    """The evaluation that `messages` told, with what is missing from it.
+    """The evaluation that the messages `received` gave, with what is missing from it.
 
     Costs that cannot be measured stay away. Without its noise floor float32 would be judged by other limits: where the process
     that measures it is killed, too, or meets another transient end, that is float32's reason, and the next run tries the model
@@ -27,13 +27,14 @@ def measured_again(
     """
     outcomes, failures, warnings = [], evaluation.failures(), []
     ran = [name for name in task.candidates if name != SAVED_MODEL and name not in failures]
-    costly = [name for name in ran if task.plan.latency and name not in {message.get("cost_of") for message in messages}]
+    has_cost = {one.candidate for one in received if isinstance(one, CostMeasured)}
+    costly = [name for name in ran if task.plan.latency and name not in has_cost]
     if costly and task.shard_index == 0:
         outcomes.append(_run(units.costs, task, here, costly))
-    if noise.FLOAT32 in ran and task.shard_index == 0 and not any("noise" in message for message in messages):
+    if noise.FLOAT32 in ran and task.shard_index == 0 and not any(isinstance(one, NoiseMeasured) for one in received):
         outcome = _run(units.kernels, task, here, [noise.FLOAT32])
         outcomes.append(outcome)
-        reason = reason_of(outcome.error)
+        reason = outcome.reason
         if reason is not None and reason.code.is_transient:
             failures[noise.FLOAT32] = dataclasses.replace(evaluation.candidates[noise.FLOAT32], reason=reason)
         elif reason is not None:
@@ -41,7 +42,7 @@ def measured_again(
     return dataclasses.replace(
         evaluation_of(
             task,
-            [*messages, *(message for outcome in outcomes for message in outcome.results)],
+            [*received, *(message for outcome in outcomes for message in read(outcome.results))],
             failures=failures,
             seconds=evaluation.seconds + sum(outcome.seconds for outcome in outcomes),
             peak_memory_bytes=max([evaluation.peak_memory_bytes, *(outcome.peak_memory_bytes for outcome in outcomes)]),

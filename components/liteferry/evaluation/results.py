@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-from liteferry.parity.output_stats import OutputStats
-from liteferry.plan.planning import ModelPlan
-
-if TYPE_CHECKING:
-    pass
-
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from liteferry.errors import Reason
-from liteferry.exporting import reference
-from liteferry.parity import noise
-from liteferry.parity.rows_seen import RowsSeen
-from liteferry.types import Signature
-
-if TYPE_CHECKING:
-    pass
-
-
-from types import MappingProxyType
-
+from liteferry.evaluation.messages import CandidateMeasured, CostMeasured, Message, NoiseMeasured, RowsInspected
 from liteferry.evaluation.tfma.results import MetricsResult
 from liteferry.evaluation.worst_inputs import Shown, worst_rows_of
-from liteferry.json_records import decode
-from liteferry.parity.noise import Noise
+from liteferry.exporting import reference
+from liteferry.parity import noise
+from liteferry.parity.noise import NoiseFloor
+from liteferry.parity.output_stats import OutputStats
+from liteferry.parity.rows_seen import RowsSeen
 from liteferry.parity.slicing import Columns, Slices, merge_outputs
-from liteferry.types import DivergingTensor
+from liteferry.plan.planning import ModelPlan
+from liteferry.types import DivergingTensor, Signature
 
+SAVED_MODEL = "saved_model"
 _MOST_ROWS = 6  # shown in a report
-Messages = Sequence[Mapping[str, Any]]
-"""What a unit of `liteferry.evaluation.measure` handed over, see there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +55,7 @@ class Evaluation:
     localise_seconds: float = 0.0
     reason: Reason | None = None
     checkpoint_rows_per_s: float | None = None
-    noise: Mapping[str, Noise | None] = dataclasses.field(default_factory=dict)
+    noise: Mapping[str, NoiseFloor | None] = dataclasses.field(default_factory=dict)
     rows_seen: RowsSeen = dataclasses.field(default_factory=RowsSeen)
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -115,7 +99,7 @@ def merge(parts: list[Evaluation]) -> Evaluation:
 
 def evaluation_of(
     task: EvaluationTask,
-    messages: Messages,
+    messages: Sequence[Message],
     *,
     seconds: float,
     peak_memory_bytes: int,
@@ -126,42 +110,35 @@ def evaluation_of(
         candidates={**results_of(messages), **failures},
         checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
         noise=_noise_of(task, messages),
-        rows_seen=next((RowsSeen.from_json(message["rows_seen"]) for message in messages if "rows_seen" in message), RowsSeen()),
+        rows_seen=next((RowsSeen.from_json(one.rows_seen) for one in messages if isinstance(one, RowsInspected)), RowsSeen()),
         seconds=seconds,
         peak_memory_bytes=peak_memory_bytes,
     )
 
 
-def results_of(messages: Messages) -> dict[str, CandidateResult]:
-    """Results by candidate. Costs without a result are none."""
-    costs = {message["cost_of"]: message["cost"] for message in messages if "cost_of" in message}
-    return {
-        message["candidate"]: CandidateResult(
-            stats={name: OutputStats.from_json(stats) for name, stats in message["stats"].items()},
-            slices={tuple(columns): Slices.from_json(found) for columns, found in message["slices"]},
-            reason=decode(Reason, message["reason"]) if message["reason"] else None,
-            worst_rows={shown["row"]: shown for shown in message.get("worst_rows", ())},
-            rows_per_s=message.get("rows_per_s"),
-            **costs.get(message["candidate"], {}),
-        )
-        for message in messages
-        if "candidate" in message
-    }
+def results_of(messages: Sequence[Message]) -> dict[str, CandidateResult]:
+    """CandidateResult by name. Costs of a candidate that has no result are ignored."""
+    costs = {one.candidate: one for one in messages if isinstance(one, CostMeasured)}
+    return {one.candidate: _result(one, costs.get(one.candidate)) for one in messages if isinstance(one, CandidateMeasured)}
 
 
-def _noise_of(task: EvaluationTask, messages: Messages) -> dict[str, Noise | None]:
+def _result(measured: CandidateMeasured, cost: CostMeasured | None) -> CandidateResult:
+    return CandidateResult(
+        stats={name: OutputStats.from_json(stats) for name, stats in measured.stats.items()},
+        slices={tuple(columns): Slices.from_json(found) for columns, found in measured.slices},
+        reason=measured.reason,
+        worst_rows={shown["row"]: shown for shown in measured.worst_rows},
+        rows_per_s=measured.rows_per_s,
+        latency_ms=cost.latency_ms if cost else {},
+        activation_bytes=cost.activation_bytes if cost else None,
+    )
+
+
+def _noise_of(task: EvaluationTask, messages: Sequence[Message]) -> dict[str, NoiseFloor | None]:
     if task.shard_index != 0:
         return {}
-    of_float32 = next((message["noise"] for message in messages if "noise" in message), None)
-    return {noise.REFERENCE: reference.batch_noise(task.plan), noise.FLOAT32: of_float32}
-
-
-def seconds_of(messages: Messages) -> float:
-    """What the messages took, as far as they say so."""
-    return float(sum(message.get("seconds", 0.0) for message in messages))
-
-
-SAVED_MODEL = "saved_model"
+    measured = next((one.noise for one in messages if isinstance(one, NoiseMeasured)), None)
+    return {noise.REFERENCE: reference.batch_noise(task.plan), noise.FLOAT32: measured}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -150,6 +150,7 @@ def case_of_report(name: str, report: lenient.Report) -> Case:
     signature = lenient.mapping(lenient.mapping(saved.get("signatures")).get("serving_default"))
     found = [gate for gate in map(lenient.mapping, lenient.listing(part.get("gates"))) if gate.get("metric") not in METRICS]
     metric_gates = tuple(decode(GateResult, gate) for gate in found)
+    floors = lenient.mapping(report.get("noise_floor"))
     return Case(
         candidate=name,
         like="int8" if name in recipes else name,
@@ -157,7 +158,7 @@ def case_of_report(name: str, report: lenient.Report) -> Case:
         statistics=judged,
         row_count=lenient.integer(lenient.mapping(report.get("samples")).get("row_count")) or 0,
         gates=lenient.mapping(terms.get("gates")),
-        noise=noise.limits_from(name, lenient.mapping(report.get("noise_floor"))),
+        noise=noise.limits_from(name, {source: noise.NoiseFloor.from_json(one) for source, one in floors.items()}),
         kinds={str(output): str(kind) for output, kind in lenient.mapping(terms.get("kinds")).items()},
         held=lenient.mapping(part.get("held")) if is_claim else None,
         earlier=earlier,

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from liteferry.samples.batches import read_batches
 from liteferry.samples.binding import Binding
 from liteferry.samples.sample_set import Shard
 from liteferry.samples.subsampling import NamedRows
-
-if TYPE_CHECKING:
-    pass
 
 _PER_ARTIFACT = 2
 _THUMBNAIL_PIXELS = 96

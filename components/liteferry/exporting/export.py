@@ -11,16 +11,17 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from liteferry import checkpoints, sandbox, storage
 from liteferry.checkpoints import scanned_copy
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
-from liteferry.exporting import artifacts, convert, reference, second_opinion, sibling_weights
+from liteferry.exporting import artifacts, convert, messages, reference, second_opinion, sibling_weights
 from liteferry.exporting.artifacts import Trace
-from liteferry.json_records import decode
+from liteferry.exporting.messages import Message, ModelEnded, ModelLearned, VariantMade
+from liteferry.json_records import decode, tagged
 from liteferry.loading import loaders, tracing
 from liteferry.loading.model import LoadedModel
 from liteferry.loading.tracing import TracedModel
@@ -29,19 +30,13 @@ from liteferry.plan.local_inputs import InputNeeds, LocalInputs, hold_inputs, st
 from liteferry.plan.planning import ModelPlan
 from liteferry.samples.binding import columns_as_inputs
 from liteferry.sandbox import Flavor, Outcome, Reporter, SandboxSpec, memory
-from liteferry.sandbox.child import describe_error
+from liteferry.sandbox.child import failure_of
 from liteferry.sandbox.units import Unit
 from liteferry.storage.local_cache import NoRoomError
 from liteferry.tflite import converter_errors
 from liteferry.types import ExportedModel, TensorSpec, VariantFacts
 
 sandbox.preload(__name__, flavors=(Flavor.KERAS,))
-
-_FALLBACK_CODES = {
-    Stage.LOAD: ReasonCode.LOAD_FAILED,
-    Stage.EXPORT: ReasonCode.EXPORT_FAILED,
-    Stage.CONVERT: ReasonCode.CONVERT_FAILED,
-}
 
 
 def export_isolated(plans: Sequence[ModelPlan], *, units: Units | None = None) -> list[ExportedModel]:
@@ -83,13 +78,14 @@ def _export(plans: Sequence[ModelPlan], here: LocalInputs, units: Units) -> list
         _make_room(plans)
         outcome = dataclasses.replace(outcome, results=())
     exported = []
-    share_s = _not_timed_s(outcome) / len(plans)
+    received = messages.read(outcome.results)
+    share_s = _not_timed_s(received, outcome.seconds) / len(plans)
     for plan in plans:
-        results = [result for result in outcome.results if result["model_id"] == plan.model_id]
-        ended = [result["ended"] for result in results if "ended" in result]
-        # What was perhaps read wrongly among siblings is read again alone, before its verdict stands.
-        if len(plans) == 1 or (ended and not (ended[0] or {}).get("misread")):
-            exported.append(_assemble(plan, results, outcome, share_s))
+        own = [one for one in received if one.model_id == plan.model_id]
+        ended = next((one for one in own if isinstance(one, ModelEnded)), None)
+        # A sibling whose file may have been read wrongly is read again alone, before its verdict stands.
+        if len(plans) == 1 or (ended is not None and not (ended.failure and ended.failure.misread)):
+            exported.append(_assemble(plan, own, outcome, share_s))
         else:
             exported += _export([plan], here, units)
     return second_opinion.with_opinions(plans, exported, here, unit=units.second_opinion)
@@ -104,34 +100,25 @@ def _make_room(plans: Sequence[ModelPlan]) -> None:
             os.makedirs(folder, exist_ok=True)
 
 
-def reason_of(error: Mapping[str, Any] | None) -> Reason | None:
-    """Why a unit of work ended early, or None. An exception nobody classified gets the code of the stage it was raised in."""
-    if error is None:
-        return None
-    stage = Stage(error["stage"])
-    code = error["code"] or _FALLBACK_CODES.get(stage, ReasonCode.INTERNAL).value
-    return Reason(code=ReasonCode(code), stage=stage, message=error["message"])
-
-
-def _not_timed_s(outcome: Outcome) -> float:
-    """Seconds of a process that are no step of any model's: its start and end, looking into files, handing over."""
+def _not_timed_s(received: Sequence[Message], seconds: float) -> float:
+    """Seconds of a process that are no step of any model's: its start and end, inspecting files, handing over."""
     timings = {
-        result["model_id"]: result["facts"]["timings_s"] for result in outcome.results if "timings_s" in result.get("facts", {})
+        one.model_id: one.facts["timings_s"] for one in received if isinstance(one, ModelLearned) and "timings_s" in one.facts
     }
-    return max(0.0, outcome.seconds - sum(sum(steps.values()) for steps in timings.values()))
+    return max(0.0, seconds - sum(sum(steps.values()) for steps in timings.values()))
 
 
-def _assemble(plan: ModelPlan, results: Sequence[Mapping[str, Any]], outcome: Outcome, share_s: float) -> ExportedModel:
+def _assemble(plan: ModelPlan, received: Sequence[Message], outcome: Outcome, share_s: float) -> ExportedModel:
     facts: dict[str, Any] = {}
     made: dict[str, VariantFacts] = {}
-    reason, own_peak = reason_of(outcome.error), None
-    for result in results:
-        facts.update(result.get("facts", {}))
-        if "variant" in result:
-            variant = decode(VariantFacts, result["variant"])
-            made[variant.variant] = variant
-        if "ended" in result:
-            reason, own_peak = reason_of(result["ended"]), result["peak_memory_bytes"]
+    reason, own_peak = outcome.reason, None
+    for one in received:
+        if isinstance(one, ModelLearned):
+            facts.update(one.facts)
+        elif isinstance(one, VariantMade):
+            made[one.variant.variant] = one.variant
+        else:
+            reason, own_peak = one.failure.reason if one.failure else None, one.peak_memory_bytes
     exported = decode(ExportedModel, facts)
     exported = dataclasses.replace(exported, timings_s={**exported.timings_s, "process": round(share_s, 3)})
     if exported.saved_model is not None and reason is not None and reason.stage is Stage.CONVERT:
@@ -163,25 +150,22 @@ class _Clock:
 
 
 def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
-    """In the sandbox: one model, or siblings one after the other, each ended by an `ended` message that holds its error or
-    None.
-    """
+    """In the sandbox: one model, or siblings one after the other. Hands over ModelEnded for each."""
     shared: Trace | None = None
     for plan in plans:
         if len(plans) > 1:
             memory.restart_peak()
         try:
-            shared = _export_sibling(plan, _Messages(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
-            error = None
+            shared = _export_sibling(plan, _ModelReporter(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
+            failure = None
         except Exception as raised:  # anything the model's code raises is this model's reason, its siblings go on
             if len(plans) == 1:
                 raise
             shared = None
-            error = describe_error(raised, reporter.current_stage)
-        own_peak = (
-            memory.peak_bytes() if len(plans) > 1 else None
-        )  # of one alone the supervisor knows more: its descendants count
-        reporter.result({"model_id": plan.model_id, "ended": error, "peak_memory_bytes": own_peak})
+            failure = failure_of(raised, reporter.current_stage)
+        # Of a model alone the supervisor knows more: it counts descendants, too.
+        own_peak = memory.peak_bytes() if len(plans) > 1 else None
+        reporter.result(tagged(ModelEnded(model_id=plan.model_id, failure=failure, peak_memory_bytes=own_peak)))
         if len(plans) > 1:
             scanned_copy.release()  # in memory by now; sixteen copies would stand in the scratch folder otherwise
 
@@ -194,7 +178,7 @@ class Units:
     second_opinion: Unit = second_opinion.give
 
 
-class _Messages:
+class _ModelReporter:
     """The reporter, speaking for one model."""
 
     def __init__(self, model_id: str, reporter: Reporter) -> None:
@@ -206,33 +190,33 @@ class _Messages:
 
     def facts(self, **facts: Any) -> None:
         """Fields of ExportedModel."""
-        self._reporter.result({"model_id": self._model_id, "facts": facts})
+        self._reporter.result(tagged(ModelLearned(model_id=self._model_id, facts=facts)))
 
     def variant(self, variant: VariantFacts) -> None:
-        self._reporter.result({"model_id": self._model_id, "variant": _plain(variant)})
+        self._reporter.result(tagged(VariantMade(model_id=self._model_id, variant=variant)))
 
 
-def _export_sibling(plan: ModelPlan, messages: _Messages, shared: Trace | None, *, keep_for_others: bool) -> Trace:
+def _export_sibling(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | None, *, keep_for_others: bool) -> Trace:
     """A model with a sibling's trace, where that goes. What goes wrong with it is no verdict: the model is loaded alone then."""
     if shared is not None and shared.weights is not None:
         try:
-            return _export_model(plan, messages, shared, keep_for_others=keep_for_others)
+            return _export_model(plan, reporter, shared, keep_for_others=keep_for_others)
         except Exception:  # noqa: BLE001  # it was perhaps the sharing; alone the model says what is wrong with itself
             _make_room([plan])
-    return _export_model(plan, messages, None, keep_for_others=keep_for_others)
+    return _export_model(plan, reporter, None, keep_for_others=keep_for_others)
 
 
-def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *, keep_for_others: bool) -> Trace:
+def _export_model(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | None, *, keep_for_others: bool) -> Trace:
     """The whole way of one checkpoint: load, trace, prove deterministic, save, run the reference, convert.
 
     Raises:
       ModelError: with the reason that ends the work.
     """
     clock = _Clock()
-    messages.stage(Stage.LOAD)
+    reporter.stage(Stage.LOAD)
     facts = checkpoints.examine(plan.checkpoint_path, links=plan.load.links)
     digest = None if facts.config is None else architecture_digest(facts.config)
-    messages.facts(kind=facts.kind.value, keras_version=facts.keras_version, architecture_digest=digest)
+    reporter.facts(kind=facts.kind.value, keras_version=facts.keras_version, architecture_digest=digest)
     with clock.step("load"):
         if shared is not None and not _bring_weights(shared, plan, facts):
             shared = None
@@ -240,26 +224,26 @@ def _export_model(plan: ModelPlan, messages: _Messages, shared: Trace | None, *,
             model = shared.model
         else:
             model = loaders.load(plan.checkpoint_path, facts, plan.load, sample_columns=sample_columns(plan))
-    messages.stage(Stage.EXPORT)
+    reporter.stage(Stage.EXPORT)
     with clock.step("trace"):
         trace = shared or _traced(model, plan, facts, keep_for_others=keep_for_others)
-    messages.facts(layers=converter_errors.layer_classes(model.keep), shares_trace_of=shared.leader if shared else None)
+    reporter.facts(layers=converter_errors.layer_classes(model.keep), shares_trace_of=shared.leader if shared else None)
     binding, samples_problem = _bind(plan, model, trace.traced)
     with clock.step("save"):
         saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)
-    messages.facts(saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
+    reporter.facts(saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
     if saved.deterministic is False:
         raise _nondeterministic(model, trace.traced)
     if binding is not None and bound_rows.is_done_while_exporting(plan):
-        messages.stage(Stage.REFERENCE)
+        reporter.stage(Stage.REFERENCE)
         with clock.step("reference"):
             reference.write(trace.traced, plan, binding, shard_index=0)
-        messages.facts(referenced=True)
-    messages.stage(Stage.CONVERT)
+        reporter.facts(referenced=True)
+    reporter.stage(Stage.CONVERT)
     with clock.step("convert"):
         for variant in convert.make_variants(plan, trace, binding):
-            messages.variant(variant)
-    messages.facts(timings_s=clock.seconds)
+            reporter.variant(variant)
+    reporter.facts(timings_s=clock.seconds)
     return trace
 
 

@@ -46,14 +46,15 @@ def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index
     with open(os.path.join(folder, _PACE), "w", encoding="utf-8") as file:
         json.dump(pace.rows_per_s(), file)
     with open(os.path.join(folder, _NOISE), "w", encoding="utf-8") as file:
-        json.dump(noise.of_batch_size(traced.run, first, traced.signature, per_call=traced.calls.per_call), file)
+        floor = noise.of_batch_size(traced.run, first, traced.signature, per_call=traced.calls.per_call)
+        json.dump(floor and floor.to_json(), file)
 
 
-def batch_noise(plan: ModelPlan) -> noise.Noise | None:
+def batch_noise(plan: ModelPlan) -> noise.NoiseFloor | None:
     """How far the checkpoint's answers to the first rows move with the batch size; None where that was not measured."""
     try:
         with open(os.path.join(shard_directory(plan, 0), _NOISE), encoding="utf-8") as file:
-            return cast("noise.Noise | None", json.load(file))
+            return noise.NoiseFloor.from_json(json.load(file))
     except (OSError, ValueError):
         return None
 

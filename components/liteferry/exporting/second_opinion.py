@@ -24,7 +24,7 @@ from liteferry.parity.gate_limits import DEFAULT_GATES, SAVED_MODEL, resolve_gat
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import LocalInputs
 from liteferry.plan.planning import ModelPlan
-from liteferry.sandbox import Flavor, Outcome, Reporter, SandboxSpec, arrays_file
+from liteferry.sandbox import Failure, Flavor, Outcome, Reporter, SandboxSpec, arrays_file
 from liteferry.sandbox.units import Unit
 from liteferry.types import ExportedModel, OpinionStatus, SecondOpinion, TensorSpec
 
@@ -82,11 +82,12 @@ def _opinion_of(outcome: Outcome) -> SecondOpinion:
     """What the process handed over; one that ended without an opinion has proven nothing, whatever ended it."""
     if outcome.results and outcome.error is None:
         return decode(SecondOpinion, outcome.results[-1])
-    error = outcome.error or {"code": ReasonCode.INTERNAL.value, "message": "the process ended without an answer"}
+    silent = Failure(code=ReasonCode.INTERNAL, stage=outcome.stage, message="the process ended without an answer")
+    failure = outcome.error or silent
     return SecondOpinion(
         status=OpinionStatus.NONE,
-        why=f"the library's own loader gave no second opinion: {error['message']}",
-        code=ReasonCode(error["code"] or ReasonCode.EXPORT_MISMATCH.value),
+        why=f"the library's own loader gave no second opinion: {failure.message}",
+        code=failure.code or ReasonCode.EXPORT_MISMATCH,
     )
 
 

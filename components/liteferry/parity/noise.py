@@ -6,29 +6,80 @@ XNNPACK, as it ships, against LiteRT's other kernels. docs/gates.md says what bo
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from liteferry import lenient
 from liteferry.parity.gate_limits import NOISE_CAPS, SAVED_MODEL
 from liteferry.parity.output_stats import OutputStats
 from liteferry.types import Signature
 
-if TYPE_CHECKING:
-    pass
-
 Arrays = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[Arrays], Arrays]
-Noise = Mapping[str, Any]
-"""`{rows, outputs: {output: {max_abs, max_rel, ...}}, ...}`, as the report has it."""
 
 ROWS = 8
 BATCH_SIZES = (3, 1)
 REFERENCE, FLOAT32 = "reference", "float32"
 REFERENCE_KERNELS, BUILTIN_KERNELS = "reference", "builtin"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutputNoise:
+    """The largest differences of one output, absolute and against its largest answer; None where NaN or infinity is on one side
+    only, which is no noise. `counts`: whether it may raise a gate.
+    """
+
+    max_abs: float | None
+    max_rel: float | None
+    counts: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoiseFloor:
+    """Noise by output, measured on the first `rows` sample rows.
+
+    `batch_sizes`: those of the reference that were compared. `kernels`: those of the float32 file that XNNPACK was compared with.
+    """
+
+    rows: int
+    outputs: Mapping[str, OutputNoise]
+    batch_sizes: Sequence[int] = ()
+    kernels: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As report.json has it."""
+        how = {"batch_sizes": list(self.batch_sizes)} if self.kernels is None else {"kernels": self.kernels}
+        keys = ("max_abs", "max_rel") if self.kernels is None else ("max_abs", "max_rel", "counts")
+        outputs = {name: {key: getattr(one, key) for key in keys} for name, one in self.outputs.items()}
+        return {"rows": self.rows, **how, "outputs": outputs}
+
+    @classmethod
+    def from_json(cls, plain: object) -> NoiseFloor | None:
+        """What a report says of it; None where it says nothing. What is missing or malformed counts as not measured."""
+        found = lenient.mapping(plain)
+        if not found:
+            return None
+        outputs = {str(name): lenient.mapping(one) for name, one in lenient.mapping(found.get("outputs")).items()}
+        return cls(
+            rows=lenient.integer(found.get("rows")) or 0,
+            outputs={
+                name: OutputNoise(
+                    max_abs=lenient.number(one.get("max_abs")),
+                    max_rel=lenient.number(one.get("max_rel")),
+                    counts=one.get("counts", True) is True,
+                )
+                for name, one in outputs.items()
+            },
+            batch_sizes=tuple(
+                size for one in lenient.listing(found.get("batch_sizes")) if (size := lenient.integer(one)) is not None
+            ),
+            kernels=lenient.text(found.get("kernels")),
+        )
 
 
 def first_rows(inputs: Arrays, count: int = ROWS) -> dict[str, npt.NDArray[Any]]:
@@ -37,7 +88,7 @@ def first_rows(inputs: Arrays, count: int = ROWS) -> dict[str, npt.NDArray[Any]]
     return {name: np.repeat(value, 2, axis=0) if rows == 1 else value[:count] for name, value in inputs.items()}
 
 
-def of_batch_size(run: Run, inputs: Arrays, signature: Signature, *, per_call: Sequence[str] = ()) -> Noise | None:
+def of_batch_size(run: Run, inputs: Arrays, signature: Signature, *, per_call: Sequence[str] = ()) -> NoiseFloor | None:
     """The reference against itself: all rows as one batch, then the first 3, then the first alone. Without the outputs of
     `per_call`, which are one answer for a call.
 
@@ -58,10 +109,10 @@ def of_batch_size(run: Run, inputs: Arrays, signature: Signature, *, per_call: S
         rows_of = {name: value[:size] for name, value in whole.items() if name not in per_call}
         for name, one in compared(rows_of, part).items():
             stats[name] = stats.get(name, OutputStats.empty()).merge(one)
-    return {"rows": count, "batch_sizes": [count, *sizes], "outputs": max_differences(stats)}
+    return NoiseFloor(rows=count, batch_sizes=(count, *sizes), outputs=max_differences(stats))
 
 
-def limits_from(candidate: str, noise: Mapping[str, Noise | None]) -> dict[str, dict[str, float]]:
+def limits_from(candidate: str, noise: Mapping[str, NoiseFloor | None]) -> dict[str, dict[str, float]]:
     """output -> metric -> noise that a default gate of `candidate` may be raised by; nothing where none was measured.
 
     `noise`: by "reference" and "float32".
@@ -69,22 +120,23 @@ def limits_from(candidate: str, noise: Mapping[str, Noise | None]) -> dict[str, 
     found: dict[str, dict[str, float]] = {}
     sources = [(REFERENCE, candidate in (SAVED_MODEL, FLOAT32)), (FLOAT32, candidate == FLOAT32)]
     for source, is_asked in sources:
-        for output, measured in ((noise.get(source) or {}).get("outputs", {}) if is_asked else {}).items():
-            value = measured.get("max_rel") if measured.get("counts", True) else None
+        floor = noise.get(source) if is_asked else None
+        for output, measured in floor.outputs.items() if floor else ():
+            value = measured.max_rel if measured.counts else None
             if value is not None and math.isfinite(value):
                 found[output] = {"max_rel": max(value, found.get(output, {}).get("max_rel", 0.0))}
     return found
 
 
-def warnings_of(noise: Mapping[str, Noise | None]) -> list[str]:
+def warnings_of(noise: Mapping[str, NoiseFloor | None]) -> list[str]:
     """A sentence for each output that depends on the batch size by more than any rounding does."""
-    measured = noise.get(REFERENCE) or {}
+    measured = noise.get(REFERENCE)
     most = NOISE_CAPS[SAVED_MODEL]["max_rel"]
     found = []
-    for output, one in measured.get("outputs", {}).items():
-        moved = "to or from NaN or infinity" if one["max_rel"] is None else f"by {one['max_rel']:.3g} of the largest answer"
-        if one["max_rel"] is None or one["max_rel"] > most:
-            sizes = ", ".join(map(str, measured["batch_sizes"]))
+    for output, one in measured.outputs.items() if measured else ():
+        moved = "to or from NaN or infinity" if one.max_rel is None else f"by {one.max_rel:.3g} of the largest answer"
+        if measured and (one.max_rel is None or one.max_rel > most):
+            sizes = ", ".join(map(str, measured.batch_sizes))
             found.append(
                 f"output {output!r} of the checkpoint itself depends on the batch size: its answers to the first rows move "
                 f"{moved} between batches of {sizes} rows; look for statistics over the batch in the model"
@@ -103,10 +155,12 @@ def compared(reference: Arrays, candidate: Arrays) -> dict[str, OutputStats]:
     return found
 
 
-def max_differences(stats: Mapping[str, OutputStats]) -> dict[str, dict[str, Any]]:
-    """`{output: {max_abs, max_rel}}`; null where one side is NaN or infinite and the other is not: that is no noise."""
+def max_differences(stats: Mapping[str, OutputStats]) -> dict[str, OutputNoise]:
+    """Noise by output: None where one side is NaN or infinite and the other is not."""
     reports = {name: one.report() for name, one in stats.items()}
     return {
-        name: {key: None if one["nonfinite_mismatch"] else one[key] for key in ("max_abs", "max_rel")}
+        name: OutputNoise(max_abs=None, max_rel=None)
+        if one["nonfinite_mismatch"]
+        else OutputNoise(max_abs=one["max_abs"], max_rel=one["max_rel"])
         for name, one in reports.items()
     }

@@ -6,15 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from liteferry.parity.gate_limits import REGRESSION
-
-if TYPE_CHECKING:
-    pass
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _SHARE_TOLERANCE = 1e-3

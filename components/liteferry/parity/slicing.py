@@ -10,15 +10,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from liteferry.parity.output_stats import OutputStats
-
-if TYPE_CHECKING:
-    pass
 
 SLICES_KEPT = 100
 Value = bool | int | float | str

@@ -53,11 +53,7 @@ class LocalInputs:
         """`sandbox.run` of a unit that may read what its plans name; results and errors name URIs, not local copies."""
         spec = dataclasses.replace(spec, readable=[path for plan in self.plans for path in readable_of(plan)])
         outcome = sandbox.run(unit, argument, spec, before_retry=before_retry)
-        if not self._copies.paths:
-            return outcome
-        return dataclasses.replace(
-            outcome, results=self._copies.in_uris(outcome.results), error=self._copies.in_uris(outcome.error)
-        )
+        return outcome.translated(self._copies.in_uris) if self._copies.paths else outcome
 
 
 @contextlib.contextmanager

@@ -52,7 +52,10 @@ def build(
         "recommended_variant": recommended,
         "passed_over": passed_over(variants, recommended),
         "required_variants": list(plan.require),
-        "noise_floor": {source: evaluation.noise.get(source) for source in (noise.REFERENCE, noise.FLOAT32)},
+        "noise_floor": {
+            source: floor.to_json() if (floor := evaluation.noise.get(source)) else None
+            for source in (noise.REFERENCE, noise.FLOAT32)
+        },
         "warnings": _warnings(plan, exported, evaluation),
         "version": plan.version,
         "export_digest": plan.export_digest,

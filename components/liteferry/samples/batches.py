@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,9 +23,6 @@ from liteferry.samples.formats.rows import RowRange, Rows
 from liteferry.samples.images import decode_images
 from liteferry.samples.local_copies import readable
 from liteferry.samples.sample_set import Batch, Shard
-
-if TYPE_CHECKING:
-    pass
 
 
 def read_batches(shard: Shard, binding: Binding, batch_size: int) -> Iterator[Batch]:

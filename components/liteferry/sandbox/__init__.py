@@ -3,7 +3,7 @@
 from liteferry.sandbox.client import SandboxSpec, run
 from liteferry.sandbox.flavors import Flavor, preload
 from liteferry.sandbox.nurseries import close, warm_up
-from liteferry.sandbox.outcome import Limits, Outcome
+from liteferry.sandbox.outcome import Failure, Limits, Outcome
 from liteferry.sandbox.reporter import Reporter
 
-__all__ = ["Flavor", "Limits", "Outcome", "Reporter", "SandboxSpec", "close", "preload", "run", "warm_up"]
+__all__ = ["Failure", "Flavor", "Limits", "Outcome", "Reporter", "SandboxSpec", "close", "preload", "run", "warm_up"]

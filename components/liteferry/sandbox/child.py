@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.sandbox import frames
 from liteferry.sandbox.confine import confine
+from liteferry.sandbox.outcome import Failure
 from liteferry.sandbox.readable import refused_path
 from liteferry.sandbox.reporter import Reporter
 from liteferry.sandbox.units import function_of
@@ -63,29 +64,31 @@ class Request:
     file_bytes: int = resource.RLIM_INFINITY
 
 
-def describe_error(error: BaseException, stage: Stage) -> dict[str, Any]:
-    """An exception as a message: a ModelError keeps its reason, exhausted memory and failing storage get their codes, anything
-    else has code None. `misread`: whether a file that was read wrongly may have led to it.
+def failure_of(error: BaseException, stage: Stage) -> Failure:
+    """An exception as a failure: a ModelError keeps its reason, exhausted memory and failing storage get their codes, anything
+    else has code None.
     """
     refused = refused_path(error)
-    has_trouble = refused is None and is_storage_failure(error)
-    misread = {"misread": refused is None and is_transient_read_error(error)}
+    is_storage = refused is None and is_storage_failure(error)
+    misread = refused is None and is_transient_read_error(error)
     hint = "" if refused is None else _KEPT_FROM.format(path=refused)
     if isinstance(error, ModelError):
         reason = error.reason
-        code = ReasonCode.STORAGE_FAILED if has_trouble and reason.code in _TOLD_OF_FILES else reason.code
-        message = f"{_cut(reason.message)}{hint}"
-        return {"event": "error", "code": code.value, "stage": reason.stage.value, "message": message, **misread}
-    told = None
+        own = ReasonCode.STORAGE_FAILED if is_storage and reason.code in _TOLD_OF_FILES else reason.code
+        return Failure(code=own, stage=reason.stage, message=f"{_cut(reason.message)}{hint}", misread=misread)
+    code: ReasonCode | None = None
     is_lost = isinstance(error, FileNotFoundError) and stage is Stage.EVALUATE  # an artifact was there when it was made
-    if has_trouble or is_lost:
-        told = ReasonCode.STORAGE_FAILED.value
+    if is_storage or is_lost:
+        code = ReasonCode.STORAGE_FAILED
     elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        told = ReasonCode.OUT_OF_MEMORY.value
-    message = f"{type(error).__name__[:200]}: {_words_of(error)}".strip().rstrip(":") + hint
-    trace = "".join(traceback.format_exception(error, limit=-12))
-    trace = trace[-_MAX_MESSAGE_CHARS:]
-    return {"event": "error", "code": told, "stage": stage.value, "message": message, "traceback": trace, **misread}
+        code = ReasonCode.OUT_OF_MEMORY
+    return Failure(
+        code=code,
+        stage=stage,
+        message=f"{type(error).__name__[:200]}: {_words_of(error)}".strip().rstrip(":") + hint,
+        traceback="".join(traceback.format_exception(error, limit=-12))[-_MAX_MESSAGE_CHARS:],
+        misread=misread,
+    )
 
 
 def _words_of(error: BaseException) -> str:
@@ -151,7 +154,7 @@ def _serve(channel: socket.socket) -> dict[str, Any]:
     except BaseException as error:  # noqa: BLE001  # the one place: user code may raise SystemExit, KeyboardInterrupt, anything
         with contextlib.suppress(Exception):
             traceback.print_exc()
-        message = describe_error(error, reporter.current_stage)
+        message = {"event": "error", **dataclasses.asdict(failure_of(error, reporter.current_stage))}
     if os.getpid() != pid:
         os._exit(0)  # a process that the function forked came out of it too; only one may say that it is over
     return message

@@ -15,7 +15,7 @@ from liteferry.errors import ReasonCode
 from liteferry.sandbox import disk, nurseries, scratch
 from liteferry.sandbox.child import Request
 from liteferry.sandbox.flavors import Flavor
-from liteferry.sandbox.outcome import Limits, Outcome
+from liteferry.sandbox.outcome import Failure, Limits, Outcome
 from liteferry.sandbox.supervision import Supervision
 from liteferry.sandbox.units import Unit, name_of
 
@@ -115,8 +115,8 @@ def _without_odd_entries(outcome: Outcome, folders: Sequence[str], before: set[s
     message = (
         f"it left {what}{more} in its work folder ({os.path.basename(path)[:200]}), which was removed; nothing here makes any"
     )
-    code = ReasonCode.LOAD_UNSAFE.value
-    return dataclasses.replace(outcome, error={"code": code, "stage": outcome.stage.value, "message": message})
+    failure = Failure(code=ReasonCode.LOAD_UNSAFE, stage=outcome.stage, message=message)
+    return dataclasses.replace(outcome, error=failure)
 
 
 def _show_log(function: str, log: IO[bytes]) -> None:

@@ -1,11 +1,12 @@
-"""What a unit of work may use, and what came of it."""
+"""What a unit of work may use, and how it ended."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
-from liteferry.errors import ReasonCode, Stage
+from liteferry.errors import Reason, ReasonCode, Stage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,32 +21,73 @@ class Limits:
     files: int = 100_000
 
 
+# The code of an exception that nobody classified, by the stage in which it was raised.
+_UNCLASSIFIED = {
+    Stage.LOAD: ReasonCode.LOAD_FAILED,
+    Stage.EXPORT: ReasonCode.EXPORT_FAILED,
+    Stage.CONVERT: ReasonCode.CONVERT_FAILED,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Failure:
+    """How a unit of work ended before its end.
+
+    `code`: None for an exception that nobody classified, and then `traceback` is there. `misread`: a file that was read wrongly
+    may have led to it, so a second run may end otherwise.
+    """
+
+    code: ReasonCode | None
+    stage: Stage
+    message: str
+    traceback: str | None = None
+    misread: bool = False
+
+    @property
+    def reason(self) -> Reason:
+        """The failure as the reason of a model; an unclassified exception gets the code of its stage."""
+        return Reason(
+            code=self.code or _UNCLASSIFIED.get(self.stage, ReasonCode.INTERNAL), stage=self.stage, message=self.message
+        )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one unit of work. `results` were handed over before the end and stand, whatever the end was.
+    """What one unit of work has given, and how it ended. `results` were handed over before the end and stand, however it ended.
 
-    `error` is None when the function returned; else {code: ReasonCode value or None, stage, message, traceback?}. `stage` and
-    `subject` are what the child announced last.
+    `error` is None when the function returned. `stage` and `subject` are those that the child announced last.
     """
 
     results: tuple[Any, ...]
-    error: dict[str, Any] | None
+    error: Failure | None
     stage: Stage
     subject: str | None
     seconds: float
     peak_memory_bytes: int
 
     @property
+    def reason(self) -> Reason | None:
+        """Why the unit ended early, or None."""
+        return None if self.error is None else self.error.reason
+
+    @property
     def is_killed(self) -> bool:
-        """Whether a SIGKILL that nobody here sent ended the process, or the nursery it came from."""
-        return self.error is not None and self.error["code"] == ReasonCode.KILLED.value
+        """Whether a SIGKILL that nobody here sent ended the process, or its nursery."""
+        return self.error is not None and self.error.code is ReasonCode.KILLED
 
     @property
     def is_out_of_disk(self) -> bool:
-        """Whether it wrote more than it may: what it has left in its folders is nothing to go on with."""
-        return self.error is not None and self.error["code"] == ReasonCode.OUT_OF_DISK.value
+        """Whether it wrote more than it may; then nothing in its folders can be used."""
+        return self.error is not None and self.error.code is ReasonCode.OUT_OF_DISK
 
     @property
     def is_misread(self) -> bool:
         """Whether a file that was read wrongly may have led to the error."""
-        return self.error is not None and self.error.get("misread") is True
+        return self.error is not None and self.error.misread
+
+    def translated(self, text: Callable[[Any], Any]) -> Outcome:
+        """The same outcome with `text` applied to its results and its error's message, to put URIs for local paths."""
+        error = self.error and dataclasses.replace(
+            self.error, message=text(self.error.message), traceback=text(self.error.traceback)
+        )
+        return dataclasses.replace(self, results=text(self.results), error=error)

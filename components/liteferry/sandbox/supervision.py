@@ -16,7 +16,7 @@ from liteferry.sandbox import disk, frames, nurseries
 from liteferry.sandbox.child import SPEECHLESS
 from liteferry.sandbox.memory import resident_bytes
 from liteferry.sandbox.nursery import STATUS
-from liteferry.sandbox.outcome import Limits, Outcome
+from liteferry.sandbox.outcome import Failure, Limits, Outcome
 
 _POLL_S = 0.1
 _START_S = 300.0  # a nursery that has not forked by then is stuck: importing everything takes seconds
@@ -46,7 +46,7 @@ class Supervision:
         self._killed_at = 0.0
         self._buffer = frames.FrameBuffer()
         self._results: list[Any] = []
-        self._error: dict[str, Any] | None = None
+        self._error: Failure | None = None
         self._done = False
         self._stage = Stage.LOAD
         self._subject: str | None = None
@@ -127,16 +127,7 @@ class Supervision:
         elif event == "result":
             self._results.append(message["result"])
         elif event == "error":
-            code = None if message["code"] is None else ReasonCode(message["code"]).value
-            told: dict[str, Any] = {
-                name: str(message[name])[:_MOST_WORDS] for name in ("message", "traceback") if name in message
-            }
-            self._error = {
-                "code": code,
-                "stage": Stage(message["stage"]).value,
-                **told,
-                "misread": message.get("misread") is True,
-            }
+            self._error = _failure_in(message)
         elif event == "done":
             self._done = True
         else:
@@ -192,7 +183,7 @@ class Supervision:
             peak_memory_bytes=self._peak_bytes,
         )
 
-    def _describe_end(self) -> dict[str, Any]:
+    def _describe_end(self) -> Failure:
         if self._killed_for is ReasonCode.TIMEOUT:
             message = (
                 f"still in {self._stage.value} after {self._limits.seconds:g} s; "
@@ -223,8 +214,8 @@ class Supervision:
             return f"wrote {used:.1f} GB in {self._stage.value}, the limit is {limit:g} GB; raise limits.disk_gb_per_model"
         return f"wrote {used:.1f} GB in {self._stage.value} and left less than that on the disk; free some, or run fewer at once"
 
-    def _error_of(self, code: ReasonCode, message: str) -> dict[str, Any]:
-        return {"code": code.value, "stage": self._stage.value, "message": message}
+    def _error_of(self, code: ReasonCode, message: str) -> Failure:
+        return Failure(code=code, stage=self._stage, message=message)
 
     def _how_it_ended(self) -> str:
         if self._wait_status is None:
@@ -242,6 +233,18 @@ class Supervision:
         size = os.fstat(self._log.fileno()).st_size
         words = os.pread(self._log.fileno(), _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES)).decode(errors="replace").strip()
         return f"; its last words:\n{words}" if words else ""
+
+
+def _failure_in(message: dict[str, Any]) -> Failure:
+    """The failure that a child sends. Raises ValueError, KeyError or TypeError where it is none; texts are cut."""
+    trace = message.get("traceback")
+    return Failure(
+        code=None if message["code"] is None else ReasonCode(message["code"]),
+        stage=Stage(message["stage"]),
+        message=str(message.get("message", ""))[:_MOST_WORDS],
+        traceback=None if trace is None else str(trace)[:_MOST_WORDS],
+        misread=message.get("misread") is True,
+    )
 
 
 def _read(source: Any, take: Callable[[bytes], bool]) -> bool:

@@ -101,13 +101,13 @@ def _word(outcome: Any) -> str:
     """What a report would say: exceptions of the libraries are LOAD_FAILED there."""
     if outcome.error is None:
         return next(str(result["word"]) for result in outcome.results if "word" in result)
-    return str(outcome.error["code"] or "LOAD_FAILED")
+    return str(outcome.error.code or "LOAD_FAILED")
 
 
 def _finding(outcome: Any, taken: float, grown: int, canary: Path) -> str | None:
     if sorted(os.listdir(canary)) != ["kept"] or (canary / "kept").read_text() != "as it was":
         return "the canary beside the inputs is gone or changed"
-    if outcome.error is not None and outcome.error["code"] == "INTERNAL":
+    if outcome.error is not None and outcome.error.code == "INTERNAL":
         return f"INTERNAL: {json.dumps(outcome.error)[:1000]}"
     if taken > _SECONDS + 90:
         return f"took {taken:.0f} s where {_SECONDS} are allowed"

@@ -18,7 +18,6 @@ from liteferry.config.job import SamplesSpec
 from liteferry.errors import JobError, ModelError, Reason, ReasonCode, Stage
 from liteferry.evaluation.accumulator import StatsAccumulator
 from liteferry.evaluation.verdict import Case, verdict
-from liteferry.exporting.export import reason_of
 from liteferry.lenient import NONFINITE
 from liteferry.loading.call_groups import Calls
 from liteferry.loading.model import LoadSpec
@@ -195,11 +194,11 @@ def _run(task: SideTask, limits: Limits, copies: Copies) -> sandbox.Outcome:
         readable=[path for path in readable if not storage.is_remote(path)],
     )
     outcome = sandbox.run(compare_side.run_side, task, spec)
-    return dataclasses.replace(outcome, results=copies.in_uris(outcome.results), error=copies.in_uris(outcome.error))
+    return outcome.translated(copies.in_uris)
 
 
 def _raise_for(task: SideTask, outcome: sandbox.Outcome) -> None:
-    reason = reason_of(outcome.error)
+    reason = outcome.reason
     if reason is not None:
         message = reason.message.replace(f"samples.{compare_side.SAMPLES}.", "--")
         raise ModelError(reason.code, reason.stage, f"{task.side} {task.path}: {message}")
