@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from liteferry.parity import statistics
+
 SAVED_MODEL = "saved_model"
 OUTPUTS = "outputs"
 """The key under a variant's gates that holds those of single outputs; no metric has this name."""
@@ -27,11 +29,6 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "p90_abs": "max",
         "p99_abs": "max",
         "p999_abs": "max",
-        "max_rel_elementwise": "max",
-        "p50_rel": "max",
-        "p90_rel": "max",
-        "p99_rel": "max",
-        "p999_rel": "max",
         "mismatch_count": "max",
         "nonfinite_reference": "max",
         "nonfinite_candidate": "max",
@@ -46,6 +43,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "row_agreement": "min",
         "column_sqnr_db": "min",
         "class_recall": "min",
+        **{metric.name: metric.gate for metric in statistics.METRICS if metric.gate is not None},
     }
 )
 REGRESSION, CLASSES = "regression", "classes"
@@ -67,7 +65,7 @@ _INT4 = MappingProxyType(
         "column_sqnr_db": 5.0,
     }
 )
-DEFAULT_GATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
+_DEFAULT_GATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         SAVED_MODEL: MappingProxyType({"max_rel": 1e-5, "mismatch_count": 0, **_FLOAT_PARTS}),
         "float32": MappingProxyType({"max_rel": 1e-4, "mismatch_count": 0, **_FLOAT_PARTS}),
@@ -83,6 +81,9 @@ DEFAULT_GATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "dynamic_int4": _INT4,
         "weight_only_int4": _INT4,
     }
+)
+DEFAULT_GATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {variant: MappingProxyType({**gates, **statistics.defaults_of(variant)}) for variant, gates in _DEFAULT_GATES.items()}
 )
 
 

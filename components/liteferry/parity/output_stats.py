@@ -24,6 +24,8 @@ from liteferry.parity.exact_sum import ExactSum, Extremes, finite_or_none, share
 from liteferry.parity.histograms import DistanceHistogram
 from liteferry.parity.row_powers import RowPowers
 from liteferry.parity.scatter import ScatterSample
+from liteferry.parity.statistics import STATISTICS, Statistic
+from liteferry.parity.statistics.base import Block
 from liteferry.parity.worst_examples import WORST_EXAMPLES, RowErrors, WorstExample, worst_of
 
 _ZERO = ExactSum()
@@ -37,8 +39,6 @@ BLOCK_ELEMENTS = 1 << 16
 _COUNTS: tuple[str, ...] = ("example_count", "element_count", "compared_count", "mismatch_count", "overflowing_rows")
 _COUNTS += ("nonfinite_reference", "nonfinite_candidate", "nonfinite_mismatch")
 _SUMS = ("error_sum", "squared_error_sum", "squared_reference_sum", "squared_candidate_sum", "product_sum")
-_MAXIMA = ("max_abs", "max_rel_elementwise")
-_HISTOGRAMS = ("histogram", "relative_histogram")
 _WORST_COLUMN = ("worst_column", "worst_column_last", "worst_column_spread", "worst_column_rmse")
 _PART_METRICS = ("column_sqnr_db", *_WORST_COLUMN, "columns_judged", "row_agreement", "rows_lost")
 _SUM_METRICS = ("mean_abs", "rmse", "sqnr_db", "cosine")
@@ -53,6 +53,10 @@ class Kind(str, enum.Enum):
     FLOAT = "float"
     INTEGER = "integer"  # bool, too
     TEXT = "text"
+
+
+def _zeros() -> dict[str, Statistic]:
+    return {one.name: one.zero() for one in STATISTICS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,14 +83,13 @@ class OutputStats:
     candidate_range: Extremes | None = None
     reference_row: str | None = None  # the only row that occurs, see `collapse`
     candidate_row: str | None = None
-    max_rel_elementwise: float = 0.0  # infinite where the reference is zero and the candidate is not
     histogram: DistanceHistogram = _NO_DISTANCES
-    relative_histogram: DistanceHistogram = _NO_DISTANCES
     classes: ClassStats = _NO_CLASSES
     columns: ColumnStats = _NO_COLUMNS  # of floating point outputs
     rows: RowPowers = _NO_ROWS  # likewise
     scatter: ScatterSample = _NO_PAIRS
     worst: tuple[WorstExample, ...] = ()
+    more: Mapping[str, Statistic] = dataclasses.field(default_factory=_zeros)  # those in files of their own, by name
 
     @classmethod
     def empty(cls) -> OutputStats:
@@ -143,14 +146,13 @@ class OutputStats:
             candidate_range=exact_sum.merge_extremes(self.candidate_range, other.candidate_range),
             reference_row=constant_rows.merge(self.reference_row, other.reference_row),
             candidate_row=constant_rows.merge(self.candidate_row, other.candidate_row),
-            max_rel_elementwise=max(self.max_rel_elementwise, other.max_rel_elementwise),
             histogram=self.histogram + other.histogram,
-            relative_histogram=self.relative_histogram + other.relative_histogram,
             classes=self.classes + other.classes,
             columns=self.columns + other.columns,
             rows=self.rows + other.rows,
             scatter=self.scatter + other.scatter,
             worst=tuple(sorted((*self.worst, *other.worst), key=WorstExample.order)[:WORST_EXAMPLES]),
+            more={name: one + other.more[name] for name, one in self.more.items()},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -160,12 +162,13 @@ class OutputStats:
             "rank": self.rank,
             **{name: getattr(self, name) for name in _COUNTS},
             **{name: getattr(self, name).to_json() for name in _SUMS},
-            **{name: getattr(self, name).hex() for name in _MAXIMA},  # may be infinite, which JSON cannot say
+            "max_abs": self.max_abs.hex(),  # may be infinite, which JSON cannot say
             "reference_range": self.reference_range and list(self.reference_range),
             "candidate_range": self.candidate_range and list(self.candidate_range),
             "reference_row": self.reference_row,
             "candidate_row": self.candidate_row,
-            **{name: getattr(self, name).to_json() for name in (*_HISTOGRAMS, "classes", "columns", "rows", "scatter")},
+            **{name: getattr(self, name).to_json() for name in ("histogram", "classes", "columns", "rows", "scatter")},
+            "more": {name: one.to_json() for name, one in self.more.items()},
             "worst": [{**dataclasses.asdict(example), "max_abs": example.max_abs.hex()} for example in self.worst],
         }
 
@@ -175,8 +178,9 @@ class OutputStats:
         fields: dict[str, Any] = {name: ExactSum.from_json(item) if name in _SUMS else item for name, item in encoded.items()}
         fields |= {name: tuple(encoded[name]) for name in ("reference_range", "candidate_range") if encoded[name]}
         fields["kind"] = Kind(encoded["kind"]) if encoded["kind"] else None
-        fields |= {name: float.fromhex(encoded[name]) for name in _MAXIMA}
-        fields |= {name: DistanceHistogram.from_json(encoded[name]) for name in _HISTOGRAMS}
+        fields["max_abs"] = float.fromhex(encoded["max_abs"])
+        fields["histogram"] = DistanceHistogram.from_json(encoded["histogram"])
+        fields["more"] = {one.name: one.from_json(encoded["more"][one.name]) for one in STATISTICS}
         fields["classes"] = ClassStats.from_json(encoded["classes"])
         fields["columns"] = ColumnStats.from_json(encoded["columns"])
         fields["rows"] = RowPowers.from_json(encoded["rows"])
@@ -235,13 +239,9 @@ class OutputStats:
             **(self._sum_metrics(scale) if has_distance and not self.overflowing_rows else dict.fromkeys(_SUM_METRICS)),
             **{f"{name}_abs": _quantile(self.histogram, rank, self.max_abs) for name, rank in _QUANTILES.items()},
             "error_histogram": self.histogram.by_binade(),
-            "max_rel_elementwise": finite_or_none(self.max_rel_elementwise) if has_distance else None,
-            **{
-                f"{name}_rel": _quantile(self.relative_histogram, rank, self.max_rel_elementwise)
-                for name, rank in _QUANTILES.items()
-            },
             **self._part_metrics(parts, scale),
             **self.classes.report(),
+            **{metric: value for one in self.more.values() for metric, value in one.report().items()},
             "nonfinite_reference": self.nonfinite_reference,
             "nonfinite_candidate": self.nonfinite_candidate,
             "nonfinite_mismatch": self.nonfinite_mismatch,
@@ -389,7 +389,7 @@ def _compare_numbers(
             parts, squares = _by_columns(left, *squares, excluded if excluded_count else None, width=width)
         terms = (distances.copy(), *squares, right**2, left * right)
         sums = np.stack([exact_sum.row_sums(matrix) for matrix in terms])
-    ratios = _ratios(distances, left)
+    block = Block(reference=left, candidate=right, distances=distances, excluded=excluded if excluded_count else None)
     is_summable = np.isfinite(sums).all(axis=0)
     nonfinite_mismatch = int(np.count_nonzero(broken))
     return OutputStats(
@@ -409,23 +409,14 @@ def _compare_numbers(
         candidate_range=exact_sum.extremes_of(right_numbers, right_finite),
         reference_row=constant_rows.of_numbers(left_numbers, reference.shape[1:]),
         candidate_row=constant_rows.of_numbers(right_numbers, candidate.shape[1:]),
-        max_rel_elementwise=float(ratios.max(initial=0.0)),
         histogram=DistanceHistogram.of(distances[~excluded] if excluded_count else distances),
-        relative_histogram=DistanceHistogram.of(ratios[~excluded] if excluded_count else ratios),
         classes=classes,
         columns=parts,
         rows=RowPowers.of(sums[1][is_summable], sums[2][is_summable], width=left.shape[1]) if parts.width else _NO_ROWS,
         scatter=ScatterSample.of(*raw, rows=rows),
         worst=worst_of(_row_errors(distances, broken, ids, rows), left_numbers, right_numbers),
+        more={one.name: one.of(block) for one in STATISTICS},
     )
-
-
-def _ratios(distances: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Each distance over the reference's magnitude; 0 where both sides agree, also on zero."""
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        ratios = distances / np.abs(reference)
-    ratios[distances == 0] = 0.0
-    return ratios
 
 
 def _row_errors(

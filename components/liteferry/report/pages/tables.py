@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from liteferry import lenient
+from liteferry.parity.statistics import METRICS
+from liteferry.parity.statistics.base import AT_LEAST
 from liteferry.report import formats
 
 SAVED_MODEL = "SavedModel"
@@ -22,11 +24,7 @@ STATISTICS: Mapping[str, tuple[str, Callable[[object], str]]] = {
     "mean_abs": ("mean difference", formats.human_number),
     "rmse": ("root of mean square", formats.human_number),
     "max_rel": ("largest difference against the largest answer", formats.human_number),
-    "max_rel_elementwise": ("largest relative difference of one element", formats.human_number),
-    "p999_rel": ("99.9 % of relative differences are below", formats.human_number),
-    "p99_rel": ("99 % of relative differences are below", formats.human_number),
-    "p90_rel": ("90 % of relative differences are below", formats.human_number),
-    "p50_rel": ("half of relative differences are below", formats.human_number),
+    **{one.name: (one.title, formats.human_share if one.is_share else formats.human_number) for one in METRICS},
     "sqnr_db": ("signal to noise, dB", formats.human_number),
     "column_sqnr_db": ("signal to noise of the worst column, dB", formats.human_number),
     "row_agreement": ("rows that are not lost", formats.human_share),
@@ -66,7 +64,7 @@ HIGHER_IS_BETTER = frozenset(
         "sqnr_db",
         "column_sqnr_db",
     }
-    | {"example_count", "element_count"}
+    | {"example_count", "element_count", *(metric.name for metric in METRICS if metric.gate == AT_LEAST)}
 )
 LOWER_IS_BETTER = frozenset(STATISTICS) - HIGHER_IS_BETTER | {"max_drop"}
 
