@@ -1,132 +1,78 @@
-"""docs/reports.md -> docs/schema/report.schema.json and fleet.schema.json: `python -m tools.make_schemas`.
+"""report/records.py -> docs/schema/report.schema.json and fleet.schema.json: `python -m tools.make_schemas`.
 
-The page for people is the one place where keys and types are written down; real reports are held against both. Keys that a schema
-does not know are allowed: new ones may come within one schema_version.
+Keys that a schema does not know are allowed: new ones may come within one schema_version.
 """
 
 from __future__ import annotations
 
 import json
+import pathlib
+import types
+import typing
 from typing import Any
 
+from liteferry.parity import statistics
+from liteferry.report import records
 from liteferry.report.fleet import COLUMNS
-from tests.docs.test_docs import DOCS, documented_paths
 
 Schema = dict[str, Any]
 
-FOLDER = DOCS / "schema"
+FOLDER = pathlib.Path(__file__).resolve().parents[1] / "docs" / "schema"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "object": "object", "true": "boolean", "null": "null"}
-ENUMS = {
-    "schema_version": [1],
-    "status": ["blessed", "not_blessed", "failed"],
-    "saved_model.status": ["blessed", "not_blessed"],
-    "saved_model.second_opinion.status": ["equal", "different", "none"],
-    "variants.<variant>.status": ["blessed", "not_blessed", "unverifiable", "failed"],
-}
-# The page says of these, in the words beside their members, that they are null or absent at times.
-NULLABLE = {"ops", "weights", "limit", "interval", "shape"}
-OPTIONAL = {"interval"}
-# Keys that reports of 0.1.0 have not.
-SINCE_0_2 = {"rules_version", "judged_by", "judged_before", "nonfinite", "held", "kind", "rank", "compared_count"}
-SINCE_0_2 |= {
-    "column_sqnr_db",
-    "worst_column",
-    "worst_column_last",
-    "worst_column_spread",
-    "worst_column_rmse",
-    "columns_judged",
-    "row_agreement",
-    "rows_lost",
-}
-SINCE_0_2 |= {
-    "class_recall",
-    "worst_class",
-    "worst_class_positions",
-    "worst_class_kept",
-    "classes_judged",
-    "classes_too_rare",
-    "rare_classes",
-}
-OPTIONAL |= SINCE_0_2
-MAY_BE_EMPTY = {"latency_ms"}
-VARIANT_COLUMNS = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count", "latency_ms")
+_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
+_COLUMN_TYPES = {"string": "string", "int64": "integer", "float64": "number", "bool": "boolean"}
+
+
+def schema_of(kind: Any) -> Schema:
+    """The JSON Schema of a type of records.py: a typed dictionary, a list, a dict, a union, or a plain type."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if typing.is_typeddict(kind):
+        return _of_record(kind)
+    if origin is typing.Annotated:
+        return schema_of(parts[0]) | (parts[1] if isinstance(parts[1], dict) else {"enum": list(parts[1:])})
+    if origin is list:
+        return {"type": "array", "items": schema_of(parts[0])}
+    if origin is dict:
+        return {"type": "object"} | ({} if parts[1] is Any else {"additionalProperties": schema_of(parts[1])})
+    if origin is types.UnionType or origin is typing.Union:
+        return _of_union([schema_of(part) for part in parts])
+    return {"type": _TYPES[kind]}
+
+
+def _of_record(record: Any) -> Schema:
+    hints = typing.get_type_hints(record, include_extras=True)
+    if record is records.OutputParity:
+        hints |= {metric.name: records.Number for metric in statistics.METRICS}
+    properties, required = {}, []
+    for name, hint in hints.items():
+        is_required = record.__total__ and typing.get_origin(hint) is not typing.NotRequired
+        properties[name] = schema_of(hint if typing.get_origin(hint) is not typing.NotRequired else typing.get_args(hint)[0])
+        required += [name] if is_required else []
+    return {"type": "object", "properties": properties} | ({"required": required} if required else {})
+
+
+def _of_union(members: list[Schema]) -> Schema:
+    """At most one member has more to say than its type."""
+    merged: Schema = {"type": [member["type"] for member in members]}
+    for member in members:
+        merged |= {key: value for key, value in member.items() if key != "type"}
+    return merged
 
 
 def report_schema() -> Schema:
     """The schema of report.json."""
-    tree: dict[str, Any] = {}
-    for path in documented_paths():
-        node = tree
-        for segment in path.replace("[]", ".[]").split("."):
-            node = node.setdefault(segment, {})
     about = {"$schema": DIALECT, "title": "LiteFerry report.json", "description": "One model. See docs/reports.md."}
-    return about | _schema(tree, "", documented_paths())
-
-
-def _schema(node: dict[str, Any], path: str, kinds: dict[str, str]) -> Schema:
-    schema: Schema = {"type": _types(node, path, kinds.get(path, ""))}
-    if path in ENUMS:
-        schema["enum"] = ENUMS[path]
-    if "[]" in node:
-        schema["items"] = _schema(node["[]"], f"{path}[]", kinds)
-    members = {name: child for name, child in node.items() if name != "[]"}
-    named = {name: _schema(child, f"{path}.{name}" if path else name, kinds) for name, child in members.items()}
-    free = [found for name, found in named.items() if name.startswith("<")]
-    if free:
-        schema["additionalProperties"] = free[0]
-    elif named:
-        schema["properties"] = named
-        schema["required"] = [name for name in named if name not in OPTIONAL and path.rpartition(".")[2] not in MAY_BE_EMPTY]
-    return schema
-
-
-def _types(node: dict[str, Any], path: str, kind: str) -> str | list[str]:
-    words = [json_type for word, json_type in JSON_TYPES.items() if word in kind]
-    if not set(words) - {"null"}:
-        words = ["array" if "[]" in node else "object", *words]
-    if path.rpartition(".")[2] in NULLABLE and "null" not in words:
-        words.append("null")
-    return words[0] if len(words) == 1 else words
+    return about | schema_of(records.ModelReport)
 
 
 def fleet_schema() -> Schema:
     """The schema of fleet.json."""
-    count: Schema = {"type": "integer", "minimum": 0}
-    counts: Schema = {"type": "object", "additionalProperties": count}
-    text: Schema = {"type": ["string", "null"]}
-    report = report_schema()["properties"]
-    kinds = {"string": "string", "int64": "integer", "float64": "number", "bool": "boolean"}
-    columns: dict[str, Schema] = {name: {"type": [kinds[kind], "null"]} for name, kind in COLUMNS.items()}
-    columns["model_id"] = {"type": "string"}
-    variant = {name: columns[name] for name in VARIANT_COLUMNS}
-    variant |= {"status": report["variants"]["additionalProperties"]["properties"]["status"], "reason": report["reason"]}
-    model = {
-        "model_id": {"type": "string"},
-        "checkpoint_uri": text,
-        "kind": text,
-        "status": report["status"],
-        "reason": report["reason"],
-        "recommended_variant": text,
-        "saved_model": {"type": ["object", "null"]},
-        "variants": {"type": "object", "additionalProperties": _closed(variant)},
-        "warnings": {"type": "array", "items": {"type": "string"}},
-    }
-    totals = dict.fromkeys(("models", "blessed", "not_blessed", "failed"), count)
-    totals |= {"by_reason": counts, "by_variant": {"type": "object", "additionalProperties": counts}}
-    whole = {
-        "schema_version": {"type": "integer", "enum": [1]},
-        "totals": _closed(totals),
-        "models": {"type": "array", "items": _closed(model)},
-        "rows": {"type": "array", "items": _closed(columns)},
-        "run": {"type": ["object", "null"]},
-    }
     about = {"$schema": DIALECT, "title": "LiteFerry fleet.json", "description": "The models of one run. See docs/reports.md."}
-    return about | _closed(whole)
-
-
-def _closed(properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    schema: Schema = {**about, **schema_of(records.FleetReport)}
+    columns: dict[str, Schema] = {name: {"type": [_COLUMN_TYPES[kind], "null"]} for name, kind in COLUMNS.items()}
+    columns["model_id"] = {"type": "string"}
+    schema["properties"]["rows"]["items"] = {"type": "object", "properties": columns, "required": list(columns)}
+    return schema
 
 
 def texts() -> dict[str, str]:

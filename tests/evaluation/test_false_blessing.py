@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -31,7 +32,7 @@ def plans(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mode
     return {plan.model_id: fingerprint(plan) for plan in plan_models(job, str(tmp_path_factory.mktemp("out")))}
 
 
-def judge(plan: ModelPlan, exported: ExportedModel) -> dict[str, object]:
+def judge(plan: ModelPlan, exported: ExportedModel) -> Any:
     tasks = shard_tasks(plan, exported)
     evaluation = merge([evaluate_isolated(task, referenced=True) for task in tasks])
     return build(plan, exported, with_metrics(plan, exported, evaluation))
@@ -98,11 +99,11 @@ def test_a_damaged_variant_is_not_blessed_and_the_others_are(
     exported = export_isolated([plan])[0]
     damage(Path(plan.staging_directory()) / "tflite" / "float32.tflite", change)
     report = judge(plan, exported)
-    assert report["variants"]["float32"]["status"] == "not_blessed"  # type: ignore[index]
-    assert report["variants"]["float32"]["reason"]["code"] == code  # type: ignore[index]
+    assert report["variants"]["float32"]["status"] == "not_blessed"
+    assert report["variants"]["float32"]["reason"]["code"] == code
     assert report["status"] == "not_blessed"
-    assert report["variants"]["float16"]["status"] == "blessed", "a damaged neighbour cost it its verdict"  # type: ignore[index]
-    noise = report["noise_floor"]["float32"]  # type: ignore[index]
+    assert report["variants"]["float16"]["status"] == "blessed", "a damaged neighbour cost it its verdict"
+    noise = report["noise_floor"]["float32"]
     vouched = [output for output, measured in (noise or {"outputs": {}})["outputs"].items() if measured["counts"]]
     assert not vouched or change is output_missing, "a damaged file spoke for itself"
 
@@ -123,11 +124,11 @@ def test_a_model_needs_the_variants_that_its_policy_requires(
     exported = export_isolated([plan])[0]
     damage(Path(plan.staging_directory()) / "tflite" / "float32.tflite", one_weight_off)
     report = judge(plan, exported)
-    assert report["variants"]["float32"]["status"] == "not_blessed"  # type: ignore[index]
+    assert report["variants"]["float32"]["status"] == "not_blessed"
     assert report["status"] == ("blessed" if is_blessed else "not_blessed")
     assert (report["reason"] is None) is is_blessed
     assert report["required_variants"] == list(plan.require)
-    assert is_blessed or report["reason"]["message"].startswith("float32: ")  # type: ignore[index]
+    assert is_blessed or report["reason"]["message"].startswith("float32: ")
     assert report["recommended_variant"] != "float32", "what is not blessed is not recommended"
 
 
@@ -136,7 +137,7 @@ def test_a_file_that_litert_cannot_run_is_unverifiable(plans: dict[str, ModelPla
     exported = export_isolated([plan])[0]
     path = Path(plan.staging_directory()) / "tflite" / "float32.tflite"
     damage(path, lambda model: setattr(model.subgraphs[0].operators[0], "inputs", np.array([0, 0, 0], np.int32)))
-    variant = judge(plan, exported)["variants"]["float32"]  # type: ignore[index]
+    variant = judge(plan, exported)["variants"]["float32"]
     assert variant["status"] in ("unverifiable", "not_blessed")
     assert variant["reason"] is not None
 
@@ -150,12 +151,12 @@ def test_a_saved_model_that_computes_something_else_is_a_mismatch(plans: dict[st
     theirs.rename(mine)
     assert others.saved_model is not None
     report = judge(plan, exported)
-    assert (report["status"], report["reason"]["code"]) == ("not_blessed", "EXPORT_MISMATCH")  # type: ignore[index]
+    assert (report["status"], report["reason"]["code"]) == ("not_blessed", "EXPORT_MISMATCH")
 
 
 def test_a_model_without_evaluation_is_not_blessed(plans: dict[str, ModelPlan]) -> None:
     plan = plans["mlp"]
-    report = build(plan, export_isolated([plan])[0], Evaluation(candidates={}))
+    report: Any = build(plan, export_isolated([plan])[0], Evaluation(candidates={}))
     assert report["status"] == "not_blessed"
     assert all(variant["status"] != "blessed" for variant in report["variants"].values())
     assert report["recommended_variant"] is None
@@ -167,6 +168,6 @@ def test_a_lost_shard_is_not_a_pass(plans: dict[str, ModelPlan]) -> None:
     exported = export_isolated([plan])[0]
     evaluation = merge([evaluate_isolated(task, referenced=True) for task in shard_tasks(plan, exported)])
     wider = dataclasses.replace(plan.samples, sample_set=dataclasses.replace(plan.samples.sample_set, row_count=720))
-    report = build(dataclasses.replace(plan, samples=wider), exported, evaluation)
+    report: Any = build(dataclasses.replace(plan, samples=wider), exported, evaluation)
     assert report["status"] == "not_blessed"
     assert "360 of 720 sample rows" in report["reason"]["message"]

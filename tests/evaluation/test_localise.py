@@ -81,7 +81,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     return plan, export_isolated([plan])[0]
 
 
-def diverging(plan: Any, exported: Any) -> dict[str, Any]:
+def diverging(plan: Any, exported: Any) -> Any:
     evaluation = merge([evaluate_isolated(task, referenced=True) for task in shard_tasks(plan, exported)])
     found = [localise_isolated(task) for task in tasks_of(plan, exported, evaluation)]
     evaluation = dataclasses.replace(

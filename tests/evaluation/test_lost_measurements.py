@@ -92,7 +92,7 @@ def test_what_ends_so_again_is_the_variants_reason_and_the_next_run_tries_it(
     end: Unit, code: str, task: EvaluationTask, exported: Exported
 ) -> None:
     units = Units(candidates=dying_units.alone_killed_at_kernels, kernels=end)
-    report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True, units=units)))
+    report: Any = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True, units=units)))
     assert report["variants"]["float32"]["reason"]["code"] == code
     assert ReasonCode(code).is_transient
     assert report["variants"]["dynamic_int8"]["status"] == "blessed", "the others are heard"
@@ -102,7 +102,7 @@ def test_kernels_that_crash_on_the_file_leave_default_gates_and_a_warning(
     task: EvaluationTask, exported: Exported, undisturbed: Evaluation
 ) -> None:
     units = Units(candidates=dying_units.alone_aborts_at_kernels, kernels=dying_units.kernels_abort)
-    report = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True, units=units)))
+    report: Any = build(*exported, with_metrics(*exported, evaluate_isolated(task, referenced=True, units=units)))
     assert report["noise_floor"]["float32"] is None
     assert report["variants"]["float32"]["status"] == "blessed", report["variants"]["float32"]["reason"]
     (warning,) = [sentence for sentence in report["warnings"] if "noise floor" in sentence]

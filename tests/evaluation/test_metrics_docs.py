@@ -94,7 +94,7 @@ FILES: dict[str, Callable[[Path], None]] = {
 }
 
 
-def report_of(folder: Path, job_text: str) -> tuple[dict[str, Any], str]:
+def report_of(folder: Path, job_text: str) -> tuple[Any, str]:
     """The report of the job's only model, and the folder of TFMA's files."""
     (folder / "job.yaml").write_text(job_text)
     (plan,) = [fingerprint(plan) for plan in plan_models(load_job(folder / "job.yaml"), str(folder / "out"))]

@@ -73,7 +73,7 @@ def test_an_honest_export_is_confirmed_and_a_fault_of_the_loader_refused(
     faulty = exported(plan, export.Units(export=faulty_units.off_by_a_hundredth))
     opinion = faulty.second_opinion
     assert opinion is not None and (opinion.status, opinion.code) == (OpinionStatus.DIFFERENT, ReasonCode.EXPORT_MISMATCH)
-    report = model_report.build(plan, faulty, Evaluation(candidates={}))
+    report: Any = model_report.build(plan, faulty, Evaluation(candidates={}))
     assert (report["status"], report["reason"]["code"]) == ("not_blessed", "EXPORT_MISMATCH")
     assert report["saved_model"]["second_opinion"]["status"] == "different"
 
@@ -109,7 +109,7 @@ def test_an_opinion_that_was_never_given_blesses_nothing(
     plan = plan_of(fixtures / "keras3_functional", tmp_path)
     one = exported(plan, export.Units(second_opinion=end))
     assert one.second_opinion is not None and one.second_opinion.status is OpinionStatus.NONE
-    report = model_report.build(plan, one, Evaluation(candidates={}))
+    report: Any = model_report.build(plan, one, Evaluation(candidates={}))
     assert (report["status"], report["reason"]["code"], report["reason"]["stage"]) == ("not_blessed", code, "reference")
     assert "gave no second opinion" in report["reason"]["message"]
 

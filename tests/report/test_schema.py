@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 
 import duckdb
 import jsonschema
 import pytest
 
+from tests.docs.test_docs import documented_paths
 from tools import make_schemas
 
 
@@ -26,9 +28,42 @@ def problems(validator, value):
     return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(value)]
 
 
-def test_the_schemas_are_what_the_docs_say():
+def test_the_schemas_are_those_of_the_records():
     for name, text in make_schemas.texts().items():
         assert (make_schemas.FOLDER / name).read_text(encoding="utf-8") == text, "run: python -m tools.make_schemas"
+
+
+# The page says of these, in the words beside their members, that they are null at times.
+NULL_IN_WORDS = {"ops", "weights", "limit", "interval", "shape"}
+JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "object": "object", "true": "boolean", "null": "null"}
+
+
+def paths_of(schema, path=""):
+    """Path -> JSON types, of everything that a schema describes; `<>` stands for any name."""
+    types = schema["type"]
+    found = {path: {types} if isinstance(types, str) else set(types)}
+    for name, child in schema.get("properties", {}).items():
+        found |= paths_of(child, f"{path}.{name}" if path else name)
+    for key, mark in (("items", "[]"), ("additionalProperties", ".<>")):
+        if key in schema:
+            found |= paths_of(schema[key], f"{path}{mark}")
+    return found
+
+
+def test_docs_have_the_keys_and_types_of_the_records():
+    described = {path: types for path, types in paths_of(make_schemas.report_schema()).items() if path}
+    documented = {re.sub(r"<[^>]*>", "<>", path): kind for path, kind in documented_paths().items()}
+    leaves = {path for path in described if not any(other.startswith((f"{path}.", f"{path}[")) for other in described)}
+    assert leaves - documented.keys() == set(), "not in docs/reports.md"
+    assert documented.keys() - described.keys() == set(), "in docs/reports.md, but in no record"
+    for path, kind in documented.items():
+        said = {json_type for word, json_type in JSON_TYPES.items() if word in kind}
+        is_container = path not in leaves
+        name = path.rpartition(".")[2]
+        in_words = {"null"} if name in NULL_IN_WORDS and "null" not in said else set()
+        containers = {"array", "object"} if is_container else set()
+        allowed = described[path] - in_words - containers
+        assert allowed == said - containers, f"{path}: docs say {kind!r}, the record {described[path]}"
 
 
 def test_real_reports_hold_to_the_schema(demo, validators):

@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path) -> dict[str, Any]:
+def report(folder: Path) -> Any:
     (plan,) = [fingerprint(plan) for plan in plan_models(config.load_job(folder / "job.yaml"), str(folder / "out"))]
     exported = export_isolated([plan])[0]
     return build(plan, exported, merge([evaluate_isolated(task, referenced=True) for task in shard_tasks(plan, exported)]))

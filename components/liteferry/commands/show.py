@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from liteferry import storage
@@ -29,7 +30,7 @@ def read_fleet(out: str) -> dict[str, Any]:
         raise JobError([f"{path}: no finished run here ({error}); {first}"], source=out) from error
 
 
-def read_progress(out: str) -> dict[str, Any]:
+def read_progress(out: str) -> Mapping[str, Any]:
     """The facts of a run, finished or still going: while one goes on, those of the reports that are there.
 
     Raises:
@@ -67,7 +68,7 @@ def refuse_while_running(out: str) -> None:
         raise JobError([f"{out}: a run is going on here; verify it when it has ended"], source=out)
 
 
-def print_summary(facts: dict[str, Any]) -> None:
+def print_summary(facts: Mapping[str, Any]) -> None:
     """The fleet's table: coloured on a terminal, plain elsewhere."""
     from liteferry.report.changes import in_words
     from liteferry.report.terminal import summary_table, summary_text
@@ -83,7 +84,7 @@ def print_summary(facts: dict[str, Any]) -> None:
         print("\n".join(["Since the last run:", *(f"  {line}" for line in changed)]))
 
 
-def status_of(facts: dict[str, Any]) -> int:
+def status_of(facts: Mapping[str, Any]) -> int:
     """The exit status that a fleet's facts stand for."""
     models = facts["models"]
     return ALL_BLESSED if models and all(model["status"] == "blessed" for model in models) else NOT_ALL_BLESSED

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from liteferry import lenient
+from liteferry.report import records
 from liteferry.report.pages.render import render_index, write_assets
 from liteferry.storage import beneath, layout
 from liteferry.types import Status
@@ -142,7 +143,7 @@ def _path_in_output(model_id: str, path: object) -> str | None:
 
 def fleet_facts(
     reports: Iterable[lenient.Report], *, job: Mapping[str, Any] | None = None, changes: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+) -> records.FleetReport:
     """All that the fleet's files and tables show: `schema_version, totals, models, rows, changes, run`. Plain JSON.
 
     `reports` is read once and not kept, so a generator over a large fleet is fine. `job` stands under `run` as it is given.
@@ -159,7 +160,7 @@ def fleet_facts(
         "totals": _totals(models),
         "models": models,
         "rows": rows,
-        "changes": changes,
+        "changes": dict(changes) if changes is not None else None,
         "run": dict(job) if job else None,
     }
 
@@ -168,7 +169,7 @@ def _order(entry: Mapping[str, Any]) -> tuple[str, str]:
     return entry["model_id"], entry["checkpoint_uri"] or ""
 
 
-def _model_summary(report: lenient.Report, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _model_summary(report: lenient.Report, rows: Sequence[Mapping[str, Any]]) -> records.ModelSummary:
     first = rows[0]
     short = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count", "latency_ms")
     return {
@@ -176,15 +177,18 @@ def _model_summary(report: lenient.Report, rows: Sequence[Mapping[str, Any]]) ->
         "checkpoint_uri": first["checkpoint_uri"],
         "kind": first["kind"],
         "status": first["status"],
-        "reason": lenient.reason(report.get("reason")),
+        "reason": cast("records.ReasonFacts | None", lenient.reason(report.get("reason"))),
         "recommended_variant": lenient.text(report.get("recommended_variant")),
         "saved_model": _saved_model_summary(first),
         "variants": {
-            row["variant"]: {"status": row["variant_status"], "reason": _reason_of_row(row)} | {key: row[key] for key in short}
+            row["variant"]: cast(
+                "records.VariantSummary",
+                {"status": row["variant_status"], "reason": _reason_of_row(row)} | {key: row[key] for key in short},
+            )
             for row in rows
             if row["variant"] is not None
         },
-        "warnings": [lenient.text(warning) for warning in lenient.listing(report.get("warnings"))],
+        "warnings": [cast("str", lenient.text(warning)) for warning in lenient.listing(report.get("warnings"))],
     }
 
 
@@ -199,17 +203,19 @@ def _reason_of_row(row: Mapping[str, Any]) -> dict[str, str | None] | None:
     return found if any(value is not None for value in found.values()) else None
 
 
-def _totals(models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _totals(models: Sequence[records.ModelSummary]) -> records.Totals:
     verdicts = Counter(model["status"] for model in models)
     shortfalls = [model for model in models if model["status"] != Status.BLESSED.value]
-    codes = Counter((model["reason"] or {}).get("code") or "UNSTATED" for model in shortfalls)
+    codes = Counter((model["reason"]["code"] if model["reason"] else None) or "UNSTATED" for model in shortfalls)
     by_variant: dict[str, Counter[str]] = {}
     for model in models:
         for name, variant in model["variants"].items():
             by_variant.setdefault(name, Counter())[variant["status"]] += 1
     return {
         "models": len(models),
-        **{verdict.value: verdicts[verdict.value] for verdict in (Status.BLESSED, Status.NOT_BLESSED, Status.FAILED)},
+        "blessed": verdicts[Status.BLESSED.value],
+        "not_blessed": verdicts[Status.NOT_BLESSED.value],
+        "failed": verdicts[Status.FAILED.value],
         "by_reason": dict(sorted(codes.items())),
         "by_variant": {
             name: {verdict.value: by_variant[name][verdict.value] for verdict in Status}

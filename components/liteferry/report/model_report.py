@@ -1,10 +1,10 @@
-"""Everything that is known of one model -> the dict that becomes report.json. The verdict is made here, from gates alone."""
+"""Everything that is known of one model -> its report, the record that becomes report.json."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from liteferry import lenient
 from liteferry.errors import Reason, ReasonCode
@@ -16,6 +16,7 @@ from liteferry.parity.class_counts import LEAST_POSITIONS
 from liteferry.parity.gates import Verdict, are_classes
 from liteferry.parity.scatter import scatter_of
 from liteferry.plan.planning import ModelPlan
+from liteferry.report import records
 from liteferry.report.changes import short_contract
 from liteferry.report.environment import environment
 from liteferry.report.recommend import passed_over, smallest_blessed
@@ -26,7 +27,7 @@ from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
 
 def build(
     plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation, *, worst_rows: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
+) -> records.JudgedReport:
     """The report of one model.
 
     A model is blessed when its SavedModel and every required variant are. Whatever is missing on the way there is a reason
@@ -45,17 +46,14 @@ def build(
         "checkpoint": _checkpoint(plan, exported),
         "metadata": dict(plan.metadata),
         "samples": _samples(plan),
-        "metrics": reference_facts(plan.metrics, evaluation.metrics),
+        "metrics": cast("records.TaskMetrics | None", reference_facts(plan.metrics, evaluation.metrics)),
         "saved_model": _saved_model(exported, verdicts[SAVED_MODEL], evaluation),
         "variants": variants,
-        "worst_rows": list(worst_rows),
+        "worst_rows": [cast("records.WorstRow", row) for row in worst_rows],
         "recommended_variant": recommended,
-        "passed_over": passed_over(variants, recommended),
+        "passed_over": [cast("records.PassedOver", one) for one in passed_over(variants, recommended)],
         "required_variants": list(plan.require),
-        "noise_floor": {
-            source: floor.to_json() if (floor := evaluation.noise.get(source)) else None
-            for source in (noise.REFERENCE, noise.FLOAT32)
-        },
+        "noise_floor": _noise_floors(evaluation),
         "warnings": _warnings(plan, exported, evaluation),
         "version": plan.version,
         "export_digest": plan.export_digest,
@@ -82,7 +80,12 @@ def build(
     }
 
 
-def _checkpoint(plan: ModelPlan, exported: ExportedModel) -> dict[str, Any]:
+def _noise_floors(evaluation: Evaluation) -> records.NoiseFloors:
+    floors = {source: evaluation.noise.get(source) for source in (noise.REFERENCE, noise.FLOAT32)}
+    return cast("records.NoiseFloors", {source: floor.to_json() if floor else None for source, floor in floors.items()})
+
+
+def _checkpoint(plan: ModelPlan, exported: ExportedModel) -> records.Checkpoint:
     custom_objects = exported.saved_model.custom_objects if exported.saved_model else ()
     return {
         "uri": plan.uri,
@@ -92,7 +95,7 @@ def _checkpoint(plan: ModelPlan, exported: ExportedModel) -> dict[str, Any]:
         "keras_version": exported.keras_version,
         "architecture_digest": exported.architecture_digest,
         "weights": plan.load.weights if plan.load.builder else None,
-        "custom_objects": [dataclasses.asdict(custom) for custom in custom_objects],
+        "custom_objects": [cast("records.CustomObject", dataclasses.asdict(custom)) for custom in custom_objects],
     }
 
 
@@ -115,7 +118,7 @@ def _timings(exported: ExportedModel, evaluation: Evaluation) -> dict[str, float
     return {**exported.timings_s, **{step: round(seconds, 3) for step, seconds in later.items()}}
 
 
-def _reason(reason: Reason | None) -> dict[str, str] | None:
+def _reason(reason: Reason | None) -> records.ReasonFacts | None:
     if reason is None:
         return None
     return {"code": reason.code.value, "stage": reason.stage.value, "message": reason.message}
@@ -140,7 +143,7 @@ def _status(exported: ExportedModel, reason: Reason | None) -> Status:
     return Status.FAILED if exported.saved_model is None else Status.NOT_BLESSED
 
 
-def _samples(plan: ModelPlan) -> dict[str, Any] | None:
+def _samples(plan: ModelPlan) -> records.Samples | None:
     samples = plan.samples
     if samples.name is None:
         return None
@@ -153,15 +156,16 @@ def _samples(plan: ModelPlan) -> dict[str, Any] | None:
     }
 
 
-def _tensors(signature: Signature) -> dict[str, Any]:
-    return {side: [dataclasses.asdict(spec) for spec in getattr(signature, side)] for side in ("inputs", "outputs")}
+def _tensors(signature: Signature) -> records.SignatureFacts:
+    sides = {side: [dataclasses.asdict(spec) for spec in getattr(signature, side)] for side in ("inputs", "outputs")}
+    return cast("records.SignatureFacts", sides)
 
 
-def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluation) -> dict[str, Any] | None:
+def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluation) -> records.SavedModelReport | None:
     saved = exported.saved_model
     if saved is None:
         return None
-    result = evaluation.candidates.get(SAVED_MODEL)
+    result, metrics = evaluation.candidates.get(SAVED_MODEL), facts_of(SAVED_MODEL, evaluation.metrics)
     return {
         "path": saved.path,
         "bytes": saved.bytes,
@@ -178,21 +182,29 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         "second_opinion": _second_opinion(exported.second_opinion),
         "fidelity": _parity(result),
         **_slices(result),
-        **facts_of(SAVED_MODEL, evaluation.metrics),
+        "metrics": metrics["metrics"],
+        "metric_slices": metrics["metric_slices"],
         "worst_examples": _worst(result),
         "scatter": _scatter(result),
-        "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
+        "gates": [cast("records.GateFacts", dataclasses.asdict(gate)) for gate in verdict.gates],
     }
 
 
-def _second_opinion(opinion: SecondOpinion | None) -> dict[str, Any] | None:
+def _second_opinion(opinion: SecondOpinion | None) -> records.SecondOpinionFacts | None:
     if opinion is None:
         return None
     code = opinion.code.value if opinion.code else None
-    return {**dataclasses.asdict(opinion), "status": opinion.status.value, "code": code}
+    return {
+        "status": opinion.status.value,
+        "max_rel": opinion.max_rel,
+        "rows": opinion.rows,
+        "by": opinion.by,
+        "why": opinion.why,
+        "code": code,
+    }
 
 
-def _speed(result: CandidateResult | None, evaluation: Evaluation) -> dict[str, float | None]:
+def _speed(result: CandidateResult | None, evaluation: Evaluation) -> records.Speed:
     """What reloading costs: the SavedModel beside the checkpoint's own traced function, on the same batches."""
     checkpoint, reloaded = evaluation.checkpoint_rows_per_s, result.rows_per_s if result else None
     return {
@@ -202,9 +214,11 @@ def _speed(result: CandidateResult | None, evaluation: Evaluation) -> dict[str, 
     }
 
 
-def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Verdict, evaluation: Evaluation) -> dict[str, Any]:
+def _variant(
+    plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Verdict, evaluation: Evaluation
+) -> records.VariantReport:
     facts = facts or VariantFacts(variant=name, attempts=(), reason=verdict.reason)
-    result = evaluation.candidates.get(name)
+    result, metrics = evaluation.candidates.get(name), facts_of(name, evaluation.metrics)
     return {
         "status": _variant_status(facts, verdict, result).value,
         "reason": _reason(verdict.reason),
@@ -215,18 +229,19 @@ def _variant(plan: ModelPlan, facts: VariantFacts | None, name: str, verdict: Ve
         "weights": facts.weights,
         "quantized_share": _quantized_share(facts.weights),
         "quantizer": facts.quantizer,
-        "held": facts.held,
+        "held": cast("records.Held | None", facts.held),
         "contract": _contract(facts.contract),
         "attempts": [_attempt(attempt.lowering, attempt.error) for attempt in facts.attempts],
         "parity": _parity(result),
         **_slices(result),
-        **facts_of(name, evaluation.metrics),
+        "metrics": metrics["metrics"],
+        "metric_slices": metrics["metric_slices"],
         "worst_examples": _worst(result),
-        "latency_ms": dict(result.latency_ms) if result else {},
+        "latency_ms": cast("records.Latency", dict(result.latency_ms)) if result else {},
         "activation_bytes": result.activation_bytes if result else None,
         "scatter": _scatter(result),
-        "diverging": [dataclasses.asdict(tensor) for tensor in evaluation.diverging.get(name, ())],
-        "gates": [dataclasses.asdict(gate) for gate in verdict.gates],
+        "diverging": [cast("records.Diverging", dataclasses.asdict(one)) for one in evaluation.diverging.get(name, ())],
+        "gates": [cast("records.GateFacts", dataclasses.asdict(gate)) for gate in verdict.gates],
     }
 
 
@@ -250,39 +265,49 @@ def _variant_status(facts: VariantFacts, verdict: Verdict, result: CandidateResu
     return Status.UNVERIFIABLE if cannot_run else Status.NOT_BLESSED
 
 
-def _attempt(lowering: str, error: Reason | None) -> dict[str, Any]:
+def _attempt(lowering: str, error: Reason | None) -> records.AttemptFacts:
     if error is None:
         return {"lowering": lowering, "status": "converted", "message": None}
     return {"lowering": lowering, "status": error.code.value, "message": error.message}
 
 
-def _contract(contract: Contract | None) -> dict[str, Any] | None:
-    return None if contract is None else dataclasses.asdict(contract)
+def _contract(contract: Contract | None) -> records.ContractFacts | None:
+    return None if contract is None else cast("records.ContractFacts", dataclasses.asdict(contract))
 
 
-def _parity(result: CandidateResult | None) -> dict[str, Any]:
-    return {} if result is None else {name: stats.report() for name, stats in result.stats.items()}
+def _parity(result: CandidateResult | None) -> dict[str, records.OutputParity]:
+    stats = {} if result is None else result.stats
+    return {name: cast("records.OutputParity", one.report()) for name, one in stats.items()}
 
 
-def _scatter(result: CandidateResult | None) -> dict[str, Any]:
-    return {} if result is None else scatter_of({name: stats.scatter for name, stats in result.stats.items()})
+def _scatter(result: CandidateResult | None) -> dict[str, records.Scatter]:
+    stats = {} if result is None else result.stats
+    return cast("dict[str, records.Scatter]", scatter_of({name: one.scatter for name, one in stats.items()}))
 
 
-def _slices(result: CandidateResult | None) -> dict[str, Any]:
+def _slices(result: CandidateResult | None) -> records.Slices:
     """The statistics of every slice that is kept, and how many rows lie in slices that are not, by the columns that cut them."""
     slices = result.slices if result is not None else {}
     return {
-        "slices": {name: facts for columns, found in slices.items() for name, facts in found.report(columns).items()},
+        "slices": {
+            name: cast("records.SliceParity", facts)
+            for columns, found in slices.items()
+            for name, facts in found.report(columns).items()
+        },
         "rows_not_in_slices": {
             ", ".join(columns): found.rows_not_listed() for columns, found in slices.items() if not found.is_complete
         },
     }
 
 
-def _worst(result: CandidateResult | None) -> list[dict[str, Any]]:
+def _worst(result: CandidateResult | None) -> list[records.WorstExampleFacts]:
     if result is None:
         return []
-    return [{"output": name, **example} for name, stats in result.stats.items() for example in stats.worst_examples()]
+    return [
+        cast("records.WorstExampleFacts", {"output": name, **example})
+        for name, stats in result.stats.items()
+        for example in stats.worst_examples()
+    ]
 
 
 def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -24,7 +25,7 @@ class WriteFleet(beam.PTransform):
         return reports | "Gather" >> beam.combiners.ToList() | "Write" >> beam.Map(_write, self.out, self.run_id)
 
 
-def _write(reports: list[dict[str, Any]], out: str, run_id: str) -> dict[str, Any]:
+def _write(reports: list[dict[str, Any]], out: str, run_id: str) -> Mapping[str, Any]:
     once = {report["model_id"]: report for report in reports}  # a runner may deliver an element twice
     with run_lock.writing_fleet(out):
         changes, history = since_last_run(out, once.values(), run_id=run_id)
