@@ -15,7 +15,8 @@ from liteferry.config import known_metrics
 from liteferry.config.job import Job
 from liteferry.config.load import parse_job
 from liteferry.errors import JobError
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 
 ABSTRACT = {"Metric", "MeanMetricWrapper"}
 

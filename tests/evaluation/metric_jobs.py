@@ -15,7 +15,8 @@ from liteferry.evaluation import predictions
 from liteferry.evaluation.compute_metrics import MetricsTask, compute_isolated
 from liteferry.evaluation.tfma.results import MetricsResult
 from liteferry.plan import bound_rows
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 from liteferry.samples.sample_set import Batch
 from liteferry.sandbox import arrays_file
 

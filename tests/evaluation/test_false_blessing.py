@@ -18,7 +18,8 @@ from liteferry.evaluation.evaluate import evaluate_isolated, shard_tasks
 from liteferry.evaluation.results import Evaluation, merge
 from liteferry.exporting.export import export_isolated
 from liteferry.plan.fingerprints import fingerprint
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 from liteferry.report.model_report import build
 from liteferry.types import ExportedModel
 from tests.support import Run

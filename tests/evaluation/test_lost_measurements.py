@@ -14,7 +14,8 @@ from liteferry.evaluation.measure import Units
 from liteferry.evaluation.results import SAVED_MODEL, Evaluation, EvaluationTask
 from liteferry.exporting.export import export_isolated
 from liteferry.plan.fingerprints import fingerprint
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 from liteferry.report.model_report import build
 from liteferry.sandbox.units import Unit
 from liteferry.types import ExportedModel

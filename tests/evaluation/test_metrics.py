@@ -19,7 +19,7 @@ from liteferry.errors import ReasonCode
 from liteferry.evaluation.compute_metrics import compute_isolated
 from liteferry.evaluation.tfma import files
 from liteferry.evaluation.tfma.results import MetricsResult, facts_of, judge_metrics
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from tests.evaluation.metric_jobs import answer, compute, plan_of, value
 
 GENERATOR = np.random.default_rng(3)

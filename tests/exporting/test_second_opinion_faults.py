@@ -17,7 +17,8 @@ from liteferry.errors import ReasonCode
 from liteferry.evaluation.results import Evaluation
 from liteferry.exporting import export
 from liteferry.plan.fingerprints import fingerprint
-from liteferry.plan.planning import ModelPlan, begin_attempt, plan_models
+from liteferry.plan.model_plan import ModelPlan, begin_attempt
+from liteferry.plan.planning import plan_models
 from liteferry.report import model_report
 from liteferry.sandbox.units import Unit
 from liteferry.types import ExportedModel, OpinionStatus

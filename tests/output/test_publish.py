@@ -21,7 +21,8 @@ from liteferry.output.publish import finished_report, judge_and_publish, numbere
 from liteferry.parity.output_stats import OutputStats
 from liteferry.plan import bound_rows
 from liteferry.plan.fingerprints import fingerprint
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 from liteferry.sandbox import Limits
 from liteferry.types import ExportedModel, SavedModelFacts, Signature, TensorSpec, VariantFacts
 

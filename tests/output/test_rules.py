@@ -20,7 +20,7 @@ from liteferry.output.model_folder import MARKERS, scan, vouch_for
 from liteferry.output.publish import find_finished, finished_report, judge_and_publish
 from liteferry.parity.output_stats import OutputStats
 from liteferry.plan import planning as plans
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.report import rejudge
 from liteferry.report.changes import changes_between, in_words, remember
 from liteferry.version import RULES_VERSION

@@ -26,7 +26,7 @@ from liteferry.errors import Reason, ReasonCode, Stage, StorageError
 from liteferry.evaluation.results import Evaluation
 from liteferry.output import model_folder, publish_to_store, run_lock
 from liteferry.output.publish import find_finished, finished_report, judge_and_publish, numbered
-from liteferry.plan.planning import ModelPlan, begin_attempt
+from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.storage import leases
 from liteferry.types import ExportedModel
 from tests.output.test_publish import ARTIFACTS, evaluate, export, make_plan, other_checkpoint

@@ -29,7 +29,8 @@ from liteferry.evaluation.results import EvaluationTask
 from liteferry.exporting.export import export_isolated
 from liteferry.plan.discovery import discover
 from liteferry.plan.fingerprints import fingerprint
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 from liteferry.samples.batches import read_batches
 from liteferry.samples.binding import bind
 from liteferry.samples.opening import open_samples

@@ -16,7 +16,8 @@ from liteferry import sandbox
 from liteferry.config.load import parse_job
 from liteferry.exporting.export import export_isolated
 from liteferry.plan.fingerprints import fingerprint
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 from liteferry.sandbox import Flavor, Limits, held
 from tests.support.units import run_unit
 

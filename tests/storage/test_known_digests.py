@@ -21,7 +21,8 @@ from liteferry import storage
 from liteferry.config.job import Job
 from liteferry.config.load import load_job
 from liteferry.plan.fingerprints import fingerprint, read_remembered
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 from liteferry.storage import digest_cache, local_cache, object_store
 from liteferry.storage.digest_cache import Known
 from tests.support.emulators import Bucket

@@ -20,7 +20,7 @@ from liteferry.evaluation.tfma.results import REFERENCE, MetricGate, MetricsResu
 from liteferry.exporting import reference
 from liteferry.json_records import decode
 from liteferry.plan.local_inputs import InputNeeds, hold_inputs
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox import Flavor, Reporter, SandboxSpec
 from liteferry.types import ExportedModel
 

@@ -20,7 +20,7 @@ from liteferry.evaluation.verdict import case_of_run, verdict
 from liteferry.json_records import decode
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import InputNeeds, hold_inputs
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox import Flavor, Reporter, SandboxSpec
 from liteferry.storage.local_cache import NoRoomError
 from liteferry.tflite import converter_errors, flatbuffer

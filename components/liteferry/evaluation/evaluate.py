@@ -23,7 +23,7 @@ from liteferry.evaluation.results import (
 )
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import InputNeeds, LocalInputs, hold_inputs, storage_reason
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox import Flavor, SandboxSpec
 from liteferry.storage.local_cache import NoRoomError
 from liteferry.types import ExportedModel

@@ -18,7 +18,7 @@ from liteferry.evaluation.tfma.results import REFERENCE
 from liteferry.exporting import reference
 from liteferry.loading.call_groups import Calls
 from liteferry.plan import bound_rows
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox import arrays_file
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from liteferry.parity.noise import NoiseFloor
 from liteferry.parity.output_stats import OutputStats
 from liteferry.parity.rows_seen import RowsSeen
 from liteferry.parity.slicing import Columns, Slices, merge_outputs
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.types import DivergingTensor, Signature
 
 SAVED_MODEL = "saved_model"

@@ -23,7 +23,7 @@ from liteferry.version import RULES_VERSION
 
 if TYPE_CHECKING:
     from liteferry.evaluation.results import Evaluation
-    from liteferry.plan.planning import ModelPlan
+    from liteferry.plan.model_plan import ModelPlan
     from liteferry.types import ExportedModel
 
 __all__ = ["RULES_VERSION", "Case", "LackingError", "case_of_report", "case_of_run", "verdict"]

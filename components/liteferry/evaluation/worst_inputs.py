@@ -19,7 +19,7 @@ from liteferry import storage
 from liteferry.parity.output_stats import OutputStats
 from liteferry.parity.worst_examples import MOST_SHOWN, format_value
 from liteferry.plan import bound_rows
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.samples.batches import read_batches
 from liteferry.samples.binding import Binding
 from liteferry.samples.sample_set import Shard

@@ -15,7 +15,7 @@ from liteferry.loading import tracing
 from liteferry.loading.model import LoadedModel
 from liteferry.loading.tracing import TracedModel
 from liteferry.plan import bound_rows, siblings
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.plan.siblings import SavedModelTemplate
 from liteferry.samples.binding import Binding
 from liteferry.tflite.lowering import Lowered

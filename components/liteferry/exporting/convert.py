@@ -13,7 +13,7 @@ from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.exporting.artifacts import Trace, first_rows
 from liteferry.loading.model import LoadedModel
 from liteferry.plan import bound_rows
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.tflite import flatbuffer, held_quantized, lowering, quantize, tf_quantize
 from liteferry.tflite.lowering import Lowered
 from liteferry.types import Attempt, VariantFacts

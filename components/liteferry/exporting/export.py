@@ -27,7 +27,7 @@ from liteferry.loading.model import LoadedModel
 from liteferry.loading.tracing import TracedModel
 from liteferry.plan import bound_rows, siblings
 from liteferry.plan.local_inputs import InputNeeds, LocalInputs, hold_inputs, storage_reason
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.samples.binding import columns_as_inputs
 from liteferry.sandbox import Flavor, Outcome, Reporter, SandboxSpec, memory
 from liteferry.sandbox.child import failure_of

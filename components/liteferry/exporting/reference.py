@@ -17,7 +17,7 @@ import numpy as np
 from liteferry.exporting.throughput import Throughput
 from liteferry.parity import noise
 from liteferry.plan.bound_rows import batches, shard_directory
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox import arrays_file
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from liteferry.loading.call_groups import Calls
 from liteferry.parity.gate_limits import DEFAULT_GATES, SAVED_MODEL, resolve_gates
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import LocalInputs
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox import Failure, Flavor, Outcome, Reporter, SandboxSpec, arrays_file
 from liteferry.sandbox.units import Unit
 from liteferry.types import ExportedModel, OpinionStatus, SecondOpinion, TensorSpec

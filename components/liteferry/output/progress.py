@@ -22,7 +22,7 @@ from liteferry.storage import beneath, layout
 from liteferry.storage.append_log import StoreLog
 
 if TYPE_CHECKING:
-    from liteferry.plan.planning import ModelPlan
+    from liteferry.plan.model_plan import ModelPlan
 
 
 def _folder(out: str) -> str:

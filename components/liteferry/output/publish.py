@@ -22,7 +22,7 @@ from liteferry.evaluation.verdict import LackingError
 from liteferry.output import manifest, model_folder, progress, publish_to_store
 from liteferry.plan import bound_rows
 from liteferry.plan.fingerprints import read_remembered
-from liteferry.plan.planning import ModelPlan, begin_attempt
+from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.report import rejudge
 from liteferry.report.model_report import build, fleet_entry
 from liteferry.storage.layout import PAGE, REPORT

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from liteferry import storage
 from liteferry.checkpoints.reach import leads_out
 from liteferry.errors import StorageError
-from liteferry.plan.planning import ModelPlan, sha256_of
+from liteferry.plan.model_plan import ModelPlan, sha256_of
 from liteferry.storage import digest_cache, local_cache
 from liteferry.storage.local_cache import Wanted
 

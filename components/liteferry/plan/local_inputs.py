@@ -16,7 +16,7 @@ from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError
 from liteferry.loading.model import LoadSpec
 from liteferry.plan import bound_rows
-from liteferry.plan.planning import ModelPlan, distant_code
+from liteferry.plan.model_plan import ModelPlan, distant_code
 from liteferry.samples.local_copies import wanted_of, with_copies
 from liteferry.sandbox import Outcome, SandboxSpec
 from liteferry.sandbox.client import no_cleanup

@@ -1,13 +1,9 @@
-"""What is to be done with one checkpoint, complete: the record every stage gets. Small and picklable; paths, never bytes."""
+"""A job -> one ModelPlan for each checkpoint that its patterns name, with the digests of what the job says."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
-import os
-import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +14,9 @@ from liteferry.errors import Reason, ReasonCode, SamplesError, Stage, StorageErr
 from liteferry.loading.model import LoadSpec
 from liteferry.plan.discovery import FoundCheckpoint
 from liteferry.plan.job_files import find_checkpoints
-from liteferry.sandbox import scratch
+from liteferry.plan.model_plan import BoundSamples, ModelPlan, distant_code, sha256_of
 from liteferry.sandbox.outcome import Limits
-from liteferry.storage import layout, local_cache
+from liteferry.storage import local_cache
 from liteferry.storage.transient import is_storage_failure, is_transient_read_error
 from liteferry.tflite.lowering import LoweringOptions
 from liteferry.tflite.quantize import QuantizationOptions
@@ -30,97 +26,6 @@ from liteferry.version import REPORT_SCHEMA_VERSION
 if TYPE_CHECKING:
     from liteferry.config.job import Job, ModelSpec, SamplesSpec
     from liteferry.config.value_types import Record
-    from liteferry.samples.sample_set import SampleSet
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BoundSamples:
-    """The sample data of a `models` entry; `problem` says why it cannot be used, and then `sample_set` is None."""
-
-    name: str | None
-    spec: SamplesSpec | None
-    sample_set: SampleSet | None
-    problem: Reason | None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelPlan:
-    """One checkpoint and everything its report depends on.
-
-    `recipe_digest` covers what the job says about this model besides the checkpoint's bytes: a report with the same
-    checkpoint digest and the same recipe digest is still right. Limits are left out: raising one does not make finished work
-    wrong. `export_recipe` covers the part of it that decides what the SavedModel computes, and `version` is the number of its
-    folder: it grows when that or the checkpoint has changed since the last run, and then only. `attempt` names the work
-    folders, and `work` is the local folder in which they are, where OUT is not local. `marker_before` is the marker that stood in
-    the model's folder when this plan was made. Of a checkpoint on a store, `files` are its objects, `stamp` says what they were
-    when its digest was taken, which was in an earlier run if it `is_remembered`, and `path` is where a copy of it is held, as
-    long as one is. `code_stamps`: the same of code and assets, see `distant_code`. `output_kinds`: output -> `regression` or
-    `classes`, as the job says. `judged_before`: `{rules, status}` of a report on the same bytes that older rules have judged.
-    """
-
-    model_id: str
-    uri: str
-    out: str
-    load: LoadSpec
-    metadata: Mapping[str, Any]
-    samples: BoundSamples
-    variants: tuple[str, ...]
-    require: tuple[str, ...]
-    gates: Mapping[str, Mapping[str, Any]]
-    limits: Limits
-    batch_size: int
-    quantization: QuantizationOptions
-    lowering: LoweringOptions
-    recipe_digest: str
-    latency: bool = False
-    export_recipe: str = ""
-    signatures: tuple[SignatureSpec, ...] = ()
-    serve_examples: bool = False
-    version: int = 1
-    attempt: str = ""
-    work: str = ""
-    marker_before: bytes | None = None
-    digest: str | None = None
-    size_bytes: int | None = None
-    is_remembered: bool = False
-    share_key: str | None = None
-    metrics: MetricsPlan | None = None
-    recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    files: tuple[str, ...] = ()
-    stamp: str | None = None
-    path: str | None = None
-    code_stamps: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    output_kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    judged_before: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def checkpoint_path(self) -> str:
-        """Where the checkpoint can be read on this machine."""
-        return self.path or self.uri
-
-    @property
-    def export_digest(self) -> str | None:
-        """Equal for two exports that compute the same; None for a checkpoint that cannot be read."""
-        return None if self.digest is None else sha256_of([self.digest, self.export_recipe])
-
-    def gates_like(self, variant: str) -> str:
-        """The variant whose default gates count: its own, and those of int8 for a user's recipe, whatever it does."""
-        return "int8" if variant in self.recipes else variant
-
-    def model_directory(self) -> str:
-        return storage.join(self.out, layout.MODELS, self.model_id)
-
-    def work_root(self) -> str:
-        """A local folder for work folders: on the file system of OUT, so that what is done is put in place by a rename; one of
-        this worker's own for an OUT on a store.
-        """
-        if self.work:
-            return self.work
-        return storage.join(storage.require_local(self.out), layout.STAGING)
-
-    def staging_directory(self) -> str:
-        """Where this model is built. One for each attempt: a runner may process an element twice, also at the same time."""
-        return os.path.join(self.work_root(), layout.MODELS, self.model_id, self.attempt or "0")
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:
@@ -145,15 +50,6 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
     return [
         dataclasses.replace(plan, metrics=metrics[at.entry], code_stamps=stamps) for plan, at in zip(plans, found, strict=True)
     ]
-
-
-def distant_code(plan: ModelPlan) -> list[tuple[str, ...]]:
-    """The user's files on stores that a model needs beside its checkpoint, in groups that have to lie side by side: modules may
-    import each other. A group is called by its first URI.
-    """
-    modules = tuple(filter(storage.is_remote, plan.load.modules))
-    assets = {path for signature in plan.signatures for path in signature.assets.values() if storage.is_remote(path)}
-    return [*([modules] if modules else []), *((path,) for path in sorted(assets))]
 
 
 def _code_stamps(plans: Sequence[ModelPlan]) -> dict[str, str]:
@@ -277,11 +173,6 @@ def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSample
     )
 
 
-def sha256_of(value: Any) -> str:
-    """SHA-256 of a JSON-friendly value."""
-    return f"sha256:{hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()}"
-
-
 def _asset_digests(entry: ModelSpec) -> dict[str, str]:
     paths = {path for signature in entry.signatures.values() for path in signature.assets.values()}
     return {path: digest for path in sorted(paths) if (digest := _file_digest(path)) is not None}
@@ -364,12 +255,3 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
         serve_examples=entry.serve_examples,
         output_kinds={name: output.kind.value for name, output in entry.outputs.items() if output.kind is not None},
     )
-
-
-def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
-    """The plans with work folders of their own, whoever else works on the same models: on this worker, which is the one that
-    publishes them, since no stage after this one shuffles.
-    """
-    attempt = uuid.uuid4().hex
-    work = scratch.shared_folder("work") if any(storage.is_remote(plan.out) for plan in plans) else ""
-    return tuple(dataclasses.replace(plan, attempt=attempt, work=work) for plan in plans)

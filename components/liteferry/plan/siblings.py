@@ -26,7 +26,7 @@ from liteferry.loading import sibling_layers
 from liteferry.loading.model import LoadSpec
 
 if TYPE_CHECKING:
-    from liteferry.plan.planning import ModelPlan
+    from liteferry.plan.model_plan import ModelPlan
 
 _VARIABLE_KEY = re.compile(r"^graph_variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE$")
 _OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"

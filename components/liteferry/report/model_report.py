@@ -15,7 +15,7 @@ from liteferry.parity import noise
 from liteferry.parity.class_counts import LEAST_POSITIONS
 from liteferry.parity.gates import Verdict, are_classes
 from liteferry.parity.scatter import scatter_of
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.report import records
 from liteferry.report.changes import short_contract
 from liteferry.report.environment import environment

@@ -102,7 +102,7 @@ def runner_config(path: str) -> str:
 def _plan_of(out: str, model_id: str) -> Any:
     """The plan whose work the seed's report says is done."""
     from liteferry.loading.model import LoadSpec
-    from liteferry.plan.planning import BoundSamples, ModelPlan
+    from liteferry.plan.model_plan import BoundSamples, ModelPlan
     from liteferry.sandbox.outcome import Limits
     from liteferry.tflite.lowering import LoweringOptions
     from liteferry.tflite.quantize import QuantizationOptions

@@ -19,7 +19,8 @@ from liteferry.exporting import reference
 from liteferry.exporting.export import export_isolated
 from liteferry.plan import bound_rows
 from liteferry.plan.fingerprints import fingerprint
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 from liteferry.report.model_report import build
 from liteferry.tflite import runners
 

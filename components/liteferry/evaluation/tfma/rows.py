@@ -10,7 +10,7 @@ import numpy as np
 from liteferry.evaluation import predictions
 from liteferry.evaluation.tfma.blocks import Block
 from liteferry.evaluation.tfma.results import REFERENCE
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 
 
 def blocks(plan: ModelPlan, eval_config: Any, artifacts: Sequence[str]) -> Iterator[Block]:

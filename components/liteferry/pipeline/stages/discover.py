@@ -14,7 +14,8 @@ from liteferry.output import progress
 from liteferry.output.publish import failed_fleet_entry, find_finished
 from liteferry.pipeline.stages.pooled import Future, WaitingDoFn
 from liteferry.plan.fingerprints import fingerprint
-from liteferry.plan.planning import ModelPlan, plan_models
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
 from liteferry.sandbox.pool import WorkPool
 
 TO_DO = "to_do"

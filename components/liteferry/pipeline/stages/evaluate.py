@@ -18,7 +18,7 @@ from liteferry.evaluation.results import Evaluation, EvaluationTask, merge
 from liteferry.output import progress
 from liteferry.pipeline.stages.export import Family
 from liteferry.pipeline.stages.pooled import Future, PooledDoFn
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox.pool import WorkPool
 from liteferry.types import ExportedModel
 

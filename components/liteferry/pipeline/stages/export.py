@@ -12,7 +12,7 @@ from liteferry.errors import Reason, Stage
 from liteferry.exporting.export import export_isolated
 from liteferry.output import progress
 from liteferry.pipeline.stages.pooled import Future, PooledDoFn
-from liteferry.plan.planning import ModelPlan, begin_attempt
+from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.plan.siblings import chunks
 from liteferry.sandbox.pool import WorkPool, available_cores
 from liteferry.types import ExportedModel

@@ -16,7 +16,7 @@ from liteferry.evaluation.divergence import Localised, localise_isolated, tasks_
 from liteferry.evaluation.results import Evaluation
 from liteferry.evaluation.tfma.results import MetricsResult
 from liteferry.pipeline.stages.pooled import Future, PooledDoFn
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox.pool import WorkPool
 from liteferry.types import ExportedModel
 

@@ -12,7 +12,7 @@ from liteferry.evaluation.results import Evaluation
 from liteferry.output import progress
 from liteferry.output.publish import failed_fleet_entry, judge_and_publish
 from liteferry.pipeline.stages.pooled import Future, WaitingDoFn
-from liteferry.plan.planning import ModelPlan
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox.pool import WorkPool
 from liteferry.types import ExportedModel
 
