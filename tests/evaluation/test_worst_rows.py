@@ -12,7 +12,6 @@ from PIL import Image
 
 from liteferry.config.load import load_job
 from liteferry.evaluation.worst_inputs import show, shown
-from liteferry.exporting import reference
 from liteferry.json_records import decode
 from liteferry.plan import bound_rows
 from liteferry.plan.planning import plan_models
@@ -100,9 +99,7 @@ def test_the_input_is_that_of_the_row(kitchen_sink: Run, demo: Run) -> None:
 
 
 @pytest.mark.parametrize("model_id", ["cnn", "two_halves"])
-def test_rows_out_of_memory_are_those_that_are_read_again(
-    demo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_id: str
-) -> None:
+def test_rows_out_of_memory_are_those_that_are_read_again(demo: Run, tmp_path: Path, model_id: str) -> None:
     """A small shard is remembered; of a large one only the rows that are shown are read a second time."""
     job = load_job(demo.out / "fleet" / "job.yaml")
     plan = next(plan for plan in plan_models(job, str(tmp_path)) if plan.model_id == model_id)
@@ -111,7 +108,7 @@ def test_rows_out_of_memory_are_those_that_are_read_again(
     list(bound_rows.batches(plan, binding, shard_index=0))
     assert bound_rows.is_remembered(plan, binding, shard_index=0), "both ways would be the same one"
     remembered = shown(plan, binding, {3: "3", 77: "77"}, shard_index=0)
-    monkeypatch.setattr(reference, "_REMEMBERED", [])
+    bound_rows.forget()
     assert shown(plan, binding, {3: "3", 77: "77"}, shard_index=0) == remembered
     assert list(remembered) == [3, 77]
 

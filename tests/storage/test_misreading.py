@@ -6,6 +6,7 @@ import errno
 import os
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -68,17 +69,14 @@ def test_a_chain_that_leads_to_itself_ends() -> None:
 
 
 @pytest.mark.parametrize(("times", "code"), [(1, None), (2, "STORAGE_FAILED")])
-def test_samples_on_a_disk_that_fails_are_opened_again_and_never_end_the_run(
-    monkeypatch: pytest.MonkeyPatch, times: int, code: str | None
-) -> None:
+def test_samples_on_a_disk_that_fails_are_opened_again_and_never_end_the_run(times: int, code: str | None) -> None:
     left = [StorageError("rows.npz: cannot be read: Input/output error")] * times
 
-    def open_samples(*_: object, **__: object) -> str:
+    def open_samples(*_: object, **__: object) -> Any:
         if left:
             raise left.pop()
         return "the samples"
 
-    monkeypatch.setattr("liteferry.samples.opening.open_samples", open_samples)
-    bound = planning._open("rows", SamplesSpec(path="rows.npz"))
+    bound = planning.bound_samples("rows", SamplesSpec(path="rows.npz"), opener=open_samples)
     assert (bound.problem.code.value if bound.problem else None) == code
     assert (bound.sample_set is None) == (code is not None)

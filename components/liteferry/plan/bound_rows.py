@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from liteferry.samples.binding import Binding
     from liteferry.samples.sample_set import Batch, Shard
 
+_REMEMBERED_BYTES = 64 * 2**20
+_REMEMBERED: list[tuple[Any, list[Batch]]] = []  # of at most one shard: its key, and its batches
+
 
 def directory(plan: ModelPlan) -> str:
     """Where this model's reference answers are kept while it is worked on; beside staging, never published."""
@@ -91,14 +94,16 @@ def is_remembered(plan: ModelPlan, binding: Binding, *, shard_index: int) -> boo
     return bool(_REMEMBERED) and _REMEMBERED[0][0] == _key(plan, binding, shard_index)
 
 
+def forget() -> None:
+    """Lets go of the remembered batches."""
+    _REMEMBERED.clear()
+
+
 def _key(plan: ModelPlan, binding: Binding, shard_index: int) -> tuple[str, Shard, Binding, int]:
     assert plan.samples.sample_set is not None
     batch = call_groups.fixed_batch(bound.input for bound in binding.inputs) or 1
     whole_calls = -(-plan.batch_size // batch) * batch  # so that the last call of all is the only one that is filled up
     return plan.samples.sample_set.digest, plan.samples.sample_set.shards[shard_index], binding, whole_calls
-
-
-_REMEMBERED_BYTES = 64 * 2**20
 
 
 def _read_and_remember(key: tuple[str, Shard, Binding, int]) -> Iterator[Batch]:
@@ -134,6 +139,3 @@ def calibration_rows(plan: ModelPlan, binding: Binding | None, *, batch: int | N
         if missing <= 0:
             break
     return found
-
-
-_REMEMBERED: list[tuple[Any, list[Batch]]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
@@ -26,6 +26,7 @@ from liteferry.version import REPORT_SCHEMA_VERSION
 if TYPE_CHECKING:
     from liteferry.config.job import Job, ModelSpec, SamplesSpec
     from liteferry.config.value_types import Record
+    from liteferry.samples.sample_set import SampleSet
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:
@@ -35,7 +36,7 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
       JobError: a pattern that names nothing at all.
     """
     found = find_checkpoints(job)
-    samples = {name: _open(name, spec) for name, spec in job.samples.items()}
+    samples = {name: bound_samples(name, spec) for name, spec in job.samples.items()}
     metrics = [_entry_metrics(job, entry, samples.get(entry.samples or "", _NO_SAMPLES)) for entry in job.models]
     entries = [
         _Entry(
@@ -60,17 +61,21 @@ def _code_stamps(plans: Sequence[ModelPlan]) -> dict[str, str]:
     return stamps
 
 
-def _open(name: str, spec: SamplesSpec) -> BoundSamples:
+def bound_samples(name: str, spec: SamplesSpec, *, opener: Callable[..., SampleSet] | None = None) -> BoundSamples:
+    """Opens a samples entry; an error of the storage that may be transient is tried a second time, since it would be the verdict
+    of every model. Never raises for what a sample file holds. `opener`: `open_samples`, or what a test puts in its place.
+    """
     from liteferry.samples.headers import describe_contained
     from liteferry.samples.opening import open_samples
 
+    opener = opener or open_samples
     try:
         try:
-            sample_set = open_samples(spec, describe=describe_contained)
+            sample_set = opener(spec, describe=describe_contained)
         except (SamplesError, StorageError, OSError) as error:
             if not is_transient_read_error(error):
                 raise
-            sample_set = open_samples(spec, describe=describe_contained)  # again: this would be the verdict of every model
+            sample_set = opener(spec, describe=describe_contained)
         return BoundSamples(name=name, spec=spec, sample_set=sample_set, problem=None)
     except (SamplesError, StorageError, OSError) as error:
         problem = reason_for(error, Stage.SAMPLES)
