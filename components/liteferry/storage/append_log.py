@@ -1,5 +1,5 @@
-"""Lines of this process on their way to a store, where nothing can be appended: kept, and written as small objects at a bounded
-rate. They tell how a run goes; who cannot be told may still have the result, so what the store refuses is tried again later.
+"""A log of this process on an object store, where nothing can be appended: lines are buffered and written as small objects, at a
+bounded rate. Logging is best effort: what the store refuses is tried again later, and no error is raised.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PART_BYTES = 64 << 10
 
 
 class StoreLog:
-    """`<host>-<pid>-<random>.<part>.jsonl` in a folder; each part grows until it is full, then the next one begins."""
+    """`<host>-<pid>-<random>.<part>.jsonl` in a folder. Each part grows until it is full; then the next one begins."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -33,7 +33,7 @@ class StoreLog:
         threading.Thread(target=self._keep_writing, name="liteferry-log", daemon=True).start()
 
     def append(self, line: str) -> None:
-        """Keeps a line for the next object."""
+        """Buffers a line for the next object."""
         with self._lock:
             self._content += f"{line}\n".encode()
         self._has_new.set()
@@ -52,7 +52,7 @@ class StoreLog:
                     self._content, self._part, self._written = self._content[self._written :], part + 1, 0
 
     def close(self) -> None:
-        """Nothing is written any more when this returns."""
+        """Stops writing. When this returns, nothing is written any more."""
         self._is_over.set()
         self._has_new.set()
         with self._writing:

@@ -1,7 +1,8 @@
-"""Files below an output folder, which anybody may have made: read and written by names that stay inside, and through no link.
+"""Files below an output folder that anybody may have made: they are read and written by names that stay inside it, and never
+through a link.
 
-The folder itself is what a user names, and may be a link. Of what lies below it nothing has to be: LiteFerry makes none. Stores
-have no links.
+The output folder itself is the user's choice and may be a link. LiteFerry makes no links below it, so any link there is refused.
+Stores have no links.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from liteferry import storage
 from liteferry.errors import StorageError
 from liteferry.storage import layout
 
-MOST_BYTES = 512 * 2**20  # of one file that is read whole: a report, the fleet's facts
+MOST_BYTES = 512 * 2**20  # of a file that is read whole: a report, the fleet's facts
 
 
 def is_inside(name: object) -> bool:
-    """Whether a relative name, one out of a report for example, names something below the folder it is relative to."""
+    """Whether a relative name, from a report for example, names something below the folder that it is relative to."""
     if not isinstance(name, str) or not name or "\0" in name or "\\" in name or os.path.isabs(name):
         return False
     return all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def refuse_links(out: str) -> None:
-    """Raises StorageError where one of the folders that LiteFerry makes in OUT is a link: what is written, read or removed there
-    would be somewhere else.
+    """Raises StorageError where one of the folders that LiteFerry makes in OUT is a link: writing, reading or removing there
+    would happen somewhere else.
     """
     if storage.is_remote(out):
         return
@@ -45,7 +46,9 @@ def _refuse_link(path: str) -> None:
 
 
 def write_bytes(out: str, name: str, data: bytes) -> None:
-    """Writes OUT/name whole or not at all, creating its folders. Raises StorageError, also where one on the way is a link."""
+    """Writes OUT/name whole or not at all, and creates its folders. Raises StorageError, also where a folder on the way is a
+    link.
+    """
     if storage.is_remote(out):
         storage.write_bytes(storage.join(out, name), data)
         return
@@ -71,7 +74,9 @@ def write_bytes(out: str, name: str, data: bytes) -> None:
 
 
 def read_bytes(out: str, name: str, *, most_bytes: int = MOST_BYTES) -> bytes:
-    """The bytes of OUT/name. Raises StorageError for what is no file, is behind a link, or has more than `most_bytes`."""
+    """The bytes of OUT/name. Raises StorageError for something that is not a file, is behind a link, or has more than
+    `most_bytes`.
+    """
     if storage.is_remote(out):
         return storage.read_bytes(storage.join(out, name))
     root = storage.require_local(out)
@@ -94,7 +99,7 @@ def read_bytes(out: str, name: str, *, most_bytes: int = MOST_BYTES) -> bytes:
 
 @contextlib.contextmanager
 def _opened(root: str, folders: list[str], *, make: bool) -> Iterator[int]:
-    """A descriptor of a folder below `root`, each step taken without following a link."""
+    """A descriptor of a folder below `root`, opened step by step without following a link."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     at = os.open(root, flags)
     path = root
@@ -114,8 +119,8 @@ def _opened(root: str, folders: list[str], *, make: bool) -> Iterator[int]:
 
 
 def sizes_of(folder: str) -> dict[str, int]:
-    """Bytes of every file below a folder, by its path relative to it, sorted. What is behind a link is not there, and of a folder
-    that is a link itself nothing is. Raises StorageError.
+    """Bytes of every file below a folder, by relative path, sorted. Links are not followed and not listed; a folder that is
+    itself a link counts as empty. Raises StorageError.
     """
     if storage.is_remote(folder):
         return storage.sizes_under(folder)
@@ -124,7 +129,7 @@ def sizes_of(folder: str) -> dict[str, int]:
         for above, _, names in os.walk(root, onerror=_raise_unreadable):
             for name in names:
                 path = os.path.join(above, name)
-                with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                with contextlib.suppress(FileNotFoundError):  # removed in the meantime
                     status = os.lstat(path)
                     if stat.S_ISREG(status.st_mode):
                         sizes[os.path.relpath(path, root)] = status.st_size

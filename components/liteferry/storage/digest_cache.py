@@ -1,11 +1,12 @@
-"""Digests of what lies on stores, kept on this machine by what the store said of it when they were taken.
+"""A cache of digests of objects on stores, kept on this machine.
 
-A digest costs a download. While a store says of something what it said before (generation or entity tag, time, size), its digest
-is what it was. What may be the same for other content is not kept, see `remote.Entry.mark`. The answer only ever decides that a
-model is done already: whoever exports a checkpoint takes the digest of the bytes it exports.
+A digest costs a download. A digest stays valid while the store reports the same generation or entity tag, time and size. Objects
+whose stamp might be reused for other content are not cached, see `object_store.Entry.mark`. A cached digest only decides whether
+a model is done already: an export takes the digest of the bytes that it exports.
 
-One file of SQLite in the cache's folder, for all processes of the machine, with as many entries as a large fleet has checkpoints;
-what was asked for longest ago goes first. Whatever goes wrong with it, nothing is known and the digest is taken anew.
+The cache is one SQLite file in the cache folder, shared by all processes of the machine, with room for the checkpoints of a large
+fleet; entries that were not used for longest are dropped first. On any error the cache counts as empty, and the digest is
+computed again.
 """
 
 from __future__ import annotations
@@ -45,18 +46,20 @@ class Known:
 
 
 def lookup(uris: Sequence[str], mark: str | None) -> Known | None:
-    """What was kept of these files with this mark (`local_cache.Seen`); None when nothing was, or nothing can be known."""
+    """The cached digest of these files with this mark (`local_cache.Seen`), or None."""
     return None if mark is None else _ask(functools.partial(_lookup, _key(uris, mark)))
 
 
 def store(uris: Sequence[str], mark: str | None, known: Known) -> None:
-    """Keeps what `lookup` is to say from now on."""
+    """Adds an entry for `lookup` to find."""
     if mark is not None:
         _ask(functools.partial(_store, _key(uris, mark), known))
 
 
 def _key(uris: Sequence[str], mark: str) -> str:
-    """Another version of LiteFerry may take digests otherwise, and another endpoint is another store."""
+    """The key of an entry. It covers LiteFerry's version, which may digest otherwise, and the endpoint, since another one is
+    another store.
+    """
     endpoints = [os.environ.get(name) for name in _ENDPOINTS]
     return hashlib.sha256(repr([__version__, endpoints, *uris, mark]).encode()).hexdigest()
 
@@ -66,7 +69,7 @@ def _lookup(key: str, file: sqlite3.Connection) -> Known | None:
     row = file.execute(f"SELECT digest, bytes, {age} FROM digests WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
-    if row[2] > _MOST // 2:  # not every time: it is a write
+    if row[2] > _MOST // 2:  # not on every lookup: it is a write
         file.execute(f"UPDATE digests SET number = {_NEXT} WHERE key = ?", (key,))
     return Known(str(row[0]), int(row[1]))
 
@@ -79,8 +82,8 @@ def _store(key: str, known: Known, file: sqlite3.Connection) -> None:
 
 
 def _ask(call: Callable[[sqlite3.Connection], T]) -> T | None:
-    """What a call gets out of the file, in one transaction; None when anything goes wrong. Each call has a connection of its own,
-    since neither threads nor forked processes may share one.
+    """The result of `call` on the database, in one transaction; None when anything goes wrong. Each call opens its own
+    connection, since threads and forked processes cannot share one.
     """
     with contextlib.suppress(sqlite3.Error, OSError, StorageError):
         path = os.path.join(local_cache.made_folder(), _FILE)
@@ -90,7 +93,7 @@ def _ask(call: Callable[[sqlite3.Connection], T]) -> T | None:
                 file.execute("BEGIN IMMEDIATE")
                 return call(file)
         except sqlite3.DatabaseError as error:
-            if type(error) is sqlite3.DatabaseError:  # no database, or a damaged one: the next call makes another
+            if type(error) is sqlite3.DatabaseError:  # no database, or a damaged one: the next call makes a new one
                 os.remove(path)
             raise
     return None

@@ -1,4 +1,4 @@
-"""fsspec's drivers: which one a URI is for, what they raise as StorageError, and how often a request is repeated."""
+"""fsspec's drivers: which one serves a URI, how their errors become StorageError, and how often a request is repeated."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 _ATTEMPTS = 3
 _FIRST_PAUSE_S = 0.5
-_PATIENCE_S = 20.0  # no new attempt after this: the drivers' own repetitions have taken their time by then
-STORES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}  # scheme -> store, of those that have ways of their own here
+_PATIENCE_S = 20.0  # no new attempt after this: the drivers have repeated the request themselves by then
+STORES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}  # scheme -> store, of those that are treated specially here
 _INSTALL = {"gs": "pip install 'liteferry[gcs]'", "s3": "pip install 'liteferry[s3]'"}
 _CREDENTIALS = {
     "gs": "`gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS, or the service account of this machine",
@@ -43,10 +43,14 @@ def store_of(uri: str) -> str:
 
 
 def place(uri: str) -> tuple[Any, str]:
-    """The driver of a URI and the path it has there. One driver a process: its connections are shared by all threads."""
+    """The driver of a URI, and the path that the driver knows it by. There is one driver in a process; all threads share its
+    connections.
+    """
     scheme = scheme_of(uri)
     if store_of(uri) == "gs":
-        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # would ask another service about every bucket first
+        os.environ.setdefault(
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false"
+        )  # else it asks another service about every bucket first
     try:
         import fsspec
 
@@ -66,7 +70,7 @@ def place(uri: str) -> tuple[Any, str]:
 
 
 def _quieten() -> None:
-    """What drivers log as errors is raised as well, and said once is enough; `run --verbose` sets the level itself."""
+    """Turns off the drivers' error logs: each error is raised as well. `run --verbose` sets the level itself."""
     for name in ("gcsfs", "s3fs", "aiobotocore", "fsspec"):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET and logging.getLogger().level > logging.INFO:
@@ -74,7 +78,7 @@ def _quieten() -> None:
 
 
 def status_of(error: BaseException | None) -> int | None:
-    """The HTTP status behind a driver's exception, if it tells."""
+    """The HTTP status behind a driver's exception, if there is one."""
     while error is not None:
         code = getattr(error, "code", None) or getattr(error, "status", None)
         response = getattr(error, "response", None)
@@ -128,8 +132,8 @@ def failure(uri: str, doing: str, error: BaseException, *, attempts: int = 1) ->
 
 
 def ask(uri: str, doing: str, call: Callable[[], T]) -> T:
-    """What a driver answers. FileNotFoundError and FileExistsError pass; anything else is a StorageError, if need be after some
-    attempts. Only for calls that may be repeated.
+    """The answer of a driver to `call`, which may be repeated. FileNotFoundError and FileExistsError are passed on; any other
+    error becomes a StorageError, after some attempts where it may be transient.
     """
     started = time.monotonic()
     for attempt in itertools.count(1):
@@ -137,7 +141,7 @@ def ask(uri: str, doing: str, call: Callable[[], T]) -> T:
             return call()
         except (FileNotFoundError, FileExistsError, StorageError):
             raise
-        except Exception as error:  # drivers raise what their transports do, of a dozen packages
+        except Exception as error:  # drivers raise the errors of a dozen transport packages
             is_last = attempt == _ATTEMPTS or time.monotonic() - started > _PATIENCE_S
             if is_last or not _may_pass(error):
                 raise failure(uri, doing, error, attempts=attempt) from error

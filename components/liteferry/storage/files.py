@@ -1,8 +1,8 @@
-"""The one door to storage. Every other module names places as strings and comes through here: local paths, `file://`, and URIs
-of object stores (gs://, s3:// and whatever else fsspec knows), which `remote` drives.
+"""The one door to storage. Every other module names places as strings and comes through here: local paths, `file://`, and URIs of
+object stores (gs://, s3:// and whatever else fsspec knows), which `object_store` handles.
 
-Publishing on a disk is by rename: what appears at a final path is whole. A file is written beside its target under a unique name
-and put in place with `os.replace`; a directory is renamed.
+On a disk, publishing is a rename: a file or folder at its final path is always whole. A file is written beside its target under a
+unique name and put in place with `os.replace`; a directory is renamed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from liteferry.storage import drivers, object_store
 
 _CHUNK_BYTES = 1 << 20
 _LOOKS = 3
-_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")  # as `write_bytes` calls what it has not finished
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")  # the temporary names of `write_bytes`
 _WILDCARD = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\[([*?\[])\]")
 _PARTS_OF_A_BUCKET = 3  # "gs:", "", "bucket"
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a place is not on this machine's file systems: whether it has a scheme, and that is not file://."""
+    """Whether a place is not on this machine's file systems: it has a scheme other than file://."""
     return "://" in uri and not uri.startswith("file://")
 
 
@@ -43,36 +43,38 @@ def join(uri: str, *parts: str) -> str:
 
 
 def require_local(uri: str) -> str:
-    """The path behind a place, or StorageError for one that is not on this machine."""
+    """The local path of a place. Raises StorageError for one that is not on this machine."""
     if is_remote(uri):
         raise StorageError(f"{uri}: this has to be a local path; copy the data to one")
     return uri.removeprefix("file://")
 
 
 def require_driver(uri: str) -> None:
-    """Raises StorageError when there is no driver for a store, before anything is asked of it."""
+    """Raises StorageError when no driver for the place's store is installed. Sends no request."""
     drivers.place(uri)
 
 
 def absolute(uri: str) -> str:
-    """A place that means the same in any working directory; without a slash at its end."""
+    """The place as an absolute path, so that it means the same in any working directory, without a slash at its end."""
     return uri.rstrip("/") if is_remote(uri) else os.path.abspath(require_local(uri))
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or directory is there. Raises StorageError when a store does not say."""
+    """Whether a file or directory exists. Raises StorageError when a store does not answer."""
     return object_store.exists(uri) if is_remote(uri) else os.path.exists(require_local(uri))
 
 
 def is_directory(uri: str) -> bool:
-    """Whether a directory is there. Raises StorageError when a store does not say."""
+    """Whether a directory exists. Raises StorageError when a store does not answer."""
     return (
         object_store.file_entry(uri) is None and object_store.exists(uri) if is_remote(uri) else os.path.isdir(require_local(uri))
     )
 
 
 def list_directory(uri: str) -> list[str]:
-    """Names in a directory, sorted; empty when there is none. Raises StorageError when it, or its bucket, cannot be read."""
+    """Names in a directory, sorted; empty when there is no directory. Raises StorageError when it, or its
+    bucket, cannot be read.
+    """
     if is_remote(uri):
         return object_store.list_directory(uri)
     try:
@@ -84,9 +86,9 @@ def list_directory(uri: str) -> list[str]:
 
 
 def split_pattern(pattern: str) -> tuple[str, str]:
-    """The folder or file that a pattern names for sure, and what is left of the pattern below it.
+    """Splits a pattern into the folder or file before its first wildcard and the rest.
 
-    A name that exists just as it is written is no pattern, whatever it holds: brackets are common in real names
+    A name that exists exactly as written is not a pattern, even with brackets in it, which are common in real names
     ("a[1].keras", "run [final]"). Inside a pattern, `[*]`, `[?]` and `[[]` stand for the character, as `glob.escape` writes it.
     """
     path = pattern if is_remote(pattern) else require_local(pattern)
@@ -109,8 +111,8 @@ def _is_there(uri: str) -> bool:
 
 
 def glob(pattern: str) -> list[str]:
-    """Places a pattern names, sorted: `*`, `?` and `[...]` within a name, `**` across folders. Names that begin with a dot only
-    when asked for. Raises StorageError for a store that cannot be listed.
+    """Places that match a pattern, sorted: `*`, `?` and `[...]` within a name, `**` across folders. Names that begin with a dot
+    match only if the pattern has the dot. Raises StorageError for a store that cannot be listed.
     """
     fixed, rest = split_pattern(pattern)
     if is_remote(pattern):
@@ -131,14 +133,14 @@ def read_bytes(uri: str) -> bytes:
 
 
 def read_if_there(uri: str) -> bytes | None:
-    """A file's bytes, None where there is none. Raises StorageError for one that is there and cannot be read."""
+    """A file's bytes, or None where there is no file. Raises StorageError for a file that exists and cannot be read."""
     for _ in range(_LOOKS):
         try:
             return read_bytes(uri)
         except StorageError as error:
             if not exists(uri):
                 return None
-            failure = error  # or it came after it was asked for: on a store, others write
+            failure = error  # or it was written after the request: others write to a store
     raise failure
 
 
@@ -166,8 +168,8 @@ def write_bytes(uri: str, data: bytes) -> None:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Removes what killed calls of `write_bytes` have left directly in a folder, where nobody else may write meanwhile. Stores
-    have none of that.
+    """Removes the temporary files that killed calls of `write_bytes` have left directly in a folder. Nobody else may write there
+    at the same time. Stores have no such files.
     """
     if is_remote(folder):
         return
@@ -177,10 +179,11 @@ def remove_unfinished(folder: str) -> None:
 
 
 def create_exclusively(uri: str, data: bytes) -> bool:
-    """Writes a file where there is none: True for the call that made it, of however many at once; False when it was there.
+    """Writes a file where there is none. Returns True for the one call that has made it, however many try at once; False when it
+    exists.
 
-    On object stores the store decides, see `remote.create_exclusively`; on a disk the kernel does, and a process that dies in
-    between leaves a file without its content. Raises StorageError.
+    On object stores the store decides, see `object_store.create_exclusively`; on a disk the kernel does, and a process that dies
+    in between leaves a file without content. Raises StorageError.
     """
     if is_remote(uri):
         return object_store.create_exclusively(uri, data)
@@ -213,7 +216,7 @@ def append_line(uri: str, line: str) -> None:
 
 
 def remove_tree(uri: str) -> None:
-    """Removes a file, a link or a directory with all that is in it. What is not there or cannot be removed is left alone."""
+    """Removes a file, a link, or a directory with everything in it. Ignores what does not exist or cannot be removed."""
     if is_remote(uri):
         object_store.remove_tree(uri)
         return
@@ -226,9 +229,9 @@ def remove_tree(uri: str) -> None:
 
 
 def files_under(uri: str) -> list[str]:
-    """Paths of every file below a directory relative to it, sorted; for a file, its own name. Raises StorageError.
+    """Relative paths of every file below a directory, sorted; for a file, its own name. Raises StorageError.
 
-    Links count as what they point to: model caches keep the bytes of a SavedModel elsewhere.
+    Links are followed: model caches keep the bytes of a SavedModel elsewhere.
     """
     if is_remote(uri):
         return list(object_store.folder_entries(uri)) or [uri.rstrip("/").rpartition("/")[2]]
@@ -253,7 +256,7 @@ def _leads_back(folder: str, name: str) -> bool:
 
 
 def sizes_under(uri: str) -> dict[str, int]:
-    """Bytes of every file below a folder, by its path relative to it, sorted; none without a folder. Raises StorageError."""
+    """Bytes of every file below a folder, by relative path, sorted; empty without a folder. Raises StorageError."""
     if is_remote(uri):
         return {name: entry.size for name, entry in object_store.folder_entries(uri).items()}
     path = require_local(uri)
@@ -261,7 +264,7 @@ def sizes_under(uri: str) -> dict[str, int]:
         return {}
     sizes = {}
     for name in files_under(path):
-        with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+        with contextlib.suppress(FileNotFoundError):  # removed in the meantime
             sizes[name] = os.stat(os.path.join(path, name)).st_size
     return sizes
 
@@ -280,8 +283,8 @@ def size_bytes(uri: str) -> int:
 
 
 def digest(uri: str) -> str:
-    """sha256 of a file's bytes, or of the names, sizes and bytes of every file below a directory: the same wherever they are.
-    Raises StorageError.
+    """sha256 of a file's bytes, or of the names, sizes and bytes of every file below a directory; it does not depend on the
+    place. Raises StorageError.
     """
     if is_remote(uri):
         with tempfile.TemporaryDirectory() as folder:
@@ -295,7 +298,9 @@ def digest(uri: str) -> str:
             target = os.path.join(path, name) if is_directory else path
             status = os.stat(target)
             if not stat.S_ISREG(status.st_mode):
-                raise StorageError(f"{target}: cannot be read: it is no file but a pipe, a socket or a device")  # may never end
+                raise StorageError(
+                    f"{target}: cannot be read: it is no file but a pipe, a socket or a device"
+                )  # reading it may never end
             if is_directory:
                 hasher.update(f"{name}\0{status.st_size}\0".encode(errors="surrogateescape"))
             with open(target, "rb") as file:
@@ -309,8 +314,8 @@ def digest(uri: str) -> str:
 
 
 def stamp(uri: str) -> str:
-    """A text that is another one when a file, or any file below a directory, has other content. Nothing is read for it: of a
-    store it is the generation or the entity tag, of a disk time and size. Raises StorageError.
+    """A text that changes when the content of a file, or of any file below a directory, changes. Reads no content: on a store it
+    is the generation or entity tag, on a disk time and size. Raises StorageError.
     """
     if is_remote(uri):
         return object_store.stat(uri).stamp
@@ -324,8 +329,8 @@ def stamp(uri: str) -> str:
 
 
 def download(uri: str, local_path: str) -> None:
-    """Copies a file, or a directory with all that is in it, to a path where nothing is. Whole or not at all; of a store, several
-    files at once, each held against the size that the store says. Raises StorageError.
+    """Copies a file, or a directory with everything in it, to a path that does not exist yet. Whole or not at all. From a store,
+    several files are copied at once, and the size of each is compared with the store's. Raises StorageError.
     """
     part = f"{local_path}.{uuid.uuid4().hex}.part"
     try:
@@ -344,8 +349,8 @@ def download(uri: str, local_path: str) -> None:
 
 
 def upload(local_path: str, uri: str) -> None:
-    """Copies a file, or every file below a directory, to a place; to a store, several at once and in no order: an object appears
-    whole, a directory does not. Raises StorageError.
+    """Copies a file, or every file below a directory, to a place. To a store, several are copied at once and in no order: each
+    object appears whole, the directory as a whole does not. Raises StorageError.
     """
     if os.path.isdir(local_path):
         files = {os.path.join(local_path, name): join(uri, name) for name in files_under(local_path)}
@@ -369,7 +374,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def _exchange(first: str, second: str) -> bool:
-    """Lets two names change places in one step (Linux's renameat2). False where that cannot be done, with nothing done."""
+    """Swaps two names in one step (Linux's renameat2). Returns False, with nothing done, where the file system cannot."""
     try:
         rename = ctypes.CDLL(None).renameat2
     except (OSError, AttributeError):
@@ -378,10 +383,10 @@ def _exchange(first: str, second: str) -> bool:
 
 
 def publish_directory(source: str, target: str) -> None:
-    """Makes `target` be `source`. What is at `target` already changes places with it in one step and is removed after.
+    """Moves `source` to `target`. An existing `target` is swapped with it in one step and then removed.
 
-    Where the file system cannot exchange two names (some network file systems), the old one is moved aside first and put back
-    if the second rename fails. Between the two renames nothing is at `target`; never half of anything.
+    Where the file system cannot swap two names (some network file systems), the old directory is moved aside first, and moved
+    back if the second rename fails. Between the two renames nothing is at `target`; at no time is half of a directory there.
 
     Raises:
       StorageError: then `target` is as it was.
@@ -390,13 +395,13 @@ def publish_directory(source: str, target: str) -> None:
     try:
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
         while not _put_in_place(source, target):
-            pass  # somebody else's came there in between: it is replaced
+            pass  # another process has put one there in the meantime: it is replaced
     except OSError as error:
         raise StorageError(f"{target}: cannot be published: {error.strerror or error}") from error
 
 
 def _put_in_place(source: str, target: str) -> bool:
-    """One try; False when there was nothing at `target` at first and then there was."""
+    """One attempt. False when `target` did not exist at first and then did."""
     if not os.path.lexists(target):
         try:
             os.rename(source, target)
@@ -421,10 +426,10 @@ def _put_in_place(source: str, target: str) -> bool:
 
 @contextlib.contextmanager
 def exclusive(uri: str) -> Iterator[None]:
-    """Holds a lock file for as long as the context lasts; the kernel drops it when the process dies.
+    """Holds a lock file while the context lasts; the kernel releases it when the process dies.
 
     Raises:
-      StorageError: when another process holds it.
+      StorageError: another process holds it.
     """
     path = require_local(uri)
     try:

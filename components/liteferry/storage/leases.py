@@ -1,12 +1,14 @@
-"""Who may write a place on an object store, which has no locks: a lease, held by one process and renewed while it lives.
+"""Leases on an object store, which has no locks: a lease says which process may write a place, and is renewed while that process
+lives.
 
-A lease is a folder of small objects with rising numbers; the highest is the one that counts. Whoever wants it creates the next
-number, which a store gives to one only (`storage.create_exclusively`). So of two that see a dead holder, one follows it. Nothing
-is ever overwritten by another than who made it, and a holder that was taken for dead finds a higher number than its own.
+A lease is a folder of small objects with rising numbers; the highest one counts. A process takes the lease by creating the next
+number, which the store grants to one process only (`storage.create_exclusively`). So of two processes that find a dead holder,
+one gets the lease. No process overwrites another's object, and a holder that was wrongly taken for dead finds a number higher
+than its own.
 
-A holder is dead when its process is known to be gone (same machine, other or no process of that id), or when it has not renewed
-its lease for `TTL_S`. The clocks of two machines may differ by `SKEW_S`; a holder stops trusting its own lease before others do,
-by a clock that no one sets.
+A holder is dead when its process is known to be gone (same machine, and no process of that id, or another one), or when it has
+not renewed its lease for `TTL_S`. The clocks of two machines may differ by `SKEW_S`; a holder stops trusting its own lease before
+others do, measured by a clock that nobody sets.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ _LOOKS, _GIVEN_BACK_S = 100, 0.05
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who holds a lease, as its object says. `expires`, `since`: Unix time in seconds. `note`: what the holder said with it."""
+    """The holder of a lease, as its object says. `expires`, `since`: Unix time in seconds. `note`: what the holder stored with
+    the lease.
+    """
 
     token: str
     host: str
@@ -48,7 +52,7 @@ class Holder:
     note: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def is_gone(self) -> bool:
-        """Whether its process is known not to run any more, or its time is over."""
+        """Whether its process is known not to run any more, or the lease has expired."""
         if self.token in _given_up:
             return True
         here, own = _machine(), _process(self.pid)
@@ -61,15 +65,15 @@ class Holder:
         return f"process {self.pid} on {self.host} since {since}"
 
     def seconds_left(self) -> int:
-        """Until it is taken for dead, unless it renews."""
+        """Until it counts as dead, unless it renews."""
         return max(1, round(self.expires - time.time()))
 
 
-_given_up: set[str] = set()  # tokens of leases that this process holds no more, though it could not say so
+_given_up: set[str] = set()  # tokens of leases that this process has given up but could not release
 
 
 class Lease:
-    """A lease that this process holds; `held` and `take` make it."""
+    """A lease that this process holds; made by `held` and `take`."""
 
     def __init__(self, folder: str, number: int, holder: Holder) -> None:
         self._folder = folder
@@ -80,20 +84,20 @@ class Lease:
         self._renewed = _now()
 
     def is_safe(self) -> bool:
-        """Whether nobody can have taken it over yet, by this process's own clock. Asks nobody."""
+        """Whether no other process can have taken it over yet, by this process's own clock. Sends no request."""
         return not self._is_lost and _now() < self._renewed + TTL_S - SKEW_S
 
     def is_mine(self) -> bool:
-        """Whether it is held still; asks the store. Raises StorageError."""
+        """Whether this process still holds it; asks the store. Raises StorageError."""
         if not self._is_lost:
-            # Numbers begin anew when a lease was given back, so the same number may be another's.
+            # Numbers start again when a lease is released, so the same number may belong to another process.
             is_highest = _numbers(self._folder)[-1:] == [self._number]
             found = _read(self._folder, self._number) if is_highest else None
             self._is_lost = found is None or found.token != self._holder.token
         return self.is_safe()
 
     def renew(self) -> None:
-        """Says that the holder lives. What the store refuses is tried again the next time."""
+        """Extends the lease. A failed request is repeated at the next renewal."""
         with self._lock, contextlib.suppress(StorageError):
             if not self.is_mine():
                 self._is_lost = True
@@ -104,7 +108,7 @@ class Lease:
             self._renewed = began
 
     def release(self) -> None:
-        """Gives it back."""
+        """Releases the lease."""
         with self._lock:
             _given_up.add(self._holder.token)
             if self.is_safe():
@@ -112,7 +116,7 @@ class Lease:
             self._is_lost = True
 
     def abandon(self) -> None:
-        """Holds it no more and leaves its note for whoever comes next: the work was not finished."""
+        """Gives the lease up and leaves its note for the next holder: the work was not finished."""
         with self._lock, contextlib.suppress(StorageError):
             _given_up.add(self._holder.token)
             if not self._is_lost and self.is_mine():
@@ -125,8 +129,8 @@ class Lease:
 
 @contextlib.contextmanager
 def held(folder: str, note: Mapping[str, Any] | None = None, *, at_most_s: float = 3600.0) -> Iterator[Lease]:
-    """Waits for the lease and holds it for as long as the context lasts, but no longer than `at_most_s`: a holder that hangs
-    must not keep others waiting for ever.
+    """Waits for the lease and holds it while the context lasts, but no longer than `at_most_s`: a holder that hangs must not keep
+    others waiting for ever.
 
     Raises:
       StorageError: the store cannot be read or written.
@@ -161,10 +165,10 @@ def _keep(lease: Lease, stop: threading.Event, until: float) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: str, *, place: str) -> Iterator[Lease]:
-    """Holds the lease for as long as the context lasts, or does not wait for it.
+    """Holds the lease while the context lasts. Does not wait for it.
 
     Raises:
-      StorageError: somebody else holds it; says who, and what to do. `place` is what the lease is about.
+      StorageError: another process holds it; the message says which, and what to do. `place` is what the lease is about.
     """
     found = take(folder)
     if isinstance(found, Holder):
@@ -177,7 +181,7 @@ def exclusive(folder: str, *, place: str) -> Iterator[Lease]:
 
 
 def holder_of(folder: str) -> Holder | None:
-    """Who holds the lease and lives, or None. Raises StorageError."""
+    """The living holder of the lease, or None. Raises StorageError."""
     for number in reversed(_numbers(folder)):
         holder = _read(folder, number)
         if holder is not None:
@@ -186,14 +190,14 @@ def holder_of(folder: str) -> Holder | None:
 
 
 def take(folder: str, note: Mapping[str, Any] | None = None) -> Lease | Holder:
-    """The lease, or who holds it. Raises StorageError."""
+    """The lease, or its present holder. Raises StorageError."""
     for _ in range(_LOOKS):
         numbers = _numbers(folder)
         last = numbers[-1] if numbers else 0
         if numbers:
             before = _read(folder, last)
             if before is None:
-                time.sleep(_GIVEN_BACK_S)  # just now
+                time.sleep(_GIVEN_BACK_S)  # released just now
                 continue
             if not before.is_gone():
                 return before
@@ -209,7 +213,7 @@ def take(folder: str, note: Mapping[str, Any] | None = None) -> Lease | Holder:
         )
         began = Lease(folder, last + 1, mine)
         if storage.create_exclusively(_path(folder, last + 1), _content(mine)):
-            # Who looked earlier may have made a higher number: a lease was given back, and begun anew, in between.
+            # A process that looked earlier may have created a higher number: the lease was released and taken again in between.
             if began.is_mine():
                 _remove(folder, numbers)
                 return began
@@ -218,14 +222,14 @@ def take(folder: str, note: Mapping[str, Any] | None = None) -> Lease | Holder:
 
 
 def clear(folder: str) -> None:
-    """Removes what dead holders left, if nobody holds the lease. Raises StorageError."""
+    """Removes what dead holders have left, if nobody holds the lease. Raises StorageError."""
     numbers = _numbers(folder)
     if numbers and holder_of(folder) is None:
         _remove(folder, numbers)
 
 
 def note_of(folder: str) -> Mapping[str, Any]:
-    """What the last holder wrote beside its lease, dead or alive; empty where there is none. Raises StorageError."""
+    """The note of the last holder, dead or alive; empty where there is none. Raises StorageError."""
     for number in reversed(_numbers(folder)):
         holder = _read(folder, number)
         if holder is not None:
@@ -253,7 +257,9 @@ def _content(holder: Holder) -> bytes:
 
 
 def _read(folder: str, number: int) -> Holder | None:
-    """None when it is not there any more. What is no lease, somebody's hand made: nobody holds it."""
+    """The holder in an object, or None where the object is gone. An object that does not parse counts as unheld: somebody wrote
+    it by hand.
+    """
     content = storage.read_if_there(_path(folder, number))
     if content is None:
         return None
@@ -264,12 +270,12 @@ def _read(folder: str, number: int) -> Holder | None:
 
 
 def _now() -> float:
-    """Seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    """Seconds on a clock that nobody sets and that runs on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _machine() -> str | None:
-    """What tells this machine and its process ids from others; None where the system does not say."""
+    """An id of this machine and its process ids; None where the system gives none."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
@@ -278,7 +284,7 @@ def _machine() -> str | None:
 
 
 def _process(pid: int) -> str:
-    """A name for a process of this machine that no later process of the same id has; empty when there is none."""
+    """An id of a process of this machine that no later process with the same number has; empty when there is no such process."""
     machine = _machine()
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:

@@ -1,13 +1,13 @@
-"""Copies of what lies on object stores, on this machine's disk, bounded, for all processes of the machine together.
+"""A bounded cache of objects from stores on this machine's disk, shared by all processes of the machine.
 
     with local_cache.lease([Wanted(uris=("gs://bucket/model.keras",))]) as copies:
-        copies.path("gs://bucket/model.keras")          # stays where it is until the context ends
+        copies.path("gs://bucket/model.keras")          # stays there until the context ends
 
-An entry is a folder named by URI and stamp, so what has changed on the store is another entry. It appears by one rename when all
-of it has arrived; until then it grows as `<key>.part`. Its lock is held shared by those who use it and exclusively by the one who
-downloads it or takes it away, and the kernel drops the locks of a process that dies: what such a one leaves half done is swept.
-When there is no room, what was used longest ago goes first, and never what is in use. Nobody waits for room while holding
-anything, so nobody waits for ever.
+An entry is a folder named by URI and stamp, so a changed object is another entry. It appears by one rename when it is complete;
+until then it grows as `<key>.part`. Users of an entry hold its lock shared; a process that downloads or removes it holds the lock
+exclusively. The kernel releases the locks of a process that dies, and what it left half done is removed. When room is needed,
+entries that were not used for longest go first, and never one that is in use. No process waits for room while it holds an entry,
+so no two wait for each other.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _CONTENT = "content"
 _PART, _GONE = ".part", ".gone"
 _POLL_S = 0.05
 _SLOW_POLL_S = 0.5
-_LONGEST_WAIT_S = 3600.0  # for others: one that is stopped, or hangs, holds what it has for ever
+_LONGEST_WAIT_S = 3600.0  # for other processes: one that is stopped, or hangs, holds its entries for ever
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Files or folders that have to lie side by side, each under its own name. `stamp`: what `stamp_of` said of them when a run
-    looked first, None for whatever they are now.
+    """Files or folders that must lie side by side, each under its own name. `stamp`: the value of `stamp_of` when the run first
+    looked at them; None for their present content.
     """
 
     uris: tuple[str, ...]
@@ -51,13 +51,13 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Copies:
-    """Where things lie. `problems`: why what was wanted cannot be had, by its first URI."""
+    """Local paths by URI. `problems`: the first URI of what cannot be had -> why."""
 
     paths: Mapping[str, str] = dataclasses.field(default_factory=dict)
     problems: Mapping[str, StorageError] = dataclasses.field(default_factory=dict)
 
     def path(self, uri: str) -> str:
-        """The local path; of a local place, itself."""
+        """The local path of a URI; a local place stays as it is."""
         return self.paths.get(uri, uri) if storage.is_remote(uri) else storage.require_local(uri)
 
     def raise_problems(self) -> None:
@@ -66,13 +66,13 @@ class Copies:
             raise problem
 
     def in_uris(self, value: Any) -> Any:
-        """JSON-like data with URIs in the place of the paths of their copies."""
+        """JSON-like data with the URIs in place of the paths of their copies."""
         if not self.paths:
             return value
         if isinstance(value, str):
             for uri, path in self.paths.items():
                 value = value.replace(path, uri)
-            for uri, path in self.paths.items():  # what lies beside it, as a checkpoint's prefix does
+            for uri, path in self.paths.items():  # also files beside a copy, such as a checkpoint's prefix
                 value = value.replace(os.path.dirname(path), uri.rstrip("/").rpartition("/")[0])
             return value
         if isinstance(value, Mapping):
@@ -100,7 +100,7 @@ def _nearest_existing(path: str) -> str:
 
 
 def capacity_bytes() -> int:
-    """$LITEFERRY_CACHE_GB, else 20 GB, or half of what is free and the cache's own, whatever is less."""
+    """$LITEFERRY_CACHE_GB, else 20 GB or half of what is free or used by the cache, whichever is less."""
     text = os.environ.get(GIGABYTES)
     if text:
         try:
@@ -112,20 +112,20 @@ def capacity_bytes() -> int:
 
 
 def stamp_of(uris: Sequence[str]) -> str:
-    """What `Wanted.stamp` is of these. Raises StorageError."""
+    """Version stamp of these objects (see Wanted.stamp). Raises StorageError."""
     return seen(uris).stamp
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """`stamp`: see Wanted. `mark`: see remote.Entry; None when one of the files has none."""
+    """`stamp`: see Wanted. `mark`: see object_store.Entry; None when one of the files has none."""
 
     stamp: str
     mark: str | None
 
 
 def seen(uris: Sequence[str]) -> Seen:
-    """What the stores say of these now. Raises StorageError."""
+    """What the stores report of these objects now. Raises StorageError."""
     looks = [object_store.stat(uri) for uri in uris]
     marks = [look.mark for look in looks]
     return Seen(_stamp(looks), None if None in marks else repr(marks))
@@ -137,23 +137,24 @@ def _stamp(looks: Sequence[object_store.ObjectStat]) -> str:
 
 @contextlib.contextmanager
 def localise(uri: str, *, stamp: str | None = None) -> Iterator[str]:
-    """The local path of one file or folder while the context lasts; of a local place itself, at no cost. Raises StorageError."""
+    """The local path of one file or folder while the context lasts; a local place is returned as it is. Raises StorageError."""
     with lease([Wanted(uris=(uri,), stamp=stamp)]) as copies:
         copies.raise_problems()
         yield copies.path(uri)
 
 
 def digest(uri: str) -> str:
-    """`storage.digest`, by way of a copy. Raises StorageError."""
+    """`storage.digest` of a copy. Raises StorageError."""
     with localise(uri) as path:
         return storage.digest(path)
 
 
 @contextlib.contextmanager
 def lease(wanted: Sequence[Wanted]) -> Iterator[Copies]:
-    """Holds copies of everything that is wanted and not local; what cannot be had is among `problems`, and the others are held.
+    """Holds copies of everything that is wanted and not local. What cannot be had is listed in `problems`; the others are held.
 
-    Take all that one piece of work needs in one lease: who holds some and waits for more could wait for ever.
+    Take everything that one piece of work needs in one lease: a process that holds some copies and waits for more could wait for
+    ever.
     """
     distant = list(dict.fromkeys(one for one in wanted if any(map(storage.is_remote, one.uris))))
     if not distant:
@@ -164,7 +165,7 @@ def lease(wanted: Sequence[Wanted]) -> Iterator[Copies]:
 
 
 class _Entry:
-    """One bundle on its way to a copy."""
+    """A bundle of objects and its place in the cache."""
 
     def __init__(self, wanted: Wanted, looks: Sequence[object_store.ObjectStat] | None, root: str) -> None:
         self.wanted = wanted
@@ -216,7 +217,9 @@ def _take(wanted: Sequence[Wanted], held: contextlib.ExitStack) -> Copies:
 def _try(
     entries: Sequence[_Entry], problems: dict[str, StorageError], locks: contextlib.ExitStack, root: str, give_up: float
 ) -> bool:
-    """One try to hold all entries. False: there is no room, or somebody took one away; all is let go before the next try."""
+    """One attempt to hold all entries. False when there is no room, or another process has removed an entry; then all are
+    released before the next attempt.
+    """
     ours: list[tuple[_Entry, int]] = []
     theirs: list[_Entry] = []
     for entry in entries:
@@ -228,7 +231,7 @@ def _try(
             continue
         locks.callback(os.close, lock)
         if os.path.isdir(entry.path):
-            return False  # arrived in between: the next try shares it
+            return False  # it was completed in the meantime: the next attempt shares it
         try:
             entry.size()
             ours.append((entry, lock))
@@ -245,12 +248,12 @@ def _try(
                 os.remove(f"{entry.path}.lock")
         fcntl.flock(lock, fcntl.LOCK_SH)
         if not os.path.isdir(entry.path) and entry.wanted.uris[0] not in problems:
-            return False  # the lock changed hands while it was changed
+            return False  # another process got the lock while this one converted it
     return all(_wait_for(entry, locks, give_up) for entry in theirs)
 
 
 def _share(entry: _Entry, locks: contextlib.ExitStack) -> bool:
-    """Holds an entry that is there; it counts as used now."""
+    """Locks an existing entry for use, which also marks it as used now."""
     if not os.path.isdir(entry.path):
         return False
     lock = _lock(f"{entry.path}.lock", fcntl.LOCK_SH)
@@ -266,7 +269,9 @@ def _share(entry: _Entry, locks: contextlib.ExitStack) -> bool:
 
 
 def _wait_for(entry: _Entry, locks: contextlib.ExitStack, give_up: float) -> bool:
-    """Waits for somebody else's download: who downloads has room already and waits for nobody. False when it came to nothing."""
+    """Waits for another process's download. That process has reserved its room already and waits for nobody. False when the
+    download failed.
+    """
     while time.monotonic() < give_up:
         if _share(entry, locks):
             return True
@@ -279,7 +284,7 @@ def _wait_for(entry: _Entry, locks: contextlib.ExitStack, give_up: float) -> boo
 
 
 def _lock(path: str, how: int) -> int | None:
-    """A descriptor that holds the lock, or None where that would mean waiting."""
+    """A descriptor that holds the lock, or None where it would have to wait."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -290,12 +295,12 @@ def _lock(path: str, how: int) -> int | None:
             os.close(descriptor)
             return None
         except FileNotFoundError:
-            pass  # it was taken away between opening and locking
+            pass  # it was removed between opening and locking
         os.close(descriptor)
 
 
 def _download(entry: _Entry) -> None:
-    """Fills the part that was reserved and gives it its name, if the store still has what was looked at. Raises StorageError."""
+    """Fills the reserved part and renames it, if the store still has the same version. Raises StorageError."""
     part = f"{entry.path}{_PART}"
     try:
         os.makedirs(os.path.join(part, _CONTENT))
@@ -314,7 +319,7 @@ def _download(entry: _Entry) -> None:
 
 
 def _reserve(ours: Sequence[_Entry], all_of_lease: Sequence[_Entry], root: str) -> bool:
-    """Room for entries, set aside by their parts. False when what is in use leaves too little: then nothing is set aside."""
+    """Reserves room for entries by creating their parts. False, with nothing reserved, when entries in use leave too little."""
     need = sum(entry.size() for entry in ours)
     capacity = capacity_bytes()
     keep = {entry.path for entry in all_of_lease}
@@ -343,12 +348,12 @@ def _reserve(ours: Sequence[_Entry], all_of_lease: Sequence[_Entry], root: str) 
 
 
 class NoRoomError(StorageError):
-    """More is wanted at once than the cache holds."""
+    """More is wanted at once than the cache can hold."""
 
 
 @contextlib.contextmanager
 def _room(root: str) -> Iterator[None]:
-    """One process at a time counts and takes away."""
+    """The lock under which one process at a time counts and removes entries."""
     while (lock := _lock(os.path.join(root, "room.lock"), fcntl.LOCK_EX)) is None:
         time.sleep(_POLL_S)
     try:
@@ -358,19 +363,21 @@ def _room(root: str) -> Iterator[None]:
 
 
 def _sizes(root: str) -> dict[str, int]:
-    """Bytes of every entry and every part, as they were set aside."""
+    """Bytes of every entry and every part, as they were reserved."""
     sizes = {}
     with contextlib.suppress(FileNotFoundError):
         for found in os.scandir(root):
             if found.name.endswith(_GONE):
-                shutil.rmtree(found.path, ignore_errors=True)  # who takes away has the room's lock: this one died over it
+                shutil.rmtree(
+                    found.path, ignore_errors=True
+                )  # removals hold the room's lock, so the process that began this one has died
             if not found.is_dir(follow_symlinks=False):
                 continue
             try:
                 with open(os.path.join(found.path, _FACTS), encoding="utf-8") as file:
                     sizes[found.path] = int(json.load(file)["bytes"])
             except (OSError, ValueError, KeyError, TypeError):
-                sizes[found.path] = 0  # of a process that died at once, or just being taken away
+                sizes[found.path] = 0  # of a process that died at once, or just being removed
     return sizes
 
 
@@ -382,7 +389,7 @@ def _last_used(path: str) -> float:
 
 
 def _remove(path: str) -> bool:
-    """Takes away an entry, or what is left of one, that nobody uses or downloads."""
+    """Removes an entry, or the rest of one, that no process uses or downloads."""
     lock = _lock(f"{path}.lock", fcntl.LOCK_EX)
     if lock is None:
         return False
@@ -400,7 +407,7 @@ def _remove(path: str) -> bool:
 
 
 def made_folder() -> str:
-    """The cache's folder, made, for this user alone. Raises StorageError."""
+    """The cache folder, created if needed, readable by this user alone. Raises StorageError."""
     root = folder()
     try:
         os.makedirs(root, mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Patterns over a list of names, by the rules of Python's own glob over a disk: what a store's listing is asked with."""
+"""Glob patterns over a list of names, by the rules of Python's own glob: used on the listings of stores."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _ANY_FOLDERS = "**"
 
 
 def fits(name: str, part: str) -> bool:
-    """Whether a name in a folder fits one part of a pattern. Names that begin with a dot only fit parts that do."""
+    """Whether a name in a folder matches one part of a pattern. Names that begin with a dot match only parts that do."""
     if not _WILDCARD.search(part):
         return name == part
     return fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
 
 
 def literal_start(pattern: str) -> str:
-    """What every name that fits begins with."""
+    """The characters that every matching name begins with."""
     return _WILDCARD.split(pattern, maxsplit=1)[0]
 
 

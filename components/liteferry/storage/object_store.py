@@ -1,17 +1,18 @@
-"""Object stores, and every other place that fsspec has a driver for: what `storage` calls for a URI with a scheme.
+"""Object stores, and every other place that fsspec has a driver for: `storage` calls this for a URI with a scheme.
 
-gs:// is driven by gcsfs, s3:// by s3fs, others by what fsspec has for them; each is imported when its first URI is met. All of it
-works against emulators of both stores, so Beam's file systems, which know no conditional writes, are no second driver.
-Credentials and endpoints are what the drivers find in the environment; nothing of the kind is in a job.
+gs:// uses gcsfs, s3:// uses s3fs, others what fsspec has for them; a driver is imported when its first URI is met. All of it
+works against emulators of both stores. Beam's file systems are no second driver, since they have no conditional writes. The
+drivers find credentials and endpoints in the environment; a job holds none.
 
-What a store does otherwise than a disk, and what is made of it:
-- It has no folders. A folder is there when an object lies below its name; objects whose names end in "/" stand for empty ones and
-  are passed over. `exists`, listings and `glob` see what they would see if everything was downloaded.
+How a store differs from a disk, and what is done about it:
+
+- It has no folders. A folder exists when an object lies below its name; objects whose names end in "/" stand for empty folders
+  and are skipped. `exists`, listings and `glob` give the results that they would give on a downloaded copy.
 - An object appears whole or not at all, so writing needs no temporary name. It may change between two requests: `stamp` tells.
-- Names that are no file names ("a//b", "../b") are refused: they would be written elsewhere than asked.
-- Requests fail now and then. Drivers repeat most of them; what still fails for a passing reason is tried a few times.
+- Names that are not file names ("a//b", "../b") are refused, since they would be written to another place.
+- Requests fail now and then. Drivers repeat most of them; other transient failures are tried a few times.
 
-Nothing is remembered between calls but connections: drivers' caches of listings are off.
+Nothing but connections is kept between calls: the drivers' caches of listings are off.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ from liteferry.storage.drivers import ENDPOINTS, STORES, ask, failure, place, sc
 
 T = TypeVar("T")
 
-_PARALLEL = 16  # requests under way at once, of one call: they wait for the network, not for a core
+_PARALLEL = 16  # requests of one call at the same time: they wait for the network, not for a core
 _CONTENT_KEYS = ("generation", "ETag", "etag", "md5Hash")
 _TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created")
 _STAMP_KEYS = (*_CONTENT_KEYS, *_TIME_KEYS)
-_SETTLED_S = 60.0  # a time says nothing of what is written in the same tick, and clocks differ
-_MARK = "liteferry-call"  # metadata of an object that was created exclusively: whose it is
+_SETTLED_S = 60.0  # a modification time does not tell two writes in the same tick apart, and clocks differ
+_MARK = "liteferry-call"  # metadata of an object that was created exclusively: which call made it
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """An object: its bytes, and a text that is another one when its content is. `mark`: the same, good for ever: None where what
-    the driver gives may be the same for other content, as where it tells only a time, and that has just passed.
+    """An object: its size in bytes, and a stamp that changes when its content does. `mark`: a stamp that can never be reused for
+    other content (entity tag, generation); None if the store gives none, for example only a modification time of this minute.
     """
 
     size: int
@@ -59,7 +60,7 @@ def join(uri: str, *parts: str) -> str:
 
 
 def _refuse_missing_bucket(uri: str) -> None:
-    """Raises StorageError when it is the bucket that is not there: not finding anything in it would look like an empty folder."""
+    """Raises StorageError when the bucket itself is missing, since finding nothing in it would look like an empty folder."""
     driver, path = place(uri)
     bucket = path.strip("/").partition("/")[0]
     look: Callable[[], Any]
@@ -80,7 +81,9 @@ def _refuse_missing_bucket(uri: str) -> None:
 
 
 def _entry(facts: Mapping[str, Any]) -> Entry:
-    key = next((key for key in _STAMP_KEYS if facts.get(key)), None)  # the best one: listings know others less exactly
+    key = next(
+        (key for key in _STAMP_KEYS if facts.get(key)), None
+    )  # the most exact one: listings have others with less precision
     size = int(facts.get("size") or 0)
     stamp = f"{key}={facts.get(key or '')} size={size}"
     return Entry(size, stamp, f"{stamp} {_time_in(facts)}" if _is_lasting(key, facts) else None)
@@ -93,7 +96,7 @@ def _time_in(facts: Mapping[str, Any]) -> str:
 
 def _is_lasting(key: str | None, facts: Mapping[str, Any]) -> bool:
     if key in _CONTENT_KEYS:
-        return not str(facts[key]).startswith("W/")  # an entity tag that says itself that it is weak
+        return not str(facts[key]).startswith("W/")  # a weak entity tag
     at = facts.get(key or "")
     if isinstance(at, datetime.datetime):
         at = (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).timestamp()
@@ -101,7 +104,7 @@ def _is_lasting(key: str | None, facts: Mapping[str, Any]) -> bool:
 
 
 def file_entry(uri: str) -> Entry | None:
-    """The object of exactly this name; None when there is none, whatever lies below the name."""
+    """The object of exactly this name, or None, whatever lies below the name."""
     driver, path = place(uri)
     if scheme_of(uri) in STORES and "/" not in path:
         return None  # a bucket
@@ -173,7 +176,7 @@ def list_directory(uri: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class ObjectStat:
-    """What lies at a URI: a file, or a folder with `entries`. `stamp` and `mark` are others when the content of any file is."""
+    """What lies at a URI: a file, or a folder with `entries`. `stamp` and `mark` change when the content of any file does."""
 
     size: int
     stamp: str
@@ -182,7 +185,7 @@ class ObjectStat:
 
 
 def stat(uri: str) -> ObjectStat:
-    """Raises StorageError, also when nothing is there."""
+    """What lies at a URI. Raises StorageError, also when nothing is there."""
     file = file_entry(uri)
     if file is not None:
         return ObjectStat(file.size, file.stamp, mark=file.mark)
@@ -203,9 +206,10 @@ def _hash(value: Any) -> str:
 
 
 def glob(fixed: str, rest: str) -> list[str]:
-    """The URIs that a pattern `rest` names below a folder, sorted; see `name_patterns`.
+    """The URIs that match a pattern `rest` below a folder, sorted; see `name_patterns`.
 
-    A pattern for names in one folder lists that folder; any other lists all that lies below it, a thousand objects to a request.
+    A pattern for names in one folder lists that folder; any other pattern lists everything below it, a thousand objects to a
+    request.
     """
     root = fixed.rstrip("/")
     if not rest:
@@ -241,13 +245,13 @@ def write_bytes(uri: str, data: bytes) -> None:
 
 
 def create_exclusively(uri: str, data: bytes) -> bool:
-    """True when this call made the object, False when one was there. At most one of several callers gets True: the store decides
-    (gs: if-generation-match 0; s3: If-None-Match), and the object carries a mark of the call that made it, since an answer may
-    be lost on its way and the repeated request then finds what the first one made. Other schemes: as safe as their driver's
+    """Returns True when this call has created the object, False when it existed. At most one of several callers gets True: the
+    store decides (gs: if-generation-match 0; s3: If-None-Match). The object carries a mark of the call that made it: if an answer
+    is lost, the repeated request finds the object of the first one. With other schemes this is as safe as their driver's
     `mode="create"`.
 
     Raises:
-      StorageError: then the object may have been made.
+      StorageError: then the object may have been created.
     """
     driver, path = place(uri)
     mark = uuid.uuid4().hex
@@ -266,7 +270,7 @@ def _create(driver: Any, path: str, data: bytes, marks: Mapping[str, Any]) -> No
     try:
         driver.pipe_file(path, data, mode="create", **marks)
     except OSError as error:
-        if status_of(error) == 412:  # s3fs has no name for it
+        if status_of(error) == 412:  # s3fs has no exception class for it
             raise FileExistsError(path) from error
         raise
 
@@ -284,8 +288,8 @@ def _mark_of(uri: str) -> str | None:
 
 
 def fetch(uri: str, path: str, seen: ObjectStat | None = None) -> None:
-    """Copies a file, or a folder with all that is in it, to a path at which nothing is; files side by side, every one of the size
-    that the store says, or said in `seen`.
+    """Copies a file, or a folder with everything in it, to a path that does not exist yet; several files at once, each with the
+    size that the store reports, or reported in `seen`.
 
     Raises:
       StorageError: then a part may be there.
@@ -309,7 +313,7 @@ def _fetch(uri: str, path: str, size: int) -> None:
     def fetch() -> None:
         driver.get_file(at, path)
         if not os.path.exists(path):
-            open(path, "wb").close()  # drivers leave out what is empty
+            open(path, "wb").close()  # drivers skip empty files
         arrived = os.path.getsize(path)
         if arrived != size:
             raise ConnectionError(f"{arrived:,} of {size:,} bytes arrived")
@@ -321,7 +325,7 @@ def _fetch(uri: str, path: str, size: int) -> None:
 
 
 def upload(files: Mapping[str, str]) -> None:
-    """Local path -> URI, side by side, in no order. Raises StorageError; then some may be there."""
+    """Copies local files to URIs, several at once and in no order. Raises StorageError; then some may be there."""
     _side_by_side(lambda pair: _put(*pair), files.items())
 
 
@@ -337,7 +341,7 @@ def _put(path: str, uri: str) -> None:
 
 
 def remove_tree(uri: str) -> None:
-    """A file and all that lies below its name. What is not there or cannot be removed is left alone."""
+    """Removes an object and everything below its name. Ignores what does not exist or cannot be removed."""
     driver, path = place(uri)
     with contextlib.suppress(StorageError):
         names = [path, *(f"{path.rstrip('/')}/{name}" for name, _ in _objects_below(uri))]
@@ -350,7 +354,7 @@ def _remove(driver: Any, path: str, uri: str) -> None:
 
 
 def _side_by_side(call: Callable[[T], None], items: Iterable[T]) -> None:
-    """Raises what the first call that fails raises; what has not begun then does not begin."""
+    """Runs calls in parallel. Raises the error of the first call that fails; calls that have not begun by then do not begin."""
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL) as threads:
         waiting = [threads.submit(call, item) for item in items]
         try:

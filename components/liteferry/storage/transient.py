@@ -1,4 +1,6 @@
-"""Errors that say something of storage at that moment, not of what is stored: worth a second look before they are believed."""
+"""Tells transient storage errors from errors in the file itself, so that a read is tried a second time before its error is
+believed.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,21 @@ _TROUBLE = {
     for name in ("EIO", "ENOSPC", "EDQUOT", "EROFS", "ESTALE", "EMFILE", "ENFILE", "ETIMEDOUT", "EREMOTEIO")
     if (number := getattr(errno, name, None)) is not None
 }
-# TensorFlow's own errors have no errno; they end with the system's words.
+# TensorFlow's own errors have no errno; they end with the text of the system's error.
 _WORDS = tuple(os.strerror(number) for number in _TROUBLE)
 _BROKEN_FILE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 _LONGEST_CHAIN = 20
 
 
 def is_storage_failure(error: BaseException) -> bool:
-    """Whether an error comes of a disk or a network drive that failed, or was full."""
+    """Whether an error comes from a disk or a network drive that failed or was full."""
     return isinstance(error, StorageError) or any(
         getattr(cause, "errno", None) in _TROUBLE or _ends_in_trouble(cause) for cause in _causes(error)
     )
 
 
 def is_transient_read_error(error: BaseException) -> bool:
-    """Whether a file that was read wrongly, cut short for example, could have led to this error: reading it again tells."""
+    """Whether a file that was read wrongly, cut short for example, could have led to this error. Reading it again tells."""
     if isinstance(error, ModelError) and error.reason.code is ReasonCode.LOAD_CORRUPT:
         return True
     return is_storage_failure(error) or any(isinstance(cause, _BROKEN_FILE) for cause in _causes(error))
