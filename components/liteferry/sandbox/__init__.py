@@ -1,4 +1,4 @@
-"""One sacrificial process per unit of work: `run` it, and whatever it does comes back as an `Outcome`."""
+"""Runs each unit of work in a process of its own that may die: `run` it, and however it ends, the caller gets an `Outcome`."""
 
 from liteferry.sandbox.client import SandboxSpec, run
 from liteferry.sandbox.flavors import Flavor, preload

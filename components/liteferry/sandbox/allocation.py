@@ -1,4 +1,4 @@
-"""A bound on what native code may allocate, for as long as a stranger's bytes say how much that is."""
+"""Limits what native code may allocate while it parses bytes that claim to need a certain amount of memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def at_most(count: int) -> Iterator[None]:
-    """Lets this process allocate `count` bytes more than it holds now; beyond that every allocation fails, and its library makes
-    of that what it likes.
+    """Lets this process allocate `count` bytes more than it holds now. Further allocations fail; how a native library reacts is
+    up to it.
 
-    It bounds all threads of the process, so it is for sandboxes and reader processes. Does nothing where the kernel does not say
-    what a process holds.
+    The limit counts for all threads of the process, so it is for sandboxes and reader processes. Does nothing where the kernel
+    does not say how much a process holds.
     """
-    held = status_bytes("VmData")  # what Linux counts against RLIMIT_DATA: private writable memory, mapped ones too, since 4.7
+    held = status_bytes(
+        "VmData"
+    )  # what Linux counts against RLIMIT_DATA: private writable memory, mapped memory included, since 4.7
     if held is None:
         yield
         return
@@ -32,7 +34,7 @@ def at_most(count: int) -> Iterator[None]:
 
 
 def status_bytes(name: str) -> int | None:
-    """What proc(5) says of this process under `name` (VmData, VmHWM), in bytes; None where there is no such thing."""
+    """The value of `name` (VmData, VmHWM) in proc(5)'s status of this process, in bytes; None where there is no such line."""
     with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith(f"{name}:"):

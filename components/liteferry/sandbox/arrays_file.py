@@ -1,7 +1,7 @@
-"""Named arrays in one file, handed from process to process without loss: a .npz that needs no pickle.
+"""Named arrays in one file, passed between processes without loss: a .npz that needs no pickle.
 
-NumPy alone makes void of bfloat16 and its kin, and bytes of a fixed width lose the NULs at their end. What it cannot hold is
-stored as parts that it can, and a header says how they go together.
+NumPy alone turns bfloat16 and its relatives into void, and drops NULs at the end of bytes of a fixed width. Such arrays are
+stored as parts that NumPy can hold, and a header says how to put them together.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 _HEADER = "header"
-_KINDS = "biufcSUmM"  # what NumPy stores as it is, where the dtype is its own
+_KINDS = "biufcSUmM"  # kinds that NumPy stores unchanged, where the dtype is NumPy's own
 _NOT_NUMPYS = 2  # `isbuiltin` of a dtype that a library registered; float8_e5m2 of ml_dtypes has the kind "f"
 
 Array = np.ndarray[Any, Any]
@@ -42,7 +42,7 @@ def read(path: str) -> dict[str, Array]:
 
 
 def _take_apart(array: Array, parts: list[Array]) -> Recipe:
-    """How an array is put together again from `parts`, to which its own are added."""
+    """The header that says how to put an array together again; appends its parts to `parts`."""
     if array.dtype.kind in _KINDS and array.dtype.isbuiltin != _NOT_NUMPYS:
         return {"part": _add(array, parts)}
     if array.dtype.hasobject:
@@ -94,7 +94,9 @@ def _put_together(recipe: Recipe, part: Callable[[int], Array]) -> Array:
 
 
 def _of_objects(elements: list[Any], shape: tuple[int, ...]) -> Array:
-    """Element by element: NumPy would make one array of many of one shape, and drop NULs on the way through fixed widths."""
+    """An object array, filled element by element: NumPy would merge arrays of one shape into one, and
+    drop NULs in fixed widths.
+    """
     flat = np.empty(len(elements), object)
     for place, element in enumerate(elements):
         flat[place] = element

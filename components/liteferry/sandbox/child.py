@@ -1,7 +1,7 @@
-"""What a sandbox process does from birth to death: read one request, run one function, answer in JSON, exit.
+"""A sandbox process: it reads one request, runs one function, answers in JSON, and exits.
 
-Whatever happens in here stays in here. Exceptions, SystemExit and KeyboardInterrupt included, become an `error` message; anything
-worse is seen by the supervisor as a wait status.
+No exception leaves the process. Exceptions, SystemExit and KeyboardInterrupt included, become an `error` message; the supervisor
+sees anything worse in the wait status.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from liteferry.sandbox.reporter import Reporter
 from liteferry.sandbox.units import function_of
 from liteferry.storage.transient import is_storage_failure, is_transient_read_error
 
-# Exit status of a process whose function ended, one way or the other, but that could not say so.
+# Exit status of a process whose function has ended, but that could not send its last message.
 SPEECHLESS = 71
 
 _MAX_MESSAGE_CHARS = 20_000
@@ -34,7 +34,7 @@ _KEPT_FROM = (
     "; {path} is nothing that this job names, so the process was kept from reading it. If your own code needs it, list it "
     "under `reads` in the job file (--reads on the command line); if only the checkpoint asks for it, do not"
 )
-# What a model is blamed for when its files, or what is made of them, cannot be read or written.
+# Codes that blame a model for files, its own or those made of it, that cannot be read or written.
 _TOLD_OF_FILES = {
     ReasonCode.LOAD_CORRUPT,
     ReasonCode.LOAD_FAILED,
@@ -47,10 +47,11 @@ _TOLD_OF_FILES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """One unit of work. `function` is "module:name", called as `function(argument, Reporter)`; results go through the reporter.
+    """One unit of work. `function` is "module:name", called as `function(argument, Reporter)`; it hands results over through the
+    reporter.
 
-    `scratch` is a folder of this unit's own, its working directory and home of its temporary files. `writable` are the other
-    folders it may write below, `readable` what it may read besides; `network`: whether it may reach the network.
+    `scratch` is a folder of this unit's own, its working directory and the place of its temporary files. `writable` are other
+    folders below which it may write, `readable` what it may read besides; `network`: whether it may use the network.
     `file_bytes`: how large one file may become.
     """
 
@@ -77,7 +78,7 @@ def failure_of(error: BaseException, stage: Stage) -> Failure:
         own = ReasonCode.STORAGE_FAILED if is_storage and reason.code in _TOLD_OF_FILES else reason.code
         return Failure(code=own, stage=reason.stage, message=f"{_cut(reason.message)}{hint}", misread=misread)
     code: ReasonCode | None = None
-    is_lost = isinstance(error, FileNotFoundError) and stage is Stage.EVALUATE  # an artifact was there when it was made
+    is_lost = isinstance(error, FileNotFoundError) and stage is Stage.EVALUATE  # the artifact existed when it was made
     if is_storage or is_lost:
         code = ReasonCode.STORAGE_FAILED
     elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
@@ -113,7 +114,7 @@ def _isolate(request: Request) -> None:
     os.dup2(log, 2)
     os.close(log)
     os.close(null)
-    os.environ["TMPDIR"] = tempfile.tempdir = request.scratch  # the latter was decided when the nursery imported what uses it
+    os.environ["TMPDIR"] = tempfile.tempdir = request.scratch  # `tempdir` was set when the nursery imported tempfile's users
     os.chdir(request.scratch)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -123,8 +124,8 @@ def _isolate(request: Request) -> None:
 
 
 def _use_one_thread() -> None:
-    """One process a core, one thread a process: no oversubscription, and sums in an order that does not depend on the machine's
-    width.
+    """One process for each core, one thread for each process: cores are not overbooked, and the order of sums does not depend on
+    the number of cores.
     """
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:
@@ -133,10 +134,12 @@ def _use_one_thread() -> None:
 
 
 def _receive_request(channel: socket.socket) -> Request:
-    """The channel carries the request's path: the request may be larger than what a socket holds, and its sender never waits."""
+    """Reads the request from the file whose path the channel carries. The request may be larger than a socket buffer, and its
+    sender must not wait.
+    """
     path = os.fsdecode(frames.receive_frame(channel))
     with open(path, "rb") as file:
-        request: Request = pickle.load(file)  # noqa: S301  # from the parent, which is trusted; never the other way
+        request: Request = pickle.load(file)  # noqa: S301  # from the parent, which is trusted; nothing from a child is unpickled
     os.remove(path)
     return request
 
@@ -151,12 +154,12 @@ def _serve(channel: socket.socket) -> dict[str, Any]:
         _use_one_thread()
         function_of(request.function)(request.argument, reporter)
         message: dict[str, Any] = {"event": "done"}
-    except BaseException as error:  # noqa: BLE001  # the one place: user code may raise SystemExit, KeyboardInterrupt, anything
+    except BaseException as error:  # noqa: BLE001  # the only such place: user code may raise SystemExit, KeyboardInterrupt, anything
         with contextlib.suppress(Exception):
             traceback.print_exc()
         message = {"event": "error", **dataclasses.asdict(failure_of(error, reporter.current_stage))}
     if os.getpid() != pid:
-        os._exit(0)  # a process that the function forked came out of it too; only one may say that it is over
+        os._exit(0)  # a process that the function has forked also returns here; only one may report the end
     return message
 
 

@@ -1,4 +1,4 @@
-"""One unit of work in a process of its own, and a second try for ends that are not believed at once."""
+"""Runs one unit of work in a process of its own, and runs it again where the first end may not be the unit's fault."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def run(unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[
     odd_before = {path for given in request.writable for path, _ in disk.odd_entries(given)}
     nursery = nurseries.nursery(flavor)
     outcome, has_begun = _try(request, nursery, limits)
-    if not has_begun and not nursery.is_closed:  # it died with the request in hand: a fresh one gets it, once
+    if not has_begun and not nursery.is_closed:  # it died with the request: a new one gets it, once
         nursery.settle()
         nursery = nurseries.nursery(flavor)
         outcome, _ = _try(request, nursery, limits)
@@ -84,13 +84,13 @@ def run(unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[
 
 
 def _try(request: Request, nursery: nurseries.Nursery, limits: Limits) -> tuple[Outcome, bool]:
-    """One child, in a scratch folder that no other has written to, and whether it was born."""
+    """Runs one child in a new scratch folder. Returns its outcome, and whether the child was forked at all."""
     folder = scratch.new_folder()
     try:
         path, log_path = os.path.join(folder, ".request"), os.path.join(folder, ".log")
         with open(path, "xb") as file:
             pickle.dump(dataclasses.replace(request, scratch=folder, log_path=log_path), file)
-        # Held open: what the child puts in its place later, a link for example, is not what is read and cut.
+        # Kept open: if the child replaces the file, with a link for example, the link is neither read nor truncated.
         with open(log_path, "x+b", buffering=0) as log:
             supervision = Supervision((path, folder, *request.writable), log, nursery, limits)
             outcome = supervision.watch()
@@ -102,8 +102,8 @@ def _try(request: Request, nursery: nurseries.Nursery, limits: Limits) -> tuple[
 
 
 def _without_odd_entries(outcome: Outcome, folders: Sequence[str], before: set[str]) -> Outcome:
-    """Removes links, pipes and devices that a unit has left in its folders, which others read, and blames it: nothing that is
-    asked for makes any.
+    """Removes links, pipes and devices that a unit has left in its folders, since others read there, and fails the unit: no unit
+    makes any.
     """
     odd = [entry for folder in folders for entry in disk.odd_entries(folder) if entry[0] not in before]
     if not odd:

@@ -1,9 +1,9 @@
-"""What a child may touch, held by the kernel: it writes below its own folders, reads there, in Python's environment, in the
-system's libraries and what its work names, has no network, and signals nobody outside.
+"""What the kernel lets a child touch: it writes below its own folders; it reads there, in Python's environment, in the system's
+libraries and what its work names; it has no network, and sends no signals outside.
 
-Landlock (Linux 5.13 and later) and a network namespace of its own. Both need no privilege, can only be narrowed further, and bind
-whatever the process starts. Where the kernel or a container forbids one, the child does without it: a confinement is a second
-wall behind the process boundary, not the first.
+This uses Landlock (Linux 5.13 and later) and a network namespace. Both need no privilege, can only be narrowed further, and bind
+every process that the child starts. Where the kernel or a container forbids one, the child runs without it: confinement is a
+second wall behind the process boundary, not the first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CHANGES = {
 }
 _TCP_SINCE, _TCP = 4, 0b11  # bind, connect
 _SCOPES_SINCE, _SCOPES = 6, 0b11  # abstract Unix sockets, signals: nobody outside
-# The last one starts the count of the process's own peak of memory again.
+# Writing the last one restarts the count of the process's own peak memory.
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/proc/self/clear_refs")
 
 # The tests run what is hostile once more without the kernel's help, since other kernels have none: what the scans let through
@@ -49,16 +49,15 @@ UNCONFINED = b"liteferry tests: processes that read strangers' files are not con
 
 
 def confine(writable: Sequence[str], *, readable: Sequence[str] = (), network: bool = False) -> tuple[str, ...]:
-    """Confines this process and all it starts, for good. It must have one thread.
+    """Confines this process and all that it starts, for good. It must have one thread.
 
     Args:
-      writable: folders below which it may still read and write; those that are not there are left out.
-      readable: files and folders that it may read besides, and besides what `machine_paths` names. "folder/." is the listing of
-        a folder alone.
-      network: whether it may still reach the network.
+      writable: folders below which it may still read and write; folders that do not exist are left out.
+      readable: files and folders that it may read besides those of `machine_paths`. "folder/." is the listing of a folder alone.
+      network: whether it may still use the network.
 
     Returns:
-      What holds now: of "files", "network" and "signals".
+      The confinements that hold now: of "files", "network" and "signals".
     """
     if not sys.platform.startswith("linux") or is_switched_off():
         return ()
@@ -124,7 +123,7 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
 
 
 def _leave_network(libc: ctypes.CDLL) -> bool:
-    """Into a network namespace that has nothing in it. Only root may without a user namespace, in which it keeps its own ids."""
+    """Moves into an empty network namespace. Without a user namespace only root may; in one, the process keeps its own ids."""
     if libc.unshare(_CLONE_NEWNET) == 0:
         return True
     uid, gid = os.geteuid(), os.getegid()
@@ -135,5 +134,5 @@ def _leave_network(libc: ctypes.CDLL) -> bool:
             with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
                 file.write(text)
         except OSError:
-            pass  # an id shown as "nobody" opens the same files: the kernel's own ids have not changed
+            pass  # a process shown as "nobody" can open the same files: its ids in the kernel have not changed
     return True

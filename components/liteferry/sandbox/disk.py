@@ -1,4 +1,6 @@
-"""What a unit of work leaves on disk while it runs: how much, in how many files, and whether in nothing but files and folders."""
+"""What a unit of work has on disk while it runs: how many bytes, how many files, and whether there is anything but files and
+folders.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +11,21 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 
-_BLOCK_BYTES = 512  # what st_blocks counts in, whatever the file system's own blocks are
-# Less than this is free: whoever holds more than that himself is ended, before others meet a full disk.
+_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own blocks are
+# When less than this is free, a unit that has used more than this is ended, before others meet a full disk.
 _LOW_BYTES = 10**9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Bytes and number of files. A count that would be larger than asked for is cut there: a million files are not walked."""
+    """Bytes and number of files. Counting stops at the limit: a million files are not walked."""
 
     bytes: int
     files: int
 
 
 def usage_of(folders: Sequence[str], *, pid: int | None, most_files: int) -> Usage:
-    """What lies below folders, and what a process has removed, or given no name to, and holds open still."""
+    """What lies below folders, and the files without a name that a process still holds open."""
     total, count = _held_without_a_name(pid), 0
     for folder in folders:
         for _, status in _entries(folder):
@@ -35,7 +37,7 @@ def usage_of(folders: Sequence[str], *, pid: int | None, most_files: int) -> Usa
 
 
 def is_running_low(folder: str, *, used: int) -> bool:
-    """Whether little is left of a disk, and a unit that has used so many bytes of it holds more than that."""
+    """Whether little is left of a disk, and a unit that has used so many bytes holds more than that."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
@@ -55,7 +57,7 @@ def _held_without_a_name(pid: int | None) -> int:
 
 
 def _entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below a folder as it is itself: no link is followed."""
+    """Everything below a folder; links are listed, not followed."""
     pending = [folder]
     while pending:
         with contextlib.suppress(OSError), os.scandir(pending.pop()) as found:
@@ -67,7 +69,7 @@ def _entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def odd_entries(folder: str) -> Iterator[tuple[str, str]]:
-    """What below a folder is neither a file nor a folder: its path, and what it is."""
+    """Everything below a folder that is neither a file nor a folder: its path, and what it is."""
     for path, status in _entries(folder):
         if stat.S_ISLNK(status.st_mode):
             with contextlib.suppress(OSError):

@@ -46,15 +46,15 @@ NOT_PRELOADED = {Flavor.KERAS: ("sklearn", "IPython")}
 
 
 def preload(*modules: str, flavors: Sequence[Flavor]) -> None:
-    """Says which modules of ours a nursery of these flavors imports before it forks, besides the libraries in `PRELOAD`.
+    """Adds modules of ours to those that a nursery of these flavors imports before it forks, besides the libraries in `PRELOAD`.
 
-    The module of a unit of work calls this when it is imported. A nursery that was started before that works as well; its
-    children import the module themselves, which takes longer.
+    The module of a unit of work calls this when it is imported. A nursery that was started earlier works as well: its children
+    import the module themselves, which takes longer.
     """
     for flavor in flavors:
         _OURS[flavor].update(dict.fromkeys(modules))
 
 
 def preloaded(flavor: Flavor) -> tuple[str, ...]:
-    """The modules that were named to `preload` so far, in order."""
+    """The modules that were passed to `preload` so far, in order."""
     return tuple(_OURS[flavor])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
-# Results are facts and statistics. What claims to be larger is not ours: somebody wrote to our descriptor.
+# Results are facts and statistics. A message that claims to be larger is not ours: other code has written to the descriptor.
 _MAX_MESSAGE_BYTES = 256 * 2**20
 
 
@@ -41,13 +41,13 @@ def receive_frame(channel: socket.socket) -> bytes:
 
 
 class FrameBuffer:
-    """Cuts a byte stream that arrives in pieces into messages; a frame that never ends is simply not returned."""
+    """Cuts a byte stream that arrives in pieces into messages. A frame that is never completed is not returned."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[dict[str, Any]]:
-        """Adds bytes as they came; yields the messages that are now whole.
+        """Adds bytes; yields the messages that are complete now.
 
         Raises:
           ValueError: for bytes that `send_json` has not written.

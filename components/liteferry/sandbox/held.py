@@ -1,4 +1,4 @@
-"""Which confinements of a sandbox this machine's kernel holds: tried out, in a process of its own."""
+"""Which confinements of a sandbox this machine's kernel enforces: tried out in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROGRAM = (
 
 @functools.cache
 def held() -> tuple[str, ...]:
-    """Of `EVERY` those that hold: reading and writing of files, the network, signals to processes outside."""
+    """Those of `EVERY` that the kernel enforces: reading and writing of files, the network, signals to processes outside."""
     command = [sys.executable, "-c", _PROGRAM, *map(os.path.abspath, sys.path)]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL).stdout
@@ -31,7 +31,7 @@ def in_words() -> str:
 
 
 def warning() -> str | None:
-    """What to say before a run on a machine whose kernel does not confine files; None where it does."""
+    """A warning for a machine whose kernel does not confine files, shown before a run; None where it does."""
     if "files" in held():
         return None
     rest = f"; only {in_words()}" if held() else ""

@@ -1,4 +1,4 @@
-"""How much memory a family of processes holds, cheaply enough to ask ten times a second."""
+"""How much memory a process and its descendants hold, measured cheaply enough for ten times a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PAGE_BYTES = resource.getpagesize()
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants, in bytes; 0 when it has gone. What they share counts for each of them.
+    """Resident memory of a process and its descendants, in bytes; 0 when it has ended. Shared pages count for each of them.
 
     On Linux the kernel lists a thread's children (/proc/PID/task/TID/children): 0.1 ms, where a search through all processes
     costs 5 ms and more on a busy machine.
@@ -22,7 +22,7 @@ def resident_bytes(pid: int) -> int:
     total, pending = 0, [pid]
     while pending:
         member = pending.pop()
-        with contextlib.suppress(OSError):  # it ended while we looked
+        with contextlib.suppress(OSError):  # it has ended in the meantime
             with open(f"/proc/{member}/statm", "rb") as file:
                 total += int(file.read().split()[1]) * _PAGE_BYTES
             for thread in os.listdir(f"/proc/{member}/task"):
@@ -32,7 +32,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def restart_peak() -> None:
-    """`peak_bytes` counts from here, for a process that works on one model after the other. Does nothing where the kernel
+    """Restarts the measurement of `peak_bytes`, for a process that works on several models in turn. Does nothing where the kernel
     cannot.
     """
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:

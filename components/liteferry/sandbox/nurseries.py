@@ -14,18 +14,18 @@ from collections.abc import Iterator
 
 from liteferry.sandbox.flavors import Flavor, preloaded
 
-# What a process needs to find its interpreter, its libraries and its locale. Everything else, credentials above all, stays out: a
-# nursery never has it, so no child can find it, not in /proc/self/environ either.
+# What a process needs to find its interpreter, its libraries and its locale. Everything else, above all credentials, stays out: a
+# nursery never gets it, so no child can find it, not even in /proc/self/environ.
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR")
 _KEPT_PREFIXES = ("LC_", "PYTHON", "TF_", "KERAS_", "LITEFERRY_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "XNNPACK_")
 
-# Children import from where this process does, also when a launcher has put folders of its own on the path. The working
-# directory, where a user's file may have any name, is not on it unless it is on ours.
+# Children import from the same folders as this process, also when a launcher has added folders to the path. The working
+# directory, where a user's file may have any name, is on their path only if it is on ours.
 _PROGRAM = "import sys; sys.path[:] = sys.argv[4:]; from liteferry.sandbox.nursery import main; main(sys.argv)"
 
 _LAST_WORDS_BYTES = 4000
 
-# Set in this process's environment: libraries log what they like, and each unit's log goes to stderr when it ends.
+# Set in this process's environment: libraries log as they please, and each unit's log goes to stderr when it ends.
 VERBOSE = "LITEFERRY_VERBOSE"
 
 
@@ -56,7 +56,7 @@ class Nursery:
                 stdout=subprocess.DEVNULL,
                 stderr=None if environment.get(VERBOSE) else self._errors,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is the launcher's to handle; the nursery ends when the launcher does
+                start_new_session=True,  # the launcher handles Ctrl-C; the nursery ends when the launcher does
             )
 
     @property
@@ -67,18 +67,20 @@ class Nursery:
         return not self.is_closed and self._process.poll() is None
 
     def fork(self, channel: socket.socket, status: socket.socket) -> None:
-        """Asks for a child that speaks on `channel` and whose life is told on `status`. Raises OSError when it is dead."""
+        """Asks for a child that talks on `channel`, and whose pid and wait status arrive on `status`. Raises OSError when the
+        nursery is dead.
+        """
         with self._lock:
             socket.send_fds(self._socket, [b"f"], [channel.fileno(), status.fileno()])
 
     def last_words(self) -> str:
-        """What it said before it ended; the reason, when it could not import what it preloads."""
-        descriptor = self._errors.fileno()  # shared with the nursery, its offset too: read beside it
+        """The end of its error output: the reason, when it could not import a module."""
+        descriptor = self._errors.fileno()  # the nursery shares the descriptor and its offset: pread does not move it
         size = os.fstat(descriptor).st_size
         return os.pread(descriptor, _LAST_WORDS_BYTES, max(0, size - _LAST_WORDS_BYTES)).decode(errors="replace").strip()
 
     def settle(self) -> None:
-        """Gives a nursery that is dying the time to be dead, and one that could not fork the time to recover."""
+        """Gives a dying nursery time to end, and one that could not fork time to recover."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=1)
 
@@ -88,15 +90,15 @@ class Nursery:
         self._process.wait()
 
     def hang_up(self) -> None:
-        """Lets it know that it is no longer needed."""
+        """Closes the connection, so that it ends."""
         self.is_closed = True
         self._socket.close()
 
     def wait(self) -> None:
-        """Waits for the end of a nursery that was hung up on."""
+        """Waits for the end of a nursery whose connection was closed."""
         try:
             self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:  # it is still importing and has not looked
+        except subprocess.TimeoutExpired:  # it is still importing and has not noticed
             self.kill()
 
 
@@ -106,7 +108,7 @@ _nurseries_lock = threading.Lock()
 
 
 def nursery(flavor: Flavor) -> Nursery:
-    """The living nursery of a flavor; a new one where there is none."""
+    """The living nursery of a flavor; starts a new one where there is none."""
     with _nurseries_lock:
         found = _nurseries.get(flavor)
         if found is None or not found.is_alive():
@@ -116,13 +118,13 @@ def nursery(flavor: Flavor) -> Nursery:
 
 @contextlib.contextmanager
 def shared_nursery(flavor: Flavor) -> Iterator[Nursery]:
-    """`nursery`, where a context is wanted."""
+    """`nursery` as a context manager."""
     yield nursery(flavor)
 
 
 @contextlib.contextmanager
 def nursery_of_its_own(flavor: Flavor) -> Iterator[Nursery]:
-    """A new nursery that nobody else gets, for as long as the context lasts."""
+    """A new nursery that no other unit uses, while the context lasts."""
     found = Nursery(flavor)
     with _nurseries_lock:
         _single.add(found)
@@ -136,8 +138,8 @@ def nursery_of_its_own(flavor: Flavor) -> Iterator[Nursery]:
 
 
 def warm_up(*flavors: Flavor) -> None:
-    """Starts nurseries now, so that their imports overlap with the caller's own start-up: those that every run needs, unless told
-    which.
+    """Starts nurseries now, so that their imports overlap with the caller's own start: those that every run needs, unless flavors
+    are given.
     """
     for flavor in flavors or (Flavor.KERAS, Flavor.CLEAN):
         nursery(flavor)

@@ -1,19 +1,19 @@
-"""The process that children are forked from: everything heavy is imported once, here, before the first fork.
+"""The process that sandboxes are forked from: it imports everything heavy once, before the first fork.
 
 A cold start of TensorFlow costs 3 to 5 s, a fork of this process 0.02 s. `liteferry.sandbox.nurseries` starts it. It is
-single-threaded, does no work itself, and ends when its parent does: the socket then reads as closed. When it dies the kernel
+single-threaded, does no work itself, and ends when its parent does: the socket then reads as closed. When it dies, the kernel
 kills its children (PR_SET_PDEATHSIG).
 
-For every request the parent sends two descriptors over the socket: `channel` (frames to and from the child) and `status`, on
-which this process writes numbers of eight bytes: the child's pid when it is born; its wait status and the peak of its resident
-memory in bytes when it has died and its family with it.
+For every request the parent sends two descriptors over the socket: `channel` (frames to and from the child) and `status`. On
+`status` this process writes numbers of eight bytes: the child's pid after the fork, and, when the child and its family have
+ended, its wait status and its peak resident memory in bytes.
 
-A child's family is its process group. What has left the group is a stray: the kernel hands orphans to this process
-(PR_SET_CHILD_SUBREAPER), which kills each once every child that could be its parent has ended.
+A child's family is its process group. A process that has left the group is a stray: the kernel gives orphans to this process
+(PR_SET_CHILD_SUBREAPER), which kills each stray once every child that could be its parent has ended.
 
-Why not `multiprocessing`'s forkserver: it has one preload list per process, and two are needed here (the clean one must have
-no Keras at all); it imports the caller's `__main__` in every child, which runs users' scripts; and it unpickles what a child
-sends, where this one's children speak JSON only.
+Why not `multiprocessing`'s forkserver: it has one preload list per process, and two are needed here (the clean one must have no
+Keras at all); it imports the caller's `__main__` in every child, which runs users' scripts; and it unpickles what a child sends,
+whereas these children send JSON only.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def preload(flavor: Flavor, ours: Sequence[str]) -> None:
     if flavor is Flavor.CLEAN:
         for name in ("keras", "tf_keras"):
             sys.modules[name] = None  # type: ignore[assignment]  # `import keras` now raises ImportError, here and in every child
-    gc.disable()  # imports make next to no garbage, and looking for it takes a seventh of their time
+    gc.disable()  # imports make hardly any garbage, and collecting takes a seventh of their time
     with _hidden(NOT_PRELOADED.get(flavor, ())):
         for name in (*PRELOAD[flavor], *ours):
             importlib.import_module(name)
-    python_paths()  # what children may read of it, found once
+    python_paths()  # children inherit the answer
     gc.enable()
     gc.collect()
-    gc.freeze()  # children never walk, and so never copy, the pages that hold what was imported here
+    gc.freeze()  # the collector of a child does not visit, and so does not copy, the pages of what was imported here
 
 
 @contextlib.contextmanager
 def _hidden(names: Sequence[str]) -> Iterator[None]:
-    """Modules that, for now, are as if they were not installed."""
+    """Hides modules as if they were not installed, while the context lasts."""
     for name in names:
         sys.modules[name] = None  # type: ignore[assignment]
     yield
@@ -78,7 +78,7 @@ def _become_child(server: socket.socket, channel_fd: int, others: list[int], nur
     try:
         os.setsid()  # its own process group: one signal kills the whole family
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != nursery_pid:  # the nursery died before the line above took hold
+        if os.getppid() != nursery_pid:  # the nursery died before the line above had its effect
             os._exit(1)
         server.close()
         for other in others:
@@ -88,18 +88,20 @@ def _become_child(server: socket.socket, channel_fd: int, others: list[int], nur
             signal.signal(number, signal.SIG_DFL)
         serve(channel_fd)
     finally:
-        os._exit(70)  # only reached when `serve` itself is broken: it ends the process on its own
+        os._exit(70)  # only reached when `serve` itself is broken: it ends the process itself
 
 
 class _Children:
-    """The living children and what has strayed from the families of the dead ones."""
+    """The living children, and the strays of those that have ended."""
 
     def __init__(self) -> None:
         self._status_fds: dict[int, int] = {}
         self._suspects: dict[int, set[int]] = {}  # stray -> children that were there when it was first seen
 
     def fork(self, server: socket.socket, channel_fd: int, status_fd: int) -> None:
-        """Makes a child, or closes its descriptors: the supervisor sees that there will be none, and why in our last words."""
+        """Forks a child. Where that fails, closes its descriptors: the supervisor sees them close and reads the reason in the
+        error output.
+        """
         nursery_pid = os.getpid()
         try:
             pid = os.fork()
@@ -115,7 +117,7 @@ class _Children:
         _tell(status_fd, pid)
 
     def reap(self) -> None:
-        """Buries the dead, their families first, and tells their supervisors."""
+        """Collects children that have ended, kills what is left of their families, and reports to their supervisors."""
         while True:
             try:
                 pid, wait_status, usage = os.wait4(-1, os.WNOHANG)
@@ -130,7 +132,7 @@ class _Children:
                 self._kill_strays()
                 _tell(status_fd, wait_status, usage.ru_maxrss * _RSS_UNIT_BYTES)
                 os.close(status_fd)
-        self._kill_strays()  # also what has just lost a parent that was itself a stray
+        self._kill_strays()  # also those whose parent was itself a stray and has just ended
 
     def _kill_strays(self) -> None:
         for pid in _own_children() - self._status_fds.keys():
@@ -139,7 +141,7 @@ class _Children:
                 _kill(pid)
 
     def kill_all(self) -> None:
-        """Kills the families, and what they leave to this process when they die, until nothing is left."""
+        """Kills all families and their strays, until nothing is left."""
         for pid in self._status_fds:
             _kill_group(pid)
         with contextlib.suppress(ChildProcessError):
@@ -166,27 +168,27 @@ def _kill_group(pid: int) -> None:
 
 
 def _tell(status_fd: int, *numbers: int) -> None:
-    with contextlib.suppress(OSError):  # the supervisor has gone; nobody is left to tell
+    with contextlib.suppress(OSError):  # the supervisor has ended
         os.write(status_fd, b"".join(STATUS.pack(number) for number in numbers))
 
 
 def _take_request(server: socket.socket, children: _Children) -> bool:
-    """Forks what the next request asks for; False when there will be no more, because the parent has gone."""
+    """Forks the child that the next request asks for. False when there will be no more requests, because the parent has ended."""
     try:
         message, fds, _, _ = socket.recv_fds(server, 1, 2)
     except ConnectionError:
         return False
     if len(fds) == 2:
         children.fork(server, *fds)
-    else:  # out of descriptors: the supervisor sees its end close
+    else:  # this process is out of descriptors: the supervisor sees its end close
         for fd in fds:
             os.close(fd)
     return bool(message)
 
 
 def main(argv: list[str]) -> NoReturn:
-    """Serves fork requests until the parent has gone. `argv`: anything, the descriptor of the inherited socket, a
-    flavor, modules to import with commas between them.
+    """Serves fork requests until the parent has ended. `argv`: anything, the descriptor of the inherited socket, a flavor,
+    modules to import with commas between them.
     """
     server = socket.socket(fileno=int(argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -210,4 +212,4 @@ def main(argv: list[str]) -> NoReturn:
                 os.read(wake_read, 4096)
         children.reap()
     children.kill_all()
-    os._exit(0)  # at once: nothing in here needs an orderly end
+    os._exit(0)  # at once: nothing here needs an orderly end

@@ -11,8 +11,8 @@ from liteferry.errors import Reason, ReasonCode, Stage
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one unit of work may use: wall clock for each subject it announces, from the announcement (the first from its
-    birth), resident memory of the process and its descendants, and of the disk.
+    """What one unit of work may use: wall clock for each subject that it announces, counted from the announcement (the first one
+    from the fork), resident memory of the process and its descendants, and disk space.
     """
 
     seconds: float

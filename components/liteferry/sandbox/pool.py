@@ -14,8 +14,8 @@ from typing import Any
 class WorkPool:
     """Runs functions on `width` threads, the most urgent first.
 
-    Unlike concurrent.futures' own pool it has priorities: a model that is half done goes before one that is not begun, and
-    big ones go before small ones, so that reports come early and no core idles at the end.
+    Unlike the pool of concurrent.futures it has priorities: a model that is half done goes before one that has not begun, and big
+    ones go before small ones, so that reports come early and no core idles at the end.
     """
 
     def __init__(self, width: int) -> None:
@@ -36,7 +36,7 @@ class WorkPool:
                 return
             try:
                 future.set_result(function(*arguments, **keywords))
-            except BaseException as error:  # noqa: BLE001  # it is re-raised where the result is asked for
+            except BaseException as error:  # noqa: BLE001  # it is raised again where the result is read
                 future.set_exception(error)
 
         self._queue.put((priority, next(self._order), call))
@@ -66,7 +66,7 @@ _waiting_pools: dict[int, WorkPool] = {}
 
 
 def waiting_pool(width: int) -> WorkPool:
-    """This process's pool for what waits for storage and needs no core."""
+    """This process's pool for work that waits for storage and needs no core."""
     with _lock:
         if width not in _waiting_pools:
             _waiting_pools[width] = WorkPool(width)
@@ -79,7 +79,7 @@ def _forget_pools() -> None:
     _lock.release()
 
 
-# A forked process has the pools but none of their threads: it starts its own.
+# A forked process inherits the pools but not their threads: it makes its own.
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_forget_pools)
 
 

@@ -1,7 +1,8 @@
-"""What a child may read whatever its work is: Python's environment, and the parts of the system that libraries open.
+"""What every child may read: Python's environment, and the parts of the system that libraries open.
 
-The rest of what it may read is its work's: the checkpoint, the rows, the user's code, what the job lists under `reads`. A folder
-from which Python imports may be anybody's, the job's own for one: of it code can be read, and nothing that lies beside the code.
+What it may read besides depends on its work: the checkpoint, the rows, the user's code, and what the job lists under `reads`. A
+folder from which Python imports may be any folder, for example the job's own: code in it can be read, and files beside the code
+cannot.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _SETTINGS = (
 _NAME_SERVICE = tuple(
     f"/etc/{name}" for name in ("resolv.conf", "hosts", "host.conf", "nsswitch.conf", "gai.conf", "services", "protocols")
 )
-# Of the kernel: processors and memory, which thread pools and allocators ask for. Of other processes: nothing.
+# Of the kernel: processors and memory, which thread pools and allocators read. Of other processes: nothing.
 _KERNEL = (
     *(f"/proc/{name}" for name in ("self", "cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "filesystems")),
     *("/proc/sys/kernel", "/proc/sys/vm", "/sys/devices/system", "/sys/fs/cgroup", "/sys/kernel/mm", "/sys/bus/pci/devices"),
@@ -48,7 +49,7 @@ _CODE = (".py", ".pyc", ".so")
 _METADATA = (".dist-info", ".egg-info", ".libs")
 _INSTALLED = ("site-packages", "dist-packages")
 _DEEPEST_NAMESPACE = 4
-_MOST_ENTRIES = 20_000  # of a folder from which somebody imports and which holds a data set, too
+_MOST_ENTRIES = 20_000  # of a folder on the path, which may also hold a data set
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.])/[^\s'\"`:;,()\[\]]+")
 _REFUSED_WORDS = re.compile(r"permission denied|errno = 13\b|errno 13\b", re.IGNORECASE)
@@ -56,14 +57,14 @@ _LONGEST_CHAIN = 20
 
 
 def machine_paths(*, network: bool) -> list[str]:
-    """Paths of files and folders that every child may read; some may not be there."""
+    """Files and folders that every child may read; some may not exist."""
     return [*_LIBRARIES, *_SETTINGS, *(_NAME_SERVICE if network else ()), *_KERNEL, *python_paths()]
 
 
 @functools.cache
 def python_paths() -> tuple[str, ...]:
-    """Paths below which this Python's own modules lie, layered environments and editable installs included. A nursery asks once,
-    its children inherit the answer.
+    """Folders that hold this Python's own modules, layered environments and editable installs included. A nursery calls this
+    once; its children inherit the answer.
     """
     prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
     whole = {prefix for prefix in prefixes if os.path.dirname(prefix) != prefix}  # an embedded Python's may be "/"
@@ -106,7 +107,7 @@ def _editable() -> Iterator[str]:
 
 
 def _linked_packages(known: set[str]) -> Iterator[str]:
-    """Folders of modules that are imported here and whose files are links to elsewhere, as some installers make them."""
+    """Folders of imported modules whose files are links to other places, as some installers make them."""
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     for folder in {os.path.dirname(file) for file in files if isinstance(file, str) and os.path.islink(file)}:
         if _is_below(folder, known):
@@ -115,8 +116,8 @@ def _linked_packages(known: set[str]) -> Iterator[str]:
 
 
 def code_in(folder: str) -> list[str]:
-    """What Python could import from a folder: modules, packages with all that is in them, and of packages without an `__init__`
-    their modules. `folder/.` stands for its listing alone.
+    """What Python could import from a folder: modules, whole packages, and the modules of packages without an `__init__`.
+    `folder/.` stands for its listing alone.
     """
     found = [os.path.join(folder, ".")]
     pending, seen = [(folder, 0)], 0
@@ -134,7 +135,7 @@ def code_in(folder: str) -> list[str]:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """Of a folder that cannot be listed none: nothing is imported from it."""
+    """The entries of a folder; none where it cannot be listed, since nothing is imported from it."""
     try:
         with os.scandir(folder) as entries:
             return list(itertools.islice(entries, _MOST_ENTRIES))
@@ -143,8 +144,8 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def module_paths(module: str) -> list[str]:
-    """What a module of the user's may be read from: for a .py file itself and the code beside it, which it may import; for a
-    module's name where Python finds it, if that is not on sys.path.
+    """What a user's module may be read from. For a .py file: the file, and the code beside it, which it may import. For a
+    module's name: where Python finds it, if that is not on sys.path.
     """
     if module.endswith(".py"):
         return [module, *code_in(os.path.dirname(os.path.abspath(module)))]
@@ -158,8 +159,8 @@ def module_paths(module: str) -> list[str]:
 
 
 def refused_path(error: BaseException) -> str | None:
-    """The path that this process was kept from reading by its confinement, where an error comes of that: who runs it may read it,
-    as the permissions of the file say, and yet it cannot be opened.
+    """The path that the confinement kept this process from reading, where that has led to an error: the file's permissions allow
+    reading, and yet it cannot be opened. Else None.
     """
     cause: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):

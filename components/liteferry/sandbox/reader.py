@@ -1,9 +1,9 @@
-"""Strangers' bytes are parsed in short-lived processes that may die, one request after the other; answers come back as JSON.
+"""Parses strangers' files in short-lived processes that may die, one request after the other; answers come back as JSON.
 
-HDF5, protobuf and Arrow are native code. A crafted file may make them abort, hang, or ask for all memory there is; no `except`
-holds any of that. A sandbox would, but its nursery imports TensorFlow first, which takes seconds. So a reader is a plain Python
-process without TensorFlow (a quarter of a second), with limits that the kernel keeps. As with a sandbox, nothing that it says is
-unpickled, its environment holds no credentials, and where the kernel allows it writes to its scratch folder alone and has no
+HDF5, protobuf and Arrow are native code. A crafted file may make them abort, hang, or allocate all memory; no `except` catches
+that. A sandbox would, but its nursery first imports TensorFlow, which takes seconds. So a reader is a plain Python process
+without TensorFlow (a quarter of a second), with limits that the kernel enforces. As with a sandbox, nothing that it sends is
+unpickled, its environment holds no credentials, and where the kernel allows it, it writes to its scratch folder alone and has no
 network. `reader_main` is the other side.
 """
 
@@ -62,7 +62,7 @@ def ask(
 def _one_reader(
     command: Sequence[str], requests: Sequence[Any], readable: Sequence[str], seconds: float
 ) -> Iterator[dict[str, Any] | NoAnswer]:
-    """Answers until the reader is through or dead; the last may be a NoAnswer."""
+    """Answers until the reader has answered all requests or died; then the last one is a NoAnswer."""
     with (
         scratch.folder() as work,
         tempfile.TemporaryFile() as asked,
@@ -103,7 +103,7 @@ def _one_reader(
 
 
 def _lines(stream: Any, seconds: float) -> Iterator[bytes | None]:
-    """Lines as they come, None when there will be no more. Ends before that when one takes longer than `seconds`."""
+    """Lines as they arrive, and None at the end of the stream. Ends early when one line takes longer than `seconds`."""
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)

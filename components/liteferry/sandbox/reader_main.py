@@ -1,4 +1,4 @@
-"""The process that reads strangers' files: limits first, then a line of JSON for each line it is asked. The line before the first
+"""The process that reads strangers' files. It sets its limits, then answers each line of JSON with one. The line before the first
 request names what it may read.
 """
 
@@ -19,10 +19,10 @@ MEMORY_BYTES = 6 * 2**30
 
 
 def main(function: str, seconds: str) -> int:
-    """Answers the requests on standard input with `function`. Always 0: what went wrong with a file is in its answer."""
+    """Answers the requests on standard input with `function`. Returns 0: what went wrong with a file is in its answer."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no answer
-    _limit(resource.RLIMIT_CORE, 0)  # a crash of a parser is an answer, not an event
+    os.dup2(2, 1)  # keeps what a library prints out of the answers
+    _limit(resource.RLIMIT_CORE, 0)  # a parser that crashes is expected here and leaves no core file
     confine([tempfile.gettempdir()], readable=json.loads(sys.stdin.readline()))
     answer = function_of(function)
     for line in sys.stdin:
@@ -36,7 +36,7 @@ def main(function: str, seconds: str) -> int:
 
 
 def _size(request: Any) -> int:
-    """Bytes of the file that a request names by its path."""
+    """Bytes of the file that a request names."""
     path: Any = request.get("path") if isinstance(request, dict) else request
     with contextlib.suppress(OSError, TypeError, ValueError):
         return os.path.getsize(path) if os.path.isfile(path) else 0
@@ -44,6 +44,6 @@ def _size(request: Any) -> int:
 
 
 def _limit(kind: int, limit: int) -> None:
-    """What the kernel holds this process to: the soft limit alone, since it is set again for the next file."""
+    """Sets a limit of the kernel for this process: the soft limit alone, since it is set again for the next file."""
     _, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

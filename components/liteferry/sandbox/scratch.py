@@ -1,5 +1,5 @@
-"""Scratch folders of units of work: below one folder of this process's own, which is removed when it ends, by the next one if
-it was killed.
+"""Scratch folders for units of work, below one folder of this process. The folder is removed when the process ends; if it was
+killed, the next process removes it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import IO
 
 _PREFIX = "liteferry-"
 _LOCK = ".lock"
-_GRACE_S = 60.0  # a folder this young may be between its making and its locking
+_GRACE_S = 60.0  # a younger folder may have been created and not yet locked
 
 _lock = threading.Lock()
 _root: tuple[int, str, IO[bytes]] | None = None  # pid, folder, its held lock
-_home: str | None = None  # the temporary folder of the machine, once everything else goes elsewhere
+_home: str | None = None  # the machine's temporary folder, after catch_temporaries
 
 
 def new_folder() -> str:
-    """An empty folder of its own for one unit of work; the caller removes it."""
+    """A new empty folder for one unit of work; the caller removes it."""
     return tempfile.mkdtemp(dir=_root_folder())
 
 
 def shared_folder(name: str) -> str:
-    """A folder for what several units of work need one after the other; it goes when this process ends."""
+    """A folder that several units of work use in turn; it is removed when this process ends."""
     folder = os.path.join(_root_folder(), name)
     os.makedirs(folder, exist_ok=True)
     return folder
@@ -39,7 +39,7 @@ def shared_folder(name: str) -> str:
 
 @contextlib.contextmanager
 def folder() -> Iterator[str]:
-    """`new_folder` for as long as the context lasts. What SIGKILL leaves of it the next process removes."""
+    """`new_folder` while the context lasts. If SIGKILL leaves it behind, the next process removes it."""
     made = new_folder()
     try:
         yield made
@@ -48,8 +48,8 @@ def folder() -> Iterator[str]:
 
 
 def catch_temporaries() -> None:
-    """From here on, what any library puts into the temporary folder goes into this process's own: it is removed with it, also
-    after SIGKILL. Beam leaves a folder for each pipeline otherwise.
+    """From now on, temporary files of any library go into this process's own folder, which is removed with it, also after
+    SIGKILL. Otherwise Beam leaves a folder for each pipeline.
     """
     global _home
     _home = tempfile.gettempdir()
@@ -63,14 +63,14 @@ def _root_folder() -> str:
             home = _home or tempfile.gettempdir()
             _sweep(home)
             folder = tempfile.mkdtemp(prefix=_PREFIX, dir=home)
-            held = open(os.path.join(folder, _LOCK), "wb")  # noqa: SIM115  # held until the process ends: the kernel lets go of it
+            held = open(os.path.join(folder, _LOCK), "wb")  # noqa: SIM115  # held until the process ends: the kernel releases it
             fcntl.flock(held, fcntl.LOCK_EX)
             _root = (os.getpid(), folder, held)
         return _root[1]
 
 
 def _sweep(directory: str) -> None:
-    """Removes what processes that are gone have left: folders whose lock nobody holds."""
+    """Removes the folders of processes that have ended: those whose lock nobody holds."""
     for folder in glob.glob(os.path.join(glob.escape(directory), f"{_PREFIX}*")):
         with contextlib.suppress(OSError):
             if time.time() - os.stat(folder).st_mtime < _GRACE_S:

@@ -1,4 +1,4 @@
-"""One child from fork to wait status: wall clock, memory, disk, log and messages, each with its limit."""
+"""Supervises one child from fork to wait status, with a limit on each: wall clock, memory, disk, log and messages."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _LOG_TAIL_BYTES = 4000
 _MAX_LOG_BYTES = 32 * 2**20
 _DISK_POLL_S = 1.0
 _MOST_HEARD_BYTES = 2**30
-_MOST_SUBJECTS = 1000  # each gets its own time: whoever always has another one would never be out of it
-_MOST_WORDS = 50_000  # a child cuts its own; one that something has got hold of may not
+_MOST_SUBJECTS = 1000  # each gets its own time: a child that always announces another one would never run out of it
+_MOST_WORDS = 50_000  # a child cuts its own messages; one that runs hostile code may not
 
 
 class Supervision:
-    """One child from fork to wait status."""
+    """Supervises one child from fork to wait status."""
 
     def __init__(self, paths: Sequence[str], log: IO[bytes], nursery: nurseries.Nursery, limits: Limits) -> None:
-        """`paths`: of the request, and the folders that the child may write to. `log`: the file that it writes its output to."""
+        """`paths`: the request's file, and the folders that the child may write to. `log`: the file that gets its output."""
         self._request_path, *self._folders = paths
         self._log = log
         self._heard_bytes = 0
@@ -61,18 +61,18 @@ class Supervision:
         return self._pid is not None
 
     def watch(self) -> Outcome:
-        """Asks for the child, listens until its end is told, and returns what came of it."""
+        """Asks for the child, waits for its exit status, returns the outcome."""
         channel, channel_end = socket.socketpair()
         status, status_end = socket.socketpair()
         try:
             with channel, status:
-                with channel_end, status_end, contextlib.suppress(OSError):  # a nursery that is dead shows as a closed `status`
+                with channel_end, status_end, contextlib.suppress(OSError):  # of a dead nursery `status` reads as closed
                     frames.send_frame(channel, os.fsencode(self._request_path))
                     self._nursery.fork(channel_end, status_end)
                 self._listen(channel, status)
         finally:
             if self._wait_status is None:
-                self._kill()  # the nursery, which does this, has died; or somebody interrupted us
+                self._kill()  # the nursery usually does this: it has died, or the wait was interrupted
         return self._outcome()
 
     def _listen(self, channel: socket.socket, status: socket.socket) -> None:
@@ -86,7 +86,7 @@ class Supervision:
                 if self._wait_status is None:
                     self._enforce_limits()
             if channel in selector.get_map():
-                channel.setblocking(False)  # the child has ended: what it said is here already
+                channel.setblocking(False)  # the child has ended: all its messages have arrived
                 while _read(channel, self._hear):
                     pass
 
@@ -152,10 +152,10 @@ class Supervision:
             self._kill()
         with contextlib.suppress(OSError):
             if os.fstat(self._log.fileno()).st_size > _MAX_LOG_BYTES:
-                os.ftruncate(self._log.fileno(), 0)  # its last words count, not its first; the disk is everybody's
+                os.ftruncate(self._log.fileno(), 0)  # the end of the log counts, and the disk is shared
 
     def _is_filling_the_disk(self) -> bool:
-        """Looks once a second: a walk through what a unit has written so far."""
+        """Measures once a second what a unit has written so far."""
         if time.monotonic() < self._looked_at_disk + _DISK_POLL_S:
             return False
         self._looked_at_disk = time.monotonic()
