@@ -144,9 +144,36 @@ def _restored_from_elsewhere(meta: Any) -> None:
     next(node for node in meta.graph_def.node if node.name == "restored").input[0] = "path"
 
 
+def _alone_in_the_graph(meta: Any) -> None:
+    """TensorFlow evaluates it when it imports the graph, if a shape depends on it."""
+    _node(meta.graph_def, "path", "Const")
+    _node(meta.graph_def, "alone", PLANTED, "path")
+
+
+def _alone_in_a_function(meta: Any) -> None:
+    function = _function(meta)
+    _node(function, "path", "Const")
+    _node(function, "n", PLANTED, "path:output:0")
+
+
 def _of_nobody(meta: Any) -> None:
-    _node(meta.graph_def, "alone", PLANTED)
-    _node(_function(meta), "n", PLANTED)
+    """Nothing evaluates what has state, or depends on an argument or on what has."""
+    _node(meta.graph_def, "alone", "WriteFile")
+    _node(meta.graph_def, "fed", PLANTED, "x")
+    _node(meta.graph_def, "queue", "FIFOQueueV2")
+    _node(meta.graph_def, "dequeued", "QueueDequeueV2", "queue")
+    _node(meta.graph_def, "read", PLANTED, "dequeued")
+    _node(_function(meta, "f", "argument"), "n", PLANTED, "argument")
+
+
+def _restored_by_an_initializer(meta: Any) -> None:
+    """An initializer is not fed the path of the variables: it reads what the file says."""
+    _node(meta.graph_def, "init", "NoOp", "^restored")
+    meta.collection_def["saved_model_main_op"].node_list.value.append("init")
+
+
+def _restored_when_served(meta: Any) -> None:
+    next(node for node in meta.graph_def.node if node.name == "out").input.append("^restored")
 
 
 def _of_the_users(meta: Any) -> None:
@@ -168,6 +195,8 @@ PLACES: dict[str, Callable[[Any], None]] = {
     "as an initializer by signature": _as_an_initializer_by_signature,
     "as a variable's value": _as_a_variables_value,
     "while it is restored": _while_it_is_restored,
+    "alone in the graph": _alone_in_the_graph,
+    "alone in a function": _alone_in_a_function,
 }
 
 
@@ -203,6 +232,20 @@ def _over_its_asset_when_served(meta: Any) -> None:
     _table(meta, "asset", served=True)
 
 
+def _over_another_output(meta: Any) -> None:
+    """Of a node with two outputs one is fed."""
+    _asset(meta)
+    meta.asset_file_def[0].tensor_info.name = "asset:1"
+    _table(meta, "asset")
+
+
+def _over_its_asset_while_it_is_restored(meta: Any) -> None:
+    """Restoring is not fed the paths of the assets."""
+    _asset(meta)
+    _table(meta, "asset")
+    next(node for node in meta.graph_def.node if node.name == "restore_all").input.append("^fill")
+
+
 def _over_an_input(meta: Any) -> None:
     _asset(meta)
     _table(meta, "x")
@@ -226,10 +269,14 @@ TABLES: dict[str, Callable[[Any], None]] = {
     "a table over its asset": _over_its_asset,
     "a table over a path": _over_a_path,
     "a table over its asset when served": _over_its_asset_when_served,
+    "a table over another output of its asset's node": _over_another_output,
+    "a table over its asset while it is restored": _over_its_asset_while_it_is_restored,
     "a table over an input": _over_an_input,
     "a table over a variable of its asset": _over_a_variable_of_its_asset,
     "a table over a variable of two files": _over_a_variable_of_two_files,
     "restored from elsewhere": _restored_from_elsewhere,
+    "restored by an initializer": _restored_by_an_initializer,
+    "restored when served": _restored_when_served,
     "reached by nobody": _of_nobody,
     "an operation of the user's": _of_the_users,
 }

@@ -36,7 +36,8 @@ def tell(request: None, reporter: Any) -> None:
 
     _import_all(keras)
     _import_all(tf_keras)
-    reporter.result({"group": "operations", "names": _operations()})
+    reporter.result({"group": "operations", "names": sorted(_operations())})
+    reporter.result({"group": "operations with state", "names": sorted(name for name, state in _operations().items() if state)})
     for group, names in (_public(keras, tf_keras) | _tables()).items():
         reporter.result({"group": group, "names": sorted(names)})
     reporter.result({"group": "symbols", "names": _symbols()})
@@ -53,12 +54,13 @@ def _import_all(package: ModuleType) -> None:
                 continue
 
 
-def _operations() -> list[str]:
+def _operations() -> dict[str, bool]:
+    """Every registered operation, and whether it has state."""
     from tensorflow.core.framework import op_def_pb2
     from tensorflow.python.client import pywrap_tf_session
 
     every = op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(pywrap_tf_session.TF_GetAllOpList()))
-    return sorted(operation.name for operation in every.op)
+    return {operation.name: operation.is_stateful for operation in every.op}
 
 
 def _classes(module: Any) -> set[str]:

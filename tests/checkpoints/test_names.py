@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from liteferry.checkpoints import config_names, graph_ops, tf_symbols
+from liteferry.checkpoints import config_names, graph_ops, graph_state, tf_symbols
 from liteferry.sandbox import Flavor, Limits
 from tests.support.units import run_unit
 
@@ -61,6 +61,10 @@ def test_every_name_is_listed_or_left_out(offered: dict[str, list[str]], left_ou
 @pytest.mark.parametrize("group", LISTED)
 def test_nothing_is_both(left_out: dict[str, list[str]], group: str) -> None:
     assert not set(left_out[group]) & set(LISTED[group])
+
+
+def test_operations_with_state_are_told_from_those_that_importing_evaluates(offered: dict[str, list[str]]) -> None:
+    assert set(offered["operations with state"]) - set(graph_ops.HARMLESS) == graph_state.STATEFUL
 
 
 def test_a_listed_name_is_bound_to_nothing_else_anywhere(offered: dict[str, list[str]], left_out: dict[str, list[str]]) -> None:

@@ -113,9 +113,10 @@ StatelessRandomPoisson StatelessRandomUniform StatelessRandomUniformFullInt Stat
 StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessRandomUniformV2 StatelessShuffle
 StatelessTruncatedNormal StatelessTruncatedNormalV2 TruncatedNormal
 """
-# Strings in memory.
+# Strings in memory, names of a saver's shards among them.
 _TEXT = """
-AsString DecodeBase64 EncodeBase64 ReduceJoin RegexFullMatch RegexReplace StaticRegexFullMatch StaticRegexReplace
+AsString DecodeBase64 EncodeBase64 ReduceJoin RegexFullMatch RegexReplace ShardedFilename ShardedFilespec
+StaticRegexFullMatch StaticRegexReplace
 StringFormat StringJoin StringLength StringLower StringNGrams StringSplit StringSplitV2 StringStrip StringToHashBucket
 StringToHashBucketFast StringToHashBucketStrong StringUpper Substr UnicodeDecode UnicodeDecodeWithOffsets
 UnicodeEncode UnicodeScript UnicodeTranscode UnsortedSegmentJoin

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
+
+from liteferry.checkpoints.graph_state import STATEFUL
 
 _ASSETS = "saved_model_assets"
 _INITIALIZER = "__saved_model_init_op"
@@ -14,6 +16,8 @@ _CONDITIONAL = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile"}) | _CONDITIONAL
 _PASSING = frozenset({"Identity", "StopGradient", "PlaceholderWithDefault", "EnsureShape", "Enter", "Switch", "Snapshot"})
 _MOST_STEPS = 10_000
+# What no constant is made of: TensorFlow evaluates nothing that depends on one of these when it imports a graph.
+_NO_CONSTANTS = frozenset({"Placeholder", "PlaceholderV2", "VarHandleOp", "Variable", "VariableV2"}) | STATEFUL
 
 
 def asset_files(meta_graph: Any) -> list[Any]:
@@ -42,7 +46,7 @@ class Graph:
     """One graph of a SavedModel.
 
     `assets` and `checkpoint` name what TensorFlow itself feeds when it loads the graph: the paths of its own assets, and of its
-    own variables, as nodes of the graph.
+    own variables, as tensors of the graph.
     """
 
     def __init__(self, meta_graph: Any) -> None:
@@ -50,8 +54,8 @@ class Graph:
         self._functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
         self._main = {node.name: node for node in meta_graph.graph_def.node}
         self._bodies = {name: {node.name: node for node in body.node_def} for name, body in self._functions.items()}
-        self.assets = {node_name(asset.tensor_info.name) for asset in asset_files(meta_graph)}
-        self.checkpoint = {node_name(meta_graph.saver_def.filename_tensor_name)} - {""}
+        self.assets = {_tensor(asset.tensor_info.name) for asset in asset_files(meta_graph)}
+        self.checkpoint = {_tensor(name) for name in (meta_graph.saver_def.filename_tensor_name,) if name}
 
     def is_call(self, operation: str) -> bool:
         """Whether an operation is a call of a function in the graph, as TensorFlow 1 writes it."""
@@ -63,12 +67,28 @@ class Graph:
         Of the main graph that is what signatures, initializers, variables and the restoring need; of the library, all functions
         that those, or the object graph, reach in any way. The saver's own writing is run by nobody.
         """
-        roots = self._signature_ends() | self._loading() | self._variables()
+        roots = self._signature_ends() | self._restoring() | self._initializing() | self._variables()
         yield from self._reached(roots, self._meta.object_graph_def.concrete_functions)
 
-    def when_served(self) -> set[tuple[str | None, str]]:
-        """(function, node) of what the signatures of the main graph run. Nothing is fed there but their inputs."""
-        return {(place.function, place.node.name) for place in self._reached(self._signature_ends(), ())}
+    def without_assets(self) -> set[tuple[str | None, str]]:
+        """(function, node) of what the main graph also runs while nothing feeds the paths of its assets: the initializer alone
+        is fed them.
+        """
+        return self._keys(self._signature_ends() | self._restoring() | self._variables())
+
+    def without_checkpoint(self) -> set[tuple[str | None, str]]:
+        """The same of the path of its variables, which the restoring alone is fed."""
+        return self._keys(self._signature_ends() | self._initializing() | self._variables())
+
+    def _keys(self, roots: Collection[str]) -> set[tuple[str | None, str]]:
+        return {(place.function, place.node.name) for place in self._reached(roots, ())}
+
+    def when_imported(self) -> Iterator[Place]:
+        """Nodes that TensorFlow may evaluate when it imports a graph or a function, whether anybody reaches them or not: those
+        without state that constants alone lead to. The shape of another node may depend on them.
+        """
+        for function, body in ((None, self._main), *self._bodies.items()):
+            yield from (Place(function=function, node=node) for node in body.values() if _is_constant(node, body))
 
     def _reached(self, roots: Collection[str], functions: Iterable[str]) -> Iterator[Place]:
         main = [Place(function=None, node=node) for node in self._ancestors(roots)]
@@ -93,9 +113,12 @@ class Graph:
         signatures = self._meta.signature_def.items()
         return {node for name, signature in signatures if name != _INITIALIZER for node in _ends(signature)}
 
-    def _loading(self) -> set[str]:
-        """Those that run when it is loaded."""
-        roots = {node_name(self._meta.saver_def.restore_op_name)} - {""}
+    def _restoring(self) -> set[str]:
+        return {node_name(self._meta.saver_def.restore_op_name)} - {""}
+
+    def _initializing(self) -> set[str]:
+        """Those that run when it is loaded, once its variables are there."""
+        roots: set[str] = set()
         if _INITIALIZER in self._meta.signature_def:
             roots.update(_ends(self._meta.signature_def[_INITIALIZER]))
         for key in _INIT_OPERATIONS:
@@ -150,7 +173,7 @@ class Graph:
         Args:
           place: the node.
           index: of its input.
-          fed: names of nodes in the main graph.
+          fed: tensors of the main graph.
         """
         pending = [(place.function, place.node.input[index])] if len(place.node.input) > index else []
         seen: set[tuple[str | None, str]] = set()
@@ -162,7 +185,7 @@ class Graph:
                 continue
             seen.add((function, tensor))
             name = node_name(tensor)
-            if function is None and name in fed:
+            if function is None and _tensor(tensor) in fed:
                 continue
             before = self._before(function, name)
             if not before or len(seen) > _MOST_STEPS:
@@ -237,3 +260,24 @@ def _ends(signature: Any) -> set[str]:
 def node_name(tensor: str) -> str:
     """The node of a tensor's name, `name:output:0` or `^name`."""
     return tensor.lstrip("^").split(":")[0]
+
+
+def _tensor(name: str) -> str:
+    """A tensor's whole name: of a node's outputs one is fed, and the others are what the node makes of them."""
+    return name if ":" in name else f"{name}:0"
+
+
+def _is_constant(node: Any, body: Mapping[str, Any]) -> bool:
+    """Whether nothing but constants leads to a node without state. What is no node of the body is an argument of the function."""
+    pending, seen = [node], {node.name}
+    while pending:
+        current = pending.pop()
+        if current.op in _NO_CONSTANTS:
+            return False
+        for name in map(node_name, current.input):
+            if name not in body:
+                return False
+            if name not in seen:
+                seen.add(name)
+                pending.append(body[name])
+    return True

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from liteferry.checkpoints.config_trust import FILE_OPS, Finding
 from liteferry.checkpoints.graph_ops import RESTORING, TABLES_FROM_FILES, is_harmless, told
-from liteferry.checkpoints.graph_reach import Graph, asset_files
+from liteferry.checkpoints.graph_reach import Graph, Place, asset_files
 from liteferry.checkpoints.h5_files import unsafe
 from liteferry.checkpoints.links import LinkRule, follow_part
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -21,12 +21,14 @@ def read(directory: str, *, shown: str | None = None) -> Any:
     """The parsed `saved_model.pb` of a folder, which errors call `shown`.
 
     Raises:
-      ModelError: LOAD_CORRUPT when it is none.
+      ModelError: LOAD_CORRUPT when it is none, LOAD_UNSAFE where there is a second one, which TensorFlow would take instead.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
     place = os.path.join(directory, "saved_model.pb")
     path = os.path.join(shown or directory, "saved_model.pb")
+    if os.path.lexists(os.path.join(directory, "saved_model.cpb")):
+        raise unsafe(shown or directory, "it holds its graph twice, as saved_model.pb and as saved_model.cpb")
     size = os.path.getsize(place)
     if size >= _MAX_GRAPH_BYTES:
         raise unsafe(path, f"it has {size:,} bytes, and a graph has at most {_MAX_GRAPH_BYTES:,}")
@@ -81,18 +83,33 @@ def findings(saved_model: Any, *, provided: Callable[[str], bool] = lambda _: Fa
     found: dict[Finding, None] = {}
     for meta_graph in saved_model.meta_graphs:
         graph = Graph(meta_graph)
-        served = graph.when_served()
-        for place in graph.that_run():
-            operation = place.node.op
-            if is_harmless(operation, place.node.attr) or graph.is_call(operation) or provided(operation):
-                continue
-            if (place.function, place.node.name) not in served:
-                if operation in TABLES_FROM_FILES and graph.comes_from(place, _FILE_INPUT[operation], graph.assets):
-                    continue
-                if operation in RESTORING and graph.comes_from(place, 0, graph.checkpoint):
-                    continue
-            found[Finding(what=f"its graph runs {operation} ({place.node.name}): {told(operation)}", opened_by=FILE_OPS)] = None
+        for place in (*_not_its_own_files(graph, provided), *_suspects(graph, graph.when_imported(), provided)):
+            what = f"its graph runs {place.node.op} ({place.node.name}): {told(place.node.op)}"
+            found[Finding(what=what, opened_by=FILE_OPS)] = None
     return list(found)
+
+
+def _suspects(graph: Graph, places: Iterable[Place], provided: Callable[[str], bool]) -> Iterator[Place]:
+    for place in places:
+        operation = place.node.op
+        if not (is_harmless(operation, place.node.attr) or graph.is_call(operation) or provided(operation)):
+            yield place
+
+
+def _not_its_own_files(graph: Graph, provided: Callable[[str], bool]) -> Iterator[Place]:
+    """What runs and is on no list, but for what reads the graph's own vocabularies and variables."""
+    without_assets = without_checkpoint = None
+    for place in _suspects(graph, graph.that_run(), provided):
+        key = (place.function, place.node.name)
+        if place.node.op in TABLES_FROM_FILES:
+            without_assets = graph.without_assets() if without_assets is None else without_assets
+            if key not in without_assets and graph.comes_from(place, _FILE_INPUT[place.node.op], graph.assets):
+                continue
+        if place.node.op in RESTORING:
+            without_checkpoint = graph.without_checkpoint() if without_checkpoint is None else without_checkpoint
+            if key not in without_checkpoint and graph.comes_from(place, 0, graph.checkpoint):
+                continue
+        yield place
 
 
 def function_names(saved_model: Any) -> set[str]:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liteferry import sandbox
-from liteferry.checkpoints import h5_files
+from liteferry.checkpoints import config_trust, h5_files
 from liteferry.checkpoints.archives import read_member
 from liteferry.checkpoints.detection import CheckpointFacts, Kind, look
 from liteferry.json_records import parse
@@ -65,6 +65,8 @@ def share_key(facts: CheckpointFacts, *, recipe_digest: str, load: LoadSpec = _P
     if facts.kind not in _SHAREABLE or load.builder is not None or load.strip:
         return None
     if sibling_layers.kept_apart(architecture, claimed=load.custom_objects) is not None:
+        return None
+    if config_trust.findings(facts.config):  # training's settings count here: what a scan refuses is refused alone
         return None
     text = json.dumps(architecture, sort_keys=True)
     parts = [recipe_digest, facts.kind.value, str(facts.keras_version), str(facts.weights_layout), text]
