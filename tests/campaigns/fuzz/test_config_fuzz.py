@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.sandbox import Flavor, Limits
+from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 
 
 def told(kind: str, **request: Any) -> dict[str, Any]:
-    outcome = sandbox.run(f"tests.campaigns.fuzz.{kind}:in_sandbox", {"seed": 7, **request}, flavor=Flavor.KERAS, limits=LIMITS)
+    outcome = run_unit(f"tests.campaigns.fuzz.{kind}:in_sandbox", {"seed": 7, **request}, flavor=Flavor.KERAS, limits=LIMITS)
     assert outcome.error is None, outcome.error
     (result,) = outcome.results
     return dict(result)
