@@ -1,4 +1,4 @@
-"""Mergeable statistics of a candidate's answers beside the reference's, and the gates on them. NumPy alone."""
+"""Mergeable statistics that compare a candidate's answers with the reference's, and the gates on them. NumPy alone."""
 
 from liteferry.parity.gate_limits import Limit, resolve_gates
 from liteferry.parity.gates import GateResult, Verdict, judge

@@ -1,4 +1,4 @@
-"""A variant's name is a claim: a file called int8 holds mostly int8 weights, or it is refused under that name."""
+"""A variant's name is a claim: a file called int8 must hold mostly int8 weights; otherwise it is refused under that name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WEIGHTS: Mapping[str, frozenset[str]] = {
     "dynamic_int4": _INT4,
     "weight_only_int4": _INT4,
 }
-_SOME = 0.1  # of the weights or of the operators: enough for a file of somebody else's to be judged as a quantised one
+_SOME = 0.1  # of the weights or of the operators: enough to judge a foreign file as a quantised one
 _COMPUTES_QUANTIZED = ("int8", "int16x8")
 _WAY_OUT = "drop the variant, or make what you want by a recipe of your own"
 _WHY: Mapping[str, str] = {
@@ -36,14 +36,14 @@ _WHY: Mapping[str, str] = {
 
 
 def is_claim(variant: str, recipes: Collection[Any]) -> bool:
-    """Whether a variant's name says which format its file is in. That of a user's recipe does not."""
+    """Whether a variant's name says which format its file is in. The name of a user's recipe does not."""
     return variant in _WEIGHTS and variant not in recipes
 
 
 def unmet(variant: str, held: Mapping[str, Any]) -> Reason | None:
     """Why a file is not what its name says; None where it is. `held`: from `held_quantized.read`.
 
-    A model without weights of rank 2 or more, or without operators that compute, has nothing that could be quantised.
+    A model without weights of rank 2 or more, or without operators that compute, has nothing to quantise.
     """
     weights, narrow = sum(held["weights"].values()), _of(held["weights"], _WEIGHTS[variant])
     if variant not in _COMPUTES_QUANTIZED:  # these formats have no kernels that take such constants
@@ -65,7 +65,7 @@ def unmet(variant: str, held: Mapping[str, Any]) -> Reason | None:
 
 
 def kind_of(held: Mapping[str, Any]) -> str:
-    """The variant whose default gates are fair to a file of anybody's, by what it holds."""
+    """The variant whose default gates are fair to a file of unknown origin, judged by what it holds."""
     operators, weights = sum(held["operators"].values()), sum(held["weights"].values())
     if operators and _of(held["operators"], _INT8) >= _SOME * operators:
         return "int8"

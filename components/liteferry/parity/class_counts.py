@@ -1,7 +1,7 @@
-"""How many of the positions that the reference gives to a class the candidate gives to it, too, class by class.
+"""For each class: how many of the positions that the reference assigns to it the candidate assigns to it, too.
 
-Classes are the values of an integer output, or the places of the largest entries of a floating-point one. Counts of at most 4,096
-classes are kept, those whose hash is smallest, so that no merge ever dropped a class that is kept in the end.
+Classes are the values of an integer output, or the places of the largest entries of a floating-point one. Counts are kept for at
+most 4,096 classes, those with the smallest hashes, so a merge never drops a class that the final result keeps.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ CLASSES_KEPT = 4096
 LEAST_POSITIONS = 6
 """A class with fewer positions is not judged: that is said, with the count."""
 RARE_SHOWN = 10
-_Z = 2.3263478740408408  # one-sided 99 %: of many classes one always looks bad by chance
+_Z = 2.3263478740408408  # one-sided 99 %: among many classes one always looks bad by chance
 _BINCOUNT_RANGE = 1 << 16
 _MASK = (1 << 64) - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassCounts:
-    """class -> (positions that the reference gives to it, those of them that the candidate does, too)."""
+    """class -> (positions that the reference assigns to it, those of them that the candidate assigns to it)."""
 
     counts: Mapping[int, tuple[int, int]] = dataclasses.field(default_factory=dict)
     is_complete: bool = True
 
     @classmethod
     def of(cls, classes: npt.NDArray[Any], is_kept: npt.NDArray[np.bool_]) -> ClassCounts:
-        """Of the reference's class at each position and whether it was kept: two arrays of any shape."""
+        """Counts one block. Arguments of any shape: the reference's class at each position, and whether the candidate kept it."""
         if not classes.size:
             return _NONE
         flat, kept = classes.reshape(-1), is_kept.reshape(-1)
@@ -42,7 +42,7 @@ class ClassCounts:
         if high - low < _BINCOUNT_RANGE:
             places = flat if low == 0 and flat.dtype == np.int64 else (flat - flat.dtype.type(low)).astype(np.int64)
             seen = np.bincount(places)
-            good = seen - np.bincount(places[np.flatnonzero(~kept)], minlength=len(seen))  # few are lost, as a rule
+            good = seen - np.bincount(places[np.flatnonzero(~kept)], minlength=len(seen))  # usually few are lost
             found = np.flatnonzero(seen)
             names = [low + place for place in found.tolist()]
             pairs = zip(names, zip(seen[found].tolist(), good[found].tolist(), strict=True), strict=True)
@@ -62,7 +62,9 @@ class ClassCounts:
         return _bounded(counts, is_complete=self.is_complete and other.is_complete)
 
     def report(self) -> dict[str, Any]:
-        """`class_recall`, the class it is of, and the classes that have too few positions; null and [] where there are none."""
+        """`class_recall`, the class that it belongs to, and the classes with too few positions; null and
+        [] where there are none.
+        """
         judged = [
             (upper_recall(seen, kept), name, seen, kept) for name, (seen, kept) in self.counts.items() if seen >= LEAST_POSITIONS
         ]
@@ -93,7 +95,7 @@ _NONE = ClassCounts()
 
 
 def upper_recall(seen: int, kept: int) -> float:
-    """The upper end of Wilson's one-sided 99 % interval of kept / seen: what few positions cannot rule out."""
+    """The upper end of Wilson's one-sided 99 % interval of kept / seen: a recall that so few positions do not rule out."""
     if kept == seen:
         return 1.0
     square = _Z * _Z

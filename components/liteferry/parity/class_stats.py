@@ -1,6 +1,6 @@
-"""What changes for who reads an output as classes or as probabilities: agreement of the largest entries, flips, KL divergence.
+"""Statistics for outputs that are read as classes or probabilities: agreement of the largest entries, flips, KL divergence.
 
-The last axis is taken for classes; a *position* is one such row of entries. All of it merges to the same bits in any order.
+The last axis counts as classes; a *position* is one row of entries along it. All statistics merge to the same bits in any order.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _MASK = (1 << 64) - 1
 class Flips:
     """How often the largest entry moved from one class to another: exact counts of at most 10,000 pairs.
 
-    Where more pairs occur, those whose hash is smallest are kept, so that no merge ever dropped a pair that is kept in the end,
-    whatever its order.
+    Where more pairs occur, those with the smallest hashes are kept. So a merge never drops a pair that the final result keeps,
+    whatever the order.
     """
 
     counts: Mapping[tuple[int, int], int] = dataclasses.field(default_factory=dict)
@@ -104,7 +104,7 @@ class ClassStats:
 
     @classmethod
     def of_values(cls, values: npt.NDArray[Any], is_same: npt.NDArray[np.bool_]) -> ClassStats:
-        """Of an integer output, whose values are classes and which has no largest entries: only `recall`."""
+        """Statistics of an integer output, whose values are classes and which has no largest entries: only `recall`."""
         return cls(recall=ClassCounts.of(values, is_same))
 
     @classmethod
@@ -200,10 +200,11 @@ def _settle_ties(
     after: npt.NDArray[np.intp],
     agreeing: npt.NDArray[np.bool_],
 ) -> None:
-    """Marks as agreeing where either side's largest entry is one of those that tie for the other side's; and as not agreeing
-    where all entries of the candidate are the same and the reference's are not: that would agree with every class.
+    """Marks positions as agreeing where the largest entry of either side is tied with the other side's choice. Marks them as not
+    agreeing where all entries of the candidate are equal and the reference's are not: such a candidate would agree with every
+    class.
     """
-    flat = np.flatnonzero(right[:, 0] == right[:, -1])  # few, as a rule: only these are looked at whole
+    flat = np.flatnonzero(right[:, 0] == right[:, -1])  # usually few: only these are compared whole
     flat = flat[right[flat].min(axis=1) == right[flat].max(axis=1)] if len(flat) else flat
     if len(flat):
         lowest, highest = left[flat].min(axis=1), left[flat, before[flat]]
@@ -222,14 +223,14 @@ def _settle_ties(
 def _hardly_preferred(
     left: npt.NDArray[np.float64], before: npt.NDArray[np.intp], after: npt.NDArray[np.intp], flipped: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Marks the flips to a class that the reference rated nearly as high: they say nothing of a class that died."""
+    """Marks flips to a class that the reference rated nearly as high: they do not show that a class has died."""
     marked = np.zeros_like(flipped)
     odd = np.flatnonzero(flipped)
     if len(odd):
         best, chosen = left[odd, before[odd]], left[odd, after[odd]]
         with np.errstate(invalid="ignore"):
             marked[odd] = best - chosen <= np.minimum(NEAR * (best - left[odd].min(axis=1)), MOST_NEAR)
-    marked[odd[after[odd] == before[odd]]] = False  # all entries of the candidate the same: it chose nothing
+    marked[odd[after[odd] == before[odd]]] = False  # all entries of the candidate are equal: it chose no class
     return marked
 
 
@@ -239,7 +240,9 @@ def _count_top(
     is_odd: npt.NDArray[np.bool_] | None,
     agreeing: npt.NDArray[np.bool_],
 ) -> tuple[int, int]:
-    """k for each position, and how many classes are among the k largest on both sides; odd positions share all or nothing."""
+    """k for each position, and how many classes are among the k largest on both sides; positions with NaN share all classes or
+    none.
+    """
     odd_shared = 0
     slots = TOP_K * len(left)
     if is_odd is not None and is_odd.any():
@@ -261,8 +264,8 @@ def _top(entries: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
 
 
 def _are_distributions(left: npt.NDArray[np.float64]) -> bool:
-    """Whether every row has no negative entry and sums up to 1, near enough."""
-    if not len(left) or not _sums_to_one(left[:1]).all():  # the first row tells most that are none
+    """Whether no row has a negative entry and every row sums up to 1, within the tolerance."""
+    if not len(left) or not _sums_to_one(left[:1]).all():  # the first row rules most outputs out
         return False
     return bool((left.min(axis=1) >= 0).all() and _sums_to_one(left).all())
 

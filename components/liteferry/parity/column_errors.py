@@ -1,7 +1,8 @@
-"""Error and signal of each entry of an output's last axis, the signal about its own mean: what a number over everything hides.
+"""Error and signal of each entry of an output's last axis, with the signal taken about its own mean: what a single number over
+everything hides.
 
-Sums over rows are exact, so they merge to the same bits in any order, and they are computed for all columns at once: every value
-is cut into integers on fixed grids, 26 bits apart, and sums of such integers do not round.
+Sums over rows are exact, so they merge to the same bits in any order. They are computed for all columns at once: every value is
+cut into integers on fixed grids, 26 bits apart, and sums of such integers do not round.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Column:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ColumnStats:
-    """Mergeable sums over columns. `width`: of the last axis; 0 for nothing seen, -1 where batches had different ones.
+    """Mergeable sums over columns. `width`: of the last axis; 0 for no rows, -1 where batches had different widths.
 
     `counts`: compared elements of each group of columns. `sums`: of the reference, its squares and the squares of the
     differences, as integers on grids.
@@ -92,14 +93,14 @@ class ColumnStats:
         return hash((self.width, self.counts))
 
     def columns(self) -> list[Column]:
-        """Finished, in order; [] where there is nothing, or nothing of one width."""
+        """The columns in order, finished; [] where there are none, or batches had different widths."""
         size = _group_size(self.width)
         found = []
         for index, count in enumerate(self.counts):
             if count == 0:
                 continue
             total, squares, errors = (_exact(grids, index) for grids in self.sums)
-            spread = max(0, count * squares * _ONE - total * total)  # exact: nothing cancels, whatever the mean
+            spread = max(0, count * squares * _ONE - total * total)  # exact: no cancellation, whatever the mean
             found.append(
                 Column(
                     first=index * size,
@@ -125,8 +126,8 @@ class ColumnStats:
 
 
 def fold(matrix: Floats, *, width: int) -> Floats:
-    """(rows, elements) with `width` entries in the last axis -> (rows, groups): sums over positions and over the neighbours of
-    a group, each row's in an order set by its length alone. May return `matrix` itself, and OVERWRITES it.
+    """(rows, elements) with `width` entries in the last axis -> (rows, groups): sums over positions and over the neighbours of a
+    group. The order of each row's sum depends on its length alone. May return `matrix` itself, and OVERWRITES it.
     """
     elements = matrix.shape[1]
     while elements > width:
@@ -146,7 +147,7 @@ def fold(matrix: Floats, *, width: int) -> Floats:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scale:
-    """What an output's numbers can be held against, from the reference alone; powers are means over all elements.
+    """The scale of an output, from the reference alone, that errors are compared with; powers are means over all elements.
 
     `spread_power`: about each column's mean. `mean_power`: of those means. `floor`: the least power that counts as signal in a
     column or in a row. `is_unit`: whether every answer lies in 0 to 1, where the mean is no offset.
@@ -160,12 +161,12 @@ class Scale:
 
     @property
     def varies(self) -> bool:
-        """Whether there is any spread to hold an error against."""
+        """Whether the reference varies at all."""
         return self.is_unit or self.spread_power > (LEAST_SPREAD * self.largest) ** 2
 
 
 def scale_of(found: Sequence[Column], *, low: float, high: float, width: int) -> Scale:
-    """Of the columns of an output whose finite answers lie between `low` and `high`."""
+    """The scale of an output's columns, whose finite answers lie between `low` and `high`."""
     count = sum(column.count for column in found) or 1
     is_unit = low >= 0 and high <= 1
     largest = max(abs(low), abs(high))
@@ -180,7 +181,9 @@ def scale_of(found: Sequence[Column], *, low: float, high: float, width: int) ->
 
 
 def worst_column(found: Sequence[Column], scale: Scale) -> tuple[float | None, Column | None, int]:
-    """Signal to noise of the worst column in dB, at most 300, that column, and how many could be measured; None of none."""
+    """Signal to noise of the worst column in dB, at most 300; that column; and how many columns could be measured. None where
+    none could.
+    """
     least = (LEAST_SPREAD * scale.largest) ** 2
     measured = [column for column in found if column.count >= LEAST_VALUES and (scale.is_unit or column.spread_power > least)]
     worst, least_db = None, MOST_DECIBELS
@@ -194,7 +197,7 @@ def worst_column(found: Sequence[Column], scale: Scale) -> tuple[float | None, C
 
 
 def decibels(signal: float, noise: float) -> float:
-    """Of two powers, at most 300 either way."""
+    """The ratio of two powers in dB, between -300 and 300."""
     if noise <= 0 or signal <= 0:
         return MOST_DECIBELS if noise <= 0 else -MOST_DECIBELS
     return max(-MOST_DECIBELS, min(MOST_DECIBELS, 10 * (math.log10(signal) - math.log10(noise))))
@@ -209,7 +212,7 @@ def _group_size(width: int) -> int:
 
 
 def _shortened(values: Floats) -> Floats:
-    """Not negative values rounded to 26 bits: no decibel sees it, and there is a grid less to add up."""
+    """Non-negative values rounded to 26 bits: too little to change a decibel, and one grid less to sum."""
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = values * float(2**27 + 1)
         short: Floats = scaled - (scaled - values)
@@ -217,7 +220,7 @@ def _shortened(values: Floats) -> Floats:
 
 
 def _grids(values: Floats) -> dict[int, npt.NDArray[np.int64]]:
-    """Exact column sums of (rows, groups) finite values; without what lies beyond 2**±494, where no output of a model does."""
+    """Exact column sums of (rows, groups) finite values. Values beyond 2**±494, which no model's output reaches, are left out."""
     most = 2.0 ** (GRID_BITS * MOST_GRID)
     if max(values.max(initial=0.0), -values.min(initial=0.0)) > most:
         values = np.where(np.abs(values) > most, 0.0, values)

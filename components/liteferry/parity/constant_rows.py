@@ -1,4 +1,4 @@
-"""Whether an output is one same vector for every row, as a value that merges: what a collapsed variant answers."""
+"""Detects outputs that are constant over all rows, as a collapsed variant's are. Mergeable."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ VARIES = ""
 def of_numbers(
     rows: npt.NDArray[np.int64] | npt.NDArray[np.uint64] | npt.NDArray[np.float64], shape: Sequence[int]
 ) -> str | None:
-    """The only row of a (rows, elements) matrix of int64, uint64 or float64. Zeros of either sign are equal, so are NaNs.
+    """The digest of the only row of a (rows, elements) matrix of int64, uint64 or float64; VARIES where rows differ, None without
+    rows. Zeros of either sign are equal, so are NaNs.
 
-    `shape`: that of one row in the output; rows of different shapes are different.
+    `shape`: the shape of one row in the output; rows of different shapes differ.
     """
     if not len(rows):
         return None
@@ -39,7 +40,7 @@ def of_text(rows: Sequence[Sequence[object]], shape: Sequence[int]) -> str | Non
 
 
 def merge(one: str | None, other: str | None) -> str | None:
-    """The only row of both together."""
+    """Merges two shards' constant-row digests; VARIES if they differ."""
     if one is None or other is None:
         return other if one is None else one
     return one if one == other else VARIES

@@ -1,13 +1,13 @@
-"""Sums and extremes that come out the same in any order: what parity statistics are made of.
+"""Sums and extremes that are the same in any order: the material of all parity statistics.
 
 Floating-point addition is not associative, so a sum over shards usually changes in its last bits when the shards change. Two
-tools keep that from happening:
+tools prevent that:
 
 - `ExactSum` adds float64 values without any rounding, so that adding and merging are associative and commutative.
 - `row_sums` reduces each row of a matrix in an order that depends on the row length alone, not on the rows around it, on the
   NumPy version or on the instruction set of the machine. It rounds, but always in the same way.
 
-The functions around them begin or finish such sums with one rounding at most. What has no finite value is None.
+The functions around them begin or finish such sums with at most one rounding. What has no finite value is None.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNIT_EXPONENT = -1073 - _MANTISSA_BITS
 _LOW_BITS = 27
 # Values of usual size are cut into integers on grids 26 bits apart, which add up in float64 without rounding, a vector at a time.
 GRID_BITS = 26
-MOST_GRID = 19  # values beyond 2**494 take the other way
+MOST_GRID = 19  # values beyond 2**494 are summed one by one
 LEAST_GRID = -21
 # np.bincount adds its weights in float64. Half a mantissa has at most 27 bits, so 2**20 of them stay below 2**53: no rounding.
 _CHUNK_VALUES = 1 << 20
@@ -186,22 +186,22 @@ def relative(max_abs: float, max_abs_reference: float | None) -> float | None:
 
 
 def share(part: int, whole: int) -> float | None:
-    """part / whole, None of nothing."""
+    """part / whole; None when whole is 0."""
     return part / whole if whole else None
 
 
 def finite_or_none(number: float) -> float | None:
-    """`number`, or None if JSON has no word for it."""
+    """`number`, or None if it is not finite, which JSON cannot express."""
     return number if math.isfinite(number) else None
 
 
 def extremes_of(numbers: npt.NDArray[Any], is_included: npt.NDArray[np.bool_]) -> Extremes | None:
-    """The smallest and the largest of the included numbers: ints of integers, else floats. None of nothing."""
+    """The smallest and the largest of the included numbers: ints of integers, else floats. None without numbers."""
     included = numbers if is_included.all() else numbers[is_included]
     if included.size == 0:
         return None
     low, high = included.min().item(), included.max().item()
-    return (low, high) if isinstance(low, int) else (low + 0.0, high + 0.0)  # whether -0.0 or 0.0 would depend on the order
+    return (low, high) if isinstance(low, int) else (low + 0.0, high + 0.0)  # else -0.0 or 0.0 would depend on the order
 
 
 def merge_extremes(one: Extremes | None, other: Extremes | None) -> Extremes | None:
@@ -227,6 +227,6 @@ def integer_distances(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.ND
     if left.dtype != right.dtype:
         objects: npt.NDArray[Any] = np.abs(left.astype(object) - right.astype(object))  # Python ints: rare, slow and right
         return objects.astype(np.float64)
-    # Seen as uint64, the larger minus the smaller wraps to the true distance, which always fits.
+    # In uint64 the larger minus the smaller wraps to the true distance, which always fits.
     distances: npt.NDArray[np.uint64] = np.maximum(left, right).view(np.uint64) - np.minimum(left, right).view(np.uint64)
     return distances.astype(np.float64)

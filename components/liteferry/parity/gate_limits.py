@@ -49,7 +49,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
 REGRESSION, CLASSES = "regression", "classes"
 KINDS = (REGRESSION, CLASSES)
 """What a models entry may say of an output: whether the entries of its last axis are classes."""
-# docs/gates.md argues each number. 20 dB: the noise has a hundredth of the power of what varies. A cosine of 0.98 looks as strict
+# docs/gates.md explains each number. 20 dB: the noise has a hundredth of the power of what varies. A cosine of 0.98 looks as strict
 # and lets four times as much pass. Of parts: one row in a hundred may be lost; in no column may a tenth of what varies be noise;
 # no class may lose more than half of its positions, whatever its share.
 _PARTS = MappingProxyType({"row_agreement": 0.99, "column_sqnr_db": 10.0})
@@ -98,8 +98,8 @@ DEFAULT, NOISE, JOB = "default", "noise", "job"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limit:
-    """One limit. `source`: where it comes from. `key`: where the job file has it, or would have it. `is_of_output`: whether the
-    job file names the output, so that the gate never steps aside.
+    """One limit. `source`: where it comes from. `key`: its key in the job file, existing or possible. `is_of_output`: whether the
+    job file names the output, so that the gate always applies.
     """
 
     limit: float
@@ -112,10 +112,11 @@ class Limit:
 class Gates(Mapping[str, float]):
     """The gates of one variant. As a mapping: metric -> limit of every output that has no limits of its own.
 
-    Remembers which ones the user wrote: only default gates may step aside.
+    It keeps the user's limits apart from the defaults, since only default gates may be skipped where a metric does not fit an
+    output.
 
     Attributes:
-      of_outputs: output -> metric -> limit, None for no gate; what the user wrote for single outputs.
+      of_outputs: output -> metric -> limit, None for no gate; the user's limits for single outputs.
       noise: output -> metric -> measured noise, in that metric's unit.
       kinds: output -> `regression` or `classes`, where the job or the rows say so.
     """
@@ -137,7 +138,7 @@ class Gates(Mapping[str, float]):
         return len({*self.defaults, *self.from_user})
 
     def limits_of(self, output: str) -> dict[str, Limit]:
-        """metric -> its limit for one output, by name of the metric."""
+        """metric -> its limit for one output, sorted by metric."""
         own = self.of_outputs.get(output, {})
         found = {}
         for metric in sorted({*self, *own}):

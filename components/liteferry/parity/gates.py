@@ -29,11 +29,11 @@ Stored = Mapping[str, Any]
 """Statistics of one output as a report has them (`OutputStats.report`), with its `worst_examples`."""
 __all__ = ["DEFAULT_GATES", "METRICS", "SAVED_MODEL", "GateResult", "Gates", "Verdict", "judge", "resolve_gates"]
 
-# Default gates on these two are for integers and text, all other default gates for floating point.
+# Default gates on these two apply to integers and text, all other default gates to floating point.
 _DISCRETE_METRICS = frozenset({"mismatch_count", "exact_agreement"})
-# Ratios with zero have no value, but equal outputs meet every limit on them.
+# A ratio with zero has no value, but equal outputs meet every limit on it.
 _MET_WHEN_EQUAL = frozenset({"sqnr_db", "cosine"})
-# On these, default gates step aside where an output's last axis holds no classes.
+# Default gates on these are skipped where an output's last axis holds no classes.
 _OF_CLASSES = frozenset({"argmax_agreement", "class_recall", "flip_count"})
 # Beyond (batch, classes) nothing says that the last axis is one of classes. Where this share of positions keeps its largest entry
 # on the other side, too, a class that does not keep its positions has died, whatever the axis is called.
@@ -64,10 +64,10 @@ class Verdict:
 
 
 def judge(stats: Mapping[str, OutputStats | Stored], *, gates: Mapping[str, float], expected_outputs: Sequence[str]) -> Verdict:
-    """Blesses a candidate if every built-in rule and every gate is met on every output.
+    """The verdict on a candidate: blessed if every built-in rule and every gate is met on every output.
 
     Args:
-      stats: output name -> statistics over all samples, as they are or as `OutputStats.stored` gives them.
+      stats: output name -> statistics over all samples, either OutputStats or the result of `OutputStats.stored`.
       gates: from `resolve_gates`; the gates of any other mapping count as the user's.
       expected_outputs: the outputs that the reference has. Other outputs in `stats` are judged, too.
     """
@@ -88,7 +88,7 @@ def judge(stats: Mapping[str, OutputStats | Stored], *, gates: Mapping[str, floa
 
 
 def _apply_gates(stats: Mapping[str, Stored], gates: Gates) -> tuple[GateResult, ...]:
-    """In the order of outputs, those that only the job file knows last; by metric within each."""
+    """One result for each gate that applies, by output, with outputs that only the job file names last; by metric within each."""
     results = []
     limits = {name: gates.limits_of(name) for name in (*stats, *(name for name in gates.of_outputs if name not in stats))}
     for name, of_output in limits.items():
@@ -100,7 +100,7 @@ def _apply_gates(stats: Mapping[str, Stored], gates: Gates) -> tuple[GateResult,
                 observed = stats[name].get(metric)
                 is_within = _is_within(metric, limit.limit, observed, is_equal=_is_equal(stats[name]))
             elif limit.is_of_output:
-                observed, is_within = None, False  # an output that is not there, and that the user counts on
+                observed, is_within = None, False  # the user has set a gate on an output that does not exist
             else:
                 continue
             results.append(
@@ -112,8 +112,8 @@ def _apply_gates(stats: Mapping[str, Stored], gates: Gates) -> tuple[GateResult,
 
 
 def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]], stats: Mapping[str, Stored]) -> bool:
-    """Whether a gate must be answered although the metric means nothing here. Where the user asked for one that no output can
-    answer, it must not pass in silence: it fails on all of them.
+    """Whether a gate must be answered although the metric means nothing for this output. A gate that the user has set and no
+    output can answer must not pass silently: it fails on all of them.
     """
     if limit.source != JOB or limit.is_of_output:
         return limit.is_of_output
@@ -122,7 +122,9 @@ def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]
 
 
 def _applies(metric: str, stats: Stored, *, is_default: bool, kind: str | None = None) -> bool:
-    """Whether the metric means something for such an output, whatever its numbers are. `kind`: what is known of the last axis."""
+    """Whether the metric means something for such an output, whatever its numbers are. `kind`: what is
+    known about the last axis.
+    """
     if metric in _DISCRETE_METRICS:
         return not is_default or stats["kind"] != Kind.FLOAT.value
     if metric in _OF_CLASSES:
@@ -143,7 +145,7 @@ def _has_classes(metric: str, stats: Stored) -> bool:
 
 
 def are_classes(metric: str, stats: Stored, kind: str | None) -> bool:
-    """Whether a default gate takes the last axis for classes: (batch, classes) always, unless it is known not to be."""
+    """Whether a default gate treats the last axis as classes: always for (batch, classes), unless it is known not to be."""
     if kind is not None or stats["kind"] == Kind.INTEGER.value or stats["rank"] == 2:
         return kind != REGRESSION
     if metric != "class_recall":
@@ -246,7 +248,7 @@ def _out_of_tolerance(stats: Mapping[str, Stored], results: Sequence[GateResult]
 
 
 def _part(result: GateResult, stats: Stored) -> str:
-    """Which part of the output the number is of."""
+    """Which part of the output the number describes."""
     if result.metric == "row_agreement":
         return f" ({stats['rows_lost']:,} rows are lost: their error has half the power of the answer or more)"
     if result.metric == "class_recall" and stats.get("worst_class") is not None:
@@ -261,7 +263,7 @@ def _part(result: GateResult, stats: Stored) -> str:
 
 
 def _ask_for_kind(result: GateResult, stats: Stored, gates: Gates) -> str:
-    """The key that settles it, where nothing says whether the last axis is one of classes."""
+    """The job key to set, where nothing says whether the last axis holds classes."""
     if (
         result.metric not in _OF_CLASSES
         or result.source == JOB

@@ -1,7 +1,8 @@
-"""Quantiles and a histogram of errors from counts in fixed buckets: a sketch that merges to the same bits in any order.
+"""Quantiles and a histogram of errors from counts in fixed logarithmic buckets: a DDSketch-like sketch that merges to the same
+bits in any order.
 
-Not KLL or t-digest: those are smaller, but what they answer depends on the order of merges or on a random generator. Counts in
-fixed buckets are integers that add up, the same in any order. Some 128 buckets for every factor of two that occurs are enough.
+KLL and t-digest are smaller, but their answers depend on the order of merges or on a random generator. Counts in fixed buckets
+are integers, which add up the same in any order. About 128 buckets for every factor of two that occurs are enough.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class DistanceHistogram:
             found[_INFINITE_BUCKET] = buckets.size - int(np.count_nonzero(is_finite))
             buckets = buckets[is_finite]
             largest = int(buckets.max(initial=0))
-        # np.bincount pays for the range. Below the 32 binades under the largest distance there is nothing but zeros, as a rule.
+        # np.bincount's time depends on the range. More than 32 binades below the largest distance there are usually only zeros.
         base = max(0, largest - _BINCOUNT_BUCKETS)
         counts = np.bincount(np.maximum(buckets - base, 0), minlength=1)
         if counts[0]:
@@ -60,7 +61,7 @@ class DistanceHistogram:
         return DistanceHistogram(counts)
 
     def quantile(self, per_mille: int) -> float | None:
-        """Upper edge of the bucket that holds the quantile: never too low, less than 1 % too high. None of nothing."""
+        """Upper edge of the bucket that holds the quantile: never too low, less than 1 % too high. None without counts."""
         needed = -(-sum(self.counts.values()) * per_mille // 1000)  # in integers: 0.99 * n would round
         for bucket in sorted(self.counts):
             needed -= self.counts[bucket]

@@ -1,7 +1,7 @@
-"""The noise floor: how far answers move when nothing that matters changes, measured on the first rows of the samples.
+"""The noise floor: how far answers move although nothing that matters changes, measured on the first sample rows.
 
-Two measurements. The reference against itself at other batch sizes: sums are added in another order. And the float32 file on
-XNNPACK, as it ships, against LiteRT's other kernels. docs/gates.md says what both may do to a gate, and what they may not.
+There are two measurements. The reference is compared with itself at other batch sizes, where sums are added in another order. The
+float32 file on XNNPACK, as it ships, is compared with LiteRT's other kernels. docs/gates.md says what both may change in a gate.
 """
 
 from __future__ import annotations
@@ -83,16 +83,16 @@ class NoiseFloor:
 
 
 def first_rows(inputs: Arrays, count: int = ROWS) -> dict[str, npt.NDArray[Any]]:
-    """The rows that noise is measured on: the first ones, the only one twice."""
+    """The rows on which noise is measured: the first ones; a single row is taken twice."""
     rows = len(next(iter(inputs.values()), ()))
     return {name: np.repeat(value, 2, axis=0) if rows == 1 else value[:count] for name, value in inputs.items()}
 
 
 def of_batch_size(run: Run, inputs: Arrays, signature: Signature, *, per_call: Sequence[str] = ()) -> NoiseFloor | None:
-    """The reference against itself: all rows as one batch, then the first 3, then the first alone. Without the outputs of
-    `per_call`, which are one answer for a call.
+    """Compares the reference with itself: all rows as one batch, then the first 3, then the first alone. Outputs in `per_call`,
+    which are one answer for a call, are left out.
 
-    None where there is no other batch size: the signature fixes it, or the model refuses another one.
+    Returns None where there is no other batch size: the signature fixes it, or the model refuses another one.
     """
     if not inputs or any(not spec.shape or spec.shape[0] is not None for spec in signature.inputs):
         return None
@@ -102,7 +102,7 @@ def of_batch_size(run: Run, inputs: Arrays, signature: Signature, *, per_call: S
     try:
         whole = run(rows)
         parts = [run({name: value[:size] for name, value in rows.items()}) for size in sizes]
-    except Exception:  # noqa: BLE001  # a model that takes only the batches it gets has no such noise; its own run tells the rest
+    except Exception:  # noqa: BLE001  # a model that takes only one batch size has no such noise; other errors show in its own run
         return None
     stats: dict[str, OutputStats] = {}
     for size, part in zip(sizes, parts, strict=True):
@@ -113,9 +113,8 @@ def of_batch_size(run: Run, inputs: Arrays, signature: Signature, *, per_call: S
 
 
 def limits_from(candidate: str, noise: Mapping[str, NoiseFloor | None]) -> dict[str, dict[str, float]]:
-    """output -> metric -> noise that a default gate of `candidate` may be raised by; nothing where none was measured.
-
-    `noise`: by "reference" and "float32".
+    """output -> metric -> noise by which a default gate of `candidate` may be raised; empty where none was measured. `noise`: by
+    "reference" and "float32".
     """
     found: dict[str, dict[str, float]] = {}
     sources = [(REFERENCE, candidate in (SAVED_MODEL, FLOAT32)), (FLOAT32, candidate == FLOAT32)]
@@ -129,7 +128,7 @@ def limits_from(candidate: str, noise: Mapping[str, NoiseFloor | None]) -> dict[
 
 
 def warnings_of(noise: Mapping[str, NoiseFloor | None]) -> list[str]:
-    """A sentence for each output that depends on the batch size by more than any rounding does."""
+    """A warning for each output that depends on the batch size by more than rounding explains."""
     measured = noise.get(REFERENCE)
     most = NOISE_CAPS[SAVED_MODEL]["max_rel"]
     found = []
@@ -145,7 +144,7 @@ def warnings_of(noise: Mapping[str, NoiseFloor | None]) -> list[str]:
 
 
 def compared(reference: Arrays, candidate: Arrays) -> dict[str, OutputStats]:
-    """Floating point outputs that both sides have in one shape."""
+    """Statistics of the floating point outputs that both sides have in one shape."""
     found = {}
     for name, left in reference.items():
         right = candidate.get(name)

@@ -1,8 +1,8 @@
-"""How far a candidate's output lies from the reference's: statistics that merge to the same bits in any order.
+"""How far a candidate's output is from the reference's: statistics that merge to the same bits in any order.
 
-Counts are integers, sums are reduced per example and then added exactly (`exact_sum`), extremes are extremes, percentiles come
-from fixed buckets; ratios and roots are taken once, in `OutputStats.report`. What is measured is never repaired: elements that
-are not finite are counted, and only elements finite on both sides enter differences. Text is compared for equality only.
+Counts are integers, sums are reduced per example and then added exactly (`exact_sum`), percentiles come from fixed buckets;
+ratios and roots are computed once, in `OutputStats.report`. What is measured is never repaired: elements that are not finite are
+counted, and only elements that are finite on both sides enter differences. Text is compared for equality only.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _QUANTILES = {"p50": 500, "p90": 900, "p99": 990, "p999": 999}
 
 
 class Kind(str, enum.Enum):
-    """What an output holds, which decides the metrics that mean something for it."""
+    """What an output holds; it decides which metrics are defined for it."""
 
     FLOAT = "float"
     INTEGER = "integer"  # bool, too
@@ -63,7 +63,7 @@ def _zeros() -> dict[str, Statistic]:
 class OutputStats:
     """Mergeable statistics of one output, reference against candidate. Build with `compare`, read with `report`."""
 
-    kind: Kind | None = None  # None as long as nothing was seen
+    kind: Kind | None = None  # None before the first row
     rank: int | None = None
     example_count: int = 0
     element_count: int = 0
@@ -81,7 +81,7 @@ class OutputStats:
     max_abs: float = 0.0
     reference_range: Extremes | None = None  # smallest and largest finite element, exact ints for integers
     candidate_range: Extremes | None = None
-    reference_row: str | None = None  # the only row that occurs, see `collapse`
+    reference_row: str | None = None  # the digest of the only row that occurs, see `constant_rows`
     candidate_row: str | None = None
     histogram: DistanceHistogram = _NO_DISTANCES
     classes: ClassStats = _NO_CLASSES
@@ -89,11 +89,11 @@ class OutputStats:
     rows: RowPowers = _NO_ROWS  # likewise
     scatter: ScatterSample = _NO_PAIRS
     worst: tuple[WorstExample, ...] = ()
-    more: Mapping[str, Statistic] = dataclasses.field(default_factory=_zeros)  # those in files of their own, by name
+    more: Mapping[str, Statistic] = dataclasses.field(default_factory=_zeros)  # statistics of parity/statistics, by name
 
     @classmethod
     def empty(cls) -> OutputStats:
-        """Nothing seen: merging with it changes nothing."""
+        """Statistics of no rows: merging with them changes nothing."""
         return cls()
 
     @classmethod
@@ -216,7 +216,7 @@ class OutputStats:
         ]
 
     def stored(self) -> dict[str, Any]:
-        """What a verdict needs: `report`, and under `worst_examples` the rows that are furthest apart."""
+        """What a verdict needs: `report`, and under `worst_examples` the rows with the largest errors."""
         return {**self.report(), "worst_examples": self.worst_examples()}
 
     def report(self) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class OutputStats:
         return scale_of(found, low=low, high=high, width=self.columns.width)
 
     def _part_metrics(self, found: Sequence[Column], scale: Scale | None) -> dict[str, Any]:
-        """What rows and columns of the last axis say. Null where there is nothing to measure."""
+        """Metrics of rows and of columns of the last axis; null where there is nothing to measure."""
         if scale is None:
             return dict.fromkeys(_PART_METRICS) | {"columns_judged": 0}
         worst_db, worst, judged = worst_column(found, scale)
@@ -315,7 +315,7 @@ def _kind_of(dtype: np.dtype[Any]) -> Kind | None:
 
 
 def check_comparable(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], ids: Sequence[str]) -> Kind:
-    """What both sides hold. Raises ValueError if shapes, kinds of dtype or the number of ids differ."""
+    """The kind of both sides. Raises ValueError if shapes, kinds of dtype or the number of ids differ."""
     if reference.shape != candidate.shape or reference.ndim == 0:
         raise ValueError(
             f"the reference has shape {reference.shape}, the candidate {candidate.shape}; they need one shape, examples first"
@@ -377,7 +377,7 @@ def _compare_numbers(
         classes = ClassStats.of_values(left_numbers, left_numbers == right_numbers)
     elif reference.dtype.kind != "c" and reference.ndim >= 2 and reference.shape[-1] >= 2:
         classes = ClassStats.of(left, right, broken if excluded_count else None, classes=reference.shape[-1])
-    if excluded_count:  # counted; as zeros on both sides they add nothing to any sum
+    if excluded_count:  # they are counted; as zeros on both sides they add nothing to any sum
         left, right = np.where(excluded, 0.0, left), np.where(excluded, 0.0, right)
     with np.errstate(over="ignore", invalid="ignore"):
         is_integer = kind is Kind.INTEGER
@@ -433,8 +433,8 @@ def _by_columns(
     *,
     width: int,
 ) -> tuple[ColumnStats, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Statistics by columns of (rows, elements) matrices, and what is left of squared errors and squares of the reference to be
-    summed up by rows. OVERWRITES `errors` and `powers`.
+    """Statistics by columns of (rows, elements) matrices, and the squared errors and squares of the reference that remain to be
+    summed by rows. OVERWRITES `errors` and `powers`.
     """
     positions = left.shape[1] // width
     errors, powers = fold(errors, width=width), fold(powers, width=width)
@@ -442,7 +442,7 @@ def _by_columns(
     is_summable = np.isfinite(errors).all(axis=1) & np.isfinite(powers).all(axis=1) & np.isfinite(reference).all(axis=1)
     missing = None if excluded is None else fold(excluded.astype(np.float64), width=width)
     summed = (reference, powers, errors)
-    if not is_summable.all():  # such rows make every metric of a sum undefined anyway
+    if not is_summable.all():  # such rows make every metric that needs a sum undefined anyway
         summed = (reference[is_summable], powers[is_summable], errors[is_summable])
         missing = None if missing is None else missing[is_summable]
     found = ColumnStats.of(summed, missing, width=width, positions=positions)

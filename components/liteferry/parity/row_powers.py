@@ -1,7 +1,7 @@
-"""How much each row's answer and its error weigh, as counts that merge in any order: which rows a candidate has lost.
+"""Power of each row's answer and of its error, as counts that merge in any order: it tells which rows a candidate has lost.
 
-A row is lost where its error has at least half the power of its answer. What an answer can be held against is known only when
-all rows were seen, so both powers of a row go into buckets of 1.5 dB, together; the judgement comes in the end.
+A row is lost where its error has at least half the power of its answer. The scale to compare with is known only after all rows,
+so both powers of a row are counted in buckets of 1.5 dB, as a pair; rows are judged at the end.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RowPowers:
 
     @classmethod
     def of(cls, noise: npt.NDArray[np.float64], signal: npt.NDArray[np.float64], *, width: int) -> RowPowers:
-        """Of sums of squares of each row: (rows,) finite each. `width`: elements of a row."""
+        """Counts one block, from sums of squares of each row: (rows,) each, finite. `width`: elements of a row."""
         if not width or not len(noise):
             return cls()
         noises, signals = _buckets(noise / width), _buckets(signal / width)
@@ -68,15 +68,15 @@ class RowPowers:
         return RowPowers(dict(summed))
 
     def row_count(self) -> int:
-        """Rows that can be judged."""
+        """The number of rows that can be judged."""
         narrow = sum(count for (_, signal), count in self.counts.items() if _is_narrow(signal))
         return sum(self.counts.values()) if not 0 < narrow < LEAST_ROWS else 0
 
     def lost(self, scale: Scale) -> int:
-        """Rows whose error is at least half as powerful as the answer.
+        """The number of rows whose error has at least half the power of the answer.
 
-        A row's answer is its own power, where the means of the columns do not make most of it; at most what varies over all rows
-        counts of an answer that is no more than its offset.
+        A row's answer counts with its own power, unless the means of the columns make up most of it; an answer that is little
+        more than its offset counts with at most the spread over all rows.
         """
         spread, offset = scale.spread_power, math.sqrt(scale.mean_power)
         floor = max(scale.floor, LEAST_ROW * spread)
@@ -84,7 +84,7 @@ class RowPowers:
         for (noise, signal), count in self.counts.items():
             if noise == _ZERO:
                 continue
-            own = spread if _is_narrow(signal) or signal == _ZERO else _power(signal)  # silence is no answer that could be lost
+            own = spread if _is_narrow(signal) or signal == _ZERO else _power(signal)  # an answer of zeros cannot be lost
             if not scale.is_unit:
                 own = max(min(own, spread), max(0.0, math.sqrt(own) - offset) ** 2)
             if _power(noise) >= LOST * max(own, floor):
@@ -92,7 +92,7 @@ class RowPowers:
         return max(lost, self._quiet_and_lost(spread, floor))
 
     def _quiet_and_lost(self, spread: float, floor: float) -> int:
-        """Narrow rows of a quiet group whose errors, all together, have half the power of their answers, or more."""
+        """Narrow rows of a quiet group whose errors together have at least half the power of their answers."""
         rows = [
             (_power(signal - _NARROW), 0.0 if noise == _ZERO else _power(noise), count)
             for (noise, signal), count in self.counts.items()

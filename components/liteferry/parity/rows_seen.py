@@ -1,5 +1,5 @@
-"""What the sample rows themselves show, whatever a candidate answers: inputs that are not finite, and outputs whose targets are
-vectors of numbers, which says that their last axis holds no classes.
+"""What the sample rows show, whatever a candidate answers: inputs that are not finite, and outputs whose targets are vectors of
+numbers, so that their last axis holds no classes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RowsSeen:
 
     @classmethod
     def of(cls, inputs: Arrays, expected: Arrays, labels: Arrays) -> RowsSeen:
-        """Of one batch; `labels`: output -> its label column, of those that have one."""
+        """Facts of one batch. `labels`: output -> its label column, for outputs that have one."""
         return cls(
             nonfinite_inputs={name: rows for name, array in inputs.items() if (rows := _nonfinite_rows(array))},
             vector_targets=frozenset(
@@ -68,5 +68,5 @@ def _is_vector_target(answers: npt.NDArray[Any], targets: npt.NDArray[Any]) -> b
         return False
     numbers = targets.astype(np.float64)
     shares = (numbers >= 0).all(axis=-1) & (np.abs(numbers.sum(axis=-1) - 1) <= _SHARE_TOLERANCE)
-    is_silent = (numbers == 0).all(axis=-1)  # a row without a label, most often
+    is_silent = (numbers == 0).all(axis=-1)  # usually a row without a label
     return not bool((shares | is_silent).all())

@@ -1,7 +1,7 @@
 """A bounded sample of (reference, candidate) pairs of one output, for a chart: the same pairs for any order, batches and shards.
 
-A row is taken by a hash of its number alone: the rows with the smallest hashes are kept, so no merge ever dropped a row that is
-kept in the end. From a row come a few elements, again by its number alone. Nothing is judged by this sample.
+Rows are chosen by a hash of their number: those with the smallest hashes are kept, so a merge never drops a row that the final
+sample keeps. A few elements are taken from each row, again by its number. No verdict uses this sample.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _DIGITS = 6
 
 @dataclasses.dataclass(frozen=True)
 class ScatterSample:
-    """At most 64 rows, each `(hash, row, pairs)`, by rising hash; a pair is what both sides have at one element, both finite."""
+    """At most 64 rows, each `(hash, row, pairs)`, by rising hash. A pair holds the values of both sides at one element, both
+    finite.
+    """
 
     rows: tuple[tuple[int, int, tuple[tuple[float, float], ...]], ...] = ()
 
@@ -67,7 +69,7 @@ class ScatterSample:
 
 
 def scatter_of(samples: Mapping[str, ScatterSample]) -> dict[str, dict[str, list[float]]]:
-    """What a report holds: output -> pairs; outputs without any are left out."""
+    """The report's entry: output -> pairs; outputs without pairs are left out."""
     found = {name: sample.report() for name, sample in samples.items()}
     return {name: pairs for name, pairs in found.items() if pairs["reference"]}
 
@@ -75,7 +77,7 @@ def scatter_of(samples: Mapping[str, ScatterSample]) -> dict[str, dict[str, list
 def _pairs(reference: npt.NDArray[np.float64], candidate: npt.NDArray[np.float64], key: int) -> tuple[tuple[float, float], ...]:
     width = len(reference)
     places = sorted({(key + step * width // ELEMENTS_PER_ROW) % width for step in range(ELEMENTS_PER_ROW)})
-    # `+ 0.0`: of two zeros that differ in sign neither comes first, so there is only one.
+    # `+ 0.0` turns -0.0 into 0.0: the order of two zeros with different signs would not be defined.
     pairs = ((float(reference[place]) + 0.0, float(candidate[place]) + 0.0) for place in places)
     return tuple(pair for pair in pairs if math.isfinite(pair[0]) and math.isfinite(pair[1]))
 

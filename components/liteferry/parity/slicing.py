@@ -1,7 +1,7 @@
 """Parity statistics of slices: the rows that share the values of some sample columns, for example all rows of one label.
 
-Bounded: of one list of columns at most `SLICES_KEPT` slices are kept, the first in the order of their values. Whatever is among
-the first of all rows is among the first of any part of them, so what is kept never lost a row, for any shards and any order of
+At most `SLICES_KEPT` slices are kept for one list of columns, the first in the order of their values. A slice that is among the
+first of all rows is among the first of any part of them, so a kept slice has all its rows, for any shards and any order of
 merging.
 """
 
@@ -24,7 +24,7 @@ Columns = tuple[str, ...]
 
 
 def slice_name(columns: Columns, key: Key) -> str:
-    """What TFMA calls the slice: `label:3`, `country_X_label:CH_X_3`."""
+    """TFMA's name of the slice: `label:3`, `country_X_label:CH_X_3`."""
     return f"{'_X_'.join(columns)}:{'_X_'.join(map(str, key))}"
 
 
@@ -53,11 +53,11 @@ class Slices:
         )
 
     def is_beyond(self, key: Key) -> bool:
-        """Whether a slice would not be kept anyway."""
+        """Whether a slice with this key would be dropped."""
         return len(self.stats) >= SLICES_KEPT and _order(key) > _order(list(self.stats)[-1])
 
     def rows_not_listed(self) -> int:
-        """Rows of slices that are not kept."""
+        """The number of rows in slices that are not kept."""
         return self.row_count - sum(_row_count(outputs) for outputs in self.stats.values())
 
     def report(self, columns: Columns) -> dict[str, dict[str, Any]]:
@@ -85,7 +85,7 @@ class Slices:
 
 
 def merge_outputs(one: Mapping[str, OutputStats], other: Mapping[str, OutputStats]) -> dict[str, OutputStats]:
-    """Output by output; an output that one side lacks is the other's."""
+    """Merges statistics output by output; an output that one side lacks is taken from the other."""
     empty = OutputStats.empty()
     return {name: one.get(name, empty).merge(other.get(name, empty)) for name in sorted(one.keys() | other.keys())}
 
@@ -97,7 +97,7 @@ def group_rows(values: Sequence[npt.NDArray[Any]]) -> list[tuple[Key, npt.NDArra
     for column in values:
         found, inverse = np.unique(_plain(column), return_inverse=True)
         of_column.append(found)
-        codes = np.unique(codes * len(found) + inverse, return_inverse=True)[1]  # dense again, so it cannot overflow
+        codes = np.unique(codes * len(found) + inverse, return_inverse=True)[1]  # dense codes again, so that they cannot overflow
     order = np.argsort(codes, kind="stable")
     ends = np.flatnonzero(np.diff(codes[order])) + 1
     groups = np.split(order, ends)
@@ -106,7 +106,7 @@ def group_rows(values: Sequence[npt.NDArray[Any]]) -> list[tuple[Key, npt.NDArra
 
 def _plain(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     flat = column.reshape(len(column))
-    if flat.dtype.kind in "OS":  # decoded first: what reads alike is one slice
+    if flat.dtype.kind in "OS":  # decoded first: bytes and str that read the same are one slice
         return np.array([_value(value) for value in flat.tolist()], dtype=np.str_)
     return flat + 0.0 if flat.dtype.kind == "f" else flat  # zeros of either sign are one slice
 
@@ -121,7 +121,7 @@ def _value(value: Any) -> Value:
 
 
 def _order(key: Key) -> tuple[tuple[bool, float, str], ...]:
-    """Numbers by size, before text."""
+    """Sorts numbers by size, before text."""
     return tuple((isinstance(v, str), 0.0 if isinstance(v, str) else v, str(v)) for v in key)
 
 

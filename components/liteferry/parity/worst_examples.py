@@ -1,4 +1,4 @@
-"""The few rows on which a candidate is furthest from the reference, and what both answered, in words."""
+"""The few rows with the largest errors of a candidate, and the answers of both sides as text."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MOST_SHOWN = 16  # values of one row; more is no reading
+MOST_SHOWN = 16  # values of one row; nobody reads more
 WORST_EXAMPLES = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorstExample:
-    """One example far from the reference. `is_broken`: a non-finite mismatch or unequal text, which no distance measures.
-    `reference`, `candidate`: what both answered, in words, if that is short.
+    """One example with a large error. `is_broken`: it has a non-finite mismatch or unequal text, which no distance measures.
+    `reference`, `candidate`: the answers as text, if they are short.
     """
 
     id: str
@@ -32,7 +32,7 @@ class WorstExample:
 
 
 def format_value(value: object) -> str:
-    """A number with six digits, a word of at most 40 characters."""
+    """A number with six digits; text cut to 40 characters."""
     if isinstance(value, bytes):
         value = value.decode(errors="backslashreplace")
     if isinstance(value, str):
@@ -65,7 +65,7 @@ def worst_of(errors: RowErrors, reference: Any, candidate: Any) -> tuple[WorstEx
     """
     max_abs, is_broken = errors.max_abs, errors.is_broken
     likely = np.arange(len(max_abs))
-    if len(max_abs) > WORST_EXAMPLES and not is_broken.any():  # sorting all of a block's rows takes long
+    if len(max_abs) > WORST_EXAMPLES and not is_broken.any():  # sorting all rows of a block is slow
         likely = np.flatnonzero(max_abs >= np.partition(max_abs, -WORST_EXAMPLES)[-WORST_EXAMPLES])
     order = likely[np.lexsort((-max_abs[likely], ~is_broken[likely]))[:WORST_EXAMPLES]].tolist()  # stable: ties stay in row order
     return tuple(

@@ -1,4 +1,4 @@
-"""The statistics that stand in files of their own, found by looking into this folder. `base` says how to add one."""
+"""The statistics with files of their own; every file in this folder is imported. `base` says how to add one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What a statistic is: a value that is made of one block of answers, that merges, and that reports metrics in the end.
+"""What a statistic is: a value that is made from one block of answers, can be merged, and reports metrics at the end.
 
-A statistic is one subclass of `Statistic` in one file of this folder. The file is found by itself. Its metrics bring what other
-rooms show of them: the gate with its defaults, the row on a model's page, the key in report.json, and the line in docs/gates.md.
+A statistic is one subclass of `Statistic` in one file of this folder; no other file has to name it. Its metrics carry everything
+that other rooms show of them: the gate with its defaults, the row on a model's page, the key in report.json, and the line in
+docs/gates.md.
 """
 
 from __future__ import annotations
@@ -66,16 +67,16 @@ class Statistic(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def zero(cls) -> Self:
-        """Of no rows: adding it changes nothing."""
+        """The statistic of no rows: adding it changes nothing."""
 
     @classmethod
     @abc.abstractmethod
     def of(cls, block: Block) -> Self:
-        """Of one block."""
+        """The statistic of one block."""
 
     @abc.abstractmethod
     def __add__(self, other: Self) -> Self:
-        """Of the rows of both."""
+        """The statistic of the rows of both."""
 
     @abc.abstractmethod
     def to_json(self) -> Any:

@@ -1,4 +1,4 @@
-"""Differences relative to the reference's element: the largest, and quantiles of all."""
+"""Relative differences of single elements: the largest, and quantiles."""
 
 from __future__ import annotations
 
