@@ -34,7 +34,9 @@ def _add_job_flags(parser: argparse.ArgumentParser) -> None:
         help="instead of a job file: checkpoints; quote a pattern, or let the shell expand it",
     )
     parser.add_argument("--samples", metavar="FILE", help="with --checkpoints: sample rows: .parquet, .npz, .arrow or .tfrecord")
-    parser.add_argument("--variants", metavar="A,B", help="with --checkpoints: variants to make, by default all")
+    parser.add_argument(
+        "--variants", metavar="A,B", help="with --checkpoints: variants to make (default: float32,float16,dynamic_int8)"
+    )
     parser.add_argument(
         "--modules", action="append", metavar="FILE", help="with --checkpoints: code you trust, may be given again"
     )

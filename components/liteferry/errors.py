@@ -54,12 +54,12 @@ class ReasonCode(str, enum.Enum):
 
     @property
     def is_transient(self) -> bool:
-        """Whether it speaks of what happened to the run, not of the model: the next run tries the model again."""
+        """Whether it describes what happened to the run, not the model: the next run tries the model again."""
         return self in (ReasonCode.STORAGE_FAILED, ReasonCode.KILLED, ReasonCode.INTERNAL)
 
 
 class Stage(str, enum.Enum):
-    """Where in a model's way something was seen."""
+    """The step of a model's work in which something was seen."""
 
     DISCOVER = "discover"
     LOAD = "load"
@@ -74,7 +74,7 @@ class Stage(str, enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why something is not blessed: a stable code, the stage that saw it, and a sentence for a person."""
+    """Why something is not blessed: a stable code, the stage in which it was seen, and a sentence for a person."""
 
     code: ReasonCode
     stage: Stage
@@ -96,7 +96,7 @@ class LiteFerryError(Exception):
     """Base of every error that LiteFerry raises on purpose."""
 
 
-# A hostile or generated job file may have any number of problems, each as long as the file.
+# A hostile or generated job file may have any number of problems, and each may be as long as the file.
 _MOST_SHOWN, _MOST_CHARS = 100, 2000
 
 
@@ -107,7 +107,7 @@ def _cut(sentence: str) -> str:
 
 
 class JobError(LiteFerryError):
-    """The job file or the flags cannot be used. `problems` holds every one found, each a sentence that starts with its key."""
+    """The job file or the flags cannot be used. `problems` holds all problems, each a sentence that starts with its key."""
 
     def __init__(self, problems: Sequence[str], *, source: str = "job") -> None:
         self.problems = tuple(problems)
@@ -131,7 +131,7 @@ class StorageError(LiteFerryError):
 
 
 class RunnerError(LiteFerryError):
-    """The runner did not take the job, or ended it before its end; what is finished stays finished."""
+    """The runner did not take the job, or ended it early; finished models are kept."""
 
 
 class WorkerLostError(RunnerError):
@@ -139,7 +139,7 @@ class WorkerLostError(RunnerError):
 
 
 class ModelError(LiteFerryError):
-    """Ends the work on one model and becomes its report. Never ends a run."""
+    """Ends the work on one model and becomes its report. It never ends a run."""
 
     def __init__(self, code: ReasonCode, stage: Stage, message: str) -> None:
         self.reason = Reason(code=code, stage=stage, message=message)
@@ -165,7 +165,7 @@ class SamplesError(ModelError):
 
 
 def reason_for(error: BaseException, stage: Stage) -> Reason:
-    """Any exception as a Reason: its own if it has one, STORAGE_FAILED for storage, else INTERNAL with its type and words."""
+    """Any exception as a Reason: its own if it has one, STORAGE_FAILED for storage, else INTERNAL with its type and text."""
     if isinstance(error, ModelError):
         return error.reason
     if isinstance(error, StorageError | OSError):

@@ -22,13 +22,13 @@ def _adapter(record: Any) -> Any:
 
 
 def decode(record: type[T], plain: Any) -> T:
-    """The record that `dataclasses.asdict` made `plain` of. Raises pydantic.ValidationError where the types do not fit."""
+    """The record from which `dataclasses.asdict` made `plain`. Raises pydantic.ValidationError where types do not fit."""
     decoded: T = _adapter(record).validate_python(plain)  # type: ignore[arg-type]
     return decoded
 
 
 def parse(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError for what is none, or nests deeper than `MOST_LEVELS`."""
+    """The value of a JSON text. Raises ValueError for text that is not JSON or is nested deeper than `MOST_LEVELS`."""
     try:
         value = json.loads(text)
     except RecursionError:
@@ -49,7 +49,7 @@ def tagged(record: Any) -> dict[str, Any]:
 
 
 def decode_tagged(records: Sequence[type[Any]], plain: Any) -> Any:
-    """The record that `tagged` made `plain` of. Raises ValueError where it is none of `records`, or types do not fit."""
+    """The record from which `tagged` made `plain`. Raises ValueError where it is none of `records`, or types do not fit."""
     fields = dict(plain) if isinstance(plain, dict) else {}
     name = fields.pop("record", None)
     for record in records:

@@ -1,7 +1,7 @@
-"""Reading a report that may lack anything: what is missing, null or of another type becomes None or empty, never an error.
+"""Reads reports that may lack anything: what is missing, null or of another type becomes None or empty, never an error.
 
 A model that failed early has a report with few keys, and pages are also built from reports of older versions. Nothing here
-guesses in a model's favour: a status that is not known reads as `failed`.
+guesses in a model's favour: an unknown status counts as `failed`.
 """
 
 from __future__ import annotations
@@ -73,11 +73,13 @@ def integer(value: object) -> int | None:
 
 
 NONFINITE = "NaN or infinity"
-"""What the warnings begin with that stand wherever a verdict does."""
+"""The beginning of warnings that are shown beside every verdict."""
 
 
 def caution(report: Report) -> str | None:
-    """`NaN or infinity seen`, where sample rows or the checkpoint's answers hold some, of a report or a model in fleet.json."""
+    """`NaN or infinity seen`, where sample rows or the checkpoint's answers hold some; of a report or of
+    a model in fleet.json.
+    """
     is_seen = any(str(warning).startswith(NONFINITE) for warning in listing(report.get("warnings")))
     return f"{NONFINITE} seen" if is_seen else None
 
@@ -91,13 +93,13 @@ def status(value: object) -> Status:
 
 
 def model_status(report: Report) -> Status:
-    """A model is blessed, not blessed or failed; there is no fourth."""
+    """The verdict on a model: blessed, not blessed or failed, nothing else."""
     verdict = status(report.get("status"))
     return Status.NOT_BLESSED if verdict is Status.UNVERIFIABLE else verdict
 
 
 def reason(value: object) -> dict[str, str | None] | None:
-    """`{code, stage, message}`, or None where no reason stands."""
+    """`{code, stage, message}`, or None where there is no reason."""
     found = mapping(value)
     if not found:
         return None
@@ -117,7 +119,7 @@ def ordered_variants(names: Iterable[str]) -> list[str]:
 
 
 def worst(values: Iterable[object], *, lower_is_worse: bool = False) -> float | None:
-    """The worst of one statistic over a model's outputs. NaN is worse than any number; None where nobody measured it."""
+    """The worst value of one statistic over a model's outputs. NaN is worse than any number; None where it was not measured."""
     known = [parsed for value in values if (parsed := number(value)) is not None]
     if not known:
         return None
@@ -132,7 +134,7 @@ def over_outputs(parity: object, statistic: str) -> list[object]:
 
 
 def seconds(report: Report) -> float | None:
-    """What the model took: `timings_s.total` if it stands there, else the sum of the stages."""
+    """The seconds that the model took: `timings_s.total` if it exists, else the sum of the stages."""
     timings = mapping(report.get("timings_s"))
     total = number(timings.get("total"))
     if total is not None:
@@ -142,7 +144,7 @@ def seconds(report: Report) -> float | None:
 
 
 def latency_ms(value: object) -> float | None:
-    """The median of one row's latency in milliseconds, wherever a report keeps it; the first number where no key says p50."""
+    """The median latency of one row in milliseconds, wherever a report keeps it; the first number where no key is p50."""
     found = number(value)
     if found is not None:
         return found

@@ -42,7 +42,7 @@ class SampleColumn(TensorSpec):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Signature:
-    """The names, shapes and dtypes a model is called with, and those it answers with, in the model's own order."""
+    """The names, shapes and dtypes of a model's inputs and outputs, in the model's own order."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -56,7 +56,7 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CustomObject:
-    """One of the user's classes or functions that a checkpoint was loaded with, and where exactly it came from."""
+    """One of the user's classes or functions that a checkpoint was loaded with, and exactly where it came from."""
 
     name: str
     module: str
@@ -153,7 +153,7 @@ class VariantFacts:
 
 
 class OpinionStatus(str, enum.Enum):
-    """What the library's own loader said of the checkpoint's answers; `none`: it was not asked, or could not be."""
+    """The result of comparing with the library's own loader; `none`: it was not asked, or could not answer."""
 
     EQUAL = "equal"
     DIFFERENT = "different"
@@ -164,9 +164,9 @@ class OpinionStatus(str, enum.Enum):
 class SecondOpinion:
     """The checkpoint's answers to the first rows, computed once more by the library's own loader in a process of its own.
 
-    `max_rel`: the largest difference relative to the largest answer; None where no finite number says it. `by`: who computed.
-    `why`: a sentence: corrections that were made, why there is none, or what differs. `code` is set exactly when this keeps all
-    of the model from being blessed.
+    `max_rel`: the largest difference relative to the largest answer; None where it is not a finite number. `by`: what computed
+    it. `why`: a sentence about corrections that were made, why there is no opinion, or what differs. `code` is set exactly when
+    this keeps the whole model from being blessed.
     """
 
     status: OpinionStatus
@@ -177,7 +177,7 @@ class SecondOpinion:
     code: ReasonCode | None = None
 
     def reason(self) -> Reason | None:
-        """Why nothing of the model is blessed, None where this does not stand in the way."""
+        """Why nothing of the model is blessed; None where the opinion does not prevent it."""
         return None if self.code is None else Reason(code=self.code, stage=Stage.REFERENCE, message=self.why or "")
 
 

@@ -1,6 +1,6 @@
-"""What is wrong between the keys of a job: unknown names, gates of variants that are not made, keys that exclude each other.
+"""Problems between the keys of a job: unknown names, gates of variants that are not made, keys that exclude each other.
 
-Works on the raw mapping, whatever its shape, so that one `liteferry check` shows every problem.
+The checks work on the raw mapping, whatever its shape, so that one `liteferry check` shows every problem.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from liteferry.config.job_problems import DISAGREEMENT, SAVED_MODEL, nearest
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")  # ends in file names, keys and anchors
 
 
-_TAKEN = ("saved_model", "reference", "rows", "checkpoint")  # what stands beside variants
+_TAKEN = ("saved_model", "reference", "rows", "checkpoint")  # names that reports use beside variants
 
 
 def name_problems(names: Sequence[Any], *, variants: Sequence[str]) -> list[str]:
@@ -35,7 +35,9 @@ _OUTPUTS = "outputs"
 
 
 def disagreement_error(problems: Sequence[str]) -> pydantic_core.PydanticCustomError:
-    """What a validator raises for `disagreements`; `sentences` leaves it out, since the raw job tells more."""
+    """The error that a validator raises for a problem of `disagreements`. `sentences` leaves it out, since the raw job gives a
+    better message.
+    """
     # LiteralString is what the stub asks for, so that no template holds user text; the text goes in as context.
     return pydantic_core.PydanticCustomError(DISAGREEMENT, "{problems}", {"problems": "; ".join(problems)})
 
@@ -48,7 +50,9 @@ def metric_names() -> tuple[str, ...]:
 
 
 def disagreements(raw: Mapping[Any, Any], *, variants: Sequence[str], default: Sequence[str]) -> list[str]:
-    """Problems between keys of a raw job of any shape: names that nothing has, gates of what is not made, and the like."""
+    """Problems between keys of a raw job of any shape: names that refer to nothing, gates of variants that are not made, and the
+    like.
+    """
     samples = list(_mapping(raw.get("samples")))
     problems: list[str] = []
     for index, model in enumerate(_items(raw.get("models"))):

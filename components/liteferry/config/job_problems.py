@@ -1,6 +1,6 @@
-"""What is wrong with a job, in sentences: each starts with its key path, states the value, and ends with the fix.
+"""Problems of a job as sentences: each starts with its key path, states the value, and ends with the fix.
 
-`sentences` words what pydantic found within keys, `disagreements` finds what is wrong between keys. Both work on the raw
+`sentences` words the errors that pydantic finds within keys, `disagreements` finds problems between keys. Both work on the raw
 mapping, whatever its shape, so one run of `liteferry check` shows everything.
 """
 
@@ -39,7 +39,7 @@ _FIXES = {
 
 
 def sentences(error: pydantic.ValidationError, schema: Mapping[str, Any]) -> list[str]:
-    """One sentence for each error. `schema` is the JSON Schema of the job, asked for the known keys and values of a place."""
+    """One sentence for each error. `schema`: the JSON Schema of the job, which tells the known keys and values of a place."""
     found = error.errors(include_url=False)
     # pydantic also calls a list too short when its items are bad; those are reported one by one
     told = [item for item in found if item["type"] != DISAGREEMENT and not (item["type"] == "too_short" and item["input"])]
@@ -120,7 +120,7 @@ def _at(schema: Mapping[str, Any], place: Sequence[str | int]) -> Mapping[str, A
 
 
 def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follows $ref, and takes the branch of an optional value that is not null; keeps what stands beside either."""
+    """Follows $ref, and takes the branch of an optional value that is not null; keeps the keys beside either."""
     for option in node.get("anyOf", ()):
         if option.get("type") != "null":
             node = {**node, **option}
@@ -130,7 +130,7 @@ def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
 
 
 def as_flags(problems: Iterable[str]) -> list[str]:
-    """The same problems under the command-line flag that each value came from: models[0].builder: -> --builder:"""
+    """The same problems under the command-line flags that the values came from: models[0].builder: -> --builder:"""
     flags = {"models": "checkpoints"}
     renamed = []
     for problem in problems:

@@ -1,6 +1,7 @@
-"""The metrics a job may name without a module, and which way each is better: known here so that a job is checked without TFMA.
+"""The metrics that a job may name without a module, and which direction of each is better. They are listed here so that a job can
+be checked without TFMA.
 
-A test holds this table against TFMA's registry and tf_keras.metrics.
+A test compares this table with TFMA's registry and tf_keras.metrics.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The job file, read: YAML or JSON, a mapping or flags -> `Job`, or every problem of it at once."""
+"""Reads a job: YAML or JSON, a mapping or flags -> `Job`, or all of its problems at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _parse(raw: Mapping[Any, Any], base_dir: str | None) -> tuple[Job | None, li
 
 
 def parse_job(mapping: Mapping[str, Any], *, base_dir: str | None, source: str = "job") -> Job:
-    """Job of an already read job file; relative paths join `base_dir`, or stay when it is None. JobError lists every problem."""
+    """The Job of a mapping. Relative paths join `base_dir`, or stay as they are when it is None. JobError lists every problem."""
     job, problems = _parse(mapping, base_dir)
     if job is None:
         raise JobError(problems, source=source)
@@ -34,7 +34,9 @@ def parse_job(mapping: Mapping[str, Any], *, base_dir: str | None, source: str =
 
 
 def load_job(path: str | os.PathLike[str]) -> Job:
-    """Job of a .yaml or .json file, also on a store; relative paths are relative to its folder. JobError lists every problem."""
+    """The Job of a .yaml or .json file, also on a store. Relative paths are relative to its folder.
+    JobError lists every problem.
+    """
     source = os.fspath(path)
     try:
         raw, problems = parsing.read_job_file(source)
@@ -61,9 +63,9 @@ def job_from_flags(  # wide: public
     trust: Sequence[str] = (),
     reads: Sequence[str] = (),
 ) -> Job:
-    """The same Job without a job file: every pattern runs on the same samples; paths are relative to the working directory.
+    """The Job of command-line flags: every pattern runs on the same samples; paths are relative to the working directory.
 
-    JobError lists every problem under the flag it came from.
+    JobError lists every problem under the flag that it came from.
     """
     model = {"builder": builder, "builder_args": builder_args or {}}
     raw: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The job file's `metrics`: TFMA metric specs with limits, and what can be wrong between them and the rest of the job."""
+"""The job file's `metrics`: TFMA metric specs with limits, and the problems between them and the rest of the job."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ def _direction(metric: Mapping[Any, Any]) -> str | None:
 
 
 def direction_of(spec: MetricSpec) -> str | None:
-    """Which way a metric is better, HIGHER_IS_BETTER or LOWER_IS_BETTER; None when nobody knows."""
+    """Which direction of a metric is better, HIGHER_IS_BETTER or LOWER_IS_BETTER; None when it is not known."""
     return _direction({"class_name": spec.class_name, "module": spec.module, "direction": spec.direction})
 
 
 def _label_problems(raw: Mapping[Any, Any]) -> list[str]:
-    """A metric with a limit needs labels, else its gate could never be met."""
+    """A metric with a limit needs labels; without them its gate could never be met."""
     problems = []
     samples = raw.get("samples") if isinstance(raw.get("samples"), Mapping) else {}
     assert isinstance(samples, Mapping)

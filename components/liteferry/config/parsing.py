@@ -1,7 +1,7 @@
-"""Job file text -> mapping: YAML 1.2 core schema or JSON, with every repeated key found.
+"""Job file text -> mapping: YAML 1.2 core schema or JSON, with every repeated key reported.
 
-PyYAML speaks YAML 1.1, which reads `1e-5` as text, `off` as false, `2024-01-01` as a date and `1:30` as 90. Editors, JSON and
-people do not, so the loader here knows the YAML 1.2 scalars instead.
+PyYAML implements YAML 1.1, which reads `1e-5` as text, `off` as false, `2024-01-01` as a date and `1:30` as 90. Editors, JSON and
+people do not, so the loader here has the YAML 1.2 scalars instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from liteferry.errors import JobError, StorageError
 
 _EMPTY = "the file: is empty; a job needs at least `models:`"
 _MOST_VALUES = 200_000
-_MOST_YAML_CHARS = 2**20  # which takes its parser ten seconds
+_MOST_YAML_CHARS = 2**20  # its parser needs ten seconds for that
 _INT_TAG = "tag:yaml.org,2002:int"
 _CORE_SCALARS = (
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -114,7 +114,7 @@ def _parse_yaml(text: str, path: str) -> tuple[Any, list[str]]:
 
 
 def safe_yaml(text: str | bytes) -> Any:
-    """The one document of a YAML text as PyYAML's safe loader reads it. Raises ValueError for what is none, whatever it is."""
+    """The document of a YAML text as PyYAML's safe loader reads it. Raises ValueError for anything that is not one document."""
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -144,7 +144,7 @@ def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], prob
         lines: dict[str, int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # construction refuses it, with its line
+                continue  # construction refuses it and names its line
             key_path = f"{path}.{key.value}" if path else key.value
             line = key.start_mark.line + 1
             if key.value in lines:
@@ -154,7 +154,7 @@ def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], prob
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object whose repeated keys are still there."""
+    """A JSON object in which repeated keys are kept."""
 
 
 def _parse_json(text: str, path: str) -> tuple[Any, list[str]]:

@@ -1,4 +1,6 @@
-"""Recipes of the AI Edge quantizer that the user brings: read, checked with the quantizer's own reader, named as variants."""
+"""Recipes of the AI Edge quantizer that the user supplies: read, checked with the quantizer's own reader,
+and named as variants.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def problems_of(job: Job) -> list[str]:
 
 
 def read(job: Job) -> dict[str, str]:
-    """Name -> the recipe as JSON, of a job whose recipes were found to be right."""
+    """Name -> recipe as JSON. The job's recipes must have passed `problems_of`."""
     return {name: json.dumps(json.loads(storage.read_bytes(path)), sort_keys=True) for name, path in job.recipes.items()}
 
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSche
 
 
 class FrozenDict(dict[str, Any]):
-    """A dict that cannot be changed: pickles, compares, prints as JSON and copies as a dict does."""
+    """A dict that cannot be changed: it pickles, compares, prints as JSON and copies as a dict does."""
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a job is frozen; make a changed copy with model_copy(update={...})")

@@ -1,4 +1,6 @@
-"""The files of a published model with their sizes and digests: written into its report, held against the disk by `verify`."""
+"""The files of a published model with their sizes and digests: written into its report, and compared with
+the disk by `verify`.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,13 @@ from liteferry.errors import StorageError
 from liteferry.sandbox.disk import odd_entries
 from liteferry.storage.layout import BLESSED, NOT_BLESSED, PAGE, REPORT
 
-# Made from the report or beside it, so they cannot stand in it.
+# These are made from the report or beside it, so the report cannot list them.
 _UNLISTED = frozenset({REPORT, PAGE, BLESSED, NOT_BLESSED})
 
 
 def files_of(directory: str) -> dict[str, dict[str, Any]]:
-    """Relative path -> {sha256, bytes} of every artifact below a model's folder, none where there is no folder. Raises
-    StorageError, also for a folder with a link in it: nothing here makes one, and what it points to nobody has judged.
+    """Relative path -> {sha256, bytes} of every artifact below a model's folder; empty where there is no folder. Raises
+    StorageError, also for a folder with a link in it: LiteFerry makes none, and its target was not judged.
     """
     if not storage.exists(directory):
         return {}
@@ -34,7 +36,7 @@ def files_of(directory: str) -> dict[str, dict[str, Any]]:
 
 
 def problems(directory: str, files: Mapping[str, Any]) -> list[str]:
-    """What of a model's folder is not as its report says, a sentence for each file."""
+    """How a model's folder differs from its report, a sentence for each file."""
     found = files_of(directory)
     sentences = [f"{name} is gone" for name in files if name not in found]
     sentences += [f"{name} is not in report.json: nothing vouches for it" for name in found if name not in files]

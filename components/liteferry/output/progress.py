@@ -1,7 +1,7 @@
-"""How a run that goes on tells how far it is: JSON lines under OUT/.staging, appended or, on a store, written now and then;
-read by whoever watches.
+"""The progress of a run, for whoever watches it: JSON lines under OUT/.staging, appended at once or, on a store, written now and
+then.
 
-A line says that a model's report is in place (`line`, `status`, `is_new`), or that models are being worked on (`doing`, `stage`).
+A line says that a model's report is in place (`line`, `status`, `is_new`), or that work on models has begun (`doing`, `stage`).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def _folder(out: str) -> str:
 
 
 def report_finished(out: str, report: Mapping[str, Any], *, is_new: bool) -> None:
-    """Says that a model's report is in place; `is_new` is False for one that an earlier run had finished."""
+    """Writes that a model's report is in place. `is_new` is False for a report of an earlier run."""
     line = {"model_id": report["model_id"], "status": report["status"], "line": one_line(report), "is_new": is_new}
     _append(out, line)
 
 
 def report_doing(plans: Iterable[ModelPlan], stage: Stage) -> None:
-    """Says that a stage begins with these models. Never raises: who cannot be told how it goes may still have the result."""
+    """Writes that a stage begins with these models. Never raises: progress is best effort."""
     for plan in plans:
         with contextlib.suppress(StorageError):
             _append(plan.out, {"doing": plan.model_id, "stage": stage.value, "since": time.time()})
@@ -61,13 +61,13 @@ def _log_of(out: str) -> StoreLog:
 
 
 def flush() -> None:
-    """Writes what this process has kept for stores: a bundle ends, and the process may be ended with it."""
+    """Writes what this process has buffered for stores: when a bundle ends, the process may be ended with it."""
     for log in list(_logs.values()):
         log.flush()
 
 
 def forget(out: str) -> None:
-    """Drops what this process has said about an OUT: a run begins there, or is over."""
+    """Drops what this process has buffered for an OUT: a run begins there, or has ended."""
     with _logs_lock:
         log = _logs.pop(out, None)
     if log is not None:
@@ -76,14 +76,16 @@ def forget(out: str) -> None:
 
 def _read_from(path: str, offset: int) -> bytes:
     if storage.is_remote(path):
-        return storage.read_bytes(path)[offset:]  # such an object is small
+        return storage.read_bytes(path)[offset:]  # these objects are small
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         file.seek(offset)
         return file.read()
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
-    """A line as it was written, or {}: a full disk may hold half of one, and a hand may have been at it."""
+    """A line as it was written, or {} where it is damaged: a full disk may hold half of a line, or
+    somebody may have edited it.
+    """
     try:
         parsed = parse(line)
     except ValueError:
@@ -96,7 +98,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 class Watcher:
-    """Reads the lines that have come since it last looked, and keeps what is being worked on: `running`, model_id -> its line."""
+    """Reads the lines that are new since its last look, and keeps the models in work: `running`, model_id -> its line."""
 
     def __init__(self, out: str) -> None:
         self._folder = _folder(out)
@@ -105,15 +107,15 @@ class Watcher:
         self.running: dict[str, dict[str, Any]] = {}
 
     def new_lines(self) -> Iterator[dict[str, Any]]:
-        """The models that were finished meanwhile."""
+        """The lines of models that were finished in the meantime."""
         sizes = beneath.sizes_of(self._folder)
         for name in sorted(sizes):
-            with contextlib.suppress(OSError, StorageError):  # somebody has removed it since
+            with contextlib.suppress(OSError, StorageError):  # it was removed in the meantime
                 yield from self._finished_in(self._new_in(name, sizes[name]))
 
     def _new_in(self, name: str, size: int) -> list[dict[str, Any]]:
         if size < self._offsets.get(name, 0):
-            self._offsets[name] = 0  # it is another file: the output was removed, and is written again
+            self._offsets[name] = 0  # it is a new file: the output was removed and is written again
         if size == self._offsets.get(name, 0):
             return []
         whole, _, _ = _read_from(storage.join(self._folder, name), self._offsets.get(name, 0)).rpartition(b"\n")

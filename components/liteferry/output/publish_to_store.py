@@ -1,8 +1,10 @@
-"""A finished model's folder -> an object store, which cannot rename one: never half of it under a marker, whoever is killed when.
+"""Puts a finished model's folder on an object store, which cannot rename one. Crash-safe: a marker never stands beside incomplete
+files.
 
-Under the model's lease: the old marker goes first; then the files come, what the new report does not name goes, report and page
-come; what is there is held against what was sent; the marker comes last. In between there is no marker, and by the readers' rule
-(`published`) no model. Whoever was killed on the way leaves the lease behind, which tells the next run what was being put there.
+Under the model's lease, the old marker is removed first. Then the files are uploaded, files that the new report does not name are
+removed, and report and page are uploaded. The listing is compared with what was sent, and the marker comes last. In between there
+is no marker, and so no model by the readers' rule (`model_folder`). A process that is killed leaves its lease behind, whose note
+tells the next run what was being published.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from liteferry.output import model_folder
 from liteferry.storage import leases
 from liteferry.storage.layout import PAGE, REPORT
 
-# In a model's folder while it is put there: who does it, and what it is.
+# The lease in a model's folder while it is being published; its note says what is published.
 PUBLISHING = "PUBLISHING"
 _AT_ONCE = 8
 _TRIES = 3
@@ -28,26 +30,26 @@ Settled = Callable[[], dict[str, Any] | None]
 
 
 class _LostError(Exception):
-    """Somebody else has taken the lease over: what this process took for the state of the folder is no longer known."""
+    """Another process has taken over the lease, so this process no longer knows the state of the folder."""
 
 
 def put_in_place(source: str, target: str, *, intent: Mapping[str, Any], settled: Settled) -> dict[str, Any] | None:
-    """Makes the folder `target` on a store hold what the local folder `source` holds.
+    """Makes the folder `target` on a store equal to the local folder `source`.
 
     Args:
-      source: a model's folder, whole: files, report, page and marker.
-      intent: what is being put there, for whoever finds it unfinished; read with `unfinished`.
-      settled: asked while nobody else can write there; a report when somebody has meanwhile put the same result there.
+      source: a model's folder, complete: files, report, page and marker.
+      intent: what is being published, for a process that finds it unfinished; read with `unfinished`.
+      settled: called while no other process can write there; returns a report when another run has published the same result.
 
     Returns:
-      The report that `settled` gave, and then nothing was written; None when `source` was put there.
+      The report that `settled` returned, and then nothing was written; None when `source` was published.
 
     Raises:
-      StorageError: then there is no marker at `target`, or, when nothing at all could be written, what was there before.
+      StorageError: then there is no marker at `target`, or, when nothing could be written at all, the previous state.
     """
     for attempt in range(_TRIES):
         with leases.held(storage.join(target, PUBLISHING), intent) as lease:
-            # Who was overtaken may have written among the other's files, so it does not take the other's result for whole.
+            # After losing the lease this process may have written among the other's files: that result may not be whole.
             report = settled() if attempt == 0 else None
             if report is not None:
                 return report
@@ -60,17 +62,17 @@ def put_in_place(source: str, target: str, *, intent: Mapping[str, Any], settled
 
 
 def unfinished(target: str) -> Mapping[str, Any]:
-    """What a process was putting there that did not come to its end, or has not yet; empty where there is none."""
+    """The note of a process that has not finished publishing; empty where there is none."""
     return leases.note_of(storage.join(target, PUBLISHING))
 
 
 def is_unfinished(folder: model_folder.ModelFolder) -> bool:
-    """Whether a process is putting something there, or was."""
+    """Whether a process is publishing there, or was."""
     return any(name.startswith(f"{PUBLISHING}/") for name in folder.sizes)
 
 
 def clear(target: str) -> None:
-    """Removes what a dead publisher left in a folder that is whole. Raises StorageError."""
+    """Removes the lease that a dead publisher left in a complete folder. Raises StorageError."""
     leases.clear(storage.join(target, PUBLISHING))
 
 
@@ -93,7 +95,7 @@ def _replace(source: str, target: str, lease: leases.Lease) -> None:
             _refuse_unsafe(lease)
             storage.remove_tree(storage.join(target, name))
 
-        # A server that looks for new versions takes a folder for one as soon as this file is in it.
+        # A server that watches for new versions loads a folder as soon as this file is in it.
         all_of(upload, [name for name in files if os.path.basename(name) != _SAVED_MODEL])
         all_of(upload, [name for name in files if os.path.basename(name) == _SAVED_MODEL])
         all_of(remove, sorted(there.keys() - sizes.keys()))
@@ -112,7 +114,7 @@ def _refuse_unsafe(lease: leases.Lease) -> None:
 
 
 def _without_markers(target: str) -> dict[str, int]:
-    """What is there, with its bytes, once no marker is."""
+    """Removes the markers; returns what is left, with its bytes."""
     for _ in range(_TRIES):
         there = _sizes(target)
         left = [name for name in model_folder.MARKERS if name in there]
@@ -124,12 +126,12 @@ def _without_markers(target: str) -> dict[str, int]:
 
 
 def _sizes(target: str) -> dict[str, int]:
-    """What is there, without leases."""
+    """The files in the folder with their bytes, without leases."""
     return {name: size for name, size in storage.sizes_under(target).items() if not name.startswith(f"{PUBLISHING}/")}
 
 
 def _difference(target: str, expected: Mapping[str, int]) -> str | None:
-    """What of a folder is not as it was sent, or None."""
+    """How a folder differs from what was sent, or None."""
     found = _sizes(target)
     if found == expected:
         return None

@@ -1,8 +1,8 @@
-"""Who runs on an OUT: one launcher at a time, where that can be known, and what says so to others.
+"""The lock of one run on an OUT: one launcher at a time, where that can be known, and what others can read about it.
 
 On a local OUT the kernel holds the launcher's lock. On a store it is a lease, which the launcher renews. A job that was handed
-over goes on without its launcher: then each model's own lease, and that of the fleet's files, let one writer at a time to them,
-and a note says that the job was begun.
+over to a runner goes on without its launcher: then a lease for each model, and one for the fleet's files, let one writer at a
+time write them, and a note says that the job was submitted.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def _staging(out: str, *names: str) -> str:
 
 @contextlib.contextmanager
 def exclusive(out: str) -> Iterator[None]:
-    """Keeps other launchers from this OUT for as long as the context lasts.
+    """Keeps other launchers from this OUT while the context lasts.
 
     Raises:
-      StorageError: there is another one.
+      StorageError: another launcher holds it.
     """
     if storage.is_remote(out):
         with leases.exclusive(_staging(out, _LOCK), place=out):
@@ -47,7 +47,7 @@ def exclusive(out: str) -> Iterator[None]:
 
 
 def is_going_on(out: str) -> bool:
-    """Whether a launcher that lives holds this OUT. Raises StorageError when the store does not say."""
+    """Whether a living launcher holds this OUT. Raises StorageError when the store does not answer."""
     lock = _staging(out, _LOCK)
     if storage.is_remote(out):
         return leases.holder_of(lock) is not None
@@ -62,7 +62,7 @@ def is_going_on(out: str) -> bool:
 
 @contextlib.contextmanager
 def writing_fleet(out: str) -> Iterator[None]:
-    """Lets one process at a time write the files that tell of the whole fleet, so that they are of one run."""
+    """Lets one process at a time write the fleet's files, so that all of them are of one run."""
     if storage.is_remote(out):
         with leases.held(_staging(out, "fleet")):
             yield
@@ -71,8 +71,8 @@ def writing_fleet(out: str) -> Iterator[None]:
 
 
 def clear_leftovers(out: str) -> None:
-    """Everything in staging but what others may hold belongs to a run that is over: this process holds the lock. So does what is
-    half written of the fleet's files.
+    """Removes what an earlier run has left in staging, except what other processes may hold, and half-written files of the fleet.
+    The caller holds the lock.
     """
     progress.forget(out)
     kept = _KEPT if storage.is_remote(out) else (_LOCK,)
@@ -84,13 +84,13 @@ def clear_leftovers(out: str) -> None:
 
 
 def note_submitted(out: str) -> None:
-    """Leaves a note that a job goes on without its launcher, for `submitted` to find until the fleet's files are written."""
+    """Writes a note that a job goes on without its launcher; `submitted` finds it until the fleet's files are written."""
     note = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
     storage.write_bytes(_staging(out, "submitted", f"{uuid.uuid4().hex}.json"), json.dumps(note).encode())
 
 
 def submitted(out: str) -> list[str]:
-    """A few words for each job that was handed over and has not written the fleet's files yet: from where, since when."""
+    """A few words for each submitted job that has not written the fleet's files yet: from where, since when."""
     found = []
     for name in storage.list_directory(_staging(out, "submitted")):
         with contextlib.suppress(StorageError, ValueError, KeyError, TypeError, OverflowError, OSError):
@@ -101,5 +101,5 @@ def submitted(out: str) -> list[str]:
 
 
 def forget_submitted(out: str) -> None:
-    """The fleet's files are there: whoever looks at OUT finds a finished run."""
+    """Removes the notes of submitted jobs, once the fleet's files are written."""
     storage.remove_tree(_staging(out, "submitted"))

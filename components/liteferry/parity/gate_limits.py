@@ -49,9 +49,9 @@ METRICS: Mapping[str, str] = MappingProxyType(
 REGRESSION, CLASSES = "regression", "classes"
 KINDS = (REGRESSION, CLASSES)
 """What a models entry may say of an output: whether the entries of its last axis are classes."""
-# docs/gates.md explains each number. 20 dB: the noise has a hundredth of the power of what varies. A cosine of 0.98 looks as strict
-# and lets four times as much pass. Of parts: one row in a hundred may be lost; in no column may a tenth of what varies be noise;
-# no class may lose more than half of its positions, whatever its share.
+# docs/gates.md explains the numbers. 20 dB: the noise has a hundredth of the power of what varies. A cosine of 0.98 looks as
+# strict and lets four times as much pass. Of parts: one row in a hundred may be lost; in no column may a tenth of what varies be
+# noise; no class may lose more than half of its positions, however rare it is.
 _PARTS = MappingProxyType({"row_agreement": 0.99, "column_sqnr_db": 10.0})
 _FLOAT_PARTS = MappingProxyType({"row_agreement": 0.99, "column_sqnr_db": 20.0, "class_recall": 0.9})
 _INT8 = MappingProxyType({"sqnr_db": 20.0, "argmax_agreement": 0.95, "exact_agreement": 0.95, "class_recall": 0.5, **_PARTS})

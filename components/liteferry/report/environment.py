@@ -23,8 +23,8 @@ _LIBRARIES = {
 
 @functools.cache
 def environment() -> dict[str, str | None]:
-    """Versions of what computed, without importing any of it, the processor it computed on, and which confinements of its
-    processes the kernel held.
+    """Versions of the libraries that computed, read without importing them; the processor; and which confinements the kernel
+    enforced.
     """
     versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__, "cpu": _cpu()}
     versions["confinement"] = held.in_words()
@@ -37,7 +37,7 @@ def environment() -> dict[str, str | None]:
 
 
 def _cpu() -> str | None:
-    """The processor's name, as Linux tells it; elsewhere what the platform module knows."""
+    """The processor's name, from Linux; elsewhere from the platform module."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""Is a fleet.json one? What `show` prints, and the exit status it ends with, are read off it."""
+"""Checks a fleet.json before `show` prints it and takes its exit status from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Numbers, sizes and shapes as a person reads them. Nothing rounds in a model's favour: 0.99999 is never shown as 100 %."""
+"""Numbers, sizes and shapes in a form that people read. Nothing is rounded in a model's favour: 0.99999
+is never shown as 100 %.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ STAGE_WORDS = {
     "publish": "publishing the files",
 }
 
-# C0 controls except tab and newline, C1 controls, and marks that reverse text: they make a message show what it does not say.
+# C0 controls except tab and newline, C1 controls, and marks that reverse text: they can make a message look like another one.
 _UNPRINTABLE = dict.fromkeys((*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
 _UNPRINTABLE |= {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)}
 
@@ -61,7 +63,7 @@ def human_bytes(value: object) -> str:
 
 
 def human_number(value: object) -> str:
-    """`1.2e-07`, `0.0121`, `0.9833`, `1,797`: few digits for what is small, every digit of a count."""
+    """`1.2e-07`, `0.0121`, `0.9833`, `1,797`: few digits for small numbers, every digit of a count."""
     parsed = lenient.number(value)
     if parsed is None:
         return ABSENT
@@ -85,7 +87,7 @@ def exact_number(value: object) -> str:
 
 
 def beside_limit(observed: object, limit: object) -> str:
-    """`observed` with as few digits as show on which side of `limit` it stands: 0.97996 beside 0.98 is not shown as 0.98."""
+    """`observed` with enough digits to show on which side of `limit` it is: 0.97996 beside 0.98 is not shown as 0.98."""
     parsed, bound = lenient.number(observed), lenient.number(limit)
     if parsed is None or bound is None or not math.isfinite(parsed) or parsed == int(parsed):
         return plain(observed) if parsed is None else human_number(parsed)

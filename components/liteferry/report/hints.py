@@ -1,4 +1,4 @@
-"""What to try, one short paragraph per reason code. Words between backticks are code."""
+"""The next step for each reason code, one short paragraph each. Text between backticks is code."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ NO_HINT = "This code is not known to this version of LiteFerry; the message is a
 
 
 def hint_for(code: object) -> str:
-    """The hint of a reason code, given as the enum or as its text; a plain sentence for a code that is not known."""
+    """The hint of a reason code, given as the enum or as its text; a plain sentence for an unknown code."""
     try:
         return HINTS[ReasonCode(str(code.value if isinstance(code, ReasonCode) else code))]
     except ValueError:

@@ -30,8 +30,8 @@ def build(
 ) -> records.JudgedReport:
     """The report of one model.
 
-    A model is blessed when its SavedModel and every required variant are. Whatever is missing on the way there is a reason
-    not to be. `worst_rows`: see `worst_rows.collect`.
+    A model is blessed when its SavedModel and every required variant are. Anything that is missing on the way is a reason not to
+    bless it. `worst_rows`: see `results.worst_inputs_of`.
     """
     verdicts = {name: verdict(case_of_run(name, plan, exported, evaluation)) for name in (SAVED_MODEL, *plan.variants)}
     variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
@@ -100,7 +100,7 @@ def _checkpoint(plan: ModelPlan, exported: ExportedModel) -> records.Checkpoint:
 
 
 def _nonfinite(evaluation: Evaluation) -> dict[str, dict[str, int]]:
-    """Rows with NaN or infinity by input, elements of the checkpoint's answers that are so by output; only what has some."""
+    """Rows with NaN or infinity by input, and such elements of the checkpoint's answers by output; without the zeros."""
     result = evaluation.candidates.get(SAVED_MODEL)
     answers = {name: stats.nonfinite_reference for name, stats in (result.stats.items() if result else ())}
     return {
@@ -205,7 +205,7 @@ def _second_opinion(opinion: SecondOpinion | None) -> records.SecondOpinionFacts
 
 
 def _speed(result: CandidateResult | None, evaluation: Evaluation) -> records.Speed:
-    """What reloading costs: the SavedModel beside the checkpoint's own traced function, on the same batches."""
+    """The cost of reloading: the SavedModel's speed beside that of the checkpoint's own traced function, on the same batches."""
     checkpoint, reloaded = evaluation.checkpoint_rows_per_s, result.rows_per_s if result else None
     return {
         "checkpoint_rows_per_s": checkpoint,
@@ -246,7 +246,7 @@ def _variant(
 
 
 def _quantized_share(weights: Mapping[str, int] | None) -> float | None:
-    """Share of the weights that are not float32: what a quantisation that quietly did nothing would show as 0."""
+    """Share of the weights that are not float32; 0 shows a quantisation that did nothing."""
     total = sum(weights.values()) if weights else 0
     return None if not weights or total == 0 else 1 - weights.get("float32", 0) / total
 
@@ -286,7 +286,7 @@ def _scatter(result: CandidateResult | None) -> dict[str, records.Scatter]:
 
 
 def _slices(result: CandidateResult | None) -> records.Slices:
-    """The statistics of every slice that is kept, and how many rows lie in slices that are not, by the columns that cut them."""
+    """The statistics of every slice that is kept, and the number of rows in other slices, by the columns that cut them."""
     slices = result.slices if result is not None else {}
     return {
         "slices": {
@@ -327,7 +327,7 @@ def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) 
 
 
 def _constant_warnings(evaluation: Evaluation) -> list[str]:
-    """A reference that never varies agrees with a candidate that has collapsed."""
+    """Warnings about constant outputs: agreement with a reference that never varies does not rule out a collapsed candidate."""
     result = evaluation.candidates.get(SAVED_MODEL)
     return [
         f"output {name!r} of the checkpoint is the same for every sample row: agreement on it proves little; "
@@ -338,7 +338,7 @@ def _constant_warnings(evaluation: Evaluation) -> list[str]:
 
 
 def _nonfinite_warnings(evaluation: Evaluation, plan: ModelPlan) -> list[str]:
-    """The verdict holds for what was compared; this says what could not be."""
+    """Warnings about NaN and infinity: the verdict holds only for what could be compared."""
     found = _nonfinite(evaluation)
     rows = plan.samples.sample_set.row_count if plan.samples.sample_set else 0
     return [
@@ -354,7 +354,7 @@ def _nonfinite_warnings(evaluation: Evaluation, plan: ModelPlan) -> list[str]:
 
 
 def _rare_class_warnings(plan: ModelPlan, evaluation: Evaluation) -> list[str]:
-    """Classes of which the rows hold too few positions to tell whether a variant keeps them."""
+    """Warnings about classes with too few positions in the rows to tell whether a variant keeps them."""
     result, sentences = evaluation.candidates.get(SAVED_MODEL), []
     kinds = output_kinds(plan, evaluation)
     for name, stats in result.stats.items() if result else ():
@@ -396,7 +396,7 @@ _NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "divergin
 
 
 def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report without what the fleet's table does not show: all reports of a run are in one process's memory when that
+    """A report without the parts that the fleet's table does not show: all reports of a run are in one process's memory when that
     table is written.
     """
     slim = {key: value for key, value in report.items() if key not in ("environment", "metrics", "files", "worst_rows")}
@@ -415,7 +415,7 @@ def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _short_parity(parity: Any) -> dict[str, Any]:
-    """Each output's statistics without what is only drawn on the model's own page, more than all the rest."""
+    """Each output's statistics without those that only the model's own page draws, which are the largest part."""
     drawn = ("error_histogram", "flips")
     return {
         output: {key: value for key, value in lenient.mapping(stats).items() if key not in drawn}

@@ -1,4 +1,4 @@
-"""Which variant to ship: the smallest blessed one, and why none that is smaller."""
+"""Which variant to ship: the smallest blessed one, and why no smaller one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def smallest_blessed(variants: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def passed_over(variants: Mapping[str, Mapping[str, Any]], recommended: str | None) -> list[dict[str, Any]]:
-    """What is smaller than the recommended variant and not blessed, smallest first; then what was not made and may have been.
+    """The variants that are smaller than the recommended one and not blessed, smallest first; then those that were not made.
 
     Without a recommended variant that is every variant: {variant, bytes, code}, bytes None where there is no file.
     """

@@ -1,1 +1,1 @@
-"""The HTML pages: what stands in them, their charts and tables, and the templates' renderer."""
+"""The HTML pages: their content, charts and tables, and the renderer of the templates."""

@@ -1,4 +1,4 @@
-"""Facts of a fleet -> what the index page's charts draw: sizes against errors, errors by decade, reasons by count."""
+"""Facts of a fleet -> the data of the index page's charts: sizes against errors, errors by decade, reasons by count."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SMALLEST_DECADE, LARGEST_DECADE = -12, 6
 
 
 def index_charts(facts: Facts) -> dict[str, Any]:
-    """`{scatter, errors, reasons}`; a chart for which there is nothing to draw is None.
+    """`{scatter, errors, reasons}`; None for a chart without data.
 
-    The points of the scatter are not in here: the script takes them from the table's rows, so that they stand in the page once.
+    The points of the scatter are not included: the script takes them from the table's rows, so that the page holds them once.
     """
     rows = [row for row in facts["rows"] if row["variant"] is not None]
     variants = lenient.ordered_variants(row["variant"] for row in rows)
@@ -31,7 +31,7 @@ def index_charts(facts: Facts) -> dict[str, Any]:
 
 
 def _errors(measured: Sequence[Facts], variants: Sequence[str]) -> dict[str, Any] | None:
-    """How many variants have their largest difference in each decade; exact ones and non-finite ones stand apart."""
+    """How many variants have their largest difference in each decade; exact and non-finite ones are counted separately."""
     if not measured:
         return None
     keys = [_decade(lenient.number(row["worst_max_abs"]) or 0.0) for row in measured]

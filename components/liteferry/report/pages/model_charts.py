@@ -12,7 +12,7 @@ from liteferry import lenient
 from liteferry.report import formats
 from liteferry.report.pages import tables
 
-POINTS = 400  # of one artifact and output; more would hide each other
+POINTS = 400  # of one artifact and output; more would cover each other
 
 
 def model_charts(report: lenient.Report) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""The HTML pages: everything from a report escaped, nothing fetched but the scripts in OUT/assets.
+"""The HTML pages. Everything from a report is escaped, and a page fetches nothing but the scripts in OUT/assets.
 
 A Content-Security-Policy in the page allows its own style block, by hash, scripts that lie beside it, and `data:` images; the
-browser refuses the rest, inline scripts too. What scripts need stands in the page as a JSON block.
+browser refuses everything else, inline scripts included. The data for scripts is in the page as a JSON block.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def render_index(facts: Mapping[str, Any]) -> str:
 
 
 def render_model(report: lenient.Report) -> str:
-    """A model's page from its report, whatever that lacks: the verdict first, then everything that led to it."""
+    """A model's page from its report, whatever the report lacks: the verdict first, then everything that led to it."""
     return _render("model.html.j2", model_view(report))
 
 
@@ -42,7 +42,7 @@ def _render(template: str, view: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    """Autoescape is on for every template, and a name that is misspelled in one raises."""
+    """The templates' environment: autoescape is on for every template, and a misspelled name raises."""
     import jinja2
     from markupsafe import Markup
 
@@ -64,14 +64,16 @@ def _environment() -> jinja2.Environment:
 
 
 def _shown(value: object) -> object:
-    """Applied to whatever a template prints: control characters become visible, and text stays what UTF-8 can hold."""
+    """Makes control characters in printed text visible and keeps text within what UTF-8 can hold; applied to everything that a
+    template prints.
+    """
     if not isinstance(value, str) or type(value).__name__ == "Markup":
         return value
     return formats.printable(lenient.text(value) or "")
 
 
 def _code_spans(sentence: str) -> Markup:
-    """Escaped text in which what stands between backticks is code."""
+    """Escaped text in which the parts between backticks are marked as code."""
     from markupsafe import Markup, escape
 
     parts = sentence.split("`")
@@ -96,12 +98,12 @@ def asset_names() -> dict[str, str]:
 
 
 def asset_path(name: str) -> str:
-    """Where an asset lies, relative to the output folder. Raises KeyError for one that is not there."""
+    """The path of an asset relative to the output folder. Raises KeyError for an unknown one."""
     return f"{layout.ASSETS}/{asset_names()[name]}"
 
 
 def write_assets(out: str) -> None:
-    """Copies into OUT/assets what is not there yet. Raises StorageError when it cannot be written."""
+    """Copies the missing assets into OUT/assets. Raises StorageError when they cannot be written."""
     beneath.refuse_links(out)
     folder = importlib.resources.files("liteferry.report") / "assets"
     there = set(storage.list_directory(storage.join(out, layout.ASSETS)))

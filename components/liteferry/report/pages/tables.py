@@ -1,4 +1,4 @@
-"""The tables of a model's page: every artifact side by side, the SavedModel first, then the variants down the ladder."""
+"""The tables of a model's page: all artifacts side by side, the SavedModel first, then the variants in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from liteferry.report import formats
 
 SAVED_MODEL = "SavedModel"
 
-# Statistic -> (what it says, how it is written). The order is that of the page.
+# Statistic -> (its title, its format), in the order of the page.
 STATISTICS: Mapping[str, tuple[str, Callable[[object], str]]] = {
     "max_abs": ("largest difference", formats.human_number),
     "p999_abs": ("99.9 % of differences are below", formats.human_number),
@@ -78,7 +78,7 @@ def _variants(report: lenient.Report) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def artifact_parities(report: lenient.Report) -> list[dict[str, Any]]:
-    """Each artifact with its parity per output and the worst of it over the outputs."""
+    """Each artifact with its parity per output and the worst values over the outputs."""
     saved_model = lenient.mapping(report.get("saved_model"))
     found = [(SAVED_MODEL, saved_model, saved_model.get("fidelity"), True)] if saved_model else []
     found += [(name, variant, variant.get("parity"), False) for name, variant in _variants(report)]
@@ -100,7 +100,7 @@ def artifact_parities(report: lenient.Report) -> list[dict[str, Any]]:
 
 
 def parity(report: lenient.Report) -> list[dict[str, Any]]:
-    """One table per output: statistics down, artifacts across. Statistics that nobody measured are left out."""
+    """One table per output: statistics down, artifacts across. Statistics without any value are left out."""
     measured = [row for row in artifact_parities(report) if row["parity"]]
     outputs = list(dict.fromkeys(output for row in measured for output in row["parity"]))
     found = []
@@ -117,7 +117,7 @@ def parity(report: lenient.Report) -> list[dict[str, Any]]:
 
 
 def gates(report: lenient.Report) -> list[dict[str, Any]]:
-    """Every gate with its limit and what was observed; those that were missed stand first. Anything but true is a miss."""
+    """Every gate with its limit and the observed value, missed gates first. Anything but true counts as missed."""
     found = []
     for row in artifact_parities(report):
         for gate in map(lenient.mapping, lenient.listing(row["artifact"].get("gates"))):
@@ -211,7 +211,7 @@ def worst_examples(report: lenient.Report) -> list[dict[str, str]]:
 
 
 def worst_rows(report: lenient.Report) -> list[dict[str, Any]]:
-    """The inputs of the rows that differ most. Only images as LiteFerry makes them: anything else in their place is not shown."""
+    """The inputs of the rows that differ most. Images are shown only in the form that LiteFerry writes."""
     rows = []
     for entry in map(lenient.mapping, lenient.listing(report.get("worst_rows"))):
         inputs = []
@@ -227,7 +227,7 @@ def worst_rows(report: lenient.Report) -> list[dict[str, Any]]:
 
 
 def diverging(report: lenient.Report) -> list[dict[str, str]]:
-    """Where variants that failed begin to differ, per artifact in order of execution."""
+    """Where the failed variants begin to differ, per artifact in order of execution."""
     return [
         {
             "artifact": name,
@@ -243,7 +243,7 @@ def diverging(report: lenient.Report) -> list[dict[str, str]]:
 
 
 def _row_name(example: Mapping[str, Any]) -> str:
-    """The row's id, with its place in the samples where the id does not say it: `digit-0911 (row 911)`."""
+    """The row's id, with its number in the samples where the id is another text: `digit-0911 (row 911)`."""
     name, place = formats.plain(example.get("id")), lenient.integer(example.get("row"))
     return name if place is None or name == str(place) else f"{name} (row {place:,})"
 
