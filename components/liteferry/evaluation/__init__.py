@@ -1,4 +1,4 @@
-"""Every artifact beside the reference on every row, and the verdict on it."""
+"""Compares every artifact with the reference on every row, and judges it."""
 
 from liteferry.evaluation.evaluate import evaluate_isolated, evaluate_siblings_isolated
 from liteferry.evaluation.results import CandidateResult, Evaluation

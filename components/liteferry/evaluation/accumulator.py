@@ -1,7 +1,7 @@
 """Batches of a reference and its candidates -> statistics, several batches at a time.
 
-NumPy's calls cost the same for ten rows as for a thousand, and statistics are the same bits however rows are cut: so batches wait
-until there is a block's worth of them.
+A NumPy call costs the same for ten rows as for a thousand, and the statistics do not depend on where rows are cut. So batches are
+collected until they make a block.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _BLOCK_ROWS = 8192
 
 
 class StatsAccumulator:
-    """One candidate against the reference, output by output. Memory: one block, or one batch if that is larger.
+    """Compares one candidate with the reference, output by output. Memory: one block, or one batch if that is larger.
 
-    An output that one side lacks is left out here; the judge counts what is missing.
+    An output that one side lacks is ignored here; the judge counts missing outputs.
     """
 
     def __init__(self, slices: Sequence[Columns] = (), *, calls: Calls | None = None) -> None:
-        """`slices`: lists of columns whose values cut the rows into slices. `calls`: how the model takes rows; what it answers
-        for a call of many rows is compared call by call, and no slice shows it.
+        """`slices`: lists of columns whose values cut the rows into slices. `calls`: how the model takes rows; an output with one
+        answer for a call of many rows is compared call by call, and is in no slice.
         """
         self._calls = calls or Calls()
         self._rows_of_calls: dict[str, int] = {}
@@ -77,9 +77,9 @@ class StatsAccumulator:
             self._compare_waiting()
 
     def finish(self) -> dict[str, OutputStats]:
-        """Statistics by output, over all that was added."""
+        """Statistics by output, over everything that was added."""
         self._compare_waiting()
-        # The rows that calls answered for are compared with them.
+        # Rows count as compared where the answer of their call was.
         rows = self._rows_of_calls
         return {
             name: dataclasses.replace(stats, example_count=rows[name]) if name in rows else stats
@@ -95,7 +95,9 @@ class StatsAccumulator:
         ids: Sequence[str],
         rows: npt.NDArray[np.int64],
     ) -> OutputStats:
-        """One batch of an output that is one answer for a call: (calls, ...) on both sides, or arrays of unequal shapes."""
+        """Statistics of one batch of an output that has one answer for a call: (calls, ...) on both sides, or arrays of unequal
+        shapes.
+        """
         expected, observed = aligned(expected, observed)
         if len(expected) != len(observed):
             counts = f"{len(expected)} answers of the reference, {len(observed)} of the candidate"
@@ -115,7 +117,7 @@ class StatsAccumulator:
         return stats
 
     def finish_slices(self) -> dict[Columns, Slices]:
-        """Statistics of slices by their columns, over all that was added."""
+        """Statistics of slices by their columns, over everything that was added."""
         self._compare_waiting()
         return dict(self._slices)
 
@@ -146,7 +148,7 @@ def _check(name: str, expected: Any, observed: Any, ids: Sequence[str], *, of_ca
 
 
 def _as_calls(answers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(calls, ...) with a last axis that is no class axis: a vector for a call has values, not classes."""
+    """(calls, ...) with a last axis of length 1 for vectors: the vector of a call holds values, not classes."""
     value = np.stack(list(answers)) if is_uneven(answers) else answers
     return value if value.ndim > 2 else value[..., np.newaxis]
 
@@ -154,7 +156,7 @@ def _as_calls(answers: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _sliced(
     both: Mapping[str, tuple[npt.NDArray[np.generic], ...]], values: Sequence[Any], ids: Sequence[str], *, so_far: Slices
 ) -> Slices:
-    """The slices of one block; none that would be dropped when it is merged into what there is."""
+    """The slices of one block, without those that the merge with `so_far` would drop."""
     found: dict[Any, dict[str, OutputStats]] = {}
     is_complete = True
     for key, rows in group_rows(values):

@@ -1,4 +1,4 @@
-"""What is made of checkpoints, looked over before it runs: a SavedModel or a .tflite file that may be anybody's."""
+"""Scans a SavedModel or a .tflite file of unknown origin before it runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from liteferry.checkpoints.config_trust import FILE_OPS, Finding
 from liteferry.checkpoints.graph_ops import HARMLESS, told
 from liteferry.checkpoints.links import WRITTEN_OUT
 
-_FLEX = "Flex"  # an operator of a .tflite file by this beginning is TensorFlow's, where a runtime has a delegate for it
+_FLEX = "Flex"  # an operator of a .tflite file with this prefix is TensorFlow's, where a runtime has a delegate for it
 
 
 def refuse_unsafe(path: str, *, trust: Collection[str] = ()) -> None:
-    """Raises LOAD_UNSAFE for a SavedModel or a .tflite file that does more than compute, as far as the job does not trust it."""
+    """Raises LOAD_UNSAFE for a SavedModel or a .tflite file that does more than compute, unless the job trusts it."""
     if os.path.isdir(path):
         saved_model = graph_scan.read(path)
         graph_scan.refuse_links(path, os.path.realpath(path), saved_model, WRITTEN_OUT)
@@ -30,7 +30,7 @@ def refuse_unsafe_tflite(path: str, content: bytes, *, trust: Collection[str] = 
 
 
 def _of_tflite(content: bytes) -> Iterator[Finding]:
-    """LiteRT's own operators compute; those of TensorFlow may do anything that TensorFlow does."""
+    """Finds operators of TensorFlow: LiteRT's own operators only compute, TensorFlow's may do anything."""
     from liteferry.tflite.flatbuffer import count_operators
 
     for name in count_operators(content):

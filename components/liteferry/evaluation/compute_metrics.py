@@ -1,8 +1,8 @@
-"""TFMA as the metrics engine over predictions made elsewhere: one sandboxed unit of work for each model.
+"""TFMA as the metrics engine, over predictions made elsewhere: one sandboxed unit of work for each model.
 
-The artifacts were run where there is no Keras and none of the user's code; what they answered lies on disk (`predictions`).
-Here a process with TFMA computes every metric for the checkpoint, the SavedModel and all variants, compares them with the
-checkpoint as TFMA's baseline, and writes TFMA's own files. `compute_isolated` is called by the stage.
+The artifacts ran where there is neither Keras nor the user's code; their answers are on disk (`predictions`). Here a process with
+TFMA computes every metric for the checkpoint, the SavedModel and all variants, compares them with the checkpoint as TFMA's
+baseline, and writes TFMA's own files. The stage calls `compute_isolated`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def metrics_tasks(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluati
 
 
 def with_metrics(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> Evaluation:
-    """The evaluation with its task metrics, computed now; as it is for a job without."""
+    """The evaluation with its task metrics, computed now; unchanged for a job without metrics."""
     results = [compute_isolated(task) for task in metrics_tasks(plan, exported, evaluation)]
     return dataclasses.replace(evaluation, metrics=results[0]) if results else evaluation
 
@@ -118,7 +118,7 @@ def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
         model_paths={REFERENCE: plan.uri, **{name: os.path.join("..", path) for name, path in task.artifacts.items()}},
     )
     files.write(_partial(plan), config, results, validation=validation, sources=sources)
-    storage.remove_tree(_directory(plan))  # of a first try that was killed once it was written
+    storage.remove_tree(_directory(plan))  # of a first run that was killed after writing it
     os.rename(_partial(plan), _directory(plan))
     for model in models:
         gates: list[MetricGate] = []
@@ -134,7 +134,7 @@ def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
 
 
 def _import_metrics(plan: ModelPlan) -> None:
-    """The job's modules that a metric names: TFMA imports a metric's module by name, and finds what is imported already."""
+    """Imports the job's modules that a metric names: TFMA imports a metric's module by name and then finds it loaded."""
     from liteferry.loading import user_code
 
     assert plan.metrics is not None

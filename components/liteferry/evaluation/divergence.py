@@ -1,8 +1,8 @@
-"""Where a variant leaves the model's path: its inner tensors beside those of a file or graph that is right, in order of
-execution.
+"""Finds where a variant begins to differ from the model: its inner tensors are compared with those of a correct file or graph, in
+order of execution.
 
-Asked for only when parity has failed, on a handful of rows, in a process of its own. It explains a verdict and is no part of
-it: where it finds nothing, or its process dies, the report says nothing more.
+This runs only where parity has failed, on a few rows, in a process of its own. It explains a verdict and does not change it:
+where it finds nothing, or its process dies, the report has no explanation.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from liteferry.tflite.quantize import FLOAT32
 from liteferry.types import DivergingTensor, ExportedModel, Signature
 
 _ROWS = 4
-_MOST_BATCHES = 256  # that are read in search of the worst row
+_MOST_BATCHES = 256  # read at most in search of the worst row
 _MOST_TENSORS = 5
 _DIVERGED = (ReasonCode.PARITY_OUT_OF_TOLERANCE, ReasonCode.PARITY_NONFINITE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LocalisationTask:
-    """One model. `candidates`: variant -> path of what failed. `reference`: the float32 file, if that is right, else None: then
-    it is the SavedModel's graph. `row`: the worst one.
+    """One model. `candidates`: variant -> path of a file that failed. `reference`: the float32 file if it is correct, else None:
+    then the SavedModel's graph is the reference. `row`: the worst row.
     """
 
     plan: ModelPlan
@@ -59,7 +59,9 @@ class Localised:
 
 
 def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[LocalisationTask]:
-    """The unit of work of one model; none where every variant that ran is within its gates."""
+    """The unit of work of one model; empty where every variant that ran is within its gates, raised by noise or not: it asks the
+    same `verdict` as the report.
+    """
     saved = exported.saved_model
     if saved is None:
         return []
@@ -91,7 +93,7 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
 
 
 def localise_isolated(task: LocalisationTask) -> Localised:
-    """Never raises for what a file does."""
+    """Runs one task in a sandbox. Never raises for what a file does."""
     needs = InputNeeds(shards=_shards_with(task))
     try:
         with hold_inputs([task.plan], lambda _: needs) as here:
@@ -123,8 +125,8 @@ def find(task: LocalisationTask, reporter: Reporter) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class InnerTensor:
-    """What an operator of a file gave. `position`: its place in order of execution; `value`: as floats; `constants`: names of
-    its weights.
+    """The result of one operator of a file. `position`: its place in order of execution; `value`: as floats; `constants`: names
+    of its weights.
     """
 
     name: str
@@ -137,13 +139,13 @@ class InnerTensor:
 def first_divergences(
     expected: Mapping[str, np.ndarray], observed: Sequence[InnerTensor], *, layers: Mapping[str, str]
 ) -> tuple[DivergingTensor, ...]:
-    """The first tensors whose error is at least half of the greatest one, in order of execution.
+    """The first tensors whose error is at least half of the largest one, in order of execution.
 
-    Quantisation is a little off everywhere; that bar finds where it gets bad, whatever bad is for this model. Errors are
+    Quantisation makes every tensor a little wrong; half of the largest error marks where it gets bad for this model. Errors are
     relative to the largest expected value; NaN or infinity on one side only is an infinite error.
 
     Args:
-      expected: tensor name -> value. observed: in order of execution; those without a namesake of the same shape are left out.
+      expected: tensor name -> value. observed: in order of execution; tensors without one of the same name and shape are ignored.
     """
     compared = []
     for tensor in observed:
@@ -177,15 +179,15 @@ def _errors(expected: np.ndarray, observed: np.ndarray) -> tuple[float, float]:
 
 
 def _layers_of(tensors: Sequence[str], layers: Mapping[str, str]) -> tuple[str, ...]:
-    """A fused operator's tensor names all that went into it, separated by semicolons. A model's output has lost its layer's
-    name.
+    """The layers in a tensor's name: a fused operator's tensor names all of them, separated by semicolons. The name of a model's
+    output has no layer in it.
     """
     found = (converter_errors.layer_of(node, layers) for tensor in tensors for node in tensor.split(";"))
     return tuple(dict.fromkeys(name for name in found if name is not None))
 
 
 def _shards_with(task: LocalisationTask) -> list[int]:
-    """The first shard, and the one in which the row is."""
+    """The first shard, and the one that holds the row."""
     assert task.plan.samples.sample_set is not None
     shards = task.plan.samples.sample_set.shards
     parts = [(index, part) for index, shard in enumerate(shards) for part in (shard, *shard.more)]
@@ -193,7 +195,7 @@ def _shards_with(task: LocalisationTask) -> list[int]:
 
 
 def _rows(task: LocalisationTask) -> dict[str, np.ndarray]:
-    """A few rows of the batch that holds the worst one, that one first; else of the first batch."""
+    """A few rows of the batch that holds the worst row, that row first; else of the first batch."""
     binding = bound_rows.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
     assert task.plan.samples.sample_set is not None
     first: dict[str, np.ndarray] | None = None
@@ -213,7 +215,7 @@ def _rows(task: LocalisationTask) -> dict[str, np.ndarray]:
 
 
 def _file_tensors(path: str, rows: Mapping[str, np.ndarray], per_call: Sequence[str]) -> list[InnerTensor]:
-    """Runs a file once on as many of the rows as its batch takes, and reads what every operator gave."""
+    """Runs a file once, on as many of the rows as its batch takes, and reads the result of every operator."""
     from liteferry.tflite.runners import LiteRTRunner
 
     with open(path, "rb") as file:
@@ -229,7 +231,9 @@ def _file_tensors(path: str, rows: Mapping[str, np.ndarray], per_call: Sequence[
 
 
 class _Graph:
-    """The SavedModel's graph, with constants in place of its variables so that its nodes carry the names that files carry."""
+    """The SavedModel's graph with constants in place of its variables, so that its nodes have the same
+    names as a file's tensors.
+    """
 
     def __init__(self, directory: str) -> None:
         import tensorflow as tf
@@ -242,7 +246,7 @@ class _Graph:
         self._places = {converter_errors.own_name(node.name): (index, node.name) for index, node in enumerate(nodes)}
 
     def values(self, tensors: Sequence[InnerTensor], rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Tensor name -> the value of the graph node that it carries the name of, of several fused ones the last."""
+        """Tensor name -> the value of the graph node of that name; of several fused nodes the last one."""
         import tensorflow as tf
 
         wanted = {tensor.name: node for tensor in tensors if (node := self._node(tensor)) is not None}

@@ -1,6 +1,6 @@
 """Three-way parity of one exported model: reference against SavedModel and every variant, over all rows, each in a sandbox.
 
-`evaluate_isolated` is called by the stage; what runs in the sandboxes is in `liteferry.evaluation.measure`.
+The stage calls `evaluate_isolated`; the code that runs in the sandboxes is in `liteferry.evaluation.measure`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UNITS = Units()
 
 
 def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
-    """Everything that was written and has to be held against the checkpoint: name -> path in staging."""
+    """Everything that was written and has to be compared with the checkpoint: name -> path in staging."""
     paths = {}
     if exported.saved_model is not None:
         paths[SAVED_MODEL] = os.path.join(plan.staging_directory(), exported.saved_model.path)
@@ -43,7 +43,7 @@ def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
 
 
 def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask]:
-    """The units of evaluation of one model; none when there is nothing to compare or nothing to compare on."""
+    """The units of evaluation of one model; empty when there is nothing to compare, or no rows."""
     if (
         exported.saved_model is None
         or exported.samples_problem is not None
@@ -74,8 +74,8 @@ def split_by_shards(family: Sequence[tuple[ModelPlan, ExportedModel]]) -> tuple[
 
 
 def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask], *, units: Units = _UNITS) -> list[Evaluation]:
-    """Models of one family whose references are on disk, one after the other in one clean process: the graph of their SavedModels
-    is loaded once. A model that such a process leaves unfinished gets its own.
+    """Evaluates models of one family whose references are on disk, one after the other in one clean process, which loads the
+    graph of their SavedModels once. A model that this process leaves unfinished is evaluated in its own.
     """
     if len(tasks) == 1:
         return [evaluate_isolated(tasks[0], referenced=True, units=units)]
@@ -96,7 +96,7 @@ def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: LocalInputs, units
     outcome = here.run(units.candidates_in_turn, tuple(tasks), spec)
     evaluations = []
     received = messages.read(outcome.results)
-    not_timed_s = max(0.0, outcome.seconds - messages.seconds_of(received))  # of the process: each model's share
+    not_timed_s = max(0.0, outcome.seconds - messages.seconds_of(received))  # seconds of the process itself, shared by its models
     for task in tasks:
         own = [one for one in received if one.model_id == task.plan.model_id]
         if results_of(own).keys() == task.candidates.keys():
@@ -116,10 +116,9 @@ def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: LocalInputs, units
 
 
 def evaluate_isolated(task: EvaluationTask, *, referenced: bool, units: Units = _UNITS) -> Evaluation:
-    """One shard: the reference where it is not on disk yet, then all candidates in one clean process.
+    """Evaluates one shard: first the reference, where it is not on disk yet, then all candidates in one clean process.
 
-    When that process crashes, every candidate without a result gets one of its own, so that the guilty one is known and the
-    others are heard.
+    When that process crashes, every candidate without a result is run in a process of its own, so that only the guilty one fails.
     """
     needs = InputNeeds(checkpoint=not referenced, code=not referenced, shards=(task.shard_index,))
     try:

@@ -1,4 +1,4 @@
-"""The noise between kernels: how far the answers of one float32 file move when other kernels of LiteRT run it."""
+"""The noise between kernels: how far the answers of one float32 file move when LiteRT runs it with other kernels."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from liteferry.tflite.runners import LiteRTRunner
 
 
-# Reference kernels are plain loops, some hundred times slower. Beyond this many multiplications the optimised kernels without
-# XNNPACK stand in: a bound on work, not on time, so that every machine decides alike.
+# Reference kernels are plain loops, about a hundred times slower. Beyond this many multiplications the optimised kernels without
+# XNNPACK are used: a bound on work, not on time, so that every machine decides the same.
 _MULTIPLICATIONS = 3e8
 
 
 def of_kernels(
     shipped: LiteRTRunner, other: LiteRTRunner, inputs: Arrays, expected: Arrays, *, kernels: str
 ) -> NoiseFloor | None:
-    """The float32 file with XNNPACK against the same file with other kernels.
+    """Compares the float32 file on XNNPACK with the same file on other kernels.
 
-    `counts` says of each output whether this may raise a gate: only if the file with the other kernels is within float32's
-    default limit of the checkpoint's answers (`expected`), so that a file which is wrong cannot speak for itself.
+    `counts` says for each output whether this may raise a gate: only if the file on the other kernels is within float32's default
+    limit of the checkpoint's answers (`expected`), so that a wrong file cannot excuse itself.
     """
     rows = first_rows(inputs)
     count = len(next(iter(rows.values()), ()))
@@ -64,5 +64,5 @@ def of_float32_file(path: str, inputs: Arrays, expected: Arrays, *, per_call: Se
 
 
 def kernels_for(work: float) -> str:
-    """Which kernels to hold against XNNPACK, by `LiteRTRunner.multiplications` for the rows."""
+    """The kernels to compare XNNPACK with, by `LiteRTRunner.multiplications` for the rows."""
     return REFERENCE_KERNELS if work <= _MULTIPLICATIONS else BUILTIN_KERNELS

@@ -1,7 +1,7 @@
-"""How fast a .tflite file answers on this machine, in a bounded time, and what its activations need.
+"""The speed of a .tflite file on this machine, measured in bounded time, and the memory that its activations need.
 
-Measured after parity, in the same process and on an interpreter of its own: nothing here can change a fact of the report. What it
-says depends on the machine and on what else runs there, so it is kept with the timings.
+It is measured after parity, in the same process and with an interpreter of its own, so it cannot change other facts of the
+report. The result depends on the machine and its load, so the report keeps it with the timings.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from liteferry.loading import call_groups
 from liteferry.sandbox.pool import available_cores
 from liteferry.tflite.runners import LiteRTRunner
 
-# One setting of one variant: 100 invocations with one row, five with a batch, or this long, whichever is sooner; three at least.
+# One setting of one variant: 100 invocations with one row, five with a batch, or this long, whichever is sooner; at least three.
 _SECONDS = 0.01
 _RUNS, _BATCH_RUNS, _LEAST_RUNS = 100, 5, 3
-# What takes this long for one row is known to be slow; measuring it would cost more than it tells.
+# A file that takes this long for one row is slow anyway; measuring it would cost too much.
 _TOO_SLOW_S = 0.25
 
 
@@ -46,7 +46,7 @@ def measure(content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     for count, suffix in ((1, ""), (threads, "_all_threads")):
         try:
             single, per_s = _measure(content, inputs, threads=count)
-        except ModelError:  # it ran before, or parity has said why not
+        except ModelError:  # it ran before, or its parity result has the reason
             return {}
         if single is None:
             return {}
@@ -70,7 +70,7 @@ def _measure(content: bytes, inputs: Mapping[str, np.ndarray], *, threads: int) 
         return None, None
     p50 = statistics.median(single)
     fitting = rows if runner.fixed_batch is None else least
-    in_time = _SECONDS / (_LEAST_RUNS + 1)  # with the warm-up
+    in_time = _SECONDS / (_LEAST_RUNS + 1)  # warm-up included
     fitting = max(least, min(fitting, int(least * in_time / max(p50, 1e-9))))
     if fitting == least:
         return single, least / p50
@@ -94,7 +94,8 @@ def _times(invoke: Callable[[], None], *, most: int = _RUNS) -> list[float] | No
 
 def least_arena_bytes(content: bytes) -> int | None:
     """The most bytes of activations that are alive at one operator of the main graph, for the batch written in the file (1 where
-    it is free). LiteRT does not tell what its arena takes; no plan of it can do with less. None for a file without operators.
+    it is free). LiteRT does not report the size of its arena; no allocation plan can use less than this. None for a file without
+    operators.
     """
     from ai_edge_litert import schema_py_generated as schema
 

@@ -1,5 +1,5 @@
-"""What the sandboxes of the evaluation run: the reference where the user's code is allowed, the candidates in a process that has
-neither Keras nor the user's code.
+"""The units that the evaluation's sandboxes run: the reference where the user's code is allowed, the candidates in a process that
+has neither Keras nor the user's code.
 """
 
 from __future__ import annotations
@@ -69,21 +69,21 @@ def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) 
 
 
 def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:
-    """In a sandbox without Keras and without the user's code: every candidate on every row of one shard, batch by batch."""
+    """In a sandbox without Keras and without the user's code: runs every candidate on every row of one shard, batch by batch."""
     inputs, variants = _compare_candidates(task, reporter, runners.SavedModels())
     _measure_costs(task, reporter, inputs, variants, {})
     _measure_kernels(task, reporter)
 
 
 def run_costs(task: EvaluationTask, reporter: Reporter) -> None:
-    """In such a sandbox: latency and memory of variants that are known to run, on the first batch."""
+    """In the same kind of sandbox: measures latency and memory of variants that are known to run, on the first batch."""
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
     batch = _first_batch(task)
     _measure_costs(task, reporter, batch.inputs if batch else {}, list(task.candidates), {})
 
 
 def run_kernels(task: EvaluationTask, reporter: Reporter) -> None:
-    """In such a sandbox: the noise floor of a float32 file that is known to run."""
+    """In the same kind of sandbox: measures the noise floor of a float32 file that is known to run."""
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
     _measure_kernels(task, reporter)
 
@@ -116,8 +116,8 @@ def _binding(task: EvaluationTask) -> Binding:
 def _compare_candidates(
     task: EvaluationTask, reporter: Reporter, saved_models: runners.SavedModels
 ) -> tuple[Mapping[str, Any], list[str]]:
-    """Every candidate on every row of one shard, batch by batch. Hands over RowsInspected, and in the end CandidateMeasured for
-    each candidate. Returns the inputs of the first batch, and the names of the variants that ran.
+    """Runs every candidate on every row of one shard, batch by batch. Hands over RowsInspected, and at the end CandidateMeasured
+    for each candidate. Returns the inputs of the first batch, and the names of the variants that ran.
     """
     started = time.monotonic()
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
@@ -148,7 +148,7 @@ def _compare_candidates(
 
 @dataclasses.dataclass(kw_only=True)
 class _Contender:
-    """One candidate while it runs. After its first error (`reason`) it gets no more rows; what it answered before counts."""
+    """One candidate while it runs. After its first error (`reason`) it gets no more rows; its earlier answers count."""
 
     name: str
     comparison: StatsAccumulator

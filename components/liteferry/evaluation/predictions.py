@@ -1,7 +1,7 @@
-"""What task metrics are computed from: labels and other columns of the rows, and what every artifact answered.
+"""The data of task metrics: labels and other columns of the rows, and the answers of every artifact.
 
-Written beside the reference's answers by the process that runs the artifacts, read by the one that computes metrics, and
-removed with them. Outputs that are one answer for a call of many rows have none for a row, and are left out.
+The process that runs the artifacts writes them beside the reference's answers, the one that computes metrics reads them, and they
+are removed together. Outputs that have one answer for a call of many rows have none for a row and are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from liteferry.sandbox import arrays_file
 if TYPE_CHECKING:
     from liteferry.samples.sample_set import Batch
 
-_ROWS = "rows"  # beside the names of artifacts, none of which it is
+_ROWS = "rows"  # stored beside the artifacts' names; no artifact has this name
 _FILE_ROWS = 4096
 _FILE_BYTES = 32 << 20
 
@@ -47,9 +47,9 @@ def are_kept(plan: ModelPlan) -> bool:
 
 
 class Keeper:
-    """Writes the columns and answers of one shard as its batches come, many batches to a file.
+    """Writes the columns and answers of one shard as its batches arrive, many batches to a file.
 
-    What an artifact that fails on the way has answered is of no use and may be missing at the end of it.
+    The answers of an artifact that fails on the way are useless; some may be missing.
     """
 
     def __init__(self, plan: ModelPlan, *, shard_index: int, calls: Calls | None = None) -> None:
@@ -62,7 +62,7 @@ class Keeper:
         self._rows = self._bytes = self._batches = self._number = 0
 
     def start(self, batch: Batch, expected: Mapping[str, np.ndarray]) -> None:
-        """The next batch begins, to which the reference answered `expected`. Where files end depends on the rows alone."""
+        """Begins a batch, to which the reference answered `expected`. Where files end depends on the rows alone."""
         of_rows = [array for name, array in expected.items() if name not in self._left_out]
         shapes = [array.shape[1:] for array in (*batch.inputs.values(), *batch.extras.values(), *of_rows)]
         if self._rows >= _FILE_ROWS or self._bytes >= _FILE_BYTES or shapes != self._shapes:
@@ -74,13 +74,13 @@ class Keeper:
         self.keep(_ROWS, batch.extras)
 
     def keep(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """What an artifact answered to the batch that was started last."""
+        """Adds an artifact's answer to the current batch."""
         if self._is_needed:
             kept = {key: array for key, array in arrays.items() if name == _ROWS or key not in self._left_out}
             self._waiting.setdefault(name, []).append(kept)
 
     def flush(self) -> None:
-        """Writes what waits. Call it once more after the last batch."""
+        """Writes what is buffered. Call it once more after the last batch."""
         if not self._batches:
             return
         for name, pieces in self._waiting.items():

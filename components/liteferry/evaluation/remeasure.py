@@ -1,5 +1,5 @@
-"""What a process had still to measure when it died with all its results out, costs and the noise floor: each is measured again
-in a process of its own, so that no report depends on what befell a process.
+"""Repeats the measurements that a process still had to make when it died after its last result, costs and the noise floor, each
+in a process of its own. So no report depends on the fate of a process.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from liteferry.sandbox.units import Unit
 def measured_again(
     task: EvaluationTask, here: LocalInputs, evaluation: Evaluation, received: Sequence[Message], *, units: Units
 ) -> Evaluation:
-    """The evaluation that the messages `received` gave, with what is missing from it.
+    """The evaluation of the messages `received`, with the missing measurements made.
 
-    Costs that cannot be measured stay away. Without its noise floor float32 would be judged by other limits: where the process
-    that measures it is killed, too, or meets another transient end, that is float32's reason, and the next run tries the model
-    again. Where it dies of the file, as it would in every run, the default limits stand and a warning says so.
+    Costs that cannot be measured stay missing. Without its noise floor, float32 would be judged by other limits. If the process
+    that measures it is killed as well, or meets another transient error, that becomes float32's reason, and the next run tries
+    the model again. If the file itself crashes it, as it would in every run, the default limits hold and a warning says so.
     """
     outcomes, failures, warnings = [], evaluation.failures(), []
     ran = [name for name in task.candidates if name != SAVED_MODEL and name not in failures]

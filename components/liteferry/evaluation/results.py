@@ -1,4 +1,4 @@
-"""What is known of a model's candidates after the evaluation, and how it is read from what the sandboxes handed over."""
+"""The results of an evaluation by candidate, made from the messages of its sandboxes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _MOST_ROWS = 6  # shown in a report
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CandidateResult:
-    """What is known of one candidate after all rows: statistics per output, or why it could not be run. `slices`: the same for
-    slices, by the columns that cut them. `worst_rows`: those that could be shown. `rows_per_s`: its speed on the first shard.
+    """The result of one candidate after all rows: statistics per output, or why it could not be run. `slices`: statistics of
+    slices, by the columns that cut them. `worst_rows`: the rows that could be shown. `rows_per_s`: its speed on the first shard.
     `latency_ms`, `activation_bytes`: see `latency.measure` and `latency.least_arena_bytes`.
     """
 
@@ -42,11 +42,12 @@ class CandidateResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Results by candidate ("saved_model" or a variant). `reason` is set when the reference itself could not be run: then
-    there are none. `metrics`: task metrics, once they are computed. `diverging`: variant -> where it begins to differ, of those
-    that failed, which took `localise_seconds`. `noise`: the noise floor, by "reference" and "float32". `rows_seen`: what the rows
-    show. `warnings`: what could not
-    be measured, a sentence each.
+    """Results by candidate ("saved_model" or a variant).
+
+    `reason`: why the reference itself could not be run; then there are no results. `metrics`: task metrics, once computed.
+    `diverging`: variant -> where it begins to differ, for variants that failed; the search took `localise_seconds`. `noise`: the
+    noise floor, by "reference" and "float32". `rows_seen`: what the rows show. `warnings`: a sentence for each thing that could
+    not be measured.
     """
 
     candidates: Mapping[str, CandidateResult]
@@ -67,7 +68,7 @@ class Evaluation:
 
 
 def merge(parts: list[Evaluation]) -> Evaluation:
-    """The shards of one model together. Sums are exact, so the order does not matter; a candidate that failed anywhere has
+    """Merges the shards of one model. Sums are exact, so the order does not matter. A candidate that failed on any shard has
     failed.
     """
     merged: dict[str, CandidateResult] = {}
@@ -105,7 +106,7 @@ def evaluation_of(
     peak_memory_bytes: int,
     failures: Mapping[str, CandidateResult] = MappingProxyType({}),
 ) -> Evaluation:
-    """One shard of one model, of which `messages` tell. `failures` stand, whatever these tell of the same candidates."""
+    """The evaluation of one shard of one model from its messages. `failures` replace results of the same candidates."""
     return Evaluation(
         candidates={**results_of(messages), **failures},
         checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
@@ -163,7 +164,7 @@ def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Si
 
 
 def worst_inputs_of(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """At most six rows in their order, two for each artifact, of those that could be shown."""
+    """At most six rows in order, two for each artifact, as far as they could be shown."""
     shown: Shown = {}
     wanted: dict[int, str] = {}
     for result in evaluation.candidates.values():

@@ -36,7 +36,7 @@ Shown = dict[int, dict[str, Any]]
 
 
 def worst_rows_of(stats: Mapping[str, OutputStats]) -> dict[int, str]:
-    """Row -> id of the rows on which an artifact is furthest off, the worst first. `stats`: by output."""
+    """Row -> id of the rows with the largest errors of an artifact, the worst first. `stats`: by output."""
     found: dict[int, str] = {}
     for example in sorted((example for one in stats.values() for example in one.worst), key=lambda example: example.order()):
         found.setdefault(example.row, example.id)

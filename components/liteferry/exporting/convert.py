@@ -1,4 +1,4 @@
-"""A traced model -> its .tflite files: lowered once, the variants made from that one flatbuffer."""
+"""A traced model -> its .tflite files: lowered once; the variants are made from that one flatbuffer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from liteferry.version import __version__
 
 
 def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[VariantFacts]:
-    """Writes the variants of a plan; hands over what is known of each.
+    """Writes the variants of a plan, and yields the facts about each.
 
-    A variant may be handed over twice, and the later word counts: what the AI Edge quantizer refuses is tried again by
-    TensorFlow's converter after all others are made, since that aborts on some models.
+    A variant may be yielded twice; the last one counts: a variant that the AI Edge quantizer refuses is tried again by
+    TensorFlow's converter after all others are made, since that converter aborts on some models.
     """
     few = None if binding is None else first_rows(next(bound_rows.batches(plan, binding, shard_index=0)))
     content, lowered = lowering.lower(
@@ -89,7 +89,7 @@ def _both(first: Reason, second: Reason) -> Reason:
 
 
 def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
-    """What a .tflite file says of itself, wherever it is copied to."""
+    """The metadata inside a .tflite file, which stays with every copy."""
     return {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": model.oracle, "liteferry": __version__}
 
 
@@ -113,7 +113,7 @@ def _write(plan: ModelPlan, name: str, content: bytes, made: _Made) -> VariantFa
 
 
 def _cannot_run_here(ops: dict[str, int], lowered: Lowered) -> Reason | None:
-    """The gate is shut by what is in the file, whatever way it came about."""
+    """Why nothing here can run the file, by its operators, however it was made; else None."""
     flex = sorted(name for name in ops if name.startswith("Flex"))
     if not flex:
         return None

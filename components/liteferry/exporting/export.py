@@ -1,7 +1,7 @@
-"""One checkpoint -> SavedModel and TFLite variants, in a sandbox. `export_isolated` is called by the stage,
-`export_models` runs in the child.
+"""One checkpoint -> SavedModel and TFLite variants, in a sandbox. The stage calls `export_isolated`; `export_models` runs in the
+child.
 
-Every artifact is handed over as soon as it is written: what a crash in a later step costs is that step.
+Every artifact is handed over as soon as it is written, so a crash in a later step costs only that step.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ sandbox.preload(__name__, flavors=(Flavor.KERAS,))
 
 
 def export_isolated(plans: Sequence[ModelPlan], *, units: Units | None = None) -> list[ExportedModel]:
-    """Exports siblings, or one model, in a process of their own, each into its staging directory. Never raises for what a
-    model does, or for what a store does not give.
+    """Exports one model, or siblings, in a process of their own, each into its staging directory. Never raises for what a model
+    or a store does.
 
-    When the process dies, the models that were finished stand, and each of the others gets a process to itself: the guilty
-    one is known by what it does alone.
+    When the process dies, finished models stand, and each of the others is exported again in a process of its own, so that only
+    the guilty one fails.
     """
     units = units or Units()
     try:
@@ -59,7 +59,7 @@ def export_isolated(plans: Sequence[ModelPlan], *, units: Units | None = None) -
 
 
 def _needs(plan: ModelPlan) -> InputNeeds:
-    """The first shard is looked at by every export; with one shard the reference is run, too."""
+    """The inputs of an export: every export reads the first shard; with one shard it also runs the reference."""
     return InputNeeds(checkpoint=True, code=True, shards=(0,) if plan.samples.sample_set else ())
 
 
@@ -71,10 +71,10 @@ def _export(plans: Sequence[ModelPlan], here: LocalInputs, units: Units) -> list
         writable=[folder for plan in plans for folder in bound_rows.work_directories(plan)],
         network=plans[0].load.may_use_network,
     )
-    # Of siblings the finished ones stand, and each of the others is tried alone below.
+    # Among siblings, finished models stand, and each of the others is tried alone below.
     before_retry = functools.partial(_make_room, plans) if len(plans) == 1 else None
     outcome = here.run(units.export, tuple(plans), spec, before_retry=before_retry)
-    if outcome.is_out_of_disk:  # whatever was finished lies among what must not stay there
+    if outcome.is_out_of_disk:  # finished artifacts lie among files that must be removed
         _make_room(plans)
         outcome = dataclasses.replace(outcome, results=())
     exported = []
@@ -92,7 +92,7 @@ def _export(plans: Sequence[ModelPlan], here: LocalInputs, units: Units) -> list
 
 
 def _make_room(plans: Sequence[ModelPlan]) -> None:
-    """Empty folders for what is exported, whatever an earlier try has left there."""
+    """Empties the work folders of the plans, whatever an earlier attempt has left there."""
     for plan in plans:
         storage.remove_tree(plan.staging_directory())
         storage.remove_tree(bound_rows.directory(plan))
@@ -122,7 +122,7 @@ def _assemble(plan: ModelPlan, received: Sequence[Message], outcome: Outcome, sh
     exported = decode(ExportedModel, facts)
     exported = dataclasses.replace(exported, timings_s={**exported.timings_s, "process": round(share_s, 3)})
     if exported.saved_model is not None and reason is not None and reason.stage is Stage.CONVERT:
-        # The conversion died, the SavedModel stands: the variants that were not made carry the reason.
+        # The conversion died, the SavedModel stands: the variants that were not made get the reason.
         for name in plan.variants:
             made.setdefault(name, VariantFacts(variant=name, attempts=(), reason=reason))
         reason = None
@@ -158,7 +158,7 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
         try:
             shared = _export_sibling(plan, _ModelReporter(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
             failure = None
-        except Exception as raised:  # anything the model's code raises is this model's reason, its siblings go on
+        except Exception as raised:  # any error of the model's code becomes this model's reason; its siblings go on
             if len(plans) == 1:
                 raise
             shared = None
@@ -167,7 +167,7 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
         own_peak = memory.peak_bytes() if len(plans) > 1 else None
         reporter.result(tagged(ModelEnded(model_id=plan.model_id, failure=failure, peak_memory_bytes=own_peak)))
         if len(plans) > 1:
-            scanned_copy.release()  # in memory by now; sixteen copies would stand in the scratch folder otherwise
+            scanned_copy.release()  # it is in memory by now; else the scratch folder would hold sixteen copies
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,7 +179,7 @@ class Units:
 
 
 class _ModelReporter:
-    """The reporter, speaking for one model."""
+    """A reporter for one model."""
 
     def __init__(self, model_id: str, reporter: Reporter) -> None:
         self._model_id = model_id
@@ -197,17 +197,19 @@ class _ModelReporter:
 
 
 def _export_sibling(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | None, *, keep_for_others: bool) -> Trace:
-    """A model with a sibling's trace, where that goes. What goes wrong with it is no verdict: the model is loaded alone then."""
+    """Exports a model with a sibling's trace, where possible. An error on that way is no verdict: the
+    model is then loaded alone.
+    """
     if shared is not None and shared.weights is not None:
         try:
             return _export_model(plan, reporter, shared, keep_for_others=keep_for_others)
-        except Exception:  # noqa: BLE001  # it was perhaps the sharing; alone the model says what is wrong with itself
+        except Exception:  # noqa: BLE001  # sharing may have caused it; alone the model shows its own errors
             _make_room([plan])
     return _export_model(plan, reporter, None, keep_for_others=keep_for_others)
 
 
 def _export_model(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | None, *, keep_for_others: bool) -> Trace:
-    """The whole way of one checkpoint: load, trace, prove deterministic, save, run the reference, convert.
+    """All steps for one checkpoint: load, trace, prove deterministic, save, run the reference, convert.
 
     Raises:
       ModelError: with the reason that ends the work.
@@ -267,7 +269,7 @@ def _plain(record: Any) -> Any:
 
 
 def sample_columns(plan: ModelPlan) -> tuple[TensorSpec, ...]:
-    """The sample columns as inputs, for models that do not say what theirs are; none without samples."""
+    """The sample columns as inputs, for models that do not name theirs; empty without samples."""
     samples = plan.samples
     if samples.sample_set is None or samples.spec is None:
         return ()
@@ -305,7 +307,7 @@ def _nondeterministic(model: LoadedModel, traced: TracedModel) -> ModelError:
 
 
 def _random_layers(keep: Any) -> list[str]:
-    """Who may have done it: the user's own layers, else every layer that owns a random seed."""
+    """The layers that may be random: the user's own, else every layer that owns a random seed."""
     layers = [layer for layer in keep._flatten_layers() if layer is not keep] if hasattr(keep, "_flatten_layers") else []
     custom = [layer for layer in layers if not type(layer).__module__.startswith(("keras.", "tf_keras."))]
     seeded = [layer for layer in layers if getattr(layer, "_seed_generators", None) or getattr(layer, "seed_generator", None)]

@@ -1,8 +1,7 @@
-"""The reference: the checkpoint's own answers on every sample row, written to disk batch by batch for the candidates to be
-held against.
+"""The reference: the checkpoint's own answers on every sample row, written to disk batch by batch, to compare candidates with.
 
-Files, not pipes: the process that holds the user's code and the one that must not have it never run at the same time, memory
-is bounded by a batch, and either may crash alone.
+Files are used instead of pipes, so that the process with the user's code and the one that must not have it never run at the same
+time, memory is bounded by a batch, and either may crash alone.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ def batch_noise(plan: ModelPlan) -> noise.NoiseFloor | None:
 
 
 def rows_per_s(plan: ModelPlan, *, shard_index: int) -> float | None:
-    """How fast the checkpoint's own traced function took this shard's rows; None where that was not measured."""
+    """Rows per second of the checkpoint's own traced function on this shard; None where that was not measured."""
     try:
         with open(os.path.join(shard_directory(plan, shard_index), _PACE), encoding="utf-8") as file:
             return cast("float | None", json.load(file))

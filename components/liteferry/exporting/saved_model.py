@@ -1,4 +1,4 @@
-"""A traced model -> SavedModel directory: serving_default, the weights it uses and no others, metadata as a tracked asset,
+"""A traced model -> SavedModel directory: serving_default, only the weights that it uses, metadata as a tracked asset, and
 warm-up rows.
 """
 
@@ -75,7 +75,9 @@ def write(
 
 @contextlib.contextmanager
 def _scope_names(variables: Iterable[Any]) -> Iterator[None]:
-    """Names that TensorFlow can save, as long as it does: those of layers may hold blanks or letters of any language."""
+    """Replaces names that TensorFlow cannot save while the context lasts: names of layers may hold blanks or letters of any
+    language.
+    """
     named = [
         (variable, name) for variable in variables if (name := getattr(variable, "_handle_name", "")) and not _SCOPE.match(name)
     ]
@@ -89,7 +91,7 @@ def _scope_names(variables: Iterable[Any]) -> Iterator[None]:
 
 
 def _variables(signatures: Mapping[str, Any]) -> Iterator[Any]:
-    """The variables the signatures read, serving_default's first and in its graph's order."""
+    """The variables that the signatures read, serving_default's first and in its graph's order."""
     seen: set[int] = set()
     for function in signatures.values():
         for variable in function.graph.variables:
@@ -99,7 +101,9 @@ def _variables(signatures: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _resources(keep: Any, functions: Iterable[Any]) -> Iterator[Any]:
-    """Lookup tables and the like. A graph refers to them but does not own them: what owns them has to be tracked to be saved."""
+    """Lookup tables and the like. A graph refers to them but does not own them, so their owners have to
+    be tracked to be saved.
+    """
     captured = {id(tensor) for function in functions for tensor in function.captured_inputs}
     for owner in _owners(keep):
         # A model of TensorFlow 1 holds its tables in the graph; what fills them is not captured by anything. Its files must be

@@ -1,8 +1,9 @@
-"""The second opinion: the checkpoint's answers to the first rows once more, by the library's own loader in a process of its own.
+"""The second opinion: the checkpoint's answers to the first rows once more, computed by the library's own loader in a process of
+its own.
 
-The reference and the artifacts come from one loader of ours. A mistake of its would be in all of them, and they would agree. So
-the exporting process leaves the first rows and the checkpoint's answers on disk, and another one, which shares nothing with it
-but the scanned bytes, computes them by `checkpoints.own_loader`. docs/checkpoints.md says what is compared.
+The reference and the artifacts come from LiteFerry's loader. An error in it would be in all of them, and they would agree. So the
+exporting process leaves the first rows and the checkpoint's answers on disk, and another process, which shares only the scanned
+bytes, computes them with `loading.opinion`. docs/checkpoints.md says what is compared.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _NO_ROWS = "there are no rows to ask it about"
 def with_opinions(
     plans: Sequence[ModelPlan], exported: Sequence[ExportedModel], here: LocalInputs, *, unit: Unit
 ) -> list[ExportedModel]:
-    """The models with a second opinion on each that needs one, in order: a sibling is exempt while the one whose trace it shares
+    """The models with a second opinion where one is needed, in order. A sibling needs none while the model whose trace it shares
     was found equal.
     """
     done: list[ExportedModel] = []
@@ -79,7 +80,7 @@ def _with_opinion(plan: ModelPlan, exported: ExportedModel, here: LocalInputs, u
 
 
 def _opinion_of(outcome: Outcome) -> SecondOpinion:
-    """What the process handed over; one that ended without an opinion has proven nothing, whatever ended it."""
+    """The opinion that the process handed over. A process that ended without one has proven nothing, however it ended."""
     if outcome.results and outcome.error is None:
         return decode(SecondOpinion, outcome.results[-1])
     silent = Failure(code=ReasonCode.INTERNAL, stage=outcome.stage, message="the process ended without an answer")
@@ -95,8 +96,8 @@ def _opinion_of(outcome: Outcome) -> SecondOpinion:
 
 
 def leave(plan: ModelPlan, inputs: Arrays, outputs: Arrays, *, calls: Calls) -> None:
-    """Writes the first rows, by the model's own input names, the checkpoint's answers to them, and the calls that it takes rows
-    in, for `give`.
+    """Writes the first rows by the model's own input names, the checkpoint's answers to them, and the calls that the model takes
+    rows in, for `give`.
     """
     folder = _folder(plan)
     os.makedirs(folder, exist_ok=True)
@@ -176,7 +177,7 @@ def _unable(error: Exception, scratch: str) -> SecondOpinion:
 
 
 def _limits(plan: ModelPlan) -> Any:
-    """Output name -> the most that it may be off: the gate of the SavedModel, the default where the job has taken it away."""
+    """Output name -> the largest allowed difference: the gate of the SavedModel, or the default where the job has removed it."""
     gates = resolve_gates(SAVED_MODEL, plan.gates)
 
     def limit(output: str) -> float:
@@ -188,7 +189,7 @@ def _limits(plan: ModelPlan) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Which library was asked, on how many rows, and what was corrected in what it does by itself."""
+    """Which library was asked, on how many rows, and which corrections of its own behaviour were made."""
 
     by: str
     rows: int
@@ -196,9 +197,10 @@ class Asked:
 
 
 def compare(reference: Arrays, candidate: Arrays, *, limits: Any, asked: Asked) -> SecondOpinion:
-    """Holds the library's answers (`candidate`) against the checkpoint's as they were exported (`reference`).
+    """Compares the library's answers (`candidate`) with the checkpoint's as they were exported (`reference`).
 
-    Outputs are counted first, then compared by name. Where the library has other names, each is held against the nearest one.
+    Outputs are counted first, then compared by name. Where the library has other names, each output is compared with the nearest
+    one.
     """
     said, by, rows = "; ".join(asked.corrections) or None, asked.by, asked.rows
     if len(reference) != len(candidate):
@@ -231,7 +233,7 @@ def _listed(names: Arrays) -> str:
 
 
 def _nearest(reference: Arrays, candidate: Arrays) -> dict[str, str]:
-    """Each output with the other side's that is closest, every one used once."""
+    """For each output the closest one of the other side; every one is used once."""
     left = list(candidate)
     pairs = {}
     for name in reference:
@@ -261,7 +263,7 @@ def distance(reference: np.ndarray, candidate: np.ndarray) -> float:
 
 
 def _told(reference: np.ndarray, candidate: np.ndarray, by: str) -> str:
-    """Both sides' numbers where they are farthest apart."""
+    """The numbers of both sides where they are farthest apart."""
     if reference.shape != candidate.shape:
         return f"{by} answers in the shape {list(candidate.shape)}, the exported model in {list(reference.shape)}"
     if call_groups.is_uneven(reference) or call_groups.is_uneven(candidate):

@@ -1,4 +1,6 @@
-"""A sibling's weights into a model that is traced already: which array of the file is which variable, known without a guess."""
+"""Loads a sibling's weights into a model that is already traced, with exact knowledge of which array of the file is which
+variable.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """More named signatures for the SavedModel: a model's methods, the user's functions around it, and one that parses tf.Example.
 
-All of them are traced around the same inference graph as serving_default, so that none of them can compute something else.
+All of them are traced around the same inference graph as serving_default, so that none can compute something else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The rows of one plan: bound to its signature, read in batches, kept in memory where they are few; and its work folders."""
+"""The rows of one plan: bound to its signature, read in batches, and kept in memory where they are few; and the model's work
+folders.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,12 @@ _REMEMBERED: list[tuple[Any, list[Batch]]] = []  # of at most one shard: its key
 
 
 def directory(plan: ModelPlan) -> str:
-    """Where this model's reference answers are kept while it is worked on; beside staging, never published."""
+    """The folder of this model's reference answers while it is worked on; beside staging, never published."""
     return os.path.join(plan.work_root(), "reference", plan.model_id, plan.attempt or "0")
 
 
 def work_directories(plan: ModelPlan) -> tuple[str, ...]:
-    """Where processes that work on this model may write: its staging directory and its reference answers."""
+    """The folders that processes working on this model may write to: its staging directory and its reference answers."""
     return plan.staging_directory(), directory(plan)
 
 
@@ -45,14 +47,14 @@ def shard_directory(plan: ModelPlan, shard_index: int) -> str:
 
 
 def is_done_while_exporting(plan: ModelPlan) -> bool:
-    """With one shard the exporting process runs the reference too: the model is loaded and traced once. More shards run side
-    by side.
+    """Whether the exporting process also runs the reference. It does with one shard, so that the model is loaded and traced once;
+    several shards run in parallel processes.
     """
     return plan.samples.sample_set is not None and len(plan.samples.sample_set.shards) == 1
 
 
 def bind(plan: ModelPlan, signature: Signature, renamed: Mapping[str, str]) -> Binding:
-    """Sample columns for a model's inputs, under the names its artifacts carry.
+    """Binds sample columns to a model's inputs, under the names that its artifacts use.
 
     Args:
       signature: with the model's own input names, which the job file uses.
@@ -78,10 +80,10 @@ def bind(plan: ModelPlan, signature: Signature, renamed: Mapping[str, str]) -> B
 
 
 def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[Batch]:
-    """The batches of one shard; where they begin and end depends on the job alone.
+    """The batches of one shard. Where they begin and end depends on the job alone.
 
-    A shard of less than 64 MB that this process has read to its end is remembered until another is: siblings that follow each
-    other in one sandbox share their rows, and decoding images may cost more than running a small model on them.
+    A shard of less than 64 MB stays in memory once this process has read it to its end, until another shard is: siblings that
+    follow each other in one sandbox share their rows, and decoding images may cost more than running a small model on them.
     """
     if is_remembered(plan, binding, shard_index=shard_index):
         yield from _REMEMBERED[0][1]
@@ -90,19 +92,19 @@ def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[
 
 
 def is_remembered(plan: ModelPlan, binding: Binding, *, shard_index: int) -> bool:
-    """Whether `batches` would read nothing."""
+    """Whether `batches` would read the rows from memory."""
     return bool(_REMEMBERED) and _REMEMBERED[0][0] == _key(plan, binding, shard_index)
 
 
 def forget() -> None:
-    """Lets go of the remembered batches."""
+    """Releases the rows in memory."""
     _REMEMBERED.clear()
 
 
 def _key(plan: ModelPlan, binding: Binding, shard_index: int) -> tuple[str, Shard, Binding, int]:
     assert plan.samples.sample_set is not None
     batch = call_groups.fixed_batch(bound.input for bound in binding.inputs) or 1
-    whole_calls = -(-plan.batch_size // batch) * batch  # so that the last call of all is the only one that is filled up
+    whole_calls = -(-plan.batch_size // batch) * batch  # so that only the last call is padded
     return plan.samples.sample_set.digest, plan.samples.sample_set.shards[shard_index], binding, whole_calls
 
 
@@ -124,8 +126,8 @@ def _read_and_remember(key: tuple[str, Shard, Binding, int]) -> Iterator[Batch]:
 
 
 def calibration_rows(plan: ModelPlan, binding: Binding | None, *, batch: int | None) -> list[dict[str, np.ndarray]]:
-    """The first rows of the samples in batches that the converted file takes; none when there are no samples. A last, smaller
-    one is filled up with its own last row, which adds nothing to any range.
+    """The first rows of the samples in batches that the converted file takes; empty without samples. A smaller last batch is
+    padded with its own last row, which changes no range.
     """
     if binding is None:
         return []

@@ -1,4 +1,4 @@
-"""Patterns of the job file -> the checkpoints they name, each with a model_id that is its folder's name under OUT/models."""
+"""Patterns of the job file -> the checkpoints that match, each with a model_id, which is its folder's name under OUT/models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SUFFIXES = (".weights.h5", ".keras", ".h5", ".hdf5", ".zip", ".tar.gz", ".tgz")
 _MAX_ID_LENGTH = 100
 _HASH_LENGTH = 12
 _HASH_ENDING = re.compile(rf"-[0-9a-f]{{{_HASH_LENGTH}}}$")
-# Windows refuses these as names, whatever follows a dot; artifacts are copied to such machines.
+# Windows refuses these names, with any suffix; artifacts may be copied there.
 _RESERVED = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))}
 
 

@@ -1,5 +1,5 @@
-"""What a checkpoint is by its content: digest, size, and the family of its siblings. Read once, or remembered where a store
-vouches that it has not changed.
+"""The digest, size and sibling family of a checkpoint. They are computed once, and taken from the cache where the store reports
+that the checkpoint has not changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from liteferry.storage.local_cache import Wanted
 
 
 def files_of(uri: str) -> list[str]:
-    """A checkpoint of TensorFlow is named by its index and lies in the data files beside it; any other is what is named."""
+    """The files of a checkpoint: a TensorFlow checkpoint is named by its index and has its data in the files beside it; any other
+    is the path itself.
+    """
     if not uri.endswith(".index"):
         return [uri]
     return [uri, *storage.glob(f"{globbing.escape(uri.removesuffix('.index'))}.data-*")]

@@ -1,4 +1,6 @@
-"""The files that a job names: which checkpoints its patterns find, and whether all else is there before anything begins."""
+"""The files that a job names: the checkpoints that its patterns find, and a check that everything else exists before a run
+begins.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
-    """What the job's patterns name. Raises JobError for a pattern that names nothing at all, or that a store does not answer."""
+    """The checkpoints that match the job's patterns. Raises JobError for a pattern that matches nothing, or that a store does not
+    answer.
+    """
     try:
         found = discover([entry.checkpoints for entry in job.models])
         _refuse_empty_patterns(job, found)
@@ -24,7 +28,7 @@ def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
 
 
 def refuse_missing_files(job: Job) -> None:
-    """Raises JobError for module files and samples that are not there: every model would suffer, so nothing is begun."""
+    """Raises JobError for module files and samples that do not exist: every model would fail, so the run does not begin."""
     problems = [
         f"modules[{index}]: {module} is not there; correct the path (in a job file it is relative to the file's folder)"
         for index, module in enumerate(job.modules)

@@ -1,6 +1,7 @@
-"""What a piece of work needs from object stores, held on this machine while it runs, and called by its URI in what comes of it.
+"""Copies a plan's remote inputs to the local cache while a sandbox runs; results and error messages keep the URIs.
 
-Sandboxes have no network and no credentials: they get local paths only. A job whose inputs are all local passes through as it is.
+Sandboxes have no network and no credentials, so they get local paths only. Nothing is copied for a job whose inputs are all
+local.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InputNeeds:
-    """What of a plan is needed: its checkpoint, the user's code and assets, and which shards of the samples."""
+    """Which inputs of a plan are needed: its checkpoint, the user's code and assets, and some shards of the samples."""
 
     checkpoint: bool = False
     code: bool = False
@@ -41,7 +42,7 @@ class InputNeeds:
 
 @dataclasses.dataclass(frozen=True)
 class LocalInputs:
-    """`plans` with local paths where there were URIs. `problems`: model_id -> why something that its plan needs cannot be had."""
+    """`plans` with local paths in place of URIs. `problems`: model_id -> why an input of its plan cannot be had."""
 
     plans: tuple[ModelPlan, ...]
     problems: dict[str, Reason]
@@ -58,10 +59,10 @@ class LocalInputs:
 
 @contextlib.contextmanager
 def hold_inputs(plans: Sequence[ModelPlan], needs: Callable[[ModelPlan], InputNeeds]) -> Iterator[LocalInputs]:
-    """Holds copies of all that the plans need while the context lasts.
+    """Holds copies of all inputs that the plans need while the context lasts.
 
     Raises:
-      NoRoomError: all of it together is more than the cache holds.
+      NoRoomError: together they are larger than the cache.
     """
     wanted = [(plan, *one) for plan in plans for one in _wanted(plan, needs(plan))]
     with local_cache.lease([one for _, one, _ in wanted]) as copies:
@@ -74,7 +75,7 @@ def hold_inputs(plans: Sequence[ModelPlan], needs: Callable[[ModelPlan], InputNe
 
 
 def storage_reason(error: StorageError, stage: Stage) -> Reason:
-    """Why a model ended whose inputs could not be had."""
+    """The reason of a model whose inputs could not be had."""
     return Reason(code=ReasonCode.STORAGE_FAILED, stage=stage, message=str(error))
 
 
@@ -89,8 +90,8 @@ def _wanted(plan: ModelPlan, needs: InputNeeds) -> Iterator[tuple[Wanted, Stage]
 
 
 def readable_of(plan: ModelPlan) -> list[str]:
-    """What a process that works on a plan may read, by paths of this machine: the checkpoint, the rows, the user's code with the
-    files that the job names for it, and what was made of the model so far.
+    """What a process that works on a plan may read, as local paths: the checkpoint, the rows, the user's code with the files that
+    the job names for it, and the artifacts made so far.
     """
     found = [*files_of_checkpoint(plan.checkpoint_path, plan.load.links), *readable_for_code(plan.load)]
     found += [path for signature in plan.signatures for path in signature.assets.values()]
@@ -108,7 +109,7 @@ def files_of_samples(sample_set: SampleSet, spec: SamplesSpec | None) -> list[st
 
 
 def readable_for_code(load: LoadSpec) -> list[str]:
-    """The user's modules, the code beside them, files that a builder is given, and what the job lists under `reads`."""
+    """The user's modules, the code beside them, files that are passed to a builder, and what the job lists under `reads`."""
     named = [*load.modules, *([load.builder.partition(":")[0]] if load.builder else [])]
     named += [reference.partition(":")[0] for reference in load.custom_objects.values()]
     arguments = [text for text in _texts(load.builder_args) if os.path.isabs(text) and os.path.isfile(text)]

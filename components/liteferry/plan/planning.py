@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:
-    """One plan for every checkpoint the job's patterns name; opens each samples entry once.
+    """One plan for every checkpoint that matches the job's patterns. Opens each samples entry once.
 
     Raises:
-      JobError: a pattern that names nothing at all.
+      JobError: a pattern that matches nothing at all.
     """
     found = find_checkpoints(job)
     samples = {name: bound_samples(name, spec) for name, spec in job.samples.items()}
@@ -56,14 +56,14 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
 def _code_stamps(plans: Sequence[ModelPlan]) -> dict[str, str]:
     stamps = {}
     for files in {files for plan in plans for files in distant_code(plan)}:
-        with contextlib.suppress(StorageError):  # each model that needs them will say why they cannot be had
+        with contextlib.suppress(StorageError):  # each model that needs them reports the error itself
             stamps[files[0]] = local_cache.stamp_of(files)
     return stamps
 
 
 def bound_samples(name: str, spec: SamplesSpec, *, opener: Callable[..., SampleSet] | None = None) -> BoundSamples:
-    """Opens a samples entry; an error of the storage that may be transient is tried a second time, since it would be the verdict
-    of every model. Never raises for what a sample file holds. `opener`: `open_samples`, or what a test puts in its place.
+    """Opens a samples entry. An error that may be transient is tried a second time, since it would decide every model's verdict.
+    Never raises for the content of a sample file. `opener`: `open_samples`, or a test's replacement.
     """
     from liteferry.samples.headers import describe_contained
     from liteferry.samples.opening import open_samples
@@ -127,7 +127,9 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
 
 
 def _stamps(paths: Sequence[str]) -> dict[str, str | None]:
-    """What the user's code may read, by times and sizes: a folder of it may be large. None for what is not there."""
+    """What the user's code may read, by modification times and sizes, since a folder may be large. None for a path that does not
+    exist.
+    """
     stamps: dict[str, str | None] = dict.fromkeys(paths)
     for path in paths:
         with contextlib.suppress(StorageError):
@@ -135,11 +137,11 @@ def _stamps(paths: Sequence[str]) -> dict[str, str | None]:
     return stamps
 
 
-# Digests hold what the job says, not which LiteFerry reads it: whether a finished model still stands is for the number of the
-# rules to say. This word stands where 0.1.0 put its own version, so that what it digested has the same digest today.
+# Digests hold what the job says, not which version of LiteFerry reads it: the number of the rules decides whether a finished
+# model still stands. This value is where 0.1.0 put its own version, so that its digests are the same today.
 _DIGESTS_SINCE = "0.1.0"
-# The keys that 0.1.0 digested whatever they said. A newer key counts where the job sets it: one that says nothing new makes
-# nothing be done again.
+# The keys that 0.1.0 always digested. A newer key counts only where the job sets it to something new, so that a new version
+# alone does not invalidate finished models.
 _DIGESTED_ALWAYS: Mapping[str, str] = {
     "ModelSpec": "checkpoints samples metadata builder builder_args strip signatures serve_examples metrics",
     "SamplesSpec": "path inputs label labels example_weight slices id schema_file decode size scale offset take fraction seed",
@@ -151,7 +153,7 @@ _DIGESTED_ALWAYS: Mapping[str, str] = {
 
 
 def _said(record: Record, exclude: Collection[str] = ()) -> dict[str, Any]:
-    """What a record of the job says, JSON-ready, for a digest."""
+    """A record of the job as JSON, for a digest."""
     always = _DIGESTED_ALWAYS[type(record).__name__].split()
     silent = {
         name
@@ -184,12 +186,12 @@ def _asset_digests(entry: ModelSpec) -> dict[str, str]:
 
 
 def _code_digest(module: str) -> str | None:
-    """A user's file by its bytes; an installed module by name only, its versions are in the report's environment."""
+    """The digest of a user's file; None for an installed module, whose version is in the report's environment."""
     return _file_digest(module) if module.endswith(".py") else None
 
 
 def _file_digest(path: str) -> str | None:
-    """None for what is not there, or cannot be had now: the models that need it will say so."""
+    """A file's digest; None where it does not exist or cannot be read now: the models that need it report the error."""
     try:
         return local_cache.digest(path)
     except StorageError:

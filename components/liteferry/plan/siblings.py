@@ -1,8 +1,9 @@
-"""Siblings: checkpoints that differ in their weights alone. Built and traced once; the others only bring their weights.
+"""Siblings: checkpoints that differ only in their weights. The first one is built and traced; of the others only the weights are
+loaded.
 
-What could go wrong is state that the trace holds and a file changes, or weights that were not loaded: reference, SavedModel and
-variants would then agree on the wrong numbers. So a family is made of listed layers alone (`checkpoints.sibling_layers`), and
-every variable that computes is found again, to the last bit, at its place in the sibling's own file (`sibling_weights`).
+Two things could go wrong: state that the trace holds and a file changes, or weights that were not loaded. Reference, SavedModel
+and variants would then agree on wrong numbers. So a family consists of listed layers alone (`loading.sibling_layers`), and every
+variable that computes is found again, bit for bit, at its place in the sibling's own file (`sibling_weights`).
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ _LOOK_LIMITS = sandbox.Limits(seconds=60, memory_bytes=4 * 10**9)
 def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPlan, ...]]:
     """Siblings in groups that are exported one after the other in one process.
 
-    Building and tracing the first of a group takes as long as three others, so groups are as large as `processes`, all that work
-    at once on all workers, leave them: every process gets as many groups as the others, of the same size.
+    Building and tracing the first of a group takes as long as three others, so groups are as large as an even share for
+    `processes` allows: every process gets as many groups as the others, of the same size.
     """
     ordered = sorted(plans, key=lambda plan: plan.model_id)
     size = chunk_size(len(ordered), processes=processes)
@@ -55,11 +56,11 @@ def chunk_size(count: int, *, processes: int) -> int:
 
 
 def share_key(facts: CheckpointFacts, *, recipe_digest: str, load: LoadSpec = _PLAIN) -> str | None:
-    """What two checkpoints must have in common to share one trace, or None for one that shares with nobody: all of its
-    architecture is the library's own, and on the list of layers whose whole state is their variables.
+    """Key equal for checkpoints that can share one trace; None if this one cannot share. It can if its whole architecture is the
+    library's own and on the list of layers whose whole state is their variables.
 
-    Names count, since they end in the artifacts; compile settings do not, since inference has no use for them. A builder may make
-    another model for each file.
+    Names count, since the artifacts contain them; compile settings do not, since inference does not use them. A builder may make
+    another model for each file, so its models never share.
     """
     architecture = _architecture(facts.config, {})
     if facts.kind not in _SHAREABLE or load.builder is not None or load.strip:
@@ -74,10 +75,11 @@ def share_key(facts: CheckpointFacts, *, recipe_digest: str, load: LoadSpec = _P
 
 
 def share_key_of(path: str, *, recipe_digest: str, load: LoadSpec = _PLAIN) -> str | None:
-    """`share_key` of a .keras archive or of an HDF5 file with its architecture; None for anything else, and for what cannot be
-    read, which its own process will report.
+    """`share_key` of a .keras archive or of an HDF5 file with its architecture; None for anything else, and for a file that
+    cannot be read, which its own process will report.
 
-    This runs outside any sandbox: of an archive only the two JSON members are read. HDF5 is parsed by native code, in a sandbox.
+    This runs outside any sandbox: of an archive only the two JSON members are read. HDF5 is parsed by native code, so it is read
+    in a sandbox.
     """
     try:
         if os.path.isfile(path) and _starts_as_hdf5(path):
@@ -88,7 +90,7 @@ def share_key_of(path: str, *, recipe_digest: str, load: LoadSpec = _PLAIN) -> s
             )
         facts = CheckpointFacts(kind=Kind.KERAS, keras_version=metadata.get("keras_version"), config=config)
         return share_key(facts, recipe_digest=recipe_digest, load=load)
-    except Exception:  # noqa: BLE001  # whatever a stranger's bytes bring a reader to: this one shares with nobody
+    except Exception:  # noqa: BLE001  # a stranger's bytes may raise anything: this one does not share
         return None
 
 

@@ -1,1 +1,1 @@
-"""Task metrics by TensorFlow Model Analysis, over predictions that were made elsewhere."""
+"""Task metrics by TensorFlow Model Analysis, over predictions made elsewhere."""

@@ -1,4 +1,4 @@
-"""A job's EvalConfig for one model: its artifacts named, its outputs checked, what TFMA cannot make taken out."""
+"""A job's EvalConfig for one model: names its artifacts, checks its outputs, and takes out what TFMA cannot compute."""
 
 from __future__ import annotations
 
