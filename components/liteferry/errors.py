@@ -173,5 +173,5 @@ def reason_for(error: BaseException, stage: Stage) -> Reason:
     return Reason(
         code=ReasonCode.INTERNAL,
         stage=stage,
-        message=f"{type(error).__name__}: {error}; this is LiteFerry's mistake, please report it",
+        message=f"{type(error).__name__}: {error}; this is a bug in LiteFerry; please report it",
     )

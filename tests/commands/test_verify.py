@@ -106,7 +106,7 @@ def say_failed_in_the_fleet(out: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Damage, str | None, str]] = {
-    "a byte changed": (change_a_byte, "cnn", "tflite/float16.tflite has other bytes than those that were judged"),
+    "a byte changed": (change_a_byte, "cnn", "tflite/float16.tflite is not the file that was judged"),
     "a file cut short": (cut_short, "cnn", "tflite/float16.tflite has"),
     "a file gone": (lose_a_shard, "cnn", "variables.data-00000-of-00001 is gone"),
     "a file added": (lambda out: (out / "models/cnn/tflite/new.tflite").touch(), "cnn", "new.tflite is not in report.json"),

@@ -116,7 +116,7 @@ def test_what_is_listed_can_be_read_and_nothing_beside_it(job: Path) -> None:
 def test_the_error_names_the_path_and_the_key_to_add(job: Path, unit: str) -> None:
     outcome = run(unit, str(job / "secret.txt"))
     assert outcome.error is not None
-    assert f"{job / 'secret.txt'} is nothing that this job names" in outcome.error.message
+    assert f"{job / 'secret.txt'} is not among the paths that this job names" in outcome.error.message
     assert "list it under `reads` in the job file" in outcome.error.message
     assert SECRET not in str(outcome.error)
     assert not outcome.is_misread  # it would be refused a second time, too

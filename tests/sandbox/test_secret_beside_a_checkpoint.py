@@ -66,7 +66,7 @@ def test_a_secret_beside_the_checkpoint_cannot_be_read_by_what_it_runs(folder: P
     (exported,) = export_isolated([plans(folder)[model_id]])
     assert exported.reason is not None
     assert exported.saved_model is None
-    assert f"{folder / 'secret.txt'} is nothing that this job names" in exported.reason.message
+    assert f"{folder / 'secret.txt'} is not among the paths that this job names" in exported.reason.message
     assert "under `reads`" in exported.reason.message
 
 

@@ -24,7 +24,7 @@ def files_of(directory: str) -> dict[str, dict[str, Any]]:
         return {}
     if not storage.is_remote(directory):
         for path, what in odd_entries(storage.require_local(directory)):
-            raise StorageError(f"{path} is {what}: a model's folder has files and folders alone")
+            raise StorageError(f"{path} is {what}: a model's folder may hold only files and folders")
     return {
         name: {
             "sha256": storage.digest(storage.join(directory, name)),
@@ -39,11 +39,11 @@ def problems(directory: str, files: Mapping[str, Any]) -> list[str]:
     """How a model's folder differs from its report, a sentence for each file."""
     found = files_of(directory)
     sentences = [f"{name} is gone" for name in files if name not in found]
-    sentences += [f"{name} is not in report.json: nothing vouches for it" for name in found if name not in files]
+    sentences += [f"{name} is not listed in report.json, so it was not judged" for name in found if name not in files]
     for name in found.keys() & files.keys():
         expected = files[name] if isinstance(files[name], Mapping) else {}
         if found[name]["bytes"] != expected.get("bytes"):
             sentences.append(f"{name} has {found[name]['bytes']:,} bytes, the report says {expected.get('bytes')}")
         elif found[name]["sha256"] != expected.get("sha256"):
-            sentences.append(f"{name} has other bytes than those that were judged (sha256)")
+            sentences.append(f"{name} is not the file that was judged (its sha256 differs)")
     return sorted(sentences)

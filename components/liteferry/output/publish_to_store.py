@@ -58,7 +58,9 @@ def put_in_place(source: str, target: str, *, intent: Mapping[str, Any], settled
             except _LostError:
                 continue
             return None
-    raise StorageError(f"{target}: cannot be published: others have taken it over {_TRIES} times; see {PUBLISHING} there for who")
+    raise StorageError(
+        f"{target}: cannot be published: other processes have taken over its lease {_TRIES} times; {PUBLISHING} there names them"
+    )
 
 
 def unfinished(target: str) -> Mapping[str, Any]:
@@ -122,7 +124,7 @@ def _without_markers(target: str) -> dict[str, int]:
             return there
         for name in left:
             storage.remove_tree(storage.join(target, name))
-    raise StorageError(f"{storage.join(target, left[0])}: cannot be removed, so nothing may be put beside it")
+    raise StorageError(f"{storage.join(target, left[0])}: cannot be removed, so nothing can be published there")
 
 
 def _sizes(target: str) -> dict[str, int]:

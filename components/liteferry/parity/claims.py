@@ -24,7 +24,7 @@ _WEIGHTS: Mapping[str, frozenset[str]] = {
 }
 _SOME = 0.1  # of the weights or of the operators: enough to judge a foreign file as a quantised one
 _COMPUTES_QUANTIZED = ("int8", "int16x8")
-_WAY_OUT = "drop the variant, or make what you want by a recipe of your own"
+_WAY_OUT = "drop the variant, or make this mixture with a recipe of your own under another name"
 _WHY: Mapping[str, str] = {
     "QUANTIZE": "fake-quantisation ranges of quantisation-aware training",
     "FAKE_QUANT": "fake-quantisation ranges of quantisation-aware training",
@@ -50,14 +50,14 @@ def unmet(variant: str, held: Mapping[str, Any]) -> Reason | None:
         weights -= held["elementwise"]
     if narrow < LEAST_SHARE * weights:
         message = (
-            f"{variant} is what the file is called, and {narrow:,} of its {weights:,} weight elements "
-            f"({narrow / weights:.1%}) are held so{_kept(held)}; {_WAY_OUT}"
+            f"the file is called {variant}, but only {narrow:,} of its {weights:,} weight elements "
+            f"({narrow / weights:.1%}) are held in that format{_kept(held)}; {_WAY_OUT}"
         )
         return Reason(code=ReasonCode.NOT_QUANTIZED, stage=Stage.JUDGE, message=message)
     operators, computed = sum(held["operators"].values()), _of(held["operators"], _INT16)
     if variant in _COMPUTES_QUANTIZED and computed < LEAST_SHARE * operators:
         message = (
-            f"{variant} is what the file is called, and {computed:,} of its {operators:,} operators that compute "
+            f"the file is called {variant}, but only {computed:,} of its {operators:,} operators that compute "
             f"({computed / operators:.1%}) do so with integers{_kept(held)}; {_WAY_OUT}"
         )
         return Reason(code=ReasonCode.NOT_QUANTIZED, stage=Stage.JUDGE, message=message)
@@ -87,4 +87,4 @@ def _kept(held: Mapping[str, Any]) -> str:
         f"{one['elements']:,} for {one['operator']}" + (f" ({_WHY[one['operator']]})" if one["operator"] in _WHY else "")
         for one in held["kept"]
     ]
-    return f"; in float32 stayed {', '.join(kept)}" if kept else ""
+    return f"; {', '.join(kept)} stayed in float32" if kept else ""

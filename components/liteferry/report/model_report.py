@@ -374,7 +374,7 @@ def _unknown_output_warnings(plan: ModelPlan, exported: ExportedModel) -> list[s
     assert exported.saved_model is not None
     names = exported.saved_model.signature.output_names()
     return [
-        f"the job says {kind} of output {name!r}, which the model has not (outputs: {', '.join(map(repr, names))})"
+        f"the job says {kind} of output {name!r}, but the model has no such output (outputs: {', '.join(map(repr, names))})"
         for name, kind in plan.output_kinds.items()
         if name not in names
     ]

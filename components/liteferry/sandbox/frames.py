@@ -69,7 +69,7 @@ def _decode(body: bytes) -> dict[str, Any]:
     try:
         message = json.loads(body)
     except RecursionError as error:
-        raise ValueError("a message that nests too deep") from error
+        raise ValueError("a message that is nested too deeply") from error
     if not isinstance(message, dict):
-        raise ValueError(f"a message that is no object: {body[:40]!r}")
+        raise ValueError(f"a message that is not an object: {body[:40]!r}")
     return message

@@ -92,7 +92,7 @@ def _one_reader(
                 if count == len(requests):
                     return
         except ValueError as error:
-            yield NoAnswer(code=ReasonCode.CRASHED, what=f"the reader said what is no answer ({error})")
+            yield NoAnswer(code=ReasonCode.CRASHED, what=f"the reader sent something that is not an answer ({error})")
             return
         finally:
             process.kill()

@@ -110,7 +110,9 @@ class Supervision:
             for message in self._buffer.feed(piece):
                 self._take(message)
         except (ValueError, KeyError, TypeError) as error:
-            what = f"the process wrote what is no message to the channel of its supervisor in {self._stage.value} ({error})"
+            what = (
+                f"the process wrote something that is not a message to its supervisor's channel in {self._stage.value} ({error})"
+            )
             self._error = self._error_of(ReasonCode.CRASHED, what)
             self._done = False
             self._kill()
@@ -209,7 +211,7 @@ class Supervision:
     def _how_the_disk_was_filled(self) -> str:
         used, limit = self._usage.bytes / 10**9, self._limits.disk_bytes / 10**9
         if self._usage.files > self._limits.files:
-            return f"wrote more than {self._limits.files:,} files in {self._stage.value}; nothing that is exported has as many"
+            return f"wrote more than {self._limits.files:,} files in {self._stage.value}; no export has that many"
         if self._usage.bytes > self._limits.disk_bytes:
             return f"wrote {used:.1f} GB in {self._stage.value}, the limit is {limit:g} GB; raise limits.disk_gb_per_model"
         return f"wrote {used:.1f} GB in {self._stage.value} and left less than that on the disk; free some, or run fewer at once"

@@ -93,7 +93,7 @@ def read_bytes(out: str, name: str, *, most_bytes: int = MOST_BYTES) -> bytes:
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(data) > most_bytes:
-        raise StorageError(f"{path}: has more than {most_bytes:,} bytes, which no such file of LiteFerry's has")
+        raise StorageError(f"{path}: has more than {most_bytes:,} bytes; LiteFerry writes no such file that large")
     return data
 
 

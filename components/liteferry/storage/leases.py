@@ -218,7 +218,9 @@ def take(folder: str, note: Mapping[str, Any] | None = None) -> Lease | Holder:
                 _remove(folder, numbers)
                 return began
             storage.remove_tree(_path(folder, last + 1))
-    raise StorageError(f"{folder}: what is listed there is not there when it is read, {_LOOKS} times; is this store consistent?")
+    raise StorageError(
+        f"{folder}: objects in its listing could not be read {_LOOKS} times in a row; check that this store lists what it holds"
+    )
 
 
 def clear(folder: str) -> None:

@@ -106,7 +106,7 @@ def capacity_bytes() -> int:
         try:
             return int(float(text) * 10**9)
         except ValueError as error:
-            raise StorageError(f"{GIGABYTES}={text!r}: is no number; give gigabytes, as in {GIGABYTES}=20") from error
+            raise StorageError(f"{GIGABYTES}={text!r}: is not a number; give gigabytes, as in {GIGABYTES}=20") from error
     free = shutil.disk_usage(_nearest_existing(folder())).free
     return min(_DEFAULT_BYTES, int(_SHARE_OF_FREE_DISK * (free + sum(_sizes(folder()).values()))))
 
@@ -307,7 +307,7 @@ def _download(entry: _Entry) -> None:
         for uri, look in zip(entry.wanted.uris, entry.looks or (), strict=True):
             object_store.fetch(uri, os.path.join(part, _CONTENT, _name(uri)), look)
         if stamp_of(entry.wanted.uris) != entry.stamp:
-            raise StorageError(f"{entry.wanted.uris[0]}: has changed while it was read; start again when it is written")
+            raise StorageError(f"{entry.wanted.uris[0]}: has changed while it was read; start again when nothing writes to it")
         os.rename(part, entry.path)
     except OSError as error:
         raise StorageError(
@@ -414,5 +414,5 @@ def made_folder() -> str:
     except OSError as error:
         raise StorageError(f"{root}: cannot be made: {error.strerror or error}; set {FOLDER} to a folder elsewhere") from error
     if os.stat(root).st_uid != os.getuid():
-        raise StorageError(f"{root}: belongs to somebody else; set {FOLDER} to a folder of yours")
+        raise StorageError(f"{root}: belongs to another user; set {FOLDER} to a folder of your own")
     return root

@@ -129,7 +129,7 @@ def folder_entries(uri: str, *, stem: str = "") -> dict[str, Entry]:
         if name.endswith("/") or not name:
             continue
         if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
-            raise StorageError(f"{uri}: holds an object named {name!r}, which is no file name; rename or remove it")
+            raise StorageError(f"{uri}: holds an object named {name!r}, which is not a valid file name; rename or remove it")
         entries[name] = _entry(facts)
     if not entries:
         _refuse_missing_bucket(uri)

@@ -26,7 +26,7 @@ def metric_tables(report: lenient.Report) -> dict[str, Any]:
     if slices:
         tables.append(_table("The same in every slice; missed limits and large changes first", artifacts, slices[:_SLICES_SHOWN]))
     if len(slices) > _SLICES_SHOWN:
-        notes.append(f"{len(slices) - _SLICES_SHOWN:,} more rows of slices stand in report.json.")
+        notes.append(f"{len(slices) - _SLICES_SHOWN:,} more rows of slices are in report.json.")
     return {"tables": tables, "notes": notes}
 
 
