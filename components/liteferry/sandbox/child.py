@@ -31,8 +31,8 @@ SPEECHLESS = 71
 
 _MAX_MESSAGE_CHARS = 20_000
 _KEPT_FROM = (
-    "; {path} is not among the paths that this job names, so the process was not allowed to read it. If your own code needs it, list it "
-    "under `reads` in the job file (--reads on the command line); if only the checkpoint asks for it, do not"
+    "; {path} is not among the paths that this job names, so the process was not allowed to read it. If your own code needs it, "
+    "list it under `reads` in the job file (--reads on the command line); if only the checkpoint asks for it, do not"
 )
 # Codes that blame a model for files, its own or those made of it, that cannot be read or written.
 _TOLD_OF_FILES = {
