@@ -112,8 +112,10 @@ def _without_odd_entries(outcome: Outcome, folders: Sequence[str], before: set[s
         with contextlib.suppress(OSError):
             os.remove(path)
     (path, what), more = odd[0], f" and {len(odd) - 1:,} more" if len(odd) > 1 else ""
-    message = f"it left {what}{more} in its work folder ({os.path.basename(path)[:200]}), which was removed; "
+    message = (
+        f"it left {what}{more} in its work folder ({os.path.basename(path)[:200]}), which was removed; "
         "no step of an export makes any"
+    )
     failure = Failure(code=ReasonCode.LOAD_UNSAFE, stage=outcome.stage, message=message)
     return dataclasses.replace(outcome, error=failure)
 
