@@ -31,7 +31,7 @@ def check(job: Job) -> dict[str, Any]:
     refuse_missing_files(job)
     found = find_checkpoints(job)
     problems, samples = [], {}
-    # Each kinds_and_findings into files in a process of its own, which takes longer to start than to look.
+    # Both read files in a process of their own, which takes longer to start than to read.
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         looked = pool.submit(_looks, job, found)
         opening = {name: pool.submit(open_samples, spec, describe=describe_contained) for name, spec in job.samples.items()}

@@ -1,4 +1,4 @@
-"""BatchExport: the whole job as one Beam transform, and `run`, which runs it and says what came of it."""
+"""BatchExport: the whole job as one Beam transform; and `run`, which runs it to its end."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from liteferry.pipeline.stages.publish import JudgeAndPublish
 
 @dataclasses.dataclass
 class BatchExport(beam.PTransform):
-    """job -> artifacts, reports and the fleet's files under `out`; the fleet's facts come out.
+    """job -> artifacts, reports and the fleet's files under `out`; its output is the fleet's facts.
 
-    Between export and publishing nothing is shuffled: a model's report appears as soon as that model is finished, so a run
-    that is killed keeps what is done. Nothing but plans and small facts travels between stages.
+    Nothing is shuffled between export and publishing: a model's report appears as soon as that model is finished, so a run that
+    is killed keeps what is done. Only plans and small facts travel between stages.
 
     `processes`: sandboxes at once in one worker process; None for one for each core of the worker's machine. `worker_bytes`:
-    memory that a worker has to have, told to the runner as a hint. `workers`: how many there are, as far as that is known.
+    memory that a worker needs, passed to the runner as a hint. `workers`: how many there are, as far as that is known.
     """
 
     job: Job
@@ -52,16 +52,18 @@ class BatchExport(beam.PTransform):
         return (fresh, split[DONE]) | "AllReports" >> beam.Flatten() | "Fleet" >> WriteFleet(self.out)
 
     def _hinted(self, transform: Any) -> Any:
-        """Equal hints on neighbours: a runner fuses only what has the same ones, and these share a worker's disk."""
+        """The transform with the job's hint. Neighbours get equal hints: a runner fuses only stages with the same hints, and
+        these share a worker's disk.
+        """
         return transform if self.worker_bytes is None else transform.with_resource_hints(min_ram=self.worker_bytes)
 
 
 def run(request: RunRequest) -> str | None:
-    """Runs a job to its end; its results are the files under `out`. Where the flags say not to wait, the job is handed over, and
-    the name that the runner gave it is returned, if it gave one.
+    """Runs a job to its end; its results are the files under `out`. Where the flags say not to wait, submits the job and returns
+    the name that the runner gave it, if any.
 
     Raises:
-      JobError: options that do not go together, or that the runner misses.
+      JobError: options that exclude each other, or that the runner needs and does not have.
     """
     job, processes = request.job, request.processes
     traits = traits_of(request.beam_flags)

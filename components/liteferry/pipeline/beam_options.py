@@ -1,4 +1,4 @@
-"""Beam options as data: a YAML mapping of option -> value, turned into the flags Beam reads, and checked before anything runs."""
+"""Beam options as data: a YAML mapping of option -> value becomes the flags that Beam reads, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from liteferry.errors import JobError, StorageError, nearest_name
 
 
 def beam_flags(path: str | None, given: Sequence[str]) -> list[str]:
-    """The flags for Beam: those of a runner configuration, then those of the command line, which win where one value counts.
+    """The flags for Beam: those of a runner configuration, then those of the command line, which win where only one value counts.
 
-    A flag that Beam does not know either is handed on, since a runner may read it, with a note on stderr: schedulers add flags of
-    their own, and none of them may break a run.
+    A flag that Beam does not know is passed on, since a runner may read it, with a note on stderr: schedulers add flags of their
+    own, and none may break a run.
 
     Raises:
-      JobError: when the file cannot be used, or a value is none that its option takes.
+      JobError: the file cannot be used, or an option does not take its value.
     """
     from_file = flags_of(path) if path else []
     if given:
@@ -33,11 +33,11 @@ def beam_flags(path: str | None, given: Sequence[str]) -> list[str]:
 
 
 def without_values(flags: Sequence[str], *, switches: Sequence[str] = ()) -> list[str]:
-    """The flags with switches as switches: `--force=true` is `--force`, `--force=false` is left out. Templates give every
-    parameter a value.
+    """The flags with boolean values turned into switches: `--force=true` becomes `--force`, `--force=false` is left out.
+    Templates give every parameter a value.
 
     Args:
-      switches: those that are not Beam's.
+      switches: switches that are not Beam's.
     """
     bare = {*switches, *(flag for action in _beam_parser()._actions if action.nargs == 0 for flag in action.option_strings)}
     written = []
@@ -51,11 +51,11 @@ def without_values(flags: Sequence[str], *, switches: Sequence[str] = ()) -> lis
 
 
 def flags_of(path: str) -> list[str]:
-    """The flags a runner configuration stands for: true is a bare flag, false and null none, a list or a mapping the flag several
-    times, once for each item or `key=value`. Where Beam has a `--no_` flag, false is that one.
+    """The flags of a runner configuration: true is a bare flag; false and null are none; a list or a mapping repeats the flag,
+    once for each item or `key=value`. Where Beam has a `--no_` flag, false is that one.
 
     Raises:
-      JobError: when the file cannot be read, is not a mapping of options, or names options or values that Beam does not take.
+      JobError: the file cannot be read, is not a mapping of options, or has options or values that Beam does not take.
     """
     from liteferry.config.parsing import safe_yaml
 
@@ -102,7 +102,7 @@ class _RefusedError(Exception):
 
 
 def _beam_parser() -> argparse.ArgumentParser:
-    """A parser of every option that Beam and its runners have. A value it does not take raises; it never ends the process."""
+    """A parser of every option that Beam and its runners have. A wrong value raises; it never ends the process."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     def refuse(message: str) -> None:
@@ -116,7 +116,7 @@ def _beam_parser() -> argparse.ArgumentParser:
 
 
 def _parse(parser: argparse.ArgumentParser, flags: Sequence[str], *, source: str) -> list[str]:
-    """What of the flags Beam does not know. Raises JobError for a value that an option does not take."""
+    """The flags that Beam does not know. Raises JobError for a value that an option does not take."""
     try:
         return parser.parse_known_args(list(flags))[1]
     except (_RefusedError, argparse.ArgumentError, ValueError) as error:

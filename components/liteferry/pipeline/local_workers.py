@@ -1,7 +1,8 @@
-"""Worker processes of Beam's local engine: the launcher does not wait for one that has died, and they end when the launcher does.
+"""Worker processes of Beam's local engine: the launcher does not wait for a worker that has died, and workers end when the
+launcher does.
 
-Beam starts each through a shell, in a thread. When one dies, that thread ends with an exception and the run waits for ever; when
-the launcher is killed, they go on alone. Workers on other machines, and other runners, are not concerned.
+Beam starts each worker through a shell, in a thread. When a worker dies, that thread ends with an exception and the run waits for
+ever; when the launcher is killed, its workers go on alone. Workers on other machines, and other runners, are not affected.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any
 
 from liteferry.errors import WorkerLostError
 
-_LAUNCHER = "LITEFERRY_LAUNCHER"  # its pid, for the processes that it starts
+_LAUNCHER = "LITEFERRY_LAUNCHER"  # the launcher's pid, for the processes that it starts
 _BEAMS_THREAD = "run_worker"
-_LOST_CONNECTION = "RpcError"  # gRPC's, in whatever thread reads from the worker
+_LOST_CONNECTION = "RpcError"  # gRPC's error, in the thread that reads from the worker
 _LOGS_OF_CONNECTIONS = (
     "apache_beam.runners.worker.data_plane",
     "apache_beam.runners.portability.fn_api_runner.worker_handlers",
@@ -34,7 +35,7 @@ def watched() -> Iterator[None]:
     it only kills the other workers.
 
     Raises:
-      WorkerLostError: one has died; what is left of the others has been killed.
+      WorkerLostError: a worker has died; the others have been killed.
     """
     os.environ[_LAUNCHER] = str(os.getpid())
     watch = _Watch(threading.excepthook)
@@ -45,7 +46,7 @@ def watched() -> Iterator[None]:
     try:
         with _woken_by_signal() if threading.current_thread() is threading.main_thread() else contextlib.nullcontext():
             yield
-    except BaseException as error:  # whatever the engine makes of it, the cause is the worker
+    except BaseException as error:  # whatever the engine raises, the worker is the cause
         if watch.lost is None:
             raise
         what = f"a worker process has died ({watch.lost}); finished models are kept, the same command goes on with the rest"
@@ -58,8 +59,8 @@ def watched() -> Iterator[None]:
 
 
 class _Watch:
-    """What threads of Beam's engine end with: one says that a worker has died, the others that they have lost their connections
-    to it, in any order. `lost`: what the one said.
+    """Collects the errors with which threads of Beam's engine end: one says that a worker has died, the others that they have
+    lost their connections to it, in any order. `lost`: the message of the first kind.
     """
 
     def __init__(self, before: Callable[[threading.ExceptHookArgs], Any]) -> None:
@@ -74,7 +75,7 @@ class _Watch:
         elif self.lost is None:
             self.lost = str(failure.exc_value)
             self._is_known.set()
-            _kill_descendants()  # first: on its way out the engine waits for every worker
+            _kill_descendants()  # first: the engine waits for every worker when it ends
             if signal.getsignal(_WAKE) is _wake:
                 signal.pthread_kill(threading.main_thread().ident or 0, _WAKE)
 
@@ -88,7 +89,7 @@ class _Watch:
 
 @contextlib.contextmanager
 def _woken_by_signal() -> Iterator[None]:
-    """Lets a signal end any wait of the main thread. Not SIGINT, which a shell has background jobs ignore."""
+    """Lets a signal end any wait of the main thread. It is not SIGINT, which shells make background jobs ignore."""
     before = signal.signal(_WAKE, _wake)
     try:
         yield
@@ -97,7 +98,7 @@ def _woken_by_signal() -> Iterator[None]:
 
 
 def _wake(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt  # which nothing between here and `watched` takes for an ordinary failure
+    raise KeyboardInterrupt  # no code between here and `watched` catches it as an ordinary failure
 
 
 def _kill_descendants() -> None:
@@ -109,7 +110,7 @@ def _kill_descendants() -> None:
 
 
 def follow_launcher() -> None:
-    """In a process that the launcher has started: ends it when the launcher has ended. Elsewhere nothing."""
+    """In a process that the launcher has started: ends it when the launcher has ended. Does nothing elsewhere."""
     launcher = os.environ.get(_LAUNCHER, "")
     if not launcher.isdecimal() or int(launcher) == os.getpid() or not hasattr(os, "pidfd_open"):
         return

@@ -1,4 +1,4 @@
-"""What one run of a job is asked to do."""
+"""The request for one run of a job."""
 
 from __future__ import annotations
 

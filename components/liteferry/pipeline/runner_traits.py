@@ -1,4 +1,6 @@
-"""What the launcher has to know of the runner that Beam's flags name: where its bundles run, whether its end is waited for."""
+"""What the launcher has to know about the runner that Beam's flags name: where its bundles run, and
+whether to wait for its end.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,19 @@ from liteferry.errors import JobError
 if TYPE_CHECKING:
     from liteferry.config.job import Job
 
-# Beam's DirectRunner looks for a downloadable engine first, which fails or hangs without a network; this is the engine it
+# Beam's DirectRunner first looks for an engine to download, which fails or hangs without a network; this is the engine that it
 # bundles.
 LOCAL_ENGINE = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
-# What a worker takes besides the models it works on: Beam's process and the two that sandboxes are forked from, which have
+# Memory of a worker besides its models: Beam's process and the two that sandboxes are forked from, which have
 # TensorFlow imported.
 _WORKER_BYTES = 2 * 10**9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunnerTraits:
-    """`name`: the runner's class. `is_local`: Beam's own engine on this machine. `is_here`: its bundles run in this very process.
-    `is_dataflow`: its workers are other machines, which see object stores alone. `waits`: whether the launcher stays to the end.
+    """`name`: the runner's class. `is_local`: Beam's own engine on this machine. `is_here`: its bundles run in this process.
+    `is_dataflow`: its workers are other machines, which see object stores alone. `waits`: whether the launcher waits for the end.
     `workers`: how many worker processes there are, or may be, as far as the flags tell.
     """
 
@@ -36,7 +38,7 @@ class RunnerTraits:
 
 
 def with_local_engine(flags: Sequence[str]) -> list[str]:
-    """The flags with Beam's bundled engine where they name no runner, or the one that would look for another to download."""
+    """The flags with Beam's bundled engine, where they name no runner or the one that would download another engine."""
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
     runner = PipelineOptions(list(flags)).view_as(StandardOptions).runner
@@ -44,7 +46,7 @@ def with_local_engine(flags: Sequence[str]) -> list[str]:
 
 
 def traits_of(flags: Sequence[str]) -> RunnerTraits:
-    """Read off the flags that Beam gets."""
+    """The traits of the runner in Beam's flags."""
     from apache_beam.options.pipeline_options import (
         DirectOptions,
         GoogleCloudOptions,
@@ -72,7 +74,9 @@ def traits_of(flags: Sequence[str]) -> RunnerTraits:
 
 
 def needed_bytes(job: Job, *, processes: int | None) -> int:
-    """Memory that a worker needs for its sandboxes, each at the job's limit; for one where the worker says how many."""
+    """Memory that a worker needs for its sandboxes, each at the job's limit; for a single one where the
+    worker decides how many.
+    """
     return _WORKER_BYTES + (processes or 1) * int(job.limits.memory_gb_per_model * 10**9)
 
 

@@ -1,4 +1,4 @@
-"""The only home of Beam's DoFns, PTransforms and CombineFns, one stage a file. Stages wire; the functions they call think."""
+"""Beam's DoFns, PTransforms and CombineFns, one stage a file; nowhere else. Stages wire; the functions that they call decide."""
 
 from liteferry.pipeline.local_workers import follow_launcher
 

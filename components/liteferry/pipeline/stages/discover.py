@@ -1,4 +1,4 @@
-"""job -> ModelPlan for every checkpoint its patterns name, with digests, split into what is to do and what is done."""
+"""job -> ModelPlan for every checkpoint that matches its patterns, with digests, split into what is to do and what is done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DONE = "done"
 
 @dataclasses.dataclass
 class DiscoverCheckpoints(beam.PTransform):
-    """Root transform: a job -> ModelPlan, one for each checkpoint found, dealt out evenly."""
+    """Root transform: a job -> ModelPlan, one for each checkpoint found, spread evenly over the workers."""
 
     job: Job
     out: str
@@ -41,7 +41,7 @@ class DiscoverCheckpoints(beam.PTransform):
 
 @dataclasses.dataclass
 class SplitFinished(beam.PTransform):
-    """ModelPlan -> `to_do`: ModelPlan; `done`: the report an earlier run left for the same checkpoint and recipe."""
+    """ModelPlan -> `to_do`: ModelPlan; `done`: the report that an earlier run has left for the same checkpoint and recipe."""
 
     force: bool
 

@@ -16,7 +16,7 @@ from liteferry.report.fleet import fleet_facts, write_fleet
 
 @dataclasses.dataclass
 class WriteFleet(beam.PTransform):
-    """Small report dicts (`report.facts.fleet_entry`), all together -> the fleet's files under `out`; passes the facts on."""
+    """Small report dicts (`model_report.fleet_entry`), all together -> the fleet's files under `out`; outputs the facts."""
 
     out: str
     run_id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)

@@ -1,5 +1,5 @@
-"""(ModelPlan, ExportedModel, Evaluation) -> the same with task metrics in the Evaluation, and with where the variants that
-failed begin to differ; each model in a sandbox, and most pass through.
+"""(ModelPlan, ExportedModel, Evaluation) -> the same with task metrics in the Evaluation, and with the place where failed
+variants begin to differ. Each model runs in a sandbox; most models need none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Evaluated = tuple[ModelPlan, ExportedModel, Evaluation]
 
 @dataclasses.dataclass
 class ComputeMetrics(beam.PTransform):
-    """What the artifacts answered is where they were run: on this worker's disk."""
+    """Computes task metrics on this worker, whose disk holds the artifacts' answers."""
 
     processes: int | None
 

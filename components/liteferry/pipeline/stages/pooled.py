@@ -1,8 +1,8 @@
-"""A DoFn that hands its elements to this process's pool of sandboxes and passes results on as they come.
+"""A DoFn that submits its elements to this process's pool of sandboxes and passes results on as they arrive.
 
-Local runners deal elements out once and run a bundle in one thread. Here a bundle's elements are all submitted at once, so
-every core is busy on any runner, and each result flows down the fused stages the moment it is there: the first report
-appears while the last model waits.
+Local runners distribute elements once and run a bundle in one thread. Here all elements of a bundle are submitted at once, so
+every core is busy on any runner, and each result goes down the fused stages as soon as it is there: the first report appears
+while the last model waits.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Future = concurrent.futures.Future[Any]
 
 @dataclasses.dataclass
 class PooledDoFn(beam.DoFn):
-    """Subclasses say how an element becomes calls (`start`), how their results become outputs (`finish`), and which outputs stand
-    for an element whose calls raised (`recover`): as many models come out as went in.
+    """Subclasses say how an element becomes calls (`start`), how their results become outputs (`finish`), and which outputs
+    replace an element whose calls raised (`recover`): as many models come out as went in.
 
-    `width`: how many calls run at once in this process; None for one for each core of the machine that it runs on.
+    `width`: how many calls run at once in this process; None for one for each core of its machine.
     """
 
     width: int | None
@@ -68,20 +68,20 @@ class PooledDoFn(beam.DoFn):
         self.ended()
 
     def ended(self) -> None:
-        """Called when a bundle's last output is out."""
+        """Called after a bundle's last output."""
 
     def _next(self) -> list[Any]:
         entry = self._ended.get()
         self._waiting_for -= 1
         try:
             return self.finish(entry.element, [future.result() for future in entry.futures])
-        # The one place: what a stage did not foresee is one model's INTERNAL report, never the run's end.
+        # The only such place: an unforeseen error of a stage becomes one model's INTERNAL report and never ends the run.
         except Exception as error:  # noqa: BLE001
             return self.recover(entry.element, reason_for(error, self.stage))
 
 
 class WaitingDoFn(PooledDoFn):
-    """For calls that wait for storage, not for a core: on a pool of their own, many at once."""
+    """For calls that wait for storage and need no core: they run on a pool of their own, many at once."""
 
     def __init__(self) -> None:
         super().__init__(width=_WAITING_AT_ONCE)
@@ -91,7 +91,7 @@ class WaitingDoFn(PooledDoFn):
 
 
 class _Entry:
-    """An element and the calls made for it."""
+    """An element and its calls."""
 
     def __init__(self, element: Any, futures: Sequence[Future]) -> None:
         self.element = element
@@ -100,7 +100,7 @@ class _Entry:
         self._lock = threading.Lock()
 
     def when_ended(self, ended: queue.SimpleQueue[_Entry]) -> None:
-        """Puts itself into `ended` once all of its calls have."""
+        """Puts itself into `ended` when all of its calls have ended."""
 
         def one_more(_: Future) -> None:
             with self._lock:

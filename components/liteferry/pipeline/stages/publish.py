@@ -1,4 +1,4 @@
-"""(ModelPlan, ExportedModel, Evaluation) -> the report, judged and in place; one for each, whatever happened."""
+"""(ModelPlan, ExportedModel, Evaluation) -> the report, judged and published; one for each, whatever happened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Evaluated = tuple[ModelPlan, ExportedModel, Evaluation]
 
 
 class JudgeAndPublish(beam.PTransform):
-    """Puts every model's folder in place, its report and marker in it."""
+    """Judges every model and publishes its folder with report and marker."""
 
     def expand(self, evaluated: Any) -> Any:
         return evaluated | "Publish" >> beam.ParDo(_Publish())
