@@ -18,6 +18,7 @@ from liteferry import cli, storage
 from liteferry.errors import StorageError
 from liteferry.report import fleet
 from liteferry.sandbox import pool, supervision
+from liteferry.storage import files
 from tests.campaigns.chaos.case import KILLS
 
 
@@ -95,7 +96,7 @@ def kill_between_marker_and_publishing(number: str) -> None:
 
 
 def kill_within_publishing(number: str) -> None:
-    _wrap(storage, "_put_in_place", after=_at(int(number), _any, _die))
+    _wrap(files, "_put_in_place", after=_at(int(number), _any, _die))
 
 
 def kill_after_publishing(number: str) -> None:
