@@ -70,6 +70,9 @@ EXTRAS_REQUIRE = {
     "tfx": ["tfx>=1.21,<1.22"],
     # Compiles pipelines/ for Kubeflow; the containers that run the pipeline do not need it.
     "kfp": ["kfp>=2.17,<3"],
+    # Targets. tflite-micro has development versions alone: LiteRT's own kernels for microcontrollers, without any board.
+    "micro": ["tflite-micro>=0.dev20261023182759"],
+    "ethos": ["ethos-u-vela>=5.2,<6"],
     # No airflow extra: Airflow pins hundreds of packages and starts LiteFerry with another interpreter. See docs/dependencies.md.
     "dev": [
         "boto3>=1.40",

@@ -124,6 +124,19 @@ def _add_work_on_outputs(add: _Add) -> None:
         help="run artifacts that reach files, as your job did",
     )
     verify.add_argument("--json", action="store_true", help="print what was found as JSON")
+    kit = add(
+        "kit",
+        "write a file with rows and expected answers, to be run on a device",
+        "liteferry kit out cnn kit_of_cnn --variant int8",
+    )
+    kit.add_argument("output", metavar="OUT")
+    kit.add_argument("model", metavar="MODEL", help="model_id")
+    kit.add_argument("destination", metavar="DEST", help="a folder that is not there yet")
+    kit.add_argument("--variant", required=True, metavar="VARIANT", help="a blessed one")
+    kit.add_argument(
+        "--config", metavar="FILE", help="the run's job file: its worst rows and random ones; else the SavedModel's own few"
+    )
+    kit.add_argument("--random_rows", type=int, default=16, metavar="N", help="besides the worst ones (default: %(default)s)")
     doctor = add("doctor", "say what this machine and this installation have, and what is missing", "liteferry doctor")
     doctor.add_argument("--json", action="store_true", help="print what was found as JSON")
     completion = add(
@@ -300,6 +313,30 @@ def _report(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _kit(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry import sandbox
+    from liteferry.commands.kit import write
+    from liteferry.config.load import load_job
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if arguments.random_rows < 0:
+        raise JobError([f"--random_rows: {arguments.random_rows} is too few; give 0 or more"], source="flags")
+    request = write.KitRequest(
+        out=os.path.abspath(arguments.output),
+        model_id=arguments.model,
+        variant=arguments.variant,
+        job=load_job(arguments.config) if arguments.config else None,
+        random_rows=arguments.random_rows,
+    )
+    try:
+        write.write(request, arguments.destination)
+    finally:
+        sandbox.close()
+    kit = arguments.destination
+    print(f"{kit}: README.md says how to run it; then liteferry compare --kit {kit} --answers DIR")
+    return 0
+
+
 def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry import storage
     from liteferry.commands import show, verify
@@ -345,6 +382,7 @@ _COMMANDS = {
     "show": _show,
     "report": _report,
     "verify": _verify,
+    "kit": _kit,
     "doctor": _doctor,
     "schema": _schema,
     "completion": _completion,

@@ -136,7 +136,8 @@ class SavedModelFacts:
 class VariantFacts:
     """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any
     batch size. `quantizer` is None for the float flatbuffer itself. `held`: see
-    `held_quantized.read`. A file that cannot be run here has a `path` and a `reason`.
+    `held_quantized.read`. `auto`: what the search found and tried, of that variant alone. A file that cannot be run here has a
+    `path` and a `reason`.
     """
 
     variant: str
@@ -149,7 +150,18 @@ class VariantFacts:
     contract: Contract | None = None
     quantizer: str | None = None
     held: dict[str, Any] | None = None
+    auto: dict[str, Any] | None = None
     reason: Reason | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TwinFacts:
+    """The float32 twin that the .tflite files were made of, of a model that computes in another format. `of`: which one.
+    `max_rel_limit`: how far it may be from the model, relative to the largest answer.
+    """
+
+    of: str
+    max_rel_limit: float
 
 
 class OpinionStatus(str, enum.Enum):
@@ -188,7 +200,7 @@ class ExportedModel:
 
     `layers`: layer name -> class of a Keras model. `referenced` says whether the checkpoint's own outputs for the only sample
     shard are already on disk. `shares_trace_of`: the sibling whose trace was used, with this one's variables in it.
-    `second_opinion` is None where nothing was exported.
+    `second_opinion` is None where nothing was exported. `twin` is None where the files were made of the model itself.
     """
 
     kind: str | None = None
@@ -201,6 +213,7 @@ class ExportedModel:
     layers: dict[str, str] = dataclasses.field(default_factory=dict)
     shares_trace_of: str | None = None
     second_opinion: SecondOpinion | None = None
+    twin: TwinFacts | None = None
     reason: Reason | None = None
     timings_s: dict[str, float] = dataclasses.field(default_factory=dict)
     peak_memory_bytes: int = 0

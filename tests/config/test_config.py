@@ -270,8 +270,9 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "unknown key",
         {"polcy": {}},
         (
-            "polcy: is an unknown key (did you mean policy?); the keys here are conversion, custom_objects, eval_config, "
-            "evaluation, gates, limits, metrics, models, modules, policy, quantization, reads, recipes, samples, trust, variants"
+            "polcy: is an unknown key (did you mean policy?); the keys here are auto, conversion, custom_objects, eval_config, "
+            "evaluation, gates, limits, metrics, min_saving, models, modules, policy, quantization, reads, recipes, samples, "
+            "targets, trust, variants"
         ),
     ),
     (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from liteferry.report import one_line
-from liteferry.report.recommend import passed_over, passed_over_in_words, smallest_blessed
+from liteferry.report.recommend import passed_over, passed_over_in_words, worth_naming
 
 
 def variants(**facts: tuple[int | None, str]) -> dict[str, dict[str, Any]]:
@@ -41,7 +41,7 @@ SMALLER = variants(
     ids=["smaller ones fail", "the smallest", "larger ones do not matter", "equal sizes", "none is blessed", "no variants"],
 )
 def test_the_smallest_blessed_one_and_why_no_smaller(found: dict[str, Any], recommended: str | None, over: list[str]) -> None:
-    assert smallest_blessed(found) == recommended
+    assert worth_naming(found) == recommended
     assert [one["variant"] for one in passed_over(found, recommended)] == over
 
 
@@ -62,3 +62,32 @@ def test_one_line_says_why_nothing_smaller() -> None:
 
 def test_reports_of_before_say_nothing() -> None:
     assert passed_over_in_words({"recommended_variant": "float16"}) == []
+
+
+def agreeing(size: int, argmax: float | None, sqnr_db: float | None) -> dict[str, Any]:
+    parity = {"y": {"argmax_agreement": argmax, "exact_agreement": None, "sqnr_db": sqnr_db}}
+    return {"bytes": size, "status": "blessed", "reason": None, "parity": parity}
+
+
+@pytest.mark.parametrize(
+    ("found", "recommended"),
+    [
+        ({"float16": agreeing(1000, 1.0, 70.0), "int8": agreeing(912, 0.962, 30.0)}, "float16"),
+        ({"float16": agreeing(1000, 1.0, 70.0), "int8": agreeing(900, 0.962, 30.0)}, "int8"),
+        ({"float16": agreeing(1000, 1.0, 30.2), "int8": agreeing(999, 1.0, 30.1)}, "int8"),
+        ({"float32": agreeing(1000, None, None), "int8": agreeing(950, None, 25.0)}, "float32"),
+        ({"a": agreeing(1000, 1.0, 60.0), "b": agreeing(950, 0.99, 60.0), "c": agreeing(860, 0.98, 60.0)}, "c"),
+        ({"a": agreeing(1000, 1.0, 60.0), "b": agreeing(850, 0.99, 60.0), "c": agreeing(800, 0.98, 60.0)}, "b"),
+    ],
+    ids=["88 bytes for 3.8 points", "a tenth", "no better", "signal to noise", "against the best of all", "against a middle one"],
+)
+def test_a_smaller_file_has_to_be_worth_it(found: dict[str, Any], recommended: str) -> None:
+    assert worth_naming(found) == recommended
+    assert worth_naming(found, min_saving=0.0) == min(found, key=lambda name: found[name]["bytes"])
+
+
+def test_a_blessed_one_that_saves_too_little_is_said_to() -> None:
+    found = {"float16": agreeing(1000, 1.0, 70.0), "int8": agreeing(912, 0.962, 30.0)}
+    assert passed_over(found, "float16") == [{"variant": "int8", "bytes": 912, "code": None, "saves": 0.088}]
+    words = passed_over_in_words({"recommended_variant": "float16", "passed_over": passed_over(found, "float16")})
+    assert words == ["int8 (912 B) saves 8.8% and agrees less"]

@@ -46,6 +46,7 @@ NIGHTLY = {
     "tests/commands/test_compare.py::test_the_command": "one more command; its numbers are seen in this process",
     "tests/commands/test_compare.py::test_either_side_may_be_anything": "six comparisons",
     "tests/commands/test_inspect.py::test_a_damaged_file_is_told": "the fuzzer's slice of the day damages the same kinds",
+    "tests/commands/test_kit.py::test_a_kit_of_the_demo_runs": "three commands; its verdict is seen by day",
     "tests/commands/test_live.py::test_a_real_run_tells": "a run that waits for twelve seconds",
     "tests/evaluation/test_localise.py::test_the_layer_that_float16": "an export of its own",
     "tests/evaluation/test_localise.py::test_float32_is_held": "an export of its own",

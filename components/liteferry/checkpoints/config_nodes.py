@@ -17,6 +17,7 @@ from liteferry.checkpoints.config_objects import FILE_OPS, LAMBDA, Finding, Spot
 # Layers whose constants may be any text: the function that gets it is on a list of those that compute only.
 _TAKES_TEXT = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod"}) | config_names.OPERATIONS
 # Where a layer is given what it is called with, and what its shapes were: data, and nothing that could be called.
+_QUANTIZATION_MODE = re.compile(r"(int4|gptq/\d+|awq/\d+)/-?\d+")
 _WORD = re.compile(r"[\w.,>\- ]{0,80}")
 # Keys of names and words that nobody opens, and of bytecode, which is a finding of its own.
 _ANY_SIGN = ("name", "oov_token", "mask_token", "symbol", "function", "mask", "output_shape")
@@ -79,6 +80,8 @@ def _of_text(spot: Spot, users: Users) -> Iterator[Verdict]:
     elif spot.key in ("activation", "recurrent_activation"):
         if text not in config_names.FUNCTIONS | config_names.BUILT and text not in users.offered:
             yield Unknown(name=text)
+    elif spot.key == "mode" and _QUANTIZATION_MODE.fullmatch(text):
+        return  # how Keras writes down in blocks of how many it has quantised
     elif ("/" in text or "\\" in text) and not spot.key.endswith(_ANY_SIGN):
         yield Finding(what=f"the layer {spot.layer!r} has the path {text[:200]!r} as its {spot.key}", opened_by=FILE_OPS)
 

@@ -17,7 +17,7 @@ from liteferry.config.job_problems import DISAGREEMENT, SAVED_MODEL, nearest
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")  # ends in file names, keys and anchors
 
 
-_TAKEN = ("saved_model", "reference", "rows", "checkpoint")  # names that reports use beside variants
+_TAKEN = ("saved_model", "reference", "rows", "checkpoint", "twin")  # names that reports use beside variants
 
 
 def name_problems(names: Sequence[Any], *, variants: Sequence[str]) -> list[str]:
@@ -29,6 +29,20 @@ def name_problems(names: Sequence[Any], *, variants: Sequence[str]) -> list[str]
         elif not _NAME.fullmatch(str(name)):
             problems.append(f"recipes.{name}: is no name for a variant; use letters, digits and _, a letter first, at most 64")
     return problems
+
+
+_TARGETS = ("cpu", "microcontroller", "gpu")
+_ETHOS = re.compile(r"ethos-u(55-(32|64|128|256)|65-(256|512)|85-(128|256|512|1024|2048))")
+
+
+def _target_problems(names: Sequence[Any]) -> list[str]:
+    known = [*_TARGETS, "ethos-u55-256"]
+    others = "ethos-u55-32, -64, -128, -256, ethos-u65-256, -512, ethos-u85-128, -256, -512, -1024 and -2048"
+    return [
+        f"targets[{index}]: {name!r} is no target{nearest(name, known)}; known are {_list(_TARGETS)}, and {others}"
+        for index, name in enumerate(names)
+        if isinstance(name, str) and name and name not in _TARGETS and not _ETHOS.fullmatch(name)
+    ] + [f"targets[{index}]: {name!r} is there twice; keep one" for index, name in enumerate(names) if name in names[:index]]
 
 
 _OUTPUTS = "outputs"
@@ -62,7 +76,7 @@ def disagreements(raw: Mapping[Any, Any], *, variants: Sequence[str], default: S
     chosen = list(_items(raw["variants"])) if isinstance(raw.get("variants"), (list, tuple)) else list(default)
     required = list(_items(_mapping(raw.get("policy")).get("require")))
     named = list(_mapping(raw.get("recipes")))
-    problems += name_problems(named, variants=variants)
+    problems += name_problems(named, variants=variants) + _target_problems(_items(raw.get("targets")))
     chosen, variants = [*chosen, *named], [*variants, *(str(name) for name in named)]
     for key, names in (("variants", chosen), ("policy.require", required)):
         problems += [

@@ -44,6 +44,7 @@ class Variant(str, enum.Enum):
     WEIGHT_ONLY_INT4 = "weight_only_int4"
     INT8 = "int8"
     INT16X8 = "int16x8"
+    AUTO = "auto"
 
 
 VARIANTS = tuple(variant.value for variant in Variant)
@@ -206,6 +207,9 @@ class Conversion(Record):
 
     fixed_batch: PositiveInt = 1
     """Rows per invocation of files for which the batch cannot stay free."""
+    twin_max_rel: PositiveNumber | None = None
+    """How far the float32 twin of a half-precision, float64 or quantised model may be from it, relative to the largest answer.
+    null: a limit of its format."""
     allow_select_tf_ops: Annotated[bool, Strict()] = False
     """true: a model that needs TensorFlow's operators is converted with them. Nothing runs that here: it is never blessed."""
 
@@ -217,6 +221,17 @@ class Quantization(Record):
     """true: these variants take and give integers, for hardware without floats. false: they convert inside."""
     calibration_rows: PositiveInt = 128
     """Sample rows that show which values the activations take; the first ones are used."""
+
+
+class Auto(Record):
+    """How the variant `auto` is searched for: the smallest mix of int4, int8, float16 and float32 weights that is within its
+    gates.
+    """
+
+    candidates: PositiveInt = 64
+    """Files that are made and run for one model at most."""
+    seconds: PositiveNumber = 300.0
+    """After which the best mix so far is taken. A search that this cuts may end elsewhere on a faster machine, and says so."""
 
 
 class Evaluation(Record):
@@ -265,6 +280,14 @@ class Job(Record):
     """How models are brought to LiteRT."""
     quantization: Quantization = Quantization()
     """How variants with quantised activations are made."""
+    targets: tuple[Text, ...] = ("cpu",)
+    """Devices that files are meant for: cpu, microcontroller, gpu, ethos-u55-256 and its like. Each gets a recommended
+    variant.
+    """
+    min_saving: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.1
+    """A smaller file is recommended only if it saves this share of bytes against each blessed one that agrees better."""
+    auto: Auto = Auto()
+    """How the variant `auto` is searched for."""
     evaluation: Evaluation = Evaluation()
     """How sample rows are run."""
 

@@ -68,7 +68,7 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
     paths = candidates_of(plan, exported)
     failed, rows = {}, []
     for name, result in evaluation.candidates.items():
-        if name == SAVED_MODEL or name not in paths or result.reason is not None or not result.stats:
+        if name not in paths or name == SAVED_MODEL or result.reason is not None or not result.stats:
             continue
         judged = verdict(case_of_run(name, plan, exported, evaluation))
         if judged.reason is not None and judged.reason.code in _DIVERGED:

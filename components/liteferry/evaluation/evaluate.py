@@ -6,6 +6,7 @@ The stage calls `evaluate_isolated`; the code that runs in the sandboxes is in `
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -21,6 +22,8 @@ from liteferry.evaluation.results import (
     evaluation_of,
     results_of,
 )
+from liteferry.evaluation.targets import names
+from liteferry.evaluation.targets.looks import LookTask, run_looks
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import InputNeeds, LocalInputs, hold_inputs, storage_reason
 from liteferry.plan.model_plan import ModelPlan
@@ -57,11 +60,21 @@ def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask
             signature=exported.saved_model.signature,
             renamed_inputs=exported.saved_model.renamed_inputs,
             shard_index=index,
-            candidates=candidates_of(plan, exported),
+            candidates={**candidates_of(plan, exported), **_on_microcontroller(plan, exported)},
             per_call=exported.saved_model.per_call_outputs,
+            has_twin=exported.twin is not None,
         )
         for index in range(len(plan.samples.sample_set.shards))
     ]
+
+
+def _on_microcontroller(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
+    """Every file once more, to be run as on a microcontroller, where the job asks for that."""
+    if names.MICROCONTROLLER not in plan.targets:
+        return {}
+    return {
+        names.on(name, names.MICROCONTROLLER): path for name, path in candidates_of(plan, exported).items() if name != SAVED_MODEL
+    }
 
 
 def split_by_shards(family: Sequence[tuple[ModelPlan, ExportedModel]]) -> tuple[list[EvaluationTask], list[EvaluationTask]]:
@@ -109,7 +122,7 @@ def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: LocalInputs, units
             )
             if outcome.error is not None:
                 evaluation = measured_again(task, here, evaluation, own, units=units)
-            evaluations.append(evaluation)
+            evaluations.append(_looked_at(task, here, evaluation))
         else:
             evaluations.append(_evaluate_one(task, here, units, referenced=True))
     return evaluations
@@ -153,4 +166,24 @@ def _evaluate_one(task: EvaluationTask, here: LocalInputs, units: Units, *, refe
         received += again
         seconds, peak = seconds + outcome.seconds, max(peak, outcome.peak_memory_bytes)
     evaluation = evaluation_of(task, received, failures=failures, seconds=seconds, peak_memory_bytes=peak)
-    return measured_again(task, here, evaluation, received, units=units) if together.error is not None else evaluation
+    if together.error is not None:
+        evaluation = measured_again(task, here, evaluation, received, units=units)
+    return _looked_at(task, here, evaluation)
+
+
+def _looked_at(task: EvaluationTask, here: LocalInputs, evaluation: Evaluation) -> Evaluation:
+    """Adds what compilers say of every file, for targets that nothing here runs. Each look is a process of its own: the
+    compiler is others' code, and Vela has been seen to end by SIGFPE.
+    """
+    targets = tuple(filter(names.is_looked_at, task.plan.targets))
+    paths = {name: path for name, path in task.candidates.items() if name != SAVED_MODEL and not names.is_on_a_target(name)}
+    if not targets or not paths or task.shard_index != 0:
+        return evaluation
+    spec = SandboxSpec(flavor=Flavor.CLEAN, limits=task.plan.limits)
+    looks, seconds = {}, evaluation.seconds
+    for (name, path), target in itertools.product(paths.items(), targets):
+        outcome = here.run(run_looks, LookTask(paths={name: path}, targets=(target,)), spec)
+        why = outcome.reason.message if outcome.reason else "the process that looks at files did not answer"
+        looks[name, target] = outcome.results[0]["look"] if outcome.results else {"fits": False, "why": why}
+        seconds += outcome.seconds
+    return dataclasses.replace(evaluation, looks=looks, seconds=seconds)

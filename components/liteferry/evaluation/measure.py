@@ -14,8 +14,17 @@ from liteferry import sandbox
 from liteferry.errors import ModelError, Reason, Stage
 from liteferry.evaluation import kernel_noise, latency, predictions, worst_inputs
 from liteferry.evaluation.accumulator import StatsAccumulator
-from liteferry.evaluation.messages import CandidateMeasured, CostMeasured, Message, NoiseMeasured, PeakMeasured, RowsInspected
+from liteferry.evaluation.messages import (
+    CandidateMeasured,
+    CostMeasured,
+    Message,
+    NoiseMeasured,
+    PeakMeasured,
+    RowsInspected,
+    TwinMeasured,
+)
 from liteferry.evaluation.results import SAVED_MODEL, EvaluationTask, own_signature
+from liteferry.evaluation.targets import names
 from liteferry.exporting import reference
 from liteferry.exporting.throughput import Throughput
 from liteferry.json_records import tagged
@@ -27,7 +36,7 @@ from liteferry.samples.labels import labels_of
 from liteferry.samples.slice_columns import columns_of_slices
 from liteferry.sandbox import Flavor, Reporter, memory
 from liteferry.sandbox.units import Unit
-from liteferry.tflite import runners
+from liteferry.tflite import micro, runners
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +52,7 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
     """In a sandbox with the user's code: loads the checkpoint and writes its answers for one shard."""
     from liteferry import checkpoints
     from liteferry.exporting.export import sample_columns
-    from liteferry.loading import loaders, tracing
+    from liteferry.loading import float_twin, loaders, tracing
 
     reporter.stage(Stage.LOAD, subject=task.plan.model_id)
     facts = checkpoints.examine(task.plan.checkpoint_path, links=task.plan.load.links)
@@ -53,6 +62,10 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
     reporter.stage(Stage.REFERENCE, subject=task.plan.model_id)
     binding = bound_rows.bind(task.plan, model.signature, traced.renamed)
     reference.write(traced, task.plan, binding, shard_index=task.shard_index)
+    twin = float_twin.of(model) if task.has_twin else None
+    if twin is not None:
+        of_twin = dataclasses.replace(tracing.trace(twin.model), calls=traced.calls)
+        reference.write_twin(of_twin, task.plan, binding, shard_index=task.shard_index)
 
 
 def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
@@ -95,7 +108,7 @@ def _measure_kernels(task: EvaluationTask, reporter: Reporter) -> None:
         return
     batch, measured = _first_batch(task), None
     if batch is not None:
-        expected = reference.read(task.plan, 0, shard_index=0)
+        expected = (reference.read_twin if task.has_twin else reference.read)(task.plan, 0, shard_index=0)
         with contextlib.suppress(ModelError):
             measured = kernel_noise.of_float32_file(path, batch.inputs, expected, per_call=task.per_call)
     _hand_over(reporter, NoiseMeasured(model_id=task.plan.model_id, noise=measured))
@@ -123,19 +136,27 @@ def _compare_candidates(
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
     calls = Calls(batch=fixed_batch(task.signature.inputs), per_call=task.per_call)
     contenders = _contenders(task, saved_models, calls)
+    twin = StatsAccumulator(calls=calls)
     first_inputs: dict[str, Any] = {}
     seen = RowsSeen()
     kept = predictions.Keeper(task.plan, shard_index=task.shard_index, calls=calls)
     binding = _binding(task)
     for number, batch in enumerate(bound_rows.batches(task.plan, binding, shard_index=task.shard_index)):
         expected = reference.read(task.plan, number, shard_index=task.shard_index)
+        of_files = expected
+        if task.has_twin:
+            of_files = reference.read_twin(task.plan, number, shard_index=task.shard_index)
+            twin.add(expected, of_files, ids=batch.ids, rows=batch.row_numbers())
         kept.start(batch, expected)
         seen += RowsSeen.of(batch.inputs, expected, labels_of(task.plan.samples.spec, batch.extras, batch.label, expected))
         for contender in contenders:
-            contender.answer(batch, expected, kept)
+            contender.answer(batch, expected if contender.name == SAVED_MODEL else of_files, kept)
         first_inputs = first_inputs or dict(batch.inputs)
     kept.flush()
     _hand_over(reporter, RowsInspected(model_id=task.plan.model_id, rows_seen=seen.to_json()))
+    if task.has_twin:
+        of_twin = {output: stats.to_json() for output, stats in twin.finish().items()}
+        _hand_over(reporter, TwinMeasured(model_id=task.plan.model_id, stats=of_twin))
     worst = [worst_inputs.worst_rows_of(contender.comparison.finish()) for contender in contenders]
     named = {row: row_id for rows in worst for row, row_id in rows.items()}
     shown = worst_inputs.shown(task.plan, binding, named, shard_index=task.shard_index)
@@ -143,7 +164,9 @@ def _compare_candidates(
         seconds, started = time.monotonic() - started, time.monotonic()
         worst_rows = [shown[row] for row in rows if row in shown]
         _hand_over(reporter, contender.measured(task.plan.model_id, worst_rows=worst_rows, seconds=seconds))
-    return first_inputs, [one.name for one in contenders if one.name != SAVED_MODEL and one.reason is None]
+    return first_inputs, [
+        one.name for one in contenders if one.name != SAVED_MODEL and one.reason is None and not names.is_on_a_target(one.name)
+    ]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -163,7 +186,8 @@ class _Contender:
         try:
             observed = self.pace.run(self.runner.run, batch.inputs)
             self.comparison.add(expected, observed, ids=batch.ids, rows=batch.row_numbers(), columns=batch.extras)
-            kept.keep(self.name, observed)
+            if not names.is_on_a_target(self.name):
+                kept.keep(self.name, observed)
         except ModelError as error:
             self.reason = error.reason
 
@@ -178,6 +202,7 @@ class _Contender:
             worst_rows=worst_rows,
             rows_per_s=self.pace.rows_per_s(),
             seconds=seconds,
+            arena_bytes=getattr(self.runner, "arena_bytes", None),
         )
 
 
@@ -187,7 +212,9 @@ def _contenders(task: EvaluationTask, saved_models: runners.SavedModels, calls: 
     for name, path in task.candidates.items():
         contender = _Contender(name=name, comparison=StatsAccumulator(slices, calls=calls), pace=Throughput())
         try:
-            if name == SAVED_MODEL:
+            if names.is_on_a_target(name):
+                contender.runner = micro.MicroRunner(_content_of(path), per_call=task.per_call)
+            elif name == SAVED_MODEL:
                 contender.runner = saved_models.runner(path, per_call=task.per_call)
             else:
                 contender.runner = runners.LiteRTRunner(path, per_call=task.per_call)
@@ -195,6 +222,11 @@ def _contenders(task: EvaluationTask, saved_models: runners.SavedModels, calls: 
             contender.reason = error.reason
         contenders.append(contender)
     return contenders
+
+
+def _content_of(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _measure_costs(
@@ -207,8 +239,7 @@ def _measure_costs(
         return
     for name in variants:
         started = time.monotonic()
-        with open(task.candidates[name], "rb") as file:
-            content = file.read()
+        content = _content_of(task.candidates[name])
         if name not in known:
             measured = latency.measure(content, inputs)
             known[name] = {**measured, "measured_on": task.plan.model_id} if measured else {}

@@ -24,7 +24,7 @@ class CandidateMeasured:
     """One candidate on all rows of one shard, or up to its first error (`reason`).
 
     `stats`: output -> `OutputStats.to_json`. `slices`: (columns, `Slices.to_json`). `worst_rows`: rows to show, see
-    `worst_inputs`. `seconds`: wall time since the last message.
+    `worst_inputs`. `seconds`: wall time since the last message. `arena_bytes`: of a candidate that ran as on a microcontroller.
     """
 
     model_id: str
@@ -35,6 +35,15 @@ class CandidateMeasured:
     worst_rows: Sequence[dict[str, Any]]
     rows_per_s: float | None
     seconds: float
+    arena_bytes: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TwinMeasured:
+    """How far the float32 twin is from the checkpoint, on all rows of one shard: output -> `OutputStats.to_json`."""
+
+    model_id: str
+    stats: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,8 +75,8 @@ class PeakMeasured:
     peak_memory_bytes: int | None
 
 
-Message = RowsInspected | CandidateMeasured | CostMeasured | NoiseMeasured | PeakMeasured
-_KINDS = (RowsInspected, CandidateMeasured, CostMeasured, NoiseMeasured, PeakMeasured)
+Message = RowsInspected | TwinMeasured | CandidateMeasured | CostMeasured | NoiseMeasured | PeakMeasured
+_KINDS = (RowsInspected, TwinMeasured, CandidateMeasured, CostMeasured, NoiseMeasured, PeakMeasured)
 
 
 def read(results: Iterable[Any]) -> list[Message]:

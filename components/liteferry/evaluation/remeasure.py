@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from liteferry.evaluation.measure import Units
 from liteferry.evaluation.messages import CostMeasured, Message, NoiseMeasured, read
 from liteferry.evaluation.results import SAVED_MODEL, Evaluation, EvaluationTask, evaluation_of
+from liteferry.evaluation.targets import names
 from liteferry.parity import noise
 from liteferry.plan.local_inputs import LocalInputs
 from liteferry.sandbox import Flavor, Outcome, SandboxSpec
@@ -26,7 +27,7 @@ def measured_again(
     the model again. If the file itself crashes it, as it would in every run, the default limits hold and a warning says so.
     """
     outcomes, failures, warnings = [], evaluation.failures(), []
-    ran = [name for name in task.candidates if name != SAVED_MODEL and name not in failures]
+    ran = [name for name in task.candidates if name != SAVED_MODEL and name not in failures and not names.is_on_a_target(name)]
     has_cost = {one.candidate for one in received if isinstance(one, CostMeasured)}
     costly = [name for name in ran if task.plan.latency and name not in has_cost]
     if costly and task.shard_index == 0:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from liteferry.errors import Reason
-from liteferry.evaluation.messages import CandidateMeasured, CostMeasured, Message, NoiseMeasured, RowsInspected
+from liteferry.evaluation.messages import CandidateMeasured, CostMeasured, Message, NoiseMeasured, RowsInspected, TwinMeasured
 from liteferry.evaluation.tfma.results import MetricsResult
 from liteferry.evaluation.worst_inputs import Shown, worst_rows_of
 from liteferry.exporting import reference
@@ -38,6 +39,7 @@ class CandidateResult:
     rows_per_s: float | None = None
     latency_ms: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     activation_bytes: int | None = None
+    arena_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ class Evaluation:
     `reason`: why the reference itself could not be run; then there are no results. `metrics`: task metrics, once computed.
     `diverging`: variant -> where it begins to differ, for variants that failed; the search took `localise_seconds`. `noise`: the
     noise floor, by "reference" and "float32". `rows_seen`: what the rows show. `warnings`: a sentence for each thing that could
-    not be measured.
+    not be measured. `twin`: output -> how far the float32 twin is from the checkpoint. `looks`: (variant, target) -> what a
+    compiler for it says, see `targets.looks`.
     """
 
     candidates: Mapping[str, CandidateResult]
@@ -59,6 +62,8 @@ class Evaluation:
     noise: Mapping[str, NoiseFloor | None] = dataclasses.field(default_factory=dict)
     rows_seen: RowsSeen = dataclasses.field(default_factory=RowsSeen)
     warnings: tuple[str, ...] = ()
+    twin: Mapping[str, OutputStats] = dataclasses.field(default_factory=dict)
+    looks: Mapping[tuple[str, str], Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     peak_memory_bytes: int = 0
 
@@ -93,6 +98,8 @@ def merge(parts: list[Evaluation]) -> Evaluation:
         rows_seen=sum((part.rows_seen for part in parts), RowsSeen()),
         noise={name: measured for part in parts for name, measured in part.noise.items() if measured is not None},
         warnings=tuple(sentence for part in parts for sentence in part.warnings),
+        looks={key: look for part in parts for key, look in part.looks.items()},
+        twin=functools.reduce(merge_outputs, [part.twin for part in parts]) if parts else {},
         seconds=sum(part.seconds for part in parts),
         peak_memory_bytes=max((part.peak_memory_bytes for part in parts), default=0),
     )
@@ -111,6 +118,7 @@ def evaluation_of(
         candidates={**results_of(messages), **failures},
         checkpoint_rows_per_s=reference.rows_per_s(task.plan, shard_index=task.shard_index),
         noise=_noise_of(task, messages),
+        twin=next((_stats_of(one.stats) for one in messages if isinstance(one, TwinMeasured)), {}),
         rows_seen=next((RowsSeen.from_json(one.rows_seen) for one in messages if isinstance(one, RowsInspected)), RowsSeen()),
         seconds=seconds,
         peak_memory_bytes=peak_memory_bytes,
@@ -123,9 +131,14 @@ def results_of(messages: Sequence[Message]) -> dict[str, CandidateResult]:
     return {one.candidate: _result(one, costs.get(one.candidate)) for one in messages if isinstance(one, CandidateMeasured)}
 
 
+def _stats_of(plain: Mapping[str, Any]) -> dict[str, OutputStats]:
+    return {name: OutputStats.from_json(stats) for name, stats in plain.items()}
+
+
 def _result(measured: CandidateMeasured, cost: CostMeasured | None) -> CandidateResult:
     return CandidateResult(
-        stats={name: OutputStats.from_json(stats) for name, stats in measured.stats.items()},
+        stats=_stats_of(measured.stats),
+        arena_bytes=measured.arena_bytes,
         slices={tuple(columns): Slices.from_json(found) for columns, found in measured.slices},
         reason=measured.reason,
         worst_rows={shown["row"]: shown for shown in measured.worst_rows},
@@ -145,7 +158,8 @@ def _noise_of(task: EvaluationTask, messages: Sequence[Message]) -> dict[str, No
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationTask:
     """One shard of one model. `candidates` maps a name to its path; `signature` is that of the artifacts, with the names
-    they carry; `per_call`: outputs that are one answer for a call, see `call_groups`.
+    they carry; `per_call`: outputs that are one answer for a call, see `call_groups`. `has_twin`: variants are held
+    against the answers of a float32 twin, see `float_twin`, and that against the checkpoint's.
     """
 
     plan: ModelPlan
@@ -154,6 +168,7 @@ class EvaluationTask:
     shard_index: int
     candidates: Mapping[str, str]
     per_call: tuple[str, ...] = ()
+    has_twin: bool = False
 
 
 def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Signature:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry import lenient
 from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.evaluation.targets import names
 from liteferry.evaluation.tfma.results import judge_metrics
 from liteferry.json_records import decode
 from liteferry.parity import claims, noise
 from liteferry.parity.gate_limits import METRICS, SAVED_MODEL, resolve_gates
-from liteferry.parity.gates import GateResult, Stored, Verdict, judge
+from liteferry.parity.gates import GateResult, Gates, Stored, Verdict, judge
 from liteferry.version import RULES_VERSION
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Case:
       held: what the file holds (`held_quantized.read`); None where its name claims nothing.
       earlier: why it came to no comparison, or why nothing of the model may be blessed whatever it would show.
       metric_gates, metric_reason: limits of task metrics, judged where those were computed.
+      twin: of a file that was made of a float32 twin: output -> how far that is from the checkpoint; None of any other.
+      twin_max_rel: how far it may be.
     """
 
     candidate: str
@@ -59,6 +62,8 @@ class Case:
     earlier: Reason | None = None
     metric_gates: tuple[GateResult, ...] = ()
     metric_reason: Reason | None = None
+    twin: Mapping[str, Stored] | None = None
+    twin_max_rel: float | None = None
 
 
 def verdict(case: Case) -> Verdict:
@@ -70,13 +75,36 @@ def verdict(case: Case) -> Verdict:
         return Verdict(gates=(), is_blessed=False, reason=short)
     gates = resolve_gates(case.candidate, case.gates, like=case.like, noise=case.noise, kinds=case.kinds)
     judged = judge(case.statistics, gates=gates, expected_outputs=case.expected_outputs)
-    reason = judged.reason
+    reason = judged.reason or _twin_is_another(case)
     if case.candidate == SAVED_MODEL and reason is not None and reason.code is ReasonCode.PARITY_OUT_OF_TOLERANCE:
         reason = dataclasses.replace(reason, code=ReasonCode.EXPORT_MISMATCH)
     if case.held is not None:
         reason = reason or claims.unmet(case.candidate, case.held)
     reason = reason or case.metric_reason
     return Verdict(gates=(*judged.gates, *case.metric_gates), is_blessed=reason is None, reason=reason)
+
+
+def _twin_is_another(case: Case) -> Reason | None:
+    """A file that equals its twin proves nothing of a checkpoint that the twin is far from."""
+    if case.twin_max_rel is None or case.twin is None:
+        return None
+    defaults = {"max_rel": case.twin_max_rel, **_TWIN_GATES}
+    gates = Gates(variant="twin", defaults=defaults, kinds=case.kinds)
+    judged = judge(case.twin, gates=gates, expected_outputs=case.expected_outputs)
+    if judged.reason is None:
+        return None
+    missed = [gate for gate in judged.gates if not gate.is_within]
+    told = [f"output {gate.output!r}: {gate.metric} {gate.observed} (limit {gate.limit:g})" for gate in missed]
+    words = "; ".join(told[:3]) or judged.reason.message
+    message = (
+        f"{case.candidate} was made of a float32 twin of the checkpoint, and that is too far from it: {words}. "
+        "conversion.twin_max_rel says how far it may be; the checkpoint's own format is all that LiteRT cannot compute in"
+    )
+    return dataclasses.replace(judged.reason, message=message)
+
+
+# Half precision is coarse: single answers flip where two are equally large. What a twin must not do is compute something else.
+_TWIN_GATES = {"exact_agreement": 0.99, "row_agreement": 0.99}
 
 
 def _never_compared(case: Case) -> Reason | None:
@@ -121,7 +149,23 @@ def case_of_run(name: str, plan: ModelPlan, exported: ExportedModel, evaluation:
         earlier=earlier,
         metric_gates=metric_gates,
         metric_reason=metric_reason,
+        **_twin_of_run(name, plan, exported, evaluation),
     )
+
+
+def of_target(name: str, target: str, plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> Case:
+    """The case of a variant that was run as on a target: its own gates, on what it answered there."""
+    there = dataclasses.replace(
+        evaluation, candidates={name: result} if (result := evaluation.candidates.get(names.on(name, target))) else {}
+    )
+    return dataclasses.replace(case_of_run(name, plan, exported, there), metric_gates=(), metric_reason=None)
+
+
+def _twin_of_run(name: str, plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
+    if exported.twin is None or name == SAVED_MODEL:
+        return {}
+    stored = {output: stats.stored() for output, stats in evaluation.twin.items()}
+    return {"twin": stored, "twin_max_rel": plan.twin_max_rel or exported.twin.max_rel_limit}
 
 
 def output_kinds(plan: ModelPlan, evaluation: Evaluation) -> dict[str, str]:
@@ -164,7 +208,15 @@ def case_of_report(name: str, report: lenient.Report) -> Case:
         earlier=earlier,
         metric_gates=metric_gates,
         metric_reason=_metric_reason(part, metric_gates),
+        **_twin_of_report(name, lenient.mapping(report.get("twin"))),
     )
+
+
+def _twin_of_report(name: str, twin: Mapping[str, Any]) -> dict[str, Any]:
+    if not twin or name == SAVED_MODEL:
+        return {}
+    stored = _statistics("twin", twin)
+    return {"twin": stored, "twin_max_rel": lenient.number(twin.get("max_rel_limit")) or 0.0}
 
 
 _OPINION_SINCE = 2  # rules that ask for a second opinion; a report under them without one says that none could be had

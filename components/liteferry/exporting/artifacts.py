@@ -10,8 +10,9 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.checkpoints.architecture_facts import range_warning
+from liteferry.errors import ModelError
 from liteferry.exporting import saved_model, second_opinion, sibling_weights, signatures
-from liteferry.loading import tracing
+from liteferry.loading import float_twin, tracing
 from liteferry.loading.model import LoadedModel
 from liteferry.loading.tracing import TracedModel
 from liteferry.plan import bound_rows, siblings
@@ -19,7 +20,7 @@ from liteferry.plan.model_plan import ModelPlan
 from liteferry.plan.siblings import SavedModelTemplate
 from liteferry.samples.binding import Binding
 from liteferry.tflite.lowering import Lowered
-from liteferry.types import SavedModelFacts
+from liteferry.types import SavedModelFacts, TwinFacts
 from liteferry.version import __version__
 
 _WARMUP_ROWS = 4
@@ -29,7 +30,8 @@ _FEW_ROWS = 8  # what is random, decided while tracing or lost in lowering shows
 @dataclasses.dataclass
 class Trace:
     """What the first of several siblings leaves to the others. `more_signatures`: ConcreteFunctions besides serving_default.
-    `leader`: the first one's model_id. `weights`: None where nothing can be shared.
+    `leader`: the first one's model_id. `weights`: None where nothing can be shared. `twin`: see `float_twin`; `auto_mix`: what
+    `auto` found for the first of them; its `lowered` counts.
     """
 
     model: LoadedModel
@@ -39,6 +41,29 @@ class Trace:
     weights: sibling_weights.Weights | None = None
     template: SavedModelTemplate | None = None
     lowered: Lowered | None = None
+    twin: Trace | None = None
+    auto_mix: Mapping[str, str] | None = None
+
+    @property
+    def for_files(self) -> Trace:
+        """What .tflite files are made of: the float32 twin of a model that computes in another format, else the model."""
+        return self.twin or self
+
+
+def add_twin(trace: Trace) -> TwinFacts | None:
+    """Traces the float32 twin of a model that computes in another format, once for all siblings; None where there is none, or
+    where the twin cannot be traced: then the files are made of the model, and say for themselves why they cannot be.
+    """
+    twin = float_twin.of(trace.model)
+    if twin is None:
+        return None
+    if trace.twin is None or twin.holds_weights:
+        try:
+            traced = tracing.trace(twin.model)
+        except ModelError:
+            return None
+        trace.twin = Trace(twin.model, dataclasses.replace(traced, calls=trace.traced.calls), leader=trace.leader)
+    return twin.facts
 
 
 def add_signatures(plan: ModelPlan, trace: Trace) -> None:

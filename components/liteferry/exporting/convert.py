@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from liteferry import storage
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
+from liteferry.exporting import auto_variant, variant_steps
 from liteferry.exporting.artifacts import Trace, first_rows
+from liteferry.loading.float_twin import as_the_twin_takes_them
 from liteferry.loading.model import LoadedModel
 from liteferry.plan import bound_rows
 from liteferry.plan.model_plan import ModelPlan
-from liteferry.tflite import flatbuffer, held_quantized, lowering, quantize, tf_quantize
+from liteferry.tflite import flatbuffer, held_quantized, ladder, lowering, quantize, tf_quantize
 from liteferry.tflite.lowering import Lowered
+from liteferry.tflite.trial import Trial
 from liteferry.types import Attempt, VariantFacts
 from liteferry.version import __version__
 
@@ -23,10 +26,11 @@ from liteferry.version import __version__
 def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[VariantFacts]:
     """Writes the variants of a plan, and yields the facts about each.
 
-    A variant may be yielded twice; the last one counts: a variant that the AI Edge quantizer refuses is tried again by
-    TensorFlow's converter after all others are made, since that converter aborts on some models.
+    A variant may be yielded twice; the last one counts: a variant that the AI Edge quantizer refuses, or makes out of
+    reach of its gates, is tried again by TensorFlow's converter after all others are made, since that converter aborts on some
+    models.
     """
-    few = None if binding is None else first_rows(next(bound_rows.batches(plan, binding, shard_index=0)))
+    few = None if binding is None else _first_rows(plan, trace, binding)
     content, lowered = lowering.lower(
         lowering.Source(model=trace.model, traced=trace.traced, rows=few),
         options=plan.lowering,
@@ -41,21 +45,30 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
 
     @functools.cache
     def rows() -> quantize.Rows:
-        return bound_rows.calibration_rows(plan, binding, batch=lowered.batch)
+        found = bound_rows.calibration_rows(plan, binding, batch=lowered.batch)
+        return [as_the_twin_takes_them(batch, trace.traced.signature) for batch in found]
 
-    refused: dict[str, Reason] = {}
+    source = variant_steps.Source(
+        file=tf_quantize.FloatFile(content=content, model=trace.model, lowered=lowered),
+        traced=trace.traced,
+        rows=rows,
+        options=plan.quantization,
+        recipes=plan.recipes,
+    )
+    open_ends: list[ladder.Climb] = []
     for name in plan.variants:
-        try:
-            made = quantize.make(name, content, rows=rows, options=plan.quantization, recipes=plan.recipes)
-            quantizer = None if name == quantize.FLOAT32 else quantize.QUANTIZER
-            yield _write(plan, name, made, _Made(lowered=lowered, attempts=lowered.attempts, quantizer=quantizer))
-        except ModelError as error:
-            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=error.reason)
-            if error.reason.code is ReasonCode.CONVERT_FAILED:
-                refused[name] = error.reason
-    source = tf_quantize.FloatFile(content=content, model=trace.model, lowered=lowered)
-    for name, reason in refused.items():
-        yield from _fall_back(plan, source, rows, name=name, reason=reason)
+        if name == auto_variant.NAME:
+            yield _found_by_auto(plan, trace, binding, source)
+            continue
+        if name == quantize.FLOAT32:
+            yield _write(plan, name, content, _Made(lowered=lowered, attempts=lowered.attempts, quantizer=None))
+            continue
+        climb = ladder.climb(name, variant_steps.first(source, name), _trial(plan, trace, binding, lowered, name))
+        yield _facts(plan, climb, lowered)
+        if climb.may_go_on():
+            open_ends.append(climb)
+    for climb in open_ends:
+        yield from _by_tensorflow(plan, source, climb, _trial(plan, trace, binding, lowered, climb.variant))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,25 +80,62 @@ class _Made:
     quantizer: str | None
 
 
-def _fall_back(
-    plan: ModelPlan, source: tf_quantize.FloatFile, rows: Callable[[], quantize.Rows], *, name: str, reason: Reason
-) -> Iterator[VariantFacts]:
-    lowered = source.lowered
-    before = (*lowered.attempts, Attempt(lowering=f"{name} by {quantize.QUANTIZER}", error=reason))
-    way = f"{name} by {tf_quantize.NAME}"
-    lost = Reason(code=ReasonCode.CRASHED, stage=Stage.CONVERT, message=f"{tf_quantize.NAME} did not come back")
-    yield VariantFacts(variant=name, attempts=(*before, Attempt(lowering=way, error=lost)), reason=_both(reason, lost))
+def _found_by_auto(plan: ModelPlan, trace: Trace, binding: Any, source: variant_steps.Source) -> VariantFacts:
+    lowered = source.file.lowered
     try:
-        content = tf_quantize.make(name, source, rows=rows, options=plan.quantization)
-        made = _Made(lowered=lowered, attempts=(*before, Attempt(lowering=way)), quantizer=tf_quantize.NAME)
-        yield _write(plan, name, content, made)
+        content, told = auto_variant.search(plan, trace, binding, source)
     except ModelError as error:
-        attempts = (*before, Attempt(lowering=way, error=error.reason))
-        yield VariantFacts(variant=name, attempts=attempts, reason=_both(reason, error.reason))
+        return VariantFacts(variant=auto_variant.NAME, attempts=lowered.attempts, reason=error.reason)
+    written = _write(
+        plan, auto_variant.NAME, content, _Made(lowered=lowered, attempts=lowered.attempts, quantizer=quantize.QUANTIZER)
+    )
+    return dataclasses.replace(written, auto=told)
 
 
-def _both(first: Reason, second: Reason) -> Reason:
-    return Reason(code=first.code, stage=first.stage, message=f"{first.message}; {second.message}")
+def _by_tensorflow(
+    plan: ModelPlan, source: variant_steps.Source, climb: ladder.Climb, trial: Trial | None
+) -> Iterator[VariantFacts]:
+    """The last ways, with the report already told that they may not come back."""
+    steps = variant_steps.last(source, climb.variant)
+    for step in steps:
+        gone = ladder.lost(step.name, step.quantizer)
+        assert gone.error is not None
+        told = dataclasses.replace(climb, attempts=(*climb.attempts, gone), reasons=(*climb.reasons, gone.error))
+        yield _facts(plan, told, source.file.lowered)
+        climb = ladder.climb(climb.variant, [step], trial, before=climb)
+        if climb.holds:
+            break
+    if steps:
+        yield _facts(plan, climb, source.file.lowered)
+
+
+def _first_rows(plan: ModelPlan, trace: Trace, binding: Any) -> dict[str, Any]:
+    rows = first_rows(next(bound_rows.batches(plan, binding, shard_index=0)))
+    return as_the_twin_takes_them(rows, trace.traced.signature)
+
+
+def _trial(plan: ModelPlan, trace: Trace, binding: Any, lowered: Lowered, name: str) -> Trial | None:
+    """A few rows for a variant to be tried on; one call of them where only its weights change, since little goes wrong there."""
+    if binding is None or lowered.flex is not None:
+        return None
+    rows = _first_rows(plan, trace, binding)
+    if name not in quantize.FRAGILE and name not in plan.recipes:
+        rows = {key: value[: lowered.batch or 1] for key, value in rows.items()}
+    return Trial(
+        rows=rows,
+        expected=trace.traced.run(rows),
+        per_call=trace.traced.calls.per_call,
+        gates=plan.gates,
+        like={recipe: plan.gates_like(recipe) for recipe in plan.recipes},
+    )
+
+
+def _facts(plan: ModelPlan, climb: ladder.Climb, lowered: Lowered) -> VariantFacts:
+    """Of a variant that its first way made, the report lists how the model was lowered; else every way that was tried, too."""
+    attempts = lowered.attempts if len(climb.attempts) == 1 and climb.holds else (*lowered.attempts, *climb.attempts)
+    if climb.content is None:
+        return VariantFacts(variant=climb.variant, attempts=attempts, reason=climb.reason)
+    return _write(plan, climb.variant, climb.content, _Made(lowered=lowered, attempts=attempts, quantizer=climb.quantizer))
 
 
 def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:

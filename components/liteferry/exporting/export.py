@@ -233,17 +233,20 @@ def _export_model(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | Non
     binding, samples_problem = _bind(plan, model, trace.traced)
     with clock.step("save"):
         saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)
-    reporter.facts(saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
+    twin = artifacts.add_twin(trace) if plan.variants else None
+    reporter.facts(twin=_plain(twin), saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
     if saved.deterministic is False:
         raise _nondeterministic(model, trace.traced)
     if binding is not None and bound_rows.is_done_while_exporting(plan):
         reporter.stage(Stage.REFERENCE)
         with clock.step("reference"):
             reference.write(trace.traced, plan, binding, shard_index=0)
+            if twin is not None:
+                reference.write_twin(trace.for_files.traced, plan, binding, shard_index=0)
         reporter.facts(referenced=True)
     reporter.stage(Stage.CONVERT)
     with clock.step("convert"):
-        for variant in convert.make_variants(plan, trace, binding):
+        for variant in convert.make_variants(plan, trace.for_files, binding):
             reporter.variant(variant)
     reporter.facts(timings_s=clock.seconds)
     return trace

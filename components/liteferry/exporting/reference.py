@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from liteferry.exporting.throughput import Throughput
+from liteferry.loading import float_twin
 from liteferry.parity import noise
 from liteferry.plan.bound_rows import batches, shard_directory
 from liteferry.plan.model_plan import ModelPlan
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _PACE = "rows_per_s.json"
 _NOISE = "noise.json"
+_TWIN = "twin"
 
 
 def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index: int) -> None:
@@ -47,6 +49,15 @@ def write(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index
     with open(os.path.join(folder, _NOISE), "w", encoding="utf-8") as file:
         floor = noise.of_batch_size(traced.run, first, traced.signature, per_call=traced.calls.per_call)
         json.dump(floor and floor.to_json(), file)
+
+
+def write_twin(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_index: int) -> None:
+    """Runs the checkpoint's float32 twin on every row of a shard and keeps its answers beside the checkpoint's."""
+    folder = os.path.join(shard_directory(plan, shard_index), _TWIN)
+    os.makedirs(folder, exist_ok=True)
+    for number, batch in enumerate(batches(plan, binding, shard_index=shard_index)):
+        rows = float_twin.as_the_twin_takes_them(batch.inputs, traced.signature)
+        arrays_file.write(_batch_path(folder, number), traced.run(rows))
 
 
 def batch_noise(plan: ModelPlan) -> noise.NoiseFloor | None:
@@ -80,3 +91,8 @@ def output_names(plan: ModelPlan, *, shard_index: int) -> list[str]:
 def read(plan: ModelPlan, number: int, *, shard_index: int) -> dict[str, np.ndarray]:
     """The reference's answers to one batch, by output name."""
     return arrays_file.read(_batch_path(shard_directory(plan, shard_index), number))
+
+
+def read_twin(plan: ModelPlan, number: int, *, shard_index: int) -> dict[str, np.ndarray]:
+    """The answers of its float32 twin, likewise."""
+    return arrays_file.read(_batch_path(os.path.join(shard_directory(plan, shard_index), _TWIN), number))

@@ -159,6 +159,12 @@ def assigned_variables(function: Any) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def holds_tables(function: Any) -> bool:
+    """Whether a ConcreteFunction captures resources that are no variables: lookup tables."""
+    handles = {id(variable.handle) for variable in function.graph.variables}
+    return any(tensor.dtype.name == "resource" and id(tensor) not in handles for tensor in function.captured_inputs)
+
+
 def _traced_once(function: Callable[..., Any], specs: Mapping[str, Any]) -> Any:
     """A ConcreteFunction. AutoGraph rewrites the source of every function on the way, Keras's own included, which takes most of
     the time; only Python that branches or loops on a tensor needs it, and raises without it.

@@ -75,6 +75,7 @@ _DEFAULT_GATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "dynamic_int8": _INT8,
         "weight_only_int8": _INT8,
         "int8": _INT8,
+        "auto": _INT8,
         "int16x8": MappingProxyType(
             {"sqnr_db": 25.0, "argmax_agreement": 0.97, "exact_agreement": 0.97, "class_recall": 0.7, **_PARTS}
         ),

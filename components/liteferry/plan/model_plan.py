@@ -20,6 +20,7 @@ from liteferry.loading.model import LoadSpec
 from liteferry.sandbox import scratch
 from liteferry.sandbox.outcome import Limits
 from liteferry.storage import layout
+from liteferry.tflite.auto_search import AutoOptions
 from liteferry.tflite.lowering import LoweringOptions
 from liteferry.tflite.quantize import QuantizationOptions
 from liteferry.types import SignatureSpec
@@ -77,6 +78,10 @@ class ModelOptions:
     metrics: MetricsPlan | None = None
     recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # variant -> the user's quantizer recipe, JSON
     output_kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)  # output -> `regression` or `classes`
+    twin_max_rel: float | None = None  # how far a float32 twin may be from the model; None: by its format, see float_twin
+    min_saving: float = 0.1  # what a smaller file has to save to be recommended
+    targets: tuple[str, ...] = ("cpu",)
+    auto: AutoOptions = dataclasses.field(default_factory=AutoOptions)
     code_stamps: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of code and assets on stores, see distant_code
 
 

@@ -18,6 +18,7 @@ from liteferry.plan.model_plan import BoundSamples, ModelPlan, distant_code, sha
 from liteferry.sandbox.outcome import Limits
 from liteferry.storage import local_cache
 from liteferry.storage.transient import is_storage_failure, is_transient_read_error
+from liteferry.tflite.auto_search import AutoOptions
 from liteferry.tflite.lowering import LoweringOptions
 from liteferry.tflite.quantize import QuantizationOptions
 from liteferry.types import SignatureSpec, TensorSpec
@@ -123,7 +124,10 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
         "quantization": _said(job.quantization),
         "conversion": _said(job.conversion),
     }
-    return sha256_of({**recipe, "reads": _stamps(job.reads)} if job.reads else recipe)
+    newer: dict[str, Any] = {"reads": _stamps(job.reads) if job.reads else None, "auto": _said(job.auto) or None}
+    for key in ("min_saving", "targets"):
+        newer[key] = None if getattr(job, key) == type(job).model_fields[key].default else getattr(job, key)
+    return sha256_of({**recipe, **{key: value for key, value in newer.items() if value is not None}})
 
 
 def _stamps(paths: Sequence[str]) -> dict[str, str | None]:
@@ -149,6 +153,7 @@ _DIGESTED_ALWAYS: Mapping[str, str] = {
     "Evaluation": "batch_size confidence_intervals latency",
     "Quantization": "integer_io calibration_rows",
     "Conversion": "fixed_batch allow_select_tf_ops",
+    "Auto": "",
 }
 
 
@@ -258,6 +263,10 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
         recipe_digest=shared.recipe_digest,
         recipes=recipes,
         export_recipe=shared.export_recipe,
+        twin_max_rel=job.conversion.twin_max_rel,
+        min_saving=job.min_saving,
+        targets=tuple(job.targets),
+        auto=AutoOptions(candidates=job.auto.candidates, seconds=job.auto.seconds),
         signatures=_signatures(entry),
         serve_examples=entry.serve_examples,
         output_kinds={name: output.kind.value for name, output in entry.outputs.items() if output.kind is not None},

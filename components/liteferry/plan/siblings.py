@@ -34,6 +34,7 @@ _OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _SHAREABLE = (Kind.KERAS, Kind.H5_MODEL)
 _PLAIN = LoadSpec()
 _MOST_IN_A_CHUNK = 16
+AUTO = "auto"
 _MAX_CONFIG_BYTES = 64 * 2**20
 _LOOK_LIMITS = sandbox.Limits(seconds=60, memory_bytes=4 * 10**9)
 
@@ -42,10 +43,12 @@ def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPla
     """Siblings in groups that are exported one after the other in one process.
 
     Building and tracing the first of a group takes as long as three others, so groups are as large as an even share for
-    `processes` allows: every process gets as many groups as the others, of the same size.
+    `processes` allows: every process gets as many groups as the others, of the same size. Where `auto` is searched for, groups
+    are the same for any number of processes: the first of each is searched for the others, too.
     """
     ordered = sorted(plans, key=lambda plan: plan.model_id)
-    size = chunk_size(len(ordered), processes=processes)
+    is_searched = any(AUTO in plan.variants for plan in ordered)
+    size = _MOST_IN_A_CHUNK if is_searched else chunk_size(len(ordered), processes=processes)
     return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
 
 

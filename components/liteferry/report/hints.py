@@ -54,6 +54,10 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "The SavedModel computes something else than the checkpoint; the parity table shows by how much. Look at custom "
             "layers that keep state in Python or behave differently when traced. Do not ship this export."
         ),
+        ReasonCode.TARGET_UNSUPPORTED: (
+            "The target has no kernel for an operator of this file, or not in this format; the message quotes it. For "
+            "`microcontroller` list `int8` under `variants:`: it has neither float16 nor weights that are widened while it runs."
+        ),
         ReasonCode.CONVERT_UNSUPPORTED_OP: (
             "TFLite has no such operator. Replace the layer that uses it, or move it out of the model into pre- or "
             "post-processing. Where the SavedModel is within its gates, it can be served as it is."

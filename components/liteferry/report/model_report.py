@@ -16,13 +16,15 @@ from liteferry.parity.class_counts import LEAST_POSITIONS
 from liteferry.parity.gates import Verdict, are_classes
 from liteferry.parity.scatter import scatter_of
 from liteferry.plan.model_plan import ModelPlan
-from liteferry.report import records
+from liteferry.report import recommend, records, targets
 from liteferry.report.changes import short_contract
 from liteferry.report.environment import environment
-from liteferry.report.recommend import passed_over, smallest_blessed
+from liteferry.report.recommend import passed_over, worth_naming
 from liteferry.samples.slice_columns import columns_of_slices
 from liteferry.types import Contract, ExportedModel, SecondOpinion, Signature, Status, VariantFacts
 from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
+
+Variants = dict[str, records.VariantReport]
 
 
 def build(
@@ -35,8 +37,9 @@ def build(
     """
     verdicts = {name: verdict(case_of_run(name, plan, exported, evaluation)) for name in (SAVED_MODEL, *plan.variants)}
     variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
+    variants = cast("Variants", recommend.with_what_auto_found(cast("dict[str, dict[str, Any]]", variants)))
     reason = _model_reason(plan, exported, verdicts)
-    recommended = smallest_blessed(variants) if verdicts[SAVED_MODEL].is_blessed else None
+    recommended = worth_naming(variants, min_saving=plan.min_saving) if verdicts[SAVED_MODEL].is_blessed else None
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
         "rules_version": RULES_VERSION,
@@ -48,8 +51,10 @@ def build(
         "samples": _samples(plan),
         "metrics": cast("records.TaskMetrics | None", reference_facts(plan.metrics, evaluation.metrics)),
         "saved_model": _saved_model(exported, verdicts[SAVED_MODEL], evaluation),
+        "twin": _twin(plan, exported, evaluation),
         "variants": variants,
         "worst_rows": [cast("records.WorstRow", row) for row in worst_rows],
+        "targets": targets.facts_of(plan, exported, evaluation, variants, may_ship=verdicts[SAVED_MODEL].is_blessed),
         "recommended_variant": recommended,
         "passed_over": [cast("records.PassedOver", one) for one in passed_over(variants, recommended)],
         "required_variants": list(plan.require),
@@ -62,6 +67,7 @@ def build(
             "gates": {name: dict(gates) for name, gates in plan.gates.items()},
             "recipes": sorted(plan.recipes),
             "kinds": output_kinds(plan, evaluation),
+            "min_saving": plan.min_saving,
         },
         "judged_before": dict(plan.judged_before) or None,
         "nonfinite": _nonfinite(evaluation),
@@ -190,6 +196,16 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
     }
 
 
+def _twin(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> records.TwinReport | None:
+    if exported.twin is None:
+        return None
+    return {
+        "of": exported.twin.of,
+        "max_rel_limit": plan.twin_max_rel or exported.twin.max_rel_limit,
+        "parity": {name: cast("records.OutputParity", stats.report()) for name, stats in evaluation.twin.items()},
+    }
+
+
 def _second_opinion(opinion: SecondOpinion | None) -> records.SecondOpinionFacts | None:
     if opinion is None:
         return None
@@ -230,6 +246,7 @@ def _variant(
         "quantized_share": _quantized_share(facts.weights),
         "quantizer": facts.quantizer,
         "held": cast("records.Held | None", facts.held),
+        "auto": cast("records.AutoFacts | None", facts.auto),
         "contract": _contract(facts.contract),
         "attempts": [_attempt(attempt.lowering, attempt.error) for attempt in facts.attempts],
         "parity": _parity(result),
@@ -316,6 +333,7 @@ def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) 
     return [
         *exported.saved_model.warnings,
         *_rename_warnings(exported),
+        *_twin_warnings(exported),
         *_nonfinite_warnings(evaluation, plan),
         *_constant_warnings(evaluation),
         *_rare_class_warnings(plan, evaluation),
@@ -324,6 +342,16 @@ def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) 
         *evaluation.warnings,
         *columns_of_slices(plan.samples.spec, plan.samples.sample_set)[1],
     ]
+
+
+def _twin_warnings(exported: ExportedModel) -> list[str]:
+    if exported.twin is None:
+        return []
+    sentence = (
+        f"the model computes in {exported.twin.of}, for which LiteRT has no kernels: the .tflite files are made of a float32 "
+        "twin of it and equal that; the SavedModel equals the checkpoint"
+    )
+    return [sentence]
 
 
 def _constant_warnings(evaluation: Evaluation) -> list[str]:
@@ -392,14 +420,14 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
     ]
 
 
-_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices", "scatter")
+_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices", "scatter", "auto")
 
 
 def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report without the parts that the fleet's table does not show: all reports of a run are in one process's memory when that
     table is written.
     """
-    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics", "files", "worst_rows")}
+    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics", "files", "worst_rows", "twin")}
     if lenient.mapping(report.get("saved_model")):
         slim["saved_model"] = {
             key: value

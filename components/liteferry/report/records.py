@@ -286,6 +286,68 @@ class Latency(TypedDict, total=False):
     measured_on: str
 
 
+class SensitivityFacts(TypedDict):
+    name: str
+    operator: str
+    elements: int
+    format: str
+    sqnr_db: Number
+
+
+class TriedMix(TypedDict):
+    formats: dict[str, int]
+    bytes: Integer
+    holds: bool
+    on: str
+    why: Text
+
+
+class AutoFacts(TypedDict):
+    """What the search for `auto` found and tried."""
+
+    mix: dict[str, str]
+    formats: dict[str, int]
+    recipe: list[dict[str, Any]]
+    sensitivity: list[SensitivityFacts]
+    tried: list[TriedMix]
+    candidates: int
+    is_complete: bool
+    from_family: bool
+    search_rows: int
+    proof_rows: int
+    rows_are_apart: bool
+    float32_bytes: int
+
+
+class TwinReport(TypedDict):
+    """The float32 twin of a model in another format, beside the checkpoint."""
+
+    of: str
+    max_rel_limit: float
+    parity: dict[str, OutputParity]
+
+
+class TargetVariant(TypedDict):
+    status: VariantStatus
+    reason: ReasonFacts | None
+    arena_bytes: NotRequired[Integer]
+    parity: NotRequired[dict[str, OutputParity]]
+    lacking: NotRequired[list[str]]
+    npu_share: NotRequired[Number]
+    sram_bytes: NotRequired[Integer]
+    cycles: NotRequired[Number]
+    inferences_per_s: NotRequired[Number]
+    why: NotRequired[Text]
+
+
+class TargetReport(TypedDict):
+    how: str
+    recommended_variant: Text
+    why: str
+    trade_off: Text
+    variants: dict[str, TargetVariant]
+
+
 class VariantReport(Compared):
     status: VariantStatus
     path: Text
@@ -295,6 +357,7 @@ class VariantReport(Compared):
     weights: dict[str, int] | None
     quantizer: Text
     held: NotRequired[Held | None]
+    auto: NotRequired[AutoFacts | None]
     quantized_share: Number
     contract: ContractFacts | None
     attempts: list[AttemptFacts]
@@ -321,6 +384,7 @@ class PassedOver(TypedDict):
     variant: str
     bytes: Integer
     code: Text
+    saves: NotRequired[Number]
 
 
 class FileFacts(TypedDict):
@@ -373,7 +437,9 @@ class JudgedReport(TypedDict):
     samples: Samples | None
     metrics: TaskMetrics | None
     saved_model: SavedModelReport | None
+    twin: NotRequired[TwinReport | None]
     variants: dict[str, VariantReport]
+    targets: NotRequired[dict[str, TargetReport]]
     worst_rows: list[WorstRow]
     recommended_variant: Text
     passed_over: list[PassedOver]

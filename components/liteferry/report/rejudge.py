@@ -11,7 +11,7 @@ from liteferry.errors import Stage
 from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
 from liteferry.parity.gate_limits import SAVED_MODEL
 from liteferry.parity.gates import Verdict
-from liteferry.report.recommend import passed_over, smallest_blessed
+from liteferry.report.recommend import MIN_SAVING, passed_over, worth_naming
 from liteferry.types import Status
 from liteferry.version import RULES_VERSION
 
@@ -46,7 +46,9 @@ def judged_again(report: lenient.Report) -> dict[str, Any]:
     verdicts = {name: verdict(case_of_report(name, report)) for name in (SAVED_MODEL, *variants)}
     new_saved = {**saved, **_facts(verdicts[SAVED_MODEL])}
     new_variants = {name: {**part, **_facts(verdicts[name])} for name, part in variants.items()}
-    recommended = smallest_blessed(new_variants) if verdicts[SAVED_MODEL].is_blessed else None
+    told = lenient.number(lenient.mapping(report.get("judged_by")).get("min_saving"))
+    min_saving = MIN_SAVING if told is None else told
+    recommended = worth_naming(new_variants, min_saving=min_saving) if verdicts[SAVED_MODEL].is_blessed else None
     reason = _model_reason(report, verdicts)
     return {
         **report,

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,8 +51,6 @@ def add_signature(
     Raises:
       ModelError: CONVERT_FAILED when a name does not lead to exactly one input or output. Never falls back to positions.
     """
-    import flatbuffers
-
     schema = _schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     subgraph = model.subgraphs[0]
@@ -63,7 +62,42 @@ def add_signature(
     model.signatureDefs = [signature]
     if metadata is not None:
         _embed(schema, model, metadata)
-    builder = flatbuffers.Builder(len(content) + 4096)
+    return _packed(model, len(content))
+
+
+def embed_metadata(content: bytes, metadata: Mapping[str, Any] | None) -> bytes:
+    """A flatbuffer with JSON-friendly metadata under the name "liteferry"; itself where there is none."""
+    if metadata is None:
+        return content
+    schema = _schema()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    _embed(schema, model, metadata)
+    return _packed(model, len(content))
+
+
+def with_short_names(content: bytes) -> bytes:
+    """The same file with tensors called without the calls that a loaded SavedModel's graph is wrapped in, which in a small
+    file take more bytes than its weights. A name that would then be another tensor's stays.
+    """
+    schema = _schema()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for subgraph in model.subgraphs:
+        taken = {_text(tensor.name) for tensor in subgraph.tensors}
+        for tensor in subgraph.tensors:
+            short = ";".join(dict.fromkeys(_CALLS.sub("", part) for part in _text(tensor.name).split(";")))
+            if short not in taken:
+                taken.add(short)
+                tensor.name = short.encode()
+    return _packed(model, len(content))
+
+
+_CALLS = re.compile(r"^(?:(?:Stateful)?PartitionedCall(?:_\d+)?/)+")
+
+
+def _packed(model: Any, size: int) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(size + 4096)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 

@@ -6,13 +6,14 @@ that ResNet50 takes. Here the constants are put into the graph once, and for a s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import tracing
 from liteferry.loading.tracing import TracedModel
-from liteferry.tflite import converter_errors, flatbuffer
+from liteferry.tflite import converter_errors, converter_options, flatbuffer, unrolled
 
 
 class FrozenGraph:
@@ -44,6 +45,12 @@ class FrozenGraph:
                 node = self._constants[placeholder.op.name]
                 node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(variable.numpy()))
 
+    def unrolled(self, rows: Mapping[str, Any], *, most_steps: int) -> FrozenGraph:
+        """The same without loops, see `unrolled.unroll`; `rows`: one call's worth, by input name."""
+        copied = copy.copy(self)
+        copied._graph = unrolled.unroll(self._graph, rows, most_steps=most_steps)
+        return copied
+
     def convert(
         self, *, metadata: Mapping[str, Any] | None = None, quantization: str | None = None, select_tf_ops: bool = False
     ) -> bytes:
@@ -51,7 +58,7 @@ class FrozenGraph:
 
         Args:
           metadata: embedded in the file.
-          quantization: "float16" or "dynamic_int8" lets TensorFlow quantise the weights on the way.
+          quantization: what TensorFlow quantises on the way, see `converter_options`.
           select_tf_ops: operators that LiteRT does not have stay TensorFlow's; such a file runs nowhere without its Flex library.
 
         Raises:
@@ -93,8 +100,7 @@ class FrozenGraph:
         if select_tf_ops:
             converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
         if quantization is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16] if quantization == "float16" else []
+            converter_options.quantize(converter, quantization)
         return converter
 
 

@@ -6,7 +6,8 @@ The first that converts *and* computes the same on a few rows is taken; the verd
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,15 @@ from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.loading import call_groups, tracing
 from liteferry.loading.model import LoadedModel
 from liteferry.loading.tracing import TracedModel
-from liteferry.tflite import converter_errors, frozen_graph, runners
+from liteferry.tflite import converter_errors, frozen_graph, runners, saved_model_graph
 from liteferry.types import Attempt
 
 SELECT_TF_OPS = "Select TF ops"
+SAVED_MODEL = "by way of a SavedModel"
+# What freezing a graph takes away comes back by way of a SavedModel; operators that LiteRT lacks do not.
+_MAY_BE_FREEZING = (ReasonCode.CONVERT_FAILED, ReasonCode.CONVERT_UNSUPPORTED_OP)
+
+Graph = frozen_graph.FrozenGraph | saved_model_graph.SavedModelGraph
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +46,7 @@ class Lowered:
     `flex`: why the file needs Select TF ops; None when it does not.
     """
 
-    frozen: frozen_graph.FrozenGraph | None
+    frozen: Graph | None
     batch: int | None
     attempts: tuple[Attempt, ...]
     flex: Reason | None = None
@@ -77,14 +83,11 @@ def lower(
         except ModelError:
             pass  # other weights, another fate: from the first rung on its own
     attempts: list[Attempt] = []
-    fallback: tuple[bytes, frozen_graph.FrozenGraph, int | None] | None = None
-    layers = converter_errors.layer_classes(model.keep)
-    for name, batch in _rungs(traced, options):
+    fallback: tuple[bytes, Graph, int | None] | None = None
+    for name, batch, graph in _graphs(model, traced, options, attempts):
+        fixed = batch or traced.calls.batch
         try:
-            fixed = batch or traced.calls.batch
-            frozen = frozen_graph.FrozenGraph(
-                traced if batch is None else tracing.trace(model, batch=batch), batch=fixed, layers=layers
-            )
+            frozen = graph()
             content = frozen.convert(metadata=metadata)
         except ModelError as error:
             attempts.append(Attempt(lowering=name, error=error.reason))
@@ -115,6 +118,30 @@ def _with_select_tf_ops(
         return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
     attempts.append(Attempt(lowering=SELECT_TF_OPS))
     return content, Lowered(frozen=frozen, batch=traced.calls.batch, attempts=tuple(attempts), flex=lacking)
+
+
+def _graphs(
+    model: LoadedModel, traced: TracedModel, options: LoweringOptions, attempts: Sequence[Attempt]
+) -> Iterator[tuple[str, int | None, Callable[[], Graph]]]:
+    """What to try, one after the other: a name for the report, the batch that it is fixed at, and how the graph is had.
+
+    `attempts`: how those before have ended, looked at between two: a SavedModel is tried where freezing may be what was wrong.
+    """
+    layers = converter_errors.layer_classes(model.keep)
+    for name, batch in _rungs(traced, options):
+        at_batch = functools.cache(functools.partial(tracing.trace, model, batch=batch)) if batch else lambda: traced
+        fixed = batch or traced.calls.batch
+
+        def frozen(at_batch: Callable[[], TracedModel] = at_batch, fixed: int | None = fixed) -> Graph:
+            return frozen_graph.FrozenGraph(at_batch(), batch=fixed, layers=layers)
+
+        def saved(at_batch: Callable[[], TracedModel] = at_batch) -> Graph:
+            return saved_model_graph.SavedModelGraph(at_batch(), keep=model.keep, layers=layers)
+
+        yield name, batch, frozen
+        error = attempts[-1].error
+        if error is not None and (error.code in _MAY_BE_FREEZING or tracing.holds_tables(traced.function)):
+            yield f"{name}, {SAVED_MODEL}", batch, saved
 
 
 def _rungs(traced: TracedModel, options: LoweringOptions) -> list[tuple[str, int | None]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.tflite import flatbuffer
 from liteferry.tflite.blockwise_int4 import with_blocks
 
 FLOAT32 = "float32"
@@ -20,14 +22,30 @@ Rows = Sequence[Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to use the quantizer. `name`: in the report, empty for its plain recipe. `keep_float`: operators that stay float.
+    `algorithm`: of the quantizer's, which chooses the scales of weights.
+    """
+
+    name: str = ""
+    keep_float: tuple[str, ...] = ()
+    algorithm: str | None = None
+
+
+PLAIN = Way()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class QuantizationOptions:
     """`integer_io`: fully quantised variants take and give integers, for hardware that has no floats; else they convert inside.
 
-    `calibration_rows`: how many of the first sample rows show the quantizer which values the activations take.
+    `calibration_rows`: how many of the first sample rows show the quantizer which values the activations take. `way`: one of
+    `ways`.
     """
 
     integer_io: bool = False
     calibration_rows: int = 128
+    way: Way = PLAIN
 
 
 def _ready_made(name: str) -> Callable[[], Any]:
@@ -61,7 +79,32 @@ _RECIPES: dict[str, Callable[[], Any]] = {
 
 NAMES = (FLOAT32, *_RECIPES)
 CALIBRATED = ("int8", "int16x8")
+_NARROW = ("dynamic_int4", "weight_only_int4")
+FRAGILE = (*CALIBRATED, *_NARROW)
+"""Variants of which the arithmetic, or nearly all of the weights' digits, are gone: what goes wrong shows in their answers."""
+_WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP", "BATCH_MATMUL")
 _IN_BLOCKS = "dynamic_int4"  # the quantizer has no blocks for weights that are widened again
+
+
+# A comparison is right or wrong, with nothing between: NOT_EQUAL(x, x) asks for NaN, which no integer is.
+_COMPARISONS = ("EQUAL", "NOT_EQUAL")
+# What divides, roots or chooses among masks of huge numbers has answers of a range that no scale holds.
+_ILL_RANGED = (*_COMPARISONS, "SELECT", "SELECT_V2", "MAXIMUM", "DIV", "RSQRT", "SQRT", "SQUARED_DIFFERENCE", "REDUCE_MIN")
+_ALGORITHMS = ("MSE", "OCTAV")
+
+
+def ways(variant: str, float_content: bytes) -> Iterator[Way]:
+    """Ways to make a variant with the quantizer, its plain recipe first, then those that can make a difference to this model."""
+    yield PLAIN
+    if variant in CALIBRATED:
+        there = flatbuffer.count_operators(float_content)
+        comparisons, ill_ranged = (tuple(name for name in names if name in there) for names in (_COMPARISONS, _ILL_RANGED))
+        for kept in dict.fromkeys((comparisons, ill_ranged)):
+            if kept:
+                yield Way(name=f"{', '.join(kept)} left float", keep_float=kept)
+    if variant in FRAGILE:
+        for algorithm in _ALGORITHMS:
+            yield Way(name=f"its {algorithm} algorithm", algorithm=algorithm)
 
 
 def make(
@@ -91,12 +134,12 @@ def make(
             recipe = _with_float_io(recipe)
         elif variant == _IN_BLOCKS:
             recipe = with_blocks(recipe, float_content)
+        recipe = _in_a_way(recipe, options.way)
         worker = quantizer.Quantizer(bytearray(float_content), recipe)
         if not worker.need_calibration:
-            return _quantized(worker, None)
+            return quantized(worker, None)
         found = _rows_for(variant, rows)
-        ranges = _ranges_by_the_kernels(worker, found) if variant in CALIBRATED else None
-        return _quantized(worker, ranges or _ranges(worker, found))
+        return quantized(worker, ranges(worker, found) if variant in CALIBRATED else _ranges(worker, found))
     except ModelError:
         raise
     except Exception as error:
@@ -126,7 +169,43 @@ def _with_float_io(recipe: Any) -> Any:
     return manager.get_quantization_recipe()
 
 
-def _quantized(worker: Any, ranges: Any) -> bytes:
+def _in_a_way(recipe: Any, way: Way) -> Any:
+    if way == PLAIN:
+        return recipe
+    from ai_edge_quantizer import qtyping, recipe_manager
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(recipe)
+    if way.algorithm is not None:  # for the operators that it knows; the plain recipe stands for the others
+        for rule in recipe:
+            if rule["algorithm_key"] == AlgorithmName.MIN_MAX_UNIFORM_QUANT:
+                _add_algorithm(manager, rule, AlgorithmName[way.algorithm])
+    for name in way.keep_float:
+        manager.add_quantization_config(
+            regex=".*", operation_name=qtyping.TFLOperationName[name], algorithm_key=AlgorithmName.NO_QUANTIZE
+        )
+    return manager.get_quantization_recipe()
+
+
+def _add_algorithm(manager: Any, rule: Mapping[str, Any], algorithm: Any) -> None:
+    from ai_edge_quantizer import qtyping
+
+    config = qtyping.OpQuantizationConfig.from_dict(rule["op_config"])
+    for name in _WEIGHTED:
+        with contextlib.suppress(ValueError):  # it does not know this operator in this form
+            manager.add_quantization_config(
+                regex=rule["regex"], operation_name=qtyping.TFLOperationName[name], op_config=config, algorithm_key=algorithm
+            )
+
+
+def ranges(worker: Any, rows: Rows) -> Any:
+    """What each activation's smallest and largest value is, found the fastest way that finds it right."""
+    return _ranges_by_the_kernels(worker, rows) or _ranges(worker, rows)
+
+
+def quantized(worker: Any, ranges: Any) -> bytes:
+    """The file that a quantizer makes, without its words on the standard output."""
     return bytes(worker.quantize(ranges, enable_progress_report=False, enable_progress_bar=False).quantized_model)
 
 

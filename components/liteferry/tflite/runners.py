@@ -208,7 +208,7 @@ class LiteRTRunner:
         self._set(inputs)
         self._interpreter.invoke()
         outputs = {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
-        return {name: _as_model_gives_it(value, self._outputs[name]) for name, value in outputs.items()}
+        return {name: as_model_gives_it(value, self._outputs[name]) for name, value in outputs.items()}
 
     def _set(self, inputs: Arrays) -> None:
         shapes = {name: value.shape for name, value in inputs.items()}
@@ -218,7 +218,7 @@ class LiteRTRunner:
             self._interpreter.allocate_tensors()
             self._shapes = shapes
         for name, value in inputs.items():
-            self._interpreter.set_tensor(self._inputs[name].tensor_index, _as_file_takes_it(value, self._inputs[name]))
+            self._interpreter.set_tensor(self._inputs[name].tensor_index, as_file_takes_it(value, self._inputs[name]))
 
 
 def _read(path: str) -> bytes:
@@ -233,17 +233,24 @@ def _fixed_batch(inputs: tuple[TensorContract, ...]) -> int | None:
     return None
 
 
-def _as_file_takes_it(value: np.ndarray, tensor: TensorContract) -> Any:
-    """Floats for a file with integer inputs are rounded and clipped to its range; nothing else is ever changed."""
+_OF_A_TWIN = ("float16", "bfloat16", "float64")  # inputs of a model whose file was made of its float32 twin
+
+
+def as_file_takes_it(value: np.ndarray, tensor: TensorContract) -> Any:
+    """Floats for a file with integer inputs are rounded and clipped to its range, those in another format become float32 for a
+    float32 twin's file; nothing else is ever changed.
+    """
     if tensor.dtype == "string" or value.dtype == np.dtype(tensor.dtype):
         return value
+    if tensor.dtype == "float32" and value.dtype.name in _OF_A_TWIN:
+        return value.astype(np.float32)
     if tensor.scale and value.dtype.kind == "f":
         limits = np.iinfo(tensor.dtype)
         return np.clip(np.round(value / tensor.scale) + (tensor.zero_point or 0), limits.min, limits.max).astype(tensor.dtype)
     raise ValueError(f"input {tensor.name!r} is {value.dtype}, the file takes {tensor.dtype}")
 
 
-def _as_model_gives_it(value: np.ndarray, tensor: TensorContract) -> np.ndarray:
+def as_model_gives_it(value: np.ndarray, tensor: TensorContract) -> np.ndarray:
     """Integers of a quantised output as the floats they stand for, as an app computes them."""
     if tensor.scale and value.dtype.kind in "iu":
         return ((value.astype(np.float32) - (tensor.zero_point or 0)) * np.float32(tensor.scale)).astype(np.float32)

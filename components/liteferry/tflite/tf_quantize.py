@@ -16,7 +16,9 @@ import numpy as np
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import tracing
 from liteferry.loading.model import LoadedModel
+from liteferry.loading.tracing import TracedModel
 from liteferry.tflite import flatbuffer, frozen_graph
+from liteferry.tflite import unrolled as unrolled_loops
 from liteferry.tflite.lowering import Lowered
 from liteferry.tflite.quantize import QuantizationOptions, Rows
 
@@ -54,11 +56,38 @@ def make(variant: str, source: FloatFile, *, rows: Callable[[], Rows], options: 
     if variant not in _CALIBRATED:
         raise _refusal(f"has no {variant}")
     if has_loops(content):
-        content = _without_loops(source.model, lowered, metadata)
+        content = _without_loops(source, metadata, rows)
     try:
         return _calibrated(variant, content, rows(), options)
     except Exception as error:
         raise _refusal(f"refused: {type(error).__name__}: {error}") from error
+
+
+TRAINED = ("int8", "dynamic_int8")
+"""Variants that quantisation-aware training was for: both get the one file that keeps its grid."""
+_FAKE = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel", "FakeQuantWithMinMaxArgs")
+
+
+def has_trained_ranges(traced: TracedModel) -> bool:
+    """Whether the graph fake-quantises, as models that were trained with quantisation in mind do."""
+    graph = traced.function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+    return any(node.op in _FAKE for node in nodes)
+
+
+def with_trained_ranges(variant: str, source: FloatFile, options: QuantizationOptions) -> bytes:
+    """int8 weights and activations on the grid that was trained, which any calibration would lose.
+
+    Raises:
+      ModelError: CONVERT_FAILED with TensorFlow's words.
+    """
+    frozen = source.lowered.frozen
+    assert frozen is not None
+    integer_io = variant == "int8" and options.integer_io
+    content = frozen.convert(
+        metadata=flatbuffer.read_metadata(source.content), quantization="trained_integer_io" if integer_io else "trained"
+    )
+    return flatbuffer.with_short_names(content)
 
 
 def has_loops(content: bytes) -> bool:
@@ -66,11 +95,12 @@ def has_loops(content: bytes) -> bool:
     return "WHILE" in flatbuffer.count_operators(content)
 
 
-def _without_loops(model: LoadedModel, lowered: Lowered, metadata: Mapping[str, Any] | None) -> bytes:
+def _without_loops(source: FloatFile, metadata: Mapping[str, Any] | None, rows: Callable[[], Rows]) -> bytes:
+    model, lowered = source.model, source.lowered
     layers = _recurrent_layers(model.keep)
     steps = [length for layer in layers if (length := _steps(layer)) is not None]
     if not layers:
-        raise _refusal("cannot calibrate loops, and only loops of Keras's recurrent layers can be unrolled")
+        return _counted_out(lowered, metadata, rows)
     if max(steps, default=0) > _MOST_STEPS:
         raise _refusal(f"cannot calibrate loops, and {max(steps)} steps are too many to unroll (at most {_MOST_STEPS})")
     try:
@@ -82,6 +112,19 @@ def _without_loops(model: LoadedModel, lowered: Lowered, metadata: Mapping[str, 
     content = frozen_graph.FrozenGraph(unrolled).convert(metadata=metadata)
     if has_loops(content):
         raise _refusal("cannot calibrate loops, and not all of them are recurrent layers that can be unrolled")
+    return content
+
+
+def _counted_out(lowered: Lowered, metadata: Mapping[str, Any] | None, rows: Callable[[], Rows]) -> bytes:
+    """The loops of a graph that nobody's layers can be asked about, a SavedModel's."""
+    if not isinstance(lowered.frozen, frozen_graph.FrozenGraph):
+        raise _refusal("cannot calibrate loops, and those of a SavedModel that does not freeze cannot be unrolled")
+    try:
+        content = lowered.frozen.unrolled(rows()[0], most_steps=_MOST_STEPS).convert(metadata=metadata)
+    except unrolled_loops.UncountableError as error:
+        raise _refusal(f"cannot calibrate loops, and these cannot be unrolled: {error}") from error
+    if has_loops(content):
+        raise _refusal("cannot calibrate loops, and these cannot be unrolled")
     return content
 
 

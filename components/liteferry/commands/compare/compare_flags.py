@@ -18,6 +18,7 @@ EPILOG = """\
 examples:
   liteferry compare model.keras model.tflite --samples rows.npz
   liteferry compare saved_model other.tflite --samples rows.parquet --inputs image=pixels --id name
+  liteferry compare --kit pixel_kit --answers from_the_device
   liteferry compare model.h5 quantised.tflite --samples rows.npz --gate argmax_agreement=0.98 --gate max_rel=null --rows 17,204
 
 exit status: 0 within the gates, 1 not, 2 bad usage, or a side that cannot be loaded or run
@@ -27,9 +28,11 @@ default gates: those of the candidate's kind: a quantised .tflite has int8's, a 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what `compare` takes."""
-    parser.add_argument("reference", metavar="REFERENCE", help="checkpoint, SavedModel directory or .tflite file")
-    parser.add_argument("candidate", metavar="CANDIDATE", help="the same, to be held against it")
-    parser.add_argument("--samples", required=True, metavar="FILE", help="sample rows: a file or a quoted pattern")
+    parser.add_argument("reference", nargs="?", metavar="REFERENCE", help="checkpoint, SavedModel directory or .tflite file")
+    parser.add_argument("candidate", nargs="?", metavar="CANDIDATE", help="the same, to be held against it")
+    parser.add_argument("--samples", metavar="FILE", help="sample rows: a file or a quoted pattern")
+    parser.add_argument("--kit", metavar="DEST", help="judge a device's answers: the folder that `liteferry kit` wrote")
+    parser.add_argument("--answers", metavar="DIR", help="what the device answered to the kit: DIR/OUTPUT.npy")
     parser.add_argument("--inputs", action="append", default=[], metavar="INPUT=COLUMN", help="may be given again, or A=a,B=b")
     parser.add_argument("--label", metavar="COLUMN", help="column that is no input")
     parser.add_argument("--id", metavar="COLUMN", help="column that names rows; else their numbers do")
@@ -56,6 +59,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run_compare(arguments: argparse.Namespace) -> int:
     """Compares and prints. Returns the exit status; raises JobError for wrong flags."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if arguments.kit or arguments.answers:
+        return _judge_kit(arguments)
+    missing = [name for name in ("reference", "candidate", "samples") if not getattr(arguments, name)]
+    if missing:
+        words = {"samples": "--samples"}
+        told = ", ".join(words.get(name, name.upper()) for name in missing)
+        raise JobError([f"{told}: needed, or --kit with --answers"], source="command line")
     spec, load = _job_parts(arguments)
     gates = _pairs(arguments.gate, "--gate", "METRIC=LIMIT")
     from liteferry import sandbox
@@ -81,6 +91,25 @@ def run_compare(arguments: argparse.Namespace) -> int:
         sandbox.close()
     print(json.dumps(compared.as_json(), indent=1) if arguments.json else printable(text_of(compared)))
     return WITHIN if compared.verdict.is_blessed else NOT_WITHIN
+
+
+def _judge_kit(arguments: argparse.Namespace) -> int:
+    from liteferry.commands.compare.table import text_of
+    from liteferry.commands.kit.judge import judge_answers
+    from liteferry.report.formats import printable
+
+    if not (arguments.kit and arguments.answers):
+        raise JobError(
+            ["--kit and --answers go together: the kit, and the folder of the device's answers"], source="command line"
+        )
+    others = [name for name in ("reference", "candidate", "samples", "gate", "rows") if getattr(arguments, name)]
+    if others:
+        raise JobError(
+            [f"--kit: the kit has the rows and the gates already; leave out {', '.join(others)}"], source="command line"
+        )
+    judged = judge_answers(arguments.kit, arguments.answers)
+    print(json.dumps(judged.as_json(), indent=1) if arguments.json else printable(text_of(judged)))
+    return WITHIN if judged.verdict.is_blessed else NOT_WITHIN
 
 
 def _job_parts(arguments: argparse.Namespace) -> tuple[Any, Any]:

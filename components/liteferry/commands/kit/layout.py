@@ -1,0 +1,39 @@
+"""What is where in a kit, and how its arrays are named."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.parse
+from typing import Any
+
+from liteferry.errors import JobError
+
+MODEL, MANIFEST, ROWS, NPZ, INSTRUCTIONS = "model.tflite", "kit.json", "rows.json", "rows.npz", "README.md"
+INPUTS, EXPECTED, RAW = "inputs", "expected", "raw"
+VERSION = 1
+
+
+def array_path(folder: str, name: str) -> str:
+    """The .npy file of an input or output, whatever its name holds."""
+    return os.path.join(folder, f"{urllib.parse.quote(name, safe='')}.npy")
+
+
+def raw_path(row: int, name: str) -> str:
+    """The bytes of one row's input as the file takes them, below a kit."""
+    return os.path.join(RAW, f"{row:03d}", f"{urllib.parse.quote(name, safe='')}.bin")
+
+
+def read_manifest(kit: str) -> dict[str, Any]:
+    """Raises JobError where the folder is no kit."""
+    path = os.path.join(kit, MANIFEST)
+    try:
+        with open(path, encoding="utf-8") as file:
+            found: dict[str, Any] = json.load(file)
+    except (OSError, ValueError) as error:
+        raise JobError(
+            [f"{path}: is no manifest of a kit ({error}); `liteferry kit` makes one"], source="command line"
+        ) from error
+    if found.get("kit") != VERSION or not isinstance(found.get("outputs"), list):
+        raise JobError([f"{path}: is no manifest of a kit that this LiteFerry knows"], source="command line")
+    return found

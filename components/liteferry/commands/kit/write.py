@@ -1,0 +1,251 @@
+"""OUT -> a kit: the file of one variant, rows, the answers that are expected to them, and how to run it elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from liteferry import lenient, sandbox, storage
+from liteferry.commands.kit import layout
+from liteferry.commands.kit.instructions import instructions
+from liteferry.errors import JobError
+from liteferry.evaluation.results import own_signature
+from liteferry.json_records import decode
+from liteferry.parity.gate_limits import resolve_gates
+from liteferry.plan import bound_rows
+from liteferry.plan.local_inputs import InputNeeds, hold_inputs
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
+from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec, arrays_file
+from liteferry.types import Signature, Status
+
+_LIMITS = Limits(seconds=600, memory_bytes=8 * 10**9)
+RANDOM_ROWS = 16
+_WORST, _RANDOM, _FIRST = "worst", "random", "first"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KitRequest:
+    """`out`, `model_id`, `variant`: which file. `job`: of the run, for its sample rows; None: the rows that the SavedModel
+    carries.
+    """
+
+    out: str
+    model_id: str
+    variant: str
+    job: Any = None
+    random_rows: int = RANDOM_ROWS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowsTask:
+    """`wanted`: number of a row -> why it is in the kit. `plan` None: the rows that the SavedModel at `saved_model` carries."""
+
+    plan: ModelPlan | None
+    signature: Signature
+    renamed: Mapping[str, str]
+    wanted: Mapping[int, str]
+    saved_model: str
+    per_call: tuple[str, ...]
+    folder: str
+
+
+def write(request: KitRequest, destination: str) -> dict[str, Any]:
+    """Writes a kit into a folder that is not there yet. Returns its manifest.
+
+    Raises:
+      JobError: no such model or variant, one that is not blessed, rows that cannot be read, or a folder that is there.
+    """
+    if os.path.lexists(destination):
+        raise JobError([f"{destination}: is there already; name a folder that is not"], source="liteferry kit")
+    home, report = _model_of(request)
+    with tempfile.TemporaryDirectory() as folder:
+        answers = _rows(request, home, report, folder)
+        os.makedirs(os.path.dirname(os.path.abspath(destination)), exist_ok=True)
+        staging = tempfile.mkdtemp(prefix=".kit-", dir=os.path.dirname(os.path.abspath(destination)))
+        try:
+            manifest = _fill(staging, request, report, home=home, answers=answers)
+            os.rename(staging, destination)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+    return manifest
+
+
+def _model_of(request: KitRequest) -> tuple[str, dict[str, Any]]:
+    home = os.path.join(request.out, "models", request.model_id)
+    if storage.is_remote(request.out):
+        raise JobError([f"{request.out}: copy the model's folder to this machine first"], source="liteferry kit")
+    try:
+        with open(os.path.join(home, "report.json"), encoding="utf-8") as file:
+            report: dict[str, Any] = json.load(file)
+    except (OSError, ValueError) as error:
+        raise JobError([f"{home}: no report can be read ({error})"], source="liteferry kit") from error
+    variants = lenient.mapping(report.get("variants"))
+    facts = lenient.mapping(variants.get(request.variant))
+    if (
+        facts.get("status") != Status.BLESSED.value
+        or lenient.mapping(report.get("saved_model")).get("status") != Status.BLESSED.value
+    ):
+        blessed = [name for name, one in variants.items() if lenient.mapping(one).get("status") == Status.BLESSED.value]
+        message = f"--variant: {request.variant!r} of {request.model_id} is not blessed (blessed: {', '.join(blessed) or 'none'})"
+        raise JobError([message], source="liteferry kit")
+    return home, report
+
+
+def _rows(request: KitRequest, home: str, report: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """{ids, rows, why, inputs, expected}: read and answered in a sandbox."""
+    saved = lenient.mapping(report["saved_model"])
+    plan = None
+    if request.job is not None:
+        plans = [plan for plan in plan_models(request.job, request.out) if plan.model_id == request.model_id]
+        if not plans or plans[0].samples.sample_set is None:
+            raise JobError([f"--config: this job has no rows for {request.model_id}"], source="liteferry kit")
+        plan = plans[0]
+    task = RowsTask(
+        plan=plan,
+        signature=decode(
+            Signature,
+            {
+                side: lenient.mapping(lenient.mapping(saved["signatures"])["serving_default"])[side]
+                for side in ("inputs", "outputs")
+            },
+        ),
+        renamed={},
+        wanted=_wanted(request, report),
+        saved_model=os.path.join(home, saved["path"]),
+        per_call=tuple(saved.get("per_call_outputs") or ()),
+        folder=folder,
+    )
+    spec = SandboxSpec(flavor=Flavor.CLEAN, limits=_LIMITS, writable=[folder], readable=[home])
+    if plan is None:
+        outcome = sandbox.run(write_rows, task, spec)
+    else:
+        shards = range(len(plan.samples.sample_set.shards)) if plan.samples.sample_set else ()
+        with hold_inputs([plan], lambda _: InputNeeds(shards=tuple(shards))) as here:
+            for problem in here.problems.values():
+                raise JobError([problem.message], source="liteferry kit")
+            outcome = here.run(write_rows, dataclasses.replace(task, plan=here.plans[0]), dataclasses.replace(spec, readable=()))
+    reason = outcome.reason
+    if reason is not None:
+        raise JobError([reason.message], source="liteferry kit")
+    (found,) = outcome.results
+    arrays = {side: arrays_file.read(os.path.join(folder, f"{side}.npz")) for side in ("inputs", "expected")}
+    return {**found, **arrays}
+
+
+def _wanted(request: KitRequest, report: Mapping[str, Any]) -> dict[int, str]:
+    """The rows on which the variant is furthest off, and random ones, the same for the same model."""
+    facts = lenient.mapping(lenient.mapping(report["variants"])[request.variant])
+    worst = [
+        int(example["row"]) for example in map(lenient.mapping, lenient.listing(facts.get("worst_examples"))) if "row" in example
+    ]
+    count = lenient.integer(lenient.mapping(report.get("samples")).get("row_count")) or 0
+    chosen = random.Random(request.model_id).sample(range(count), min(count, request.random_rows))
+    return {**dict.fromkeys(sorted(chosen), _RANDOM), **dict.fromkeys(worst, _WORST)}
+
+
+def write_rows(task: RowsTask, reporter: Reporter) -> None:
+    """In a sandbox without Keras: the wanted rows and the SavedModel's answers to them, as inputs.npz and expected.npz in the
+    task's folder. Hands over {ids, rows, why}.
+    """
+    from liteferry.exporting import saved_model
+    from liteferry.tflite import runners
+
+    if task.plan is None:
+        requests = saved_model.read_warmup_requests(task.saved_model)
+        inputs = {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
+        rows = list(range(len(next(iter(inputs.values())))))
+        ids, why = [str(row) for row in rows], [_FIRST] * len(rows)
+    else:
+        inputs, ids, rows = _read(task.plan, task)
+        why = [task.wanted[row] for row in rows]
+    expected = runners.SavedModelRunner(task.saved_model, per_call=task.per_call).run(inputs)
+    arrays_file.write(os.path.join(task.folder, "inputs.npz"), inputs)
+    arrays_file.write(os.path.join(task.folder, "expected.npz"), expected)
+    reporter.result({"ids": ids, "rows": rows, "why": why})
+
+
+def _read(plan: ModelPlan, task: RowsTask) -> tuple[dict[str, np.ndarray], list[str], list[int]]:
+    assert plan.samples.sample_set is not None
+    binding = bound_rows.bind(plan, own_signature(task.signature, task.renamed), task.renamed)
+    parts: list[Mapping[str, np.ndarray]] = []
+    ids: list[str] = []
+    rows: list[int] = []
+    for shard in range(len(plan.samples.sample_set.shards)):
+        for batch in bound_rows.batches(plan, binding, shard_index=shard):
+            numbers = batch.row_numbers()
+            places = [place for place, number in enumerate(numbers) if int(number) in task.wanted]
+            if places:
+                parts.append({name: value[places] for name, value in batch.inputs.items()})
+                ids += [str(batch.ids[place]) for place in places]
+                rows += [int(numbers[place]) for place in places]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, ids, rows
+
+
+def _fill(
+    folder: str, request: KitRequest, report: Mapping[str, Any], *, home: str, answers: Mapping[str, Any]
+) -> dict[str, Any]:
+    facts = lenient.mapping(lenient.mapping(report["variants"])[request.variant])
+    shutil.copyfile(os.path.join(home, facts["path"]), os.path.join(folder, layout.MODEL))
+    for side in (layout.INPUTS, layout.EXPECTED):
+        os.makedirs(os.path.join(folder, side))
+        for name, value in answers[side].items():
+            np.save(layout.array_path(os.path.join(folder, side), name), value, allow_pickle=False)
+    np.savez(os.path.join(folder, layout.NPZ), **answers[layout.INPUTS])
+    for place in range(len(answers["rows"])):
+        for name, value in answers[layout.INPUTS].items():
+            path = os.path.join(folder, layout.raw_path(place, name))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(np.ascontiguousarray(value[place]).tobytes())
+    rows = [
+        {"row": row, "id": id_, "why": why} for row, id_, why in zip(answers["rows"], answers["ids"], answers["why"], strict=True)
+    ]
+    _write_json(os.path.join(folder, layout.ROWS), rows)
+    manifest = _manifest(request, report, facts, folder)
+    _write_json(os.path.join(folder, layout.MANIFEST), manifest)
+    with open(os.path.join(folder, layout.INSTRUCTIONS), "w", encoding="utf-8") as file:
+        file.write(instructions(manifest))
+    return manifest
+
+
+def _manifest(request: KitRequest, report: Mapping[str, Any], facts: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    terms = lenient.mapping(report.get("judged_by"))
+    recipes = lenient.listing(terms.get("recipes"))
+    like = "int8" if request.variant in recipes else request.variant
+    limits = resolve_gates(request.variant, lenient.mapping(terms.get("gates")), like=like)
+    with open(os.path.join(folder, layout.MODEL), "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    return {
+        "kit": layout.VERSION,
+        "model_id": request.model_id,
+        "variant": request.variant,
+        "like": like,
+        "checkpoint_digest": lenient.mapping(report.get("checkpoint")).get("digest"),
+        "file_sha256": f"sha256:{digest}",
+        "contract": facts["contract"],
+        "batch": facts["batch"],
+        "outputs": [
+            spec["name"]
+            for spec in lenient.mapping(lenient.mapping(report["saved_model"]["signatures"])["serving_default"])["outputs"]
+        ],
+        "per_call_outputs": list(report["saved_model"].get("per_call_outputs") or ()),
+        "gates": {name: dict(gates) for name, gates in lenient.mapping(terms.get("gates")).items()},
+        "limits": dict(limits),
+        "kinds": dict(lenient.mapping(terms.get("kinds"))),
+    }
+
+
+def _write_json(path: str, value: Any) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, sort_keys=True)

@@ -1,0 +1,181 @@
+"""A float32 twin of a Keras model that computes in another format: the same layers on the same variables, for LiteRT, which has
+kernels for float32 and hardly any others.
+
+The twin is no copy. While it is called, every layer computes in float32, and quantised layers do not quantise what they are
+given; afterwards each is as it was. So a twin costs no memory, siblings share its trace as they share the model's, and no
+weight can get lost on the way. How far the twin is from the model is measured on all rows, and has a limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from liteferry.loading.model import LoadedModel, Tensors
+from liteferry.types import Signature, TensorSpec, TwinFacts
+
+_FLOAT32 = "float32"
+_WIDE = ("float16", "bfloat16", "float64")
+TWIN_MAX_REL: Mapping[str, float] = {"float64": 1e-4, "float16": 2e-3, "bfloat16": 1e-2, "float8": 5e-2, "quantized": 2e-2}
+"""How far a twin may be from its model, relative to the largest answer; docs/gates.md argues the numbers."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FloatTwin:
+    """`model`: the twin, called as the model is. `facts`: of what it is one. `holds_weights`: its trace has weights of its own
+    and cannot be a sibling's.
+    """
+
+    model: LoadedModel
+    facts: TwinFacts
+    holds_weights: bool
+
+
+def of(model: LoadedModel) -> FloatTwin | None:
+    """The twin of a loaded Keras model; None where its layers compute in float32 already, and for anything else than a Keras
+    model.
+    """
+    layers = model.keep._flatten_layers() if hasattr(model.keep, "_flatten_layers") else []
+    formats = sorted({found for layer in layers if (found := _format(layer)) is not None})
+    if not formats:
+        return None
+    limit = max(TWIN_MAX_REL.get(found, TWIN_MAX_REL["quantized"]) for found in formats)
+
+    def call(inputs: Tensors) -> Tensors:
+        import tensorflow as tf
+
+        with _in_float32(model.keep):
+            outputs = model.call(_as_the_model_takes_them(inputs, model.signature))
+            return {name: tf.cast(value, tf.float32) if _is_wide(value) else value for name, value in outputs.items()}
+
+    inputs = tuple(_narrowed(spec) for spec in model.signature.inputs)
+    twin = dataclasses.replace(model, call=call, signature=dataclasses.replace(model.signature, inputs=inputs))
+    return FloatTwin(
+        model=twin, facts=TwinFacts(of=", ".join(formats), max_rel_limit=limit), holds_weights=not {*formats} <= {*_WIDE}
+    )
+
+
+def as_the_twin_takes_them(rows: Mapping[str, np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
+    """Rows for the model as rows for its twin: float32 where an input of the model is in another format."""
+    wanted = {spec.name: spec.dtype for spec in signature.inputs}
+    return {
+        name: value.astype(np.float32) if wanted.get(name) == _FLOAT32 and value.dtype != np.float32 else value
+        for name, value in rows.items()
+    }
+
+
+def _narrowed(spec: TensorSpec) -> TensorSpec:
+    return dataclasses.replace(spec, dtype=_FLOAT32) if spec.dtype in _WIDE else spec
+
+
+def _as_the_model_takes_them(inputs: Tensors, signature: Signature) -> Tensors:
+    import tensorflow as tf
+
+    dtypes = {spec.name: spec.dtype for spec in signature.inputs}
+    return {name: tf.cast(value, dtypes[name]) if dtypes.get(name) in _WIDE else value for name, value in inputs.items()}
+
+
+def _is_wide(tensor: Any) -> bool:
+    return getattr(tensor.dtype, "name", str(tensor.dtype)) in _WIDE
+
+
+def _format(layer: Any) -> str | None:
+    """The format other than float32 in which a layer computes, or holds its weights; None where there is none."""
+    mode = getattr(layer, "quantization_mode", None)
+    if mode is not None:
+        return str(mode)
+    if getattr(layer, "weights", None) or not _is_input(layer):
+        for dtype in (getattr(layer, "compute_dtype", None), getattr(layer, "variable_dtype", None)):
+            if dtype in _WIDE:
+                return str(dtype)
+    return None
+
+
+def _is_input(layer: Any) -> bool:
+    return type(layer).__name__ == "InputLayer"
+
+
+@contextlib.contextmanager
+def _in_float32(model: Any) -> Iterator[None]:
+    """Every layer computes in float32 as long as it lasts."""
+    with contextlib.ExitStack() as stack:
+        for layer in model._flatten_layers():
+            stack.enter_context(_layer_in_float32(layer))
+        if not hasattr(model, "_call_spec"):  # Keras 3: variables of another format are read in float32
+            from keras.src import backend
+
+            stack.enter_context(backend.AutocastScope(_FLOAT32))
+        yield
+
+
+@contextlib.contextmanager
+def _layer_in_float32(layer: Any) -> Iterator[None]:
+    with _with_attributes(layer, _of_tf_keras() if hasattr(layer, "_call_spec") else _of_keras(layer)):
+        yield
+
+
+@contextlib.contextmanager
+def _with_attributes(layer: Any, changed: Mapping[str, Any]) -> Iterator[None]:
+    """Attributes for as long as it lasts, behind the back of what Keras does when one is set."""
+    before = {name: getattr(layer, name) for name in changed}
+    try:
+        for name, value in changed.items():
+            object.__setattr__(layer, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            object.__setattr__(layer, name, value)
+
+
+def _of_tf_keras() -> dict[str, Any]:
+    import tensorflow as tf
+    from tf_keras.mixed_precision import Policy
+
+    return {"_dtype_policy": Policy(_FLOAT32), "_compute_dtype_object": tf.float32}
+
+
+def _of_keras(layer: Any) -> dict[str, Any]:
+    """Attributes of a layer of Keras 3 -> what they are in the twin."""
+    from keras import dtype_policies
+
+    mode = getattr(layer, "quantization_mode", None)
+    changed: dict[str, Any] = {"_dtype_policy": dtype_policies.get(_FLOAT32)}
+    if mode not in (None, "float8"):
+        weights = _dequantized(layer)
+        if not weights:  # it computes on its integers, and what it is given stays float
+            del changed["_dtype_policy"]
+            changed |= {"inputs_quantizer": None} if hasattr(layer, "inputs_quantizer") else {}
+        changed |= weights
+    elif mode == "float8" and hasattr(layer, "kernel_scale"):
+        changed["_kernel"] = _rounded_to_float8(layer)
+    elif not getattr(layer, "autocast", True) and getattr(layer, "variable_dtype", None) in _WIDE:
+        changed["autocast"] = True  # an embedding reads its table as it is
+    return changed
+
+
+def _rounded_to_float8(layer: Any) -> Any:
+    """The kernel as the layer computes with it: in float8, widened again."""
+    import tensorflow as tf
+    from keras.src.quantizers import quantizers
+
+    with tf.init_scope():
+        return quantizers.quantize_and_dequantize(layer._kernel, layer.kernel_scale, "float8_e4m3fn", _FLOAT32)
+
+
+def _dequantized(layer: Any) -> dict[str, Any]:
+    """The float weights of a quantised layer, as it computes with them; none of a layer that cannot be asked so simply."""
+    import keras
+    import tensorflow as tf
+
+    with tf.init_scope():  # a trace may be under way, and these are numbers in it
+        if type(layer) is keras.layers.Dense:
+            rows = np.eye(layer.input_spec.axes[-1], dtype=np.float32)
+            with _with_attributes(layer, {"inputs_quantizer": None, "activation": keras.activations.linear, "bias": None}):
+                return {"_kernel": tf.cast(layer(rows), tf.float32)}
+        if type(layer) is keras.layers.Embedding:
+            return {"_embeddings": tf.cast(layer(np.arange(layer.input_dim, dtype=np.int32)), tf.float32)}
+    return {}

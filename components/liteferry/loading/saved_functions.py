@@ -1,0 +1,96 @@
+"""ConcreteFunctions -> a SavedModel that tracks what they use: their variables, their tables, and what fills those."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+_NO_SCOPE = r"[^A-Za-z0-9_.\\/>:-]"
+_SCOPE = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>:-]*$")  # what TensorFlow takes as a name, with the number of the output
+
+
+def write(
+    signatures: Mapping[str, Any],
+    directory: str,
+    *,
+    keep: Any,
+    resources: Iterable[Any] = (),
+    tracked: Mapping[str, Any] | None = None,
+) -> None:
+    """Saves functions by the names of their signatures.
+
+    Args:
+      directory: created by this call.
+      keep: what loaded the model; searched for tables and other resources the graphs use.
+      resources: tables that they use and that `keep` knows nothing of.
+      tracked: name -> what else is kept in it.
+
+    Raises:
+      Exception: TensorFlow's, whatever it finds.
+    """
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.graph_variables = list(_variables(signatures))
+    owners = {id(owner): owner for owner in _resources(keep, signatures.values())}
+    owners.update({id(owner): owner for owner in resources})
+    module.resources = list(owners.values())
+    for name, value in (tracked or {}).items():
+        setattr(module, name, value)
+    with _scope_names(module.graph_variables):
+        tf.saved_model.save(module, directory, signatures=dict(signatures))
+
+
+@contextlib.contextmanager
+def _scope_names(variables: Iterable[Any]) -> Iterator[None]:
+    """Names that TensorFlow can save, as long as it does: those of layers may hold blanks or letters of any language."""
+    named = [
+        (variable, name) for variable in variables if (name := getattr(variable, "_handle_name", "")) and not _SCOPE.match(name)
+    ]
+    try:
+        for variable, name in named:
+            variable._handle_name = f"x{re.sub(_NO_SCOPE, '_', name)}"
+        yield
+    finally:
+        for variable, name in named:
+            variable._handle_name = name
+
+
+def _variables(signatures: Mapping[str, Any]) -> Iterator[Any]:
+    """The variables the signatures read, serving_default's first and in its graph's order."""
+    seen: set[int] = set()
+    for function in signatures.values():
+        for variable in function.graph.variables:
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                yield variable
+
+
+def _resources(keep: Any, functions: Iterable[Any]) -> Iterator[Any]:
+    """Lookup tables and the like. A graph refers to them but does not own them: what owns them has to be tracked to be saved."""
+    captured = {id(tensor) for function in functions for tensor in function.captured_inputs}
+    for owner in _owners(keep):
+        # A model of TensorFlow 1 holds its tables in the graph; what fills them is not captured by anything. Its files must be
+        # tracked beside it: else their places on this machine would be constants of the export.
+        if type(owner).__name__ == "_Initializer":
+            yield owner
+            yield from owner._asset_paths
+        elif id(owner.resource_handle) in captured:
+            yield owner
+
+
+def _owners(keep: Any) -> Iterator[Any]:
+    """Every resource below a Keras model, or below whatever else loaded the model."""
+    from tensorflow.python.checkpoint.trackable_view import TrackableView
+    from tensorflow.python.trackable.resource import CapturableResource
+
+    if hasattr(keep, "_flatten_layers"):
+        objects = [value for layer in keep._flatten_layers() for value in list(vars(layer).values())]
+    else:
+        root = keep[0] if isinstance(keep, tuple) else keep
+        objects = TrackableView(root).descendants() if hasattr(root, "_trackable_children") else []
+    for value in objects:
+        if isinstance(value, CapturableResource):
+            yield value
