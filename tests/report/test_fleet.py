@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -172,3 +173,13 @@ def test_importing_the_package_imports_nothing_heavy():
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "[]"
+
+
+def test_what_families_save_in_searches_is_added_up() -> None:
+    def searched(model_id: str, candidates: int, *, from_family: bool) -> dict[str, Any]:
+        auto = {"status": "blessed", "auto": {"candidates": candidates, "from_family": from_family}}
+        return {"model_id": model_id, "status": "blessed", "variants": {"auto": auto}}
+
+    reports = [searched("a", 30, from_family=False), searched("b", 1, from_family=True), searched("c", 1, from_family=True)]
+    assert fleet_facts(reports)["totals"]["auto"] == {"searched": 1, "from_family": 2, "candidates": 32, "candidates_saved": 58}
+    assert "auto" not in fleet_facts([{"model_id": "a", "status": "blessed"}])["totals"]

@@ -20,6 +20,7 @@ UNIT = (
     "tests/report/test_assets.py",
     "tests/report/test_changes.py",
     "tests/report/test_charts.py",
+    "tests/report/test_choices.py",
     "tests/report/test_formats.py",
     "tests/report/test_html.py",
     "tests/report/test_pages.py",

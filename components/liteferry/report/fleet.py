@@ -148,8 +148,9 @@ def fleet_facts(
 
     `reports` is read once and not kept, so a generator over a large fleet is fine. `job` stands under `run` as it is given.
     """
-    models, rows = [], []
+    models, rows, searches = [], [], []
     for report in reports:
+        searches.append(lenient.mapping(lenient.mapping(lenient.mapping(report.get("variants")).get("auto")).get("auto")))
         of_model = fleet_rows(report)
         rows.extend(of_model)
         models.append(_model_summary(report, of_model))
@@ -157,7 +158,7 @@ def fleet_facts(
     rows.sort(key=_order)  # stable, so a model's variants stay in the order of the ladder
     return {
         "schema_version": SCHEMA_VERSION,
-        "totals": _totals(models),
+        "totals": _with_searches(_totals(models), searches),
         "models": models,
         "rows": rows,
         "changes": dict(changes) if changes is not None else None,
@@ -222,6 +223,25 @@ def _totals(models: Sequence[records.ModelSummary]) -> records.Totals:
             for name in lenient.ordered_variants(by_variant)
         },
     }
+
+
+def _with_searches(totals: records.Totals, found: Iterable[Mapping[str, Any]]) -> records.Totals:
+    """Adds what the searches for `auto` cost, and what families saved: a sibling that took its family's mix would have needed
+    as many files as the others did on average. Nothing where nobody searched.
+    """
+    counts = [(lenient.integer(facts.get("candidates")) or 0, bool(facts.get("from_family"))) for facts in found if facts]
+    if not counts:
+        return totals
+    alone = [count for count, is_of_family in counts if not is_of_family]
+    of_family = [count for count, is_of_family in counts if is_of_family]
+    average = sum(alone) / len(alone) if alone else 0.0
+    totals["auto"] = {
+        "searched": len(alone),
+        "from_family": len(of_family),
+        "candidates": sum(alone) + sum(of_family),
+        "candidates_saved": max(0, round(average * len(of_family) - sum(of_family))),
+    }
+    return totals
 
 
 def fleet_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -420,7 +420,7 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
     ]
 
 
-_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices", "scatter", "auto")
+_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices", "scatter")
 
 
 def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -435,11 +435,18 @@ def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:
             if key not in ("signatures", "worst_examples", "metric_slices", "slices", "scatter")
         }
     slim["variants"] = {
-        name: {key: value for key, value in variant.items() if key not in _NOT_FOR_THE_FLEET}
+        name: {key: value for key, value in variant.items() if key not in (*_NOT_FOR_THE_FLEET, "auto")}
+        | _short_auto(variant.get("auto"))
         | {"contract": short_contract(variant.get("contract")), "parity": _short_parity(variant.get("parity"))}
         for name, variant in ((name, lenient.mapping(facts)) for name, facts in lenient.mapping(report.get("variants")).items())
     }
     return slim
+
+
+def _short_auto(auto: Any) -> dict[str, Any]:
+    """Of a search only what it cost."""
+    facts = lenient.mapping(auto)
+    return {"auto": {key: facts.get(key) for key in ("candidates", "from_family")}} if facts else {}
 
 
 def _short_parity(parity: Any) -> dict[str, Any]:

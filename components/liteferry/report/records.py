@@ -488,6 +488,15 @@ class ModelSummary(TypedDict):
     warnings: list[str]
 
 
+class AutoTotals(TypedDict):
+    """What the searches for `auto` cost, in files, and what families saved."""
+
+    searched: Count
+    from_family: Count
+    candidates: Count
+    candidates_saved: Count
+
+
 class Totals(TypedDict):
     models: Count
     blessed: Count
@@ -495,6 +504,7 @@ class Totals(TypedDict):
     failed: Count
     by_reason: dict[str, Count]
     by_variant: dict[str, dict[str, Count]]
+    auto: NotRequired[AutoTotals]
 
 
 class FleetReport(TypedDict):

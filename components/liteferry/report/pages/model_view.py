@@ -10,7 +10,7 @@ from urllib.parse import quote
 from liteferry import lenient
 from liteferry.report import formats
 from liteferry.report.hints import hint_for
-from liteferry.report.pages import tables
+from liteferry.report.pages import choices, tables
 from liteferry.report.pages.metric_tables import metric_tables
 from liteferry.report.pages.model_charts import flips, model_charts, slices
 from liteferry.report.pages.snippets import commands, snippets
@@ -43,6 +43,8 @@ def model_view(report: lenient.Report) -> dict[str, Any]:
         "noise": noise_notes(report),
         "contracts": tables.contracts(report),
         "attempts": tables.attempts(report),
+        "targets": choices.targets(report),
+        "auto": choices.auto(report),
         "caution": lenient.caution(report),
         "warnings": [lenient.text(warning) for warning in lenient.listing(report.get("warnings")) if warning is not None],
         "worst_examples": tables.worst_examples(report),
