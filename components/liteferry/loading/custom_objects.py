@@ -119,7 +119,7 @@ class _Nodes:
             raise ambiguous(self._path, name, found)
         self.used[name] = found[0]
         if self._registered(node) is found[0]:
-            self.registered |= {name, str(node.get("registered_name") or node["class_name"])}
+            self.registered |= {name, _registered_name(node)}
         if self.plain_names().get(name) is found[0] or self._registered(node) is found[0]:
             return
         alias = f"{found[0].__module__}.{name}"
@@ -144,7 +144,7 @@ class _Nodes:
 
     def _registered(self, node: Mapping[str, Any]) -> Any:
         """What the user's code has registered under the name that the node has for that."""
-        key = str(node.get("registered_name") or node.get("class_name"))
+        key = _registered_name(node)
         return self._library.saving.get_registered_object(key) if ">" in key else None
 
     def _is_library_s(self, name: str, module: str | None) -> bool:
@@ -178,6 +178,14 @@ def _function_or_class(node: Mapping[str, Any]) -> tuple[bool, str | None]:
         return True, inner.split(">")[-1] if isinstance(inner, str) else None
     name = node.get("class_name")
     return False, name.split(">")[-1] if isinstance(name, str) and "config" in node else None
+
+
+def _registered_name(node: Mapping[str, Any]) -> str:
+    """`package>name`, where the user's code has registered what the node asks for."""
+    inner = node.get("config")
+    if node.get("class_name") == "function" and isinstance(inner, str):
+        return inner
+    return str(node.get("registered_name") or node.get("class_name"))
 
 
 def _module(node: Mapping[str, Any]) -> str | None:
