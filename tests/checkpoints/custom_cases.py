@@ -19,6 +19,7 @@ RIGHT, REFUSED, UNKNOWN = "right", "WEIGHTS_MISMATCH", "LOAD_UNKNOWN_OBJECT"
 EXPECT: dict[str, tuple[str, str]] = {
     "helpers_named_as_keras_s_own": (RIGHT, RIGHT),
     "a_class_named_as_keras_s_own": (RIGHT, RIGHT),
+    "registered_as_keras_s_own": (RIGHT, RIGHT),
     "one_class_in_two_modules": (RIGHT, UNKNOWN),
     "one_class_in_two_modules_and_chosen": (RIGHT, RIGHT),
     "a_package": (RIGHT, RIGHT),
@@ -201,6 +202,18 @@ def a_class_named_as_keras_s_own(c: Case) -> None:
     c.module("layers_own", LAYERS.format(library=c.k.__name__, class_name="Dense", activation="tanh"))
     x = c.x()
     c.save(c.k.Model(x, c.k.layers.Dense(2)(x)), c.floats())
+
+
+@case
+def registered_as_keras_s_own(c: Case) -> None:
+    """A class and a function that are registered, and beside them Keras's own of the same names."""
+    text = LAYERS.format(library=c.k.__name__, class_name="Dense", activation="tanh") + HELPERS
+    for definition in ("class Dense", "def relu"):
+        text = text.replace(f"\n{definition}", f"\n@k.saving.register_keras_serializable()\n{definition}")
+    own = c.module("registered_own", text)
+    x = c.x()
+    h = own.Dense(4)(c.k.layers.Dense(4, activation="relu")(x))
+    c.save(c.k.Model(x, c.k.layers.Dense(2, activation=own.relu)(h)), c.floats() / 100)
 
 
 def _two_modules(c: Case) -> Any:

@@ -26,7 +26,7 @@ from liteferry.loading import (
 )
 from liteferry.loading.built import build_and_fill
 from liteferry.loading.model import LoadedModel, LoadSpec
-from liteferry.loading.weights import legacy, new_layout
+from liteferry.loading.weights import legacy, new_layout, whole
 from liteferry.types import CustomObject, TensorSpec
 
 # How Keras 3 and tf_keras say that a class or function is not there.
@@ -162,7 +162,8 @@ def _load_whole(
     try:
         try:
             model = _read(place, resolved, library, safe_mode=not {"lambda", "file_ops"} & set(spec.trust))
-        except ModelError as error:
+        except ModelError as failed:
+            error = whole.as_mismatch(failed, place, facts, rewritten.config, library=library, objects=resolved.objects)
             model, stands_in = _read_with_the_other(place, rewritten.config, library, error)
     except ModelError as error:
         message = error.reason.message.replace(place, path)

@@ -26,7 +26,8 @@ Result = dict[str, Any]
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     """Results by name."""
-    found = results(Batch(library="keras", only=SLICE, is_reloaded=False), tmp_path_factory.mktemp("truth"))
+    batch = Batch(library="keras", only=SLICE, is_reloaded=False, variants=())
+    found = results(batch, tmp_path_factory.mktemp("truth"))
     return {result["name"]: result for result in found}
 
 

@@ -1,0 +1,50 @@
+"""A whole file whose own architecture does not take its arrays: told in the words in which files of weights are refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from liteferry.checkpoints.detection import CheckpointFacts, Kind
+from liteferry.errors import ModelError, ReasonCode
+from liteferry.loading.weights import legacy, new_layout
+
+# How both libraries say that a file holds more arrays than a layer takes, fewer, or other ones.
+_MISCOUNTED = re.compile(r"(Layer|Weight) count mismatch|Shape mismatch in |objects? could not be loaded")
+
+
+def as_mismatch(
+    error: ModelError, place: str, facts: CheckpointFacts, config: Mapping[str, Any], *, library: Any, objects: Mapping[str, Any]
+) -> ModelError:
+    """WEIGHTS_MISMATCH with both lists where a library could not load a file for its arrays; `error` itself for all else.
+
+    Args:
+      error: what the library said. place: the file. facts: of it. config: its architecture, as it was loaded.
+      library: keras or tf_keras. objects: the user's code that goes with it.
+    """
+    if error.reason.code is not ReasonCode.LOAD_FAILED or not _MISCOUNTED.search(error.reason.message):
+        return error
+    try:
+        model = _without_weights(facts, config, library, objects)
+        if facts.kind is Kind.H5_MODEL:
+            legacy.refuse_left_over(place, place, model)
+        else:
+            new_layout.refuse_differences(place, facts, place, model)
+    except ModelError as found:
+        return found
+    except Exception:  # noqa: BLE001  # the architecture alone cannot be made either: the library's words stand
+        return error
+    return error
+
+
+def _without_weights(facts: CheckpointFacts, config: Mapping[str, Any], library: Any, objects: Mapping[str, Any]) -> Any:
+    if facts.kind is not Kind.H5_MODEL:
+        return library.saving.deserialize_keras_object(dict(config), custom_objects=dict(objects))
+    if library.__name__ == "tf_keras":
+        return library.models.model_from_json(json.dumps(config), custom_objects=dict(objects))
+    from keras.src.legacy.saving import saving_options, saving_utils  # what its own reader of .h5 takes
+
+    with saving_options.keras_option_scope(use_legacy_config=True):
+        return saving_utils.model_from_config(dict(config), custom_objects=dict(objects))
