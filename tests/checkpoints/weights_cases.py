@@ -47,6 +47,7 @@ TABLE: dict[str, tuple[str, dict[str, Any], dict[str, Any], Any]] = {
     "wrapped_and_recurrent": ("wrapped", {}, {}, {"keras objects": REFUSED, "": RIGHT}),
     "attributes_and_lists": ("subclassed", {}, {}, {"keras objects": REFUSED, "": RIGHT}),
     "blocks_of_the_users": ("blocks", {}, {}, RIGHT),
+    "remembers_from_call_to_call": ("stateful", {}, {}, RIGHT),
 }
 
 
@@ -232,6 +233,9 @@ def main(library: str, out: Path) -> None:
 def _finish(folder: Path, model: Any, file: str, case: dict[str, Any]) -> None:
     shape = (None, 4) if not getattr(model, "inputs", None) else model.inputs[0].shape
     rows = np.random.default_rng(7).normal(size=(8, *shape[1:])).astype(np.float32)
+    for layer in model.layers:
+        if getattr(layer, "stateful", False):
+            (layer.reset_states if hasattr(layer, "reset_states") else layer.reset_state)()
     answers = model(rows, training=False)
     answers = answers if isinstance(answers, list | tuple) else [answers]
     outputs = getattr(model, "output_names", None) or ["output_0"]

@@ -126,3 +126,10 @@ def blocks(library):
 
     a = k.Input((4,), name="x")
     return k.Model(a, k.layers.Dense(2, name="y")(Block(name="two")(Block(name="one")(a))))
+
+
+def stateful(library):
+    """A recurrent layer that remembers from call to call; what it remembers is no weight."""
+    k = importlib.import_module(library)
+    x = k.Input((5, 3), batch_size=8, name="x")
+    return k.Model(x, k.layers.Dense(2, name="y")(k.layers.LSTM(4, stateful=True, name="lstm")(x)))

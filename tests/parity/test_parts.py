@@ -124,6 +124,12 @@ def planted(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name == "a class that died, beside one that is far below all others":
         answers, broken = (logits_of(labels) / 3 for labels in (mask(), without_defects(mask())))  # 2 ahead, of 500
         return tuple(np.concatenate([side, np.full((*side.shape[:-1], 1), -500.0)], axis=-1) for side in (answers, broken))  # type: ignore[return-value]
+    if name == "a class that died, tied with another one":
+        answers = logits_of(mask())
+        broken = answers.copy()
+        broken[..., 1] = np.minimum(answers[..., 1], answers[..., 0])  # of a tie the first one is taken
+        broken[mask() == 1, 0] = broken[mask() == 1, 1] = 3.0
+        return answers, broken
     if name == "a class that died, as truth values":
         return mask() == 1, np.where(rng().uniform(size=mask().shape) < 0.001, True, False)
     answers = classes()
@@ -144,6 +150,7 @@ DEFECTS = {
     "a class that died, as labels at rank 3": "class_recall",
     "a class that died, as scores at rank 4": "class_recall",
     "a class that died, beside one that is far below all others": "class_recall",
+    "a class that died, tied with another one": "class_recall",
     "a class that died, as truth values": "class_recall",
     "a class that died, as logits": "class_recall",
 }

@@ -75,9 +75,10 @@ def holders(reader: Any, root: Any, variables: Mapping[str, Any], *, not_models:
     shapes = reader.get_variable_to_shape_map()
     starts = [("", 0)] + [(one.local_name, one.node_id) for one in graph.nodes[0].children if one.local_name not in not_models]
     held = []
+    between_calls = _kept_between_calls(root)
     for name, node in starts:
         alike = list(_alike(graph, node, root))
-        left_out = {number for number, live in alike if _is_metric(live)}
+        left_out = {number for number, live in alike if _is_metric(live) or id(live) in between_calls}
         stored = dict(_below(graph, node, shapes, not_models=not_models, left_out=left_out))
         held.append(_held_against(name, stored, alike, variables))
     return held
@@ -85,6 +86,16 @@ def holders(reader: Any, root: Any, variables: Mapping[str, Any], *, not_models:
 
 def _is_metric(live: Any) -> bool:
     return any(base.__name__ == "Metric" for base in type(live).__mro__)
+
+
+def _kept_between_calls(root: Any) -> set[int]:
+    """The ids of what stateful recurrent layers remember: every call begins at zeros, whatever the file has."""
+    import tensorflow as tf
+
+    layers = root._flatten_layers() if hasattr(root, "_flatten_layers") else ()
+    states = [tf.nest.flatten(getattr(layer, "states", None)) for layer in layers if getattr(layer, "stateful", False)]
+    every = [state for of_layer in states for state in of_layer if state is not None]
+    return {id(state) for state in every} | {id(getattr(state, "_value", state)) for state in every}
 
 
 def _held_against(

@@ -119,13 +119,13 @@ class ClassStats:
         left, right = left.reshape(-1, classes), right.reshape(-1, classes)
         before, after = left.argmax(axis=1), right.argmax(axis=1)
         agreeing = before == after
-        _settle_ties(left, right, before, after, agreeing)
+        undecided = _settle_ties(left, right, before, after, agreeing)
         flipped = ~agreeing
         is_odd: npt.NDArray[np.bool_] | None = None
         if broken is not None:
             odd = np.asarray(broken.reshape(-1, classes).any(axis=1) | np.isnan(left).any(axis=1))
             agreeing[odd] = exact_sum.same(left[odd], right[odd]).all(axis=1)
-            flipped &= ~odd
+            flipped, undecided = flipped & ~odd, undecided & ~odd
             is_odd = odd
         slots, shared = _count_top(left, right, is_odd, agreeing) if classes > TOP_K else (0, 0)
         stats = cls(
@@ -135,7 +135,7 @@ class ClassStats:
             topk_shared=shared,
             flip_count=int(np.count_nonzero(flipped)),
             flips=Flips.of(before[flipped], after[flipped]),
-            recall=ClassCounts.of(before, agreeing | _hardly_preferred(left, before, after, flipped)),
+            recall=ClassCounts.of(before, (agreeing & ~undecided) | _hardly_preferred(left, before, after, flipped | undecided)),
         )
         return dataclasses.replace(stats, **_divergence(left, right)) if _are_distributions(left) else stats
 
@@ -199,11 +199,12 @@ def _settle_ties(
     before: npt.NDArray[np.intp],
     after: npt.NDArray[np.intp],
     agreeing: npt.NDArray[np.bool_],
-) -> None:
+) -> npt.NDArray[np.bool_]:
     """Marks positions as agreeing where the largest entry of either side is tied with the other side's choice. Marks them as not
     agreeing where all entries of the candidate are equal and the reference's are not: such a candidate would agree with every
-    class.
+    class. Returns the positions that agree by the candidate's tie alone: its first largest entry is of another class.
     """
+    undecided = np.zeros_like(agreeing)
     flat = np.flatnonzero(right[:, 0] == right[:, -1])  # usually few: only these are compared whole
     flat = flat[right[flat].min(axis=1) == right[flat].max(axis=1)] if len(flat) else flat
     if len(flat):
@@ -211,13 +212,15 @@ def _settle_ties(
         agreeing[flat] = highest - lowest <= NEAR * np.maximum(np.abs(highest), np.abs(lowest))
     odd = np.flatnonzero(~agreeing)
     if not len(odd):
-        return
+        return undecided
     is_flat = np.isin(odd, flat, assume_unique=True)
     with np.errstate(invalid="ignore"):
         for side, own, others in ((left, before, after), (right, after, before)):
             best, there = side[odd, own[odd]], side[odd, others[odd]]
             tied = (best - there <= TIE * np.abs(best)) & np.isfinite(best) & ~is_flat
+            undecided[odd[tied]] = (side is right) & ~agreeing[odd[tied]]
             agreeing[odd[tied]] = True
+    return undecided
 
 
 def _hardly_preferred(
