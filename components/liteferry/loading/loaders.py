@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import re
@@ -163,7 +164,8 @@ def _load_whole(
         try:
             model = _read(place, resolved, library, safe_mode=not {"lambda", "file_ops"} & set(spec.trust))
         except ModelError as failed:
-            error = whole.as_mismatch(failed, place, facts, rewritten.config, library=library, objects=resolved.objects)
+            build = functools.partial(whole.without_weights, facts, rewritten.config, library, resolved.objects)
+            error = whole.as_mismatch(failed, place, facts, build)
             model, stands_in = _read_with_the_other(place, rewritten.config, library, error)
     except ModelError as error:
         message = error.reason.message.replace(place, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from liteferry.checkpoints.detection import CheckpointFacts, Kind
@@ -15,19 +15,17 @@ from liteferry.loading.weights import legacy, new_layout
 _MISCOUNTED = re.compile(r"(Layer|Weight) count mismatch|Shape mismatch in |objects? could not be loaded")
 
 
-def as_mismatch(
-    error: ModelError, place: str, facts: CheckpointFacts, config: Mapping[str, Any], *, library: Any, objects: Mapping[str, Any]
-) -> ModelError:
-    """WEIGHTS_MISMATCH with both lists where a library could not load a file for its arrays; `error` itself for all else.
+def as_mismatch(error: ModelError, place: str, facts: CheckpointFacts, build: Callable[[], Any]) -> ModelError:
+    """WEIGHTS_MISMATCH with both lists where a library could not load a file because of its arrays; `error` itself for all else.
 
     Args:
-      error: what the library said. place: the file. facts: of it. config: its architecture, as it was loaded.
-      library: keras or tf_keras. objects: the user's code that goes with it.
+      error: what the library said. place: the file. facts: of it.
+      build: makes the model of its architecture, see `without_weights`.
     """
     if error.reason.code is not ReasonCode.LOAD_FAILED or not _MISCOUNTED.search(error.reason.message):
         return error
     try:
-        model = _without_weights(facts, config, library, objects)
+        model = build()
         if facts.kind is Kind.H5_MODEL:
             legacy.refuse_left_over(place, place, model)
         else:
@@ -39,7 +37,8 @@ def as_mismatch(
     return error
 
 
-def _without_weights(facts: CheckpointFacts, config: Mapping[str, Any], library: Any, objects: Mapping[str, Any]) -> Any:
+def without_weights(facts: CheckpointFacts, config: Mapping[str, Any], library: Any, objects: Mapping[str, Any]) -> Any:
+    """The model that a file's architecture says, as the library makes it; `objects`: the user's code that goes with it."""
     if facts.kind is not Kind.H5_MODEL:
         return library.saving.deserialize_keras_object(dict(config), custom_objects=dict(objects))
     if library.__name__ == "tf_keras":
