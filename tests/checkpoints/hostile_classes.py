@@ -345,9 +345,10 @@ def main(out: str, canary: str) -> None:
     writer = Writer(Path(out), Path(canary))
     for write in (gadgets, places, op_layers, polyglots, hdf5, archives):
         write(writer)
-    from tests.checkpoints import hostile_graphs
+    from tests.checkpoints import hostile_graphs, hostile_oddities
 
     hostile_graphs.write(writer)
+    hostile_oddities.write(writer)
     for number in range(2):  # siblings: their traces would be shared, and one of them is hostile
         name = "exec_among_siblings" if number else "innocent_sibling"
         content = writer.base["k2.keras"] if not number else (writer.out / "exec_k2_keras.keras").read_bytes()

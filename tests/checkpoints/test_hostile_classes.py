@@ -7,13 +7,29 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from liteferry import sandbox
+from liteferry.checkpoints.reach import files_of_checkpoint
+from liteferry.commands.compare.compare_side import SideTask, run_side
+from liteferry.commands.inspect import child
+from liteferry.commands.report_pages import rebuild_pages
+from liteferry.commands.verify import verify
+from liteferry.config.job import SamplesSpec
+from liteferry.loading.model import LoadSpec
+from liteferry.samples.opening import open_samples
+from liteferry.sandbox import Flavor, Limits, SandboxSpec, reader
+from liteferry.sandbox.confine import SWITCH
+from tests.commands.test_strangers_output import write_model
 
 ROOT = Path(__file__).resolve().parents[2]
 # Two runs over 190 checkpoints take three minutes; `test_trust.py` has one of every kind in `make test`.
@@ -21,6 +37,7 @@ pytestmark = pytest.mark.nightly
 
 _SECRET = "SECRET-CANARY-4711"
 _LEAST = 60
+LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +110,65 @@ def test_each_has_its_report_and_its_reason(run: dict[str, Any], cases: dict[str
 
 def test_there_are_enough_of_them(cases: dict[str, Any]) -> None:
     assert len(cases) >= _LEAST
+
+
+def _said_wrong(cases: Mapping[str, Any], said: Mapping[str, str]) -> str:
+    """The cases of which it is not said what they are refused for, one a line."""
+    wrong = [(name, case["says"], said.get(name, "nothing")) for name, case in cases.items() if case["codes"]]
+    return "\n".join(f"{name}: {says!r} not in {told[:500]}" for name, says, told in wrong if says not in told)
+
+
+def _is_quiet(folder: Path) -> bool:
+    return not list(folder.glob("canary/marker*"))
+
+
+def test_inspect_shows_what_each_would_be_refused_for(written: Path, cases: dict[str, Any]) -> None:
+    """`liteferry inspect`, and `check`, which asks the same reader; a pattern's links are the run's to refuse."""
+    seen_by_copying = ("pipe_as_an_asset", "pipe_as_variables", "sparse")
+    asked = {name: case for name, case in cases.items() if case["trust"] != "links" and name not in seen_by_copying}
+    paths = [str(written / "ck" / case["file"]) for case in asked.values()]
+    readable = [file for path in paths for file in files_of_checkpoint(path)]
+    answers = [
+        answer if isinstance(answer, dict) else {"died": str(answer)}
+        for answer in reader.ask(child.answer, paths, readable=readable)
+    ]
+    said = {name: json.dumps(answer, ensure_ascii=False) for name, answer in zip(asked, answers, strict=True)}
+    assert not _said_wrong(asked, said)
+    trusted = {name: case for name, case in asked.items() if case["trust"]}
+    assert not [name for name, case in trusted.items() if f'"opened_by": "{case["trust"]}"' not in said[name]]
+    assert _is_quiet(written)
+
+
+@pytest.mark.parametrize("confined", [True, False])
+def test_compare_refuses_each_side(written: Path, cases: dict[str, Any], confined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its own unit, which loads a side and runs it."""
+    if not confined:
+        monkeypatch.setenv(SWITCH, str(ROOT / "tests" / "unconfined.marker"))
+    spec = SamplesSpec(path=str(written / "x.npz"))
+    rows = open_samples(spec)
+    said = {}
+    for name, case in cases.items():
+        path = str(written / "ck" / case["file"])
+        with tempfile.TemporaryDirectory() as folder:
+            load = LoadSpec(link_root=str(written / "ck"))
+            task = SideTask(side="left", path=path, spec=spec, sample_set=rows, batch_size=8, load=load, folder=folder)
+            readable = [*files_of_checkpoint(path, load.links), spec.path]
+            outcome = sandbox.run(
+                run_side, task, SandboxSpec(flavor=Flavor.KERAS, limits=LIMITS, writable=[folder], readable=readable)
+            )
+        said[name] = json.dumps(outcome.error, ensure_ascii=False)
+    assert not _said_wrong(cases, said)
+    assert _is_quiet(written)
+
+
+def test_verify_and_report_take_nothing_from_a_strangers_folder(written: Path, cases: dict[str, Any], tmp_path: Path) -> None:
+    """Each hostile graph as the blessed artifact of an output folder, whose manifest vouches for it."""
+    graphs = {name: case for name, case in cases.items() if name.startswith("graph_") or name == "two_graphs"}
+    for name in graphs:
+        shutil.copytree(written / "ck" / name, tmp_path / "out" / "models" / name / "saved_model" / "1")
+        write_model(tmp_path / "out", name)
+    assert rebuild_pages(str(tmp_path / "out")) == len(graphs)
+    found = verify(str(tmp_path / "out"), processes=1)
+    assert not _said_wrong(graphs, {str(name): sentence for name, sentence in found.problems if "do not run again" in sentence})
+    assert not [path for path in (tmp_path / "out").rglob("*.html") if _SECRET in path.read_text()]
+    assert _is_quiet(written)

@@ -22,6 +22,7 @@ from liteferry.checkpoints import archives
 from liteferry.checkpoints.h5_files import unsafe
 from liteferry.checkpoints.links import LinkRule, follow_part, is_inside
 from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.storage.files import is_holes
 
 # What a `.keras` archive is made of; loaders read nothing else of it, so nothing else is copied.
 _MOST_SHARDS = 10_000
@@ -66,7 +67,10 @@ def copy_file(path: str, target: str) -> str:
         os.rename(path, target)
         return target
     with opened(path) as source, open(target, "xb") as copy:
-        left = os.fstat(source.fileno()).st_size
+        status = os.fstat(source.fileno())
+        left = status.st_size
+        if is_holes(status):
+            raise OSError(f"of {left:,} bytes {status.st_blocks * 512:,} are on the disk")
         with contextlib.suppress(OSError, AttributeError):
             while left > 0 and (done := os.copy_file_range(source.fileno(), copy.fileno(), min(left, 2**30))):
                 left -= done

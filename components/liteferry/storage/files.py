@@ -25,6 +25,8 @@ from liteferry.errors import StorageError
 from liteferry.storage import drivers, object_store
 
 _CHUNK_BYTES = 1 << 20
+# A large file of which less than a hundredth lies on the disk is holes: no checkpoint, and hours of zeros to read.
+_LARGE_BYTES, _MOST_HOLES = 1 << 34, 100
 _LOOKS = 3
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")  # the temporary names of `write_bytes`
 _WILDCARD = re.compile(r"[*?\[]")
@@ -282,6 +284,11 @@ def size_bytes(uri: str) -> int:
         raise StorageError(f"{uri}: cannot be read: {error.strerror or error}") from error
 
 
+def is_holes(status: os.stat_result) -> bool:
+    """Whether next to nothing of a large local file is on the disk."""
+    return status.st_size > _LARGE_BYTES and status.st_blocks * 512 < status.st_size // _MOST_HOLES
+
+
 def digest(uri: str) -> str:
     """sha256 of a file's bytes, or of the names, sizes and bytes of every file below a directory; it does not depend on the
     place. Raises StorageError.
@@ -301,6 +308,10 @@ def digest(uri: str) -> str:
                 raise StorageError(
                     f"{target}: cannot be read: it is no file but a pipe, a socket or a device"
                 )  # reading it may never end
+            if is_holes(status):
+                raise StorageError(
+                    f"{target}: cannot be read: of its {status.st_size:,} bytes {status.st_blocks * 512:,} are on the disk"
+                )  # reading the holes takes hours
             if is_directory:
                 hasher.update(f"{name}\0{status.st_size}\0".encode(errors="surrogateescape"))
             with open(target, "rb") as file:
