@@ -47,6 +47,8 @@ nightly: venv ## What `make test` leaves out, orchestrators and smaller campaign
 	@$(MAKE) test-tfx test-kfp
 	$(VENV_PYTHON) -m tests.campaigns.chaos --scale 0.1 --minutes 20
 	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 20000 --loads 100
+	$(VENV_PYTHON) -m tests.campaigns.fuzz.configs --configs 20000
+	$(VENV_PYTHON) -m tests.campaigns.fuzz.graphs --graphs 500
 	$(VENV_PYTHON) -m tests.campaigns.soak --models 150
 	$(VENV_PYTHON) -m tests.campaigns.scale --rows 400000
 	$(VENV_PYTHON) -m tests.campaigns.truth --share 0.05 --folder .cache/nightly-truth
@@ -151,7 +153,9 @@ chaos: venv ## Kill and starve runs for real, by the hundred; about half an hour
 	$(VENV_PYTHON) -m tests.campaigns.chaos --write docs/reliability.md $(if $(wildcard $(WEEKLY)),--results $(WEEKLY)/chaos.jsonl)
 
 .PHONY: fuzz
-fuzz: venv ## Feed a hundred thousand broken and hostile files to what reads them; half an hour, writes docs/reliability.md
+fuzz: venv ## Feed broken and hostile files, architectures and graphs to what reads them; an hour, writes docs/reliability.md
+	$(VENV_PYTHON) -m tests.campaigns.fuzz.configs
+	$(VENV_PYTHON) -m tests.campaigns.fuzz.graphs
 	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 100000 --loads 500 --write docs/reliability.md
 
 .PHONY: soak

@@ -246,6 +246,16 @@ def test_a_digest_sees_every_change(tmp_path: Path, change: Callable[[Path], obj
     assert storage.digest(str(root)) != before
 
 
+def test_a_file_of_holes_is_refused_and_not_read(tmp_path: Path) -> None:
+    """Terabytes of which a few bytes are on the disk: reading them takes hours."""
+    sparse = write(tmp_path / "sparse", "head")
+    os.truncate(sparse, 2**43)
+    with pytest.raises(StorageError, match=r"of its 8,796,093,022,208 bytes [\d,]+ are on the disk"):
+        storage.digest(str(sparse))
+    os.truncate(sparse, 2**20)
+    assert storage.digest(str(sparse)).startswith("sha256:"), "a small file may have holes"
+
+
 def test_a_digest_and_a_size_follow_links_into_other_folders(tmp_path: Path) -> None:
     plain, linked = make_tree(tmp_path / "plain"), tmp_path / "linked"
     (linked / "variables").parent.mkdir()

@@ -93,7 +93,7 @@ def in_sandbox(request: dict[str, Any], reporter: Any) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns.fuzz.graphs", description=__doc__)
-    parser.add_argument("--graphs", type=int, default=20_000, metavar="N")
+    parser.add_argument("--graphs", type=int, default=10_000, metavar="N")
     parser.add_argument("--seconds", type=float, default=3600.0, metavar="S", help="stop after so many, however many that were")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
