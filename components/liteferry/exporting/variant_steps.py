@@ -28,7 +28,7 @@ def first(source: Source, name: str) -> Iterator[Step]:
     """What cannot abort: the quantizer, and before it TensorFlow's converter where training has set the ranges of the
     activations.
     """
-    if name in tf_quantize.TRAINED and name not in source.recipes and tf_quantize.has_trained_ranges(source.traced):
+    if name in tf_quantize.TRAINED and name not in source.recipes and tf_quantize.has_trained_ranges(source.file, source.traced):
         make = functools.partial(tf_quantize.with_trained_ranges, name, source.file, source.options)
         yield Step(name=f"{name} by {tf_quantize.NAME}, with the trained ranges", quantizer=tf_quantize.NAME, make=make)
     ways = [quantize.PLAIN] if name in source.recipes else quantize.ways(name, source.file.content)

@@ -65,11 +65,14 @@ def make(variant: str, source: FloatFile, *, rows: Callable[[], Rows], options: 
 
 TRAINED = ("int8", "dynamic_int8")
 """Variants that quantisation-aware training was for: both get the one file that keeps its grid."""
+_LEFT_OF_FAKES = frozenset({"QUANTIZE", "FAKE_QUANT"})  # what the converter makes of them in a float file
 _FAKE = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel", "FakeQuantWithMinMaxArgs")
 
 
-def has_trained_ranges(traced: TracedModel) -> bool:
+def has_trained_ranges(file: FloatFile, traced: TracedModel) -> bool:
     """Whether the graph fake-quantises, as models that were trained with quantisation in mind do."""
+    if not _LEFT_OF_FAKES & flatbuffer.count_operators(file.content).keys():
+        return False  # asked first: writing a large graph down takes longer than reading its file
     graph = traced.function.graph.as_graph_def()
     nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
     return any(node.op in _FAKE for node in nodes)

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from liteferry.errors import Stage
 from liteferry.evaluation.targets import names
 from liteferry.sandbox import Reporter
 
@@ -32,6 +33,7 @@ class LookTask:
 
 def run_looks(task: LookTask, reporter: Reporter) -> None:
     """In a sandbox without Keras. Hands over {variant, target, look} for each; `look` is what `of_gpu` and `of_ethos` give."""
+    reporter.stage(Stage.EVALUATE)
     for variant, path in task.paths.items():
         with open(path, "rb") as file:
             content = file.read()
