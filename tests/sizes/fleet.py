@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,14 @@ ROWS = 160
 FORMS = ("float32", "float32", "float32", "mixed_float16", "int8")
 
 
-def write(folder: str, count: int) -> None:
+def write(folder: str, numbers: Iterable[int]) -> None:
     """Checkpoints, one npz of rows for each, and job.json."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import keras
 
     models, samples = [], {}
     names = list(ARCHITECTURES)
-    for number in range(count):
+    for number in numbers:
         kind, form = names[number % len(names)], FORMS[number // len(names) % len(FORMS)]
         keras.utils.set_random_seed(number)
         keras.config.set_dtype_policy(form if form.startswith("mixed") else "float32")
@@ -145,4 +145,4 @@ ARCHITECTURES: dict[str, Callable[[Any, np.random.Generator, int], Built]] = {
 
 
 if __name__ == "__main__":
-    write(sys.argv[1], int(sys.argv[2]))
+    write(sys.argv[1], range(int(sys.argv[2])))
