@@ -271,3 +271,12 @@ def save_readers(what: tuple[str, str, list[str]], _: Reporter) -> None:
         ("bytecode", keras.layers.Lambda(own, output_shape=(3,))),
     ):
         keras.Sequential([keras.Input((3,)), layer, keras.layers.Dense(2)]).save(os.path.join(folder, f"{name}.keras"))
+
+
+def import_from(given: tuple[str, str], _: Reporter) -> None:
+    """A builder that puts a folder on the search path."""
+    import importlib
+
+    folder, name = given
+    sys.path.append(folder)
+    importlib.import_module(name)

@@ -7,6 +7,7 @@ alone hold is tested among the checkpoints.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,6 +88,16 @@ def test_modules_that_nobody_has_imported_yet_can_be(tmp_path: Path) -> None:
     names = ["sklearn", "pandas", "scipy.stats", "xml.dom.minidom", "sqlite3", "keras.applications", "liteferry.commands.doctor"]
     there = [name for name in names if not name.startswith("sklearn") or _is_installed("sklearn")]
     assert run("import_all", there, flavor=Flavor.KERAS).error is None
+
+
+@needs_landlock
+def test_a_module_in_a_folder_that_may_not_be_read_is_missed_by_its_folder_and_the_key(job: Path) -> None:
+    (job / "lib").mkdir()
+    (job / "lib" / "nets.py").write_text("")
+    outcome = run("import_from", (str(job / "lib"), "nets"), flavor=Flavor.CLEAN)
+    assert outcome.error is not None
+    assert re.search(f"No module named 'nets'; {job / 'lib'} .* `reads`", outcome.error.message)
+    assert run("import_from", (str(job / "lib"), "nets"), flavor=Flavor.CLEAN, readable=[str(job / "lib")]).error is None
 
 
 def _is_installed(name: str) -> bool:

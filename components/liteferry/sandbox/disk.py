@@ -46,14 +46,14 @@ def is_running_low(folder: str, *, used: int) -> bool:
 
 
 def _held_without_a_name(pid: int | None) -> int:
-    total = 0
+    found: dict[tuple[int, int], int] = {}  # by file: standard output and standard error are one
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 status = os.stat(f"/proc/{pid}/fd/{name}")
                 if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
-                    total += status.st_blocks * _BLOCK_BYTES
-    return total
+                    found[status.st_dev, status.st_ino] = status.st_blocks * _BLOCK_BYTES
+    return sum(found.values())
 
 
 def _entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:

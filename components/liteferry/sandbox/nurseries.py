@@ -1,16 +1,23 @@
-"""This process's nurseries, one of each flavor: started when first needed, replaced when they have died."""
+"""This process's nurseries, one of each flavor: started when first needed, replaced when they have died.
+
+The two that every run needs are started as one process. It imports what both have in common, TensorFlow above all, and forks the
+second nursery before either imports anything of its own.
+"""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from typing import IO, Protocol
 
 from liteferry.sandbox.flavors import Flavor, preloaded
 
@@ -21,7 +28,7 @@ _KEPT_PREFIXES = ("LC_", "PYTHON", "TF_", "KERAS_", "LITEFERRY_", "OMP_", "OPENB
 
 # Children import from the same folders as this process, also when a launcher has added folders to the path. The working
 # directory, where a user's file may have any name, is on their path only if it is on ours.
-_PROGRAM = "import sys; sys.path[:] = sys.argv[4:]; from liteferry.sandbox.nursery import main; main(sys.argv)"
+_PROGRAM = "import sys; sys.path[:] = sys.argv[5:]; from liteferry.sandbox.nursery import main; main(sys.argv)"
 
 _LAST_WORDS_BYTES = 4000
 
@@ -39,25 +46,87 @@ def _environment() -> dict[str, str]:
     }
 
 
+class _Process(Protocol):
+    """What a nursery needs of its process: `subprocess.Popen` for one that was started here, `_Twin` for one that was forked."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
+
+
+class _Twin:
+    """A nursery that another one forks. Its parent writes its pid to a pipe that from then on it alone holds open, so that the
+    pipe's end is its end.
+    """
+
+    def __init__(self, life: int, parent: subprocess.Popen[bytes]) -> None:
+        self._life = open(life, "rb", buffering=0)  # noqa: SIM115  # as long as the nursery lives
+        self._parent = parent
+        self._pid = 0
+        self._handle: int | None = None
+        self._has_ended = False
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        """Waits for its birth; 0 where its parent died before that."""
+        while not self._pid and not self._has_ended:
+            self._listen(None)
+        return self._pid
+
+    def _listen(self, timeout: float | None) -> None:
+        """Takes what the pipe says within so many seconds, None for as long as it takes: the pid, later the end."""
+        if self._has_ended or not select.select([self._life], [], [], timeout)[0]:
+            return
+        with self._lock:
+            if self._has_ended or not select.select([self._life], [], [], 0)[0]:
+                return
+            told = self._life.read(8)
+            if not told:
+                self._has_ended = True
+            else:
+                self._pid = int.from_bytes(told, "big")
+                with contextlib.suppress(OSError):  # a pidfd means this process, whoever gets its number later
+                    self._handle = os.pidfd_open(self._pid)
+
+    def poll(self) -> int | None:
+        self._listen(0)
+        self._listen(0)
+        return 0 if self._has_ended else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.poll() is None:
+            self._listen(timeout)
+        if self.poll() is None:
+            raise subprocess.TimeoutExpired("nursery", timeout or 0.0)
+        return 0
+
+    def kill(self) -> None:
+        if self.poll() is not None:
+            return
+        if self._handle is None:
+            self._parent.kill()  # it is not born yet
+        else:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def __del__(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+
+
 class Nursery:
     """A running nursery process."""
 
-    def __init__(self, flavor: Flavor) -> None:
-        environment, ours = _environment(), ",".join(preloaded(flavor))
+    def __init__(self, process: _Process, connection: socket.socket, errors: IO[bytes]) -> None:
         self.is_closed = False
         self._lock = threading.Lock()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the nursery lives
-        self._socket, nursery_end = socket.socketpair()
-        with nursery_end:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(nursery_end.fileno()), flavor.value, ours, *map(os.path.abspath, sys.path)],
-                pass_fds=[nursery_end.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=None if environment.get(VERBOSE) else self._errors,
-                env=environment,
-                start_new_session=True,  # the launcher handles Ctrl-C; the nursery ends when the launcher does
-            )
+        self._process, self._socket, self._errors = process, connection, errors
 
     @property
     def pid(self) -> int:
@@ -102,6 +171,33 @@ class Nursery:
             self.kill()
 
 
+def start(*flavors: Flavor) -> list[Nursery]:
+    """New nurseries, all from one process: the first is that process, the others are forked from it."""
+    environment = _environment()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as a nursery lives
+    sockets = [socket.socketpair() for _ in flavors]
+    lives = [os.pipe() for _ in flavors[1:]]
+    fds, life_fds = [end.fileno() for _, end in sockets], [end for _, end in lives]
+    words = [",".join(map(str, fds)), ",".join(map(str, life_fds)), ",".join(flavor.value for flavor in flavors)]
+    words.append(";".join(",".join(preloaded(flavor)) for flavor in flavors))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, *words, *map(os.path.abspath, sys.path)],
+        pass_fds=[*fds, *life_fds],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=None if environment.get(VERBOSE) else errors,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is the launcher's to handle; the nursery ends when the launcher does
+    )
+    for _, end in sockets:
+        end.close()
+    for descriptor in life_fds:
+        os.close(descriptor)
+    processes: list[_Process] = [process, *(_Twin(life, process) for life, _ in lives)]
+    return [Nursery(one, ours, errors) for one, (ours, _) in zip(processes, sockets, strict=True)]
+
+
+_EVERY_RUN = (Flavor.CLEAN, Flavor.KERAS)
 _nurseries: dict[Flavor, Nursery] = {}
 _single: set[Nursery] = set()
 _nurseries_lock = threading.Lock()
@@ -112,7 +208,8 @@ def nursery(flavor: Flavor) -> Nursery:
     with _nurseries_lock:
         found = _nurseries.get(flavor)
         if found is None or not found.is_alive():
-            found = _nurseries[flavor] = Nursery(flavor)
+            (found,) = start(flavor)
+            _nurseries[flavor] = found
         return found
 
 
@@ -125,7 +222,7 @@ def shared_nursery(flavor: Flavor) -> Iterator[Nursery]:
 @contextlib.contextmanager
 def nursery_of_its_own(flavor: Flavor) -> Iterator[Nursery]:
     """A new nursery that no other unit uses, while the context lasts."""
-    found = Nursery(flavor)
+    (found,) = start(flavor)
     with _nurseries_lock:
         _single.add(found)
     try:
@@ -141,7 +238,10 @@ def warm_up(*flavors: Flavor) -> None:
     """Starts nurseries now, so that their imports overlap with the caller's own start: those that every run needs, unless flavors
     are given.
     """
-    for flavor in flavors or (Flavor.KERAS, Flavor.CLEAN):
+    with _nurseries_lock:
+        if not flavors and not _nurseries and sys.platform == "linux":
+            _nurseries.update(zip(_EVERY_RUN, start(*_EVERY_RUN), strict=True))
+    for flavor in flavors or _EVERY_RUN:
         nursery(flavor)
 
 

@@ -28,33 +28,48 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NoReturn
 
 from liteferry.sandbox.flavors import NOT_PRELOADED, PRELOAD, Flavor
 from liteferry.sandbox.readable import python_paths
 
 STATUS = struct.Struct("!q")
+NAME_PREFIX, UNIT = "liteferry-", "unit"
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+# The last thing that `import tensorflow` does, where it can: it imports Keras.
+_KERAS_OF_TENSORFLOW = ("keras.src.optimizers", "tf_keras.src.optimizers")
 _RSS_UNIT_BYTES = 1024 if sys.platform == "linux" else 1
 
 
-def preload(flavor: Flavor, ours: Sequence[str]) -> None:
-    """Imports what the children of this flavor need: its libraries, then `ours`. The clean flavor is made unable to import any
-    Keras.
-    """
-    if flavor is Flavor.CLEAN:
-        for name in ("keras", "tf_keras"):
-            sys.modules[name] = None  # type: ignore[assignment]  # `import keras` now raises ImportError, here and in every child
+def preload(modules: Sequence[str], *, hidden: Sequence[str] = ()) -> None:
+    """Imports what children need, while modules that they do not need are hidden from what is imported."""
     gc.disable()  # imports make hardly any garbage, and collecting takes a seventh of their time
-    with _hidden(NOT_PRELOADED.get(flavor, ())):
-        for name in (*PRELOAD[flavor], *ours):
+    with _hidden(hidden):
+        for name in modules:
             importlib.import_module(name)
     python_paths()  # children inherit the answer
     gc.enable()
     gc.collect()
     gc.freeze()  # the collector of a child does not visit, and so does not copy, the pages of what was imported here
+
+
+def _in_common(preloads: Sequence[Sequence[str]]) -> list[str]:
+    """The modules that all of several nurseries import."""
+    return [name for name in preloads[0] if all(name in others for others in preloads[1:])]
+
+
+def _forbid_keras() -> None:
+    """Makes this process and every child unable to import any Keras, from TensorFlow's folder of lazily loaded names either."""
+    for name in ("keras", "tf_keras"):
+        if sys.modules.get(name) is not None:
+            raise RuntimeError(f"{name} is there already, so this is no clean process")
+        sys.modules[name] = None  # type: ignore[assignment]  # `import keras` now raises ImportError
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None:  # it was imported while Keras could be found, and looks for names in Keras's folders, too
+        tensorflow.__path__ = [path for path in tensorflow.__path__ if "keras" not in (path or "").split(os.sep)]
 
 
 @contextlib.contextmanager
@@ -67,15 +82,21 @@ def _hidden(names: Sequence[str]) -> Iterator[None]:
         del sys.modules[name]
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: int | bytes) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value)
+
+
+def _call_yourself(name: str) -> None:
+    """The name that `top` and `ps` show; at most fifteen characters."""
+    _prctl(_PR_SET_NAME, f"{NAME_PREFIX}{name}".encode())
 
 
 def _become_child(server: socket.socket, channel_fd: int, others: list[int], nursery_pid: int) -> NoReturn:
     from liteferry.sandbox.child import serve
 
     try:
+        _call_yourself(UNIT)
         os.setsid()  # its own process group: one signal kills the whole family
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != nursery_pid:  # the nursery died before the line above had its effect
@@ -94,7 +115,8 @@ def _become_child(server: socket.socket, channel_fd: int, others: list[int], nur
 class _Children:
     """The living children, and the strays of those that have ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, held: Sequence[int] = (), twins: Collection[int] = ()) -> None:
+        self._held, self._twins = held, twins  # descriptors that no child may keep open; nurseries that this one forked
         self._status_fds: dict[int, int] = {}
         self._suspects: dict[int, set[int]] = {}  # stray -> children that were there when it was first seen
 
@@ -111,7 +133,7 @@ class _Children:
             os.close(status_fd)
             return
         if pid == 0:
-            _become_child(server, channel_fd, [status_fd, *self._status_fds.values()], nursery_pid)
+            _become_child(server, channel_fd, [status_fd, *self._status_fds.values(), *self._held], nursery_pid)
         self._status_fds[pid] = status_fd
         os.close(channel_fd)
         _tell(status_fd, pid)
@@ -135,7 +157,7 @@ class _Children:
         self._kill_strays()  # also those whose parent was itself a stray and has just ended
 
     def _kill_strays(self) -> None:
-        for pid in _own_children() - self._status_fds.keys():
+        for pid in _own_children() - self._status_fds.keys() - set(self._twins):
             suspects = self._suspects.setdefault(pid, set(self._status_fds))
             if suspects.isdisjoint(self._status_fds):
                 _kill(pid)
@@ -145,10 +167,10 @@ class _Children:
         for pid in self._status_fds:
             _kill_group(pid)
         with contextlib.suppress(ChildProcessError):
-            while True:
-                for pid in _own_children():
+            while left := _own_children() - set(self._twins):
+                for pid in left:
                     _kill(pid)
-                os.wait()
+                os.waitpid(left.pop(), 0)
 
 
 def _own_children() -> set[int]:
@@ -186,20 +208,62 @@ def _take_request(server: socket.socket, children: _Children) -> bool:
     return bool(message)
 
 
-def main(argv: list[str]) -> NoReturn:
-    """Serves fork requests until the parent has ended. `argv`: anything, the descriptor of the inherited socket, a flavor,
-    modules to import with commas between them.
+def _fork_twins(lives: Sequence[int]) -> tuple[int, set[int]]:
+    """Forks a nursery for each pipe, and writes its pid there. Returns which nursery this process is now, 0 for the first, and
+    the pids of those that it forked.
     """
-    server = socket.socket(fileno=int(argv[1]))
+    twins: set[int] = set()
+    for number, life in enumerate(lives, start=1):
+        try:
+            pid = os.fork()
+        except OSError as error:  # the pipe closes, and the supervisor starts one by itself
+            print(f"cannot fork: {error.strerror}", file=sys.stderr, flush=True)
+            continue
+        if pid == 0:
+            os.setsid()
+            return number, set()
+        twins.add(pid)
+        os.write(life, pid.to_bytes(8, "big"))
+    return 0, twins
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Serves fork requests until the parent has gone, after forking nurseries of other flavors.
+
+    Args:
+      argv: anything; the descriptors of inherited sockets, one for each nursery; those of pipes, one for each but the first; the
+        nurseries' flavors, with commas between them; and the modules of ours that each imports, semicolons between nurseries.
+    """
+    servers = [socket.socket(fileno=int(word)) for word in argv[1].split(",")]
+    lives = [int(word) for word in argv[2].split(",") if word]
+    flavors = [Flavor(word) for word in argv[3].split(",")]
+    ours = [[name for name in words.split(",") if name] for words in argv[4].split(";")]
+    preloads = [[*PRELOAD[flavor], *names] for flavor, names in zip(flavors, ours, strict=True)]
+    for descriptor in (*lives, *(server.fileno() for server in servers)):
+        os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    preload(Flavor(argv[2]), argv[3].split(",") if argv[3] else ())
+    if lives:
+        preload(_in_common(preloads), hidden=_KERAS_OF_TENSORFLOW)
+    own, twins = _fork_twins(lives)
+    for number, server in enumerate(servers):
+        if number != own:
+            server.close()
+        if number not in (0, own):
+            os.close(lives[number - 1])
+    _call_yourself(flavors[own].value)
+    if flavors[own] is Flavor.CLEAN:
+        _forbid_keras()
+    preload(preloads[own], hidden=NOT_PRELOADED.get(flavors[own], ()))
+    _serve(servers[own], _Children(held=[lives[own - 1]] if own else [], twins=twins))
+
+
+def _serve(server: socket.socket, children: _Children) -> NoReturn:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    children = _Children()
     selector = selectors.DefaultSelector()
     selector.register(server, selectors.EVENT_READ)
     selector.register(wake_read, selectors.EVENT_READ)

@@ -176,12 +176,21 @@ def refused_path(error: BaseException) -> str | None:
 def _paths_of(error: BaseException) -> Iterator[str]:
     if isinstance(error, PermissionError) and isinstance(error.filename, str):
         yield os.path.abspath(error.filename)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        yield from _folders_with(error.name.partition(".")[0])
     try:
         words = str(error)
     except Exception:  # noqa: BLE001  # the user's __str__: anything
         return
     if _REFUSED_WORDS.search(words):
         yield from _ABSOLUTE_PATH.findall(words[:_MOST_WORDS])
+
+
+def _folders_with(module: str) -> Iterator[str]:
+    """Folders on the search path that hold a module. Python skips without a word those that it cannot list."""
+    for folder in filter(None, sys.path):
+        if any(os.path.exists(os.path.join(folder, name)) for name in (module, f"{module}.py")):
+            yield os.path.abspath(folder)
 
 
 _MOST_WORDS = 20_000

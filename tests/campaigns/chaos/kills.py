@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable
 import psutil
 
 from liteferry.sandbox import Flavor
+from liteferry.sandbox.nursery import NAME_PREFIX, UNIT
 from tests.campaigns.chaos.case import BrokenError, Case
 
 _MOST_RUNS = 60  # a job that this many restarts do not finish is stuck
@@ -34,15 +36,21 @@ def _is(process: psutil.Process, words: str) -> bool:
     return False
 
 
+def _name(process: psutil.Process) -> str:
+    """What a nursery or a unit calls itself; "" for any other process. Not on its command line: nurseries fork nurseries."""
+    with contextlib.suppress(psutil.Error, OSError):
+        name = pathlib.Path(f"/proc/{process.pid}/comm").read_text(encoding="ascii").strip()
+        return name.removeprefix(NAME_PREFIX) if name.startswith(NAME_PREFIX) else ""
+    return ""
+
+
 def nurseries(launcher: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    alike = [process for process in _family(launcher) if _is(process, "sandbox.nursery")]
-    pids = {process.pid for process in alike}
-    return [process for process in alike if process.ppid() not in pids]  # a child has its nursery's command line
+    return [process for process in _family(launcher) if flavor_of(process)]
 
 
 def flavor_of(nursery: psutil.Process) -> str:
-    """`keras`, `clean` or `metrics`: an argument of its own on the command line."""
-    return next((word for word in nursery.cmdline() if word in {flavor.value for flavor in Flavor}), "")
+    """`keras`, `clean` or `metrics`; "" for what is no nursery."""
+    return _name(nursery) if _name(nursery) in {flavor.value for flavor in Flavor} else ""
 
 
 def the_launcher(launcher: subprocess.Popen[bytes], case: Case) -> psutil.Process | None:
@@ -54,7 +62,7 @@ def a_nursery(launcher: subprocess.Popen[bytes], case: Case) -> psutil.Process |
 
 
 def a_child(launcher: subprocess.Popen[bytes], case: Case) -> psutil.Process | None:
-    return _pick([child for nursery in nurseries(launcher) for child in nursery.children()], case)
+    return _pick([process for process in _family(launcher) if _name(process) == UNIT], case)
 
 
 def a_worker(launcher: subprocess.Popen[bytes], case: Case) -> psutil.Process | None:

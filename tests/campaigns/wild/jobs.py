@@ -277,6 +277,8 @@ def _job(entries: Sequence[Entry], unpacked: Mapping[str, pathlib.Path]) -> dict
             {str(unpacked[entry.package] / entry.module) for entry in entries if entry.module}
             | {str(_BUILDERS) for entry in entries if entry.builder and entry.builder.startswith(f"{_BUILDERS.stem}:")}
         ),
+        # Builders import the code that the package brings.
+        "reads": sorted({str(unpacked[entry.package]) for entry in entries if entry.builder}),
         "samples": samples,
         "variants": list(VARIANTS),
         "limits": {"seconds_per_model": 1800},
