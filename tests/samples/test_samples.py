@@ -22,6 +22,7 @@ from liteferry.errors import ReasonCode, SamplesError
 from liteferry.samples import sample_set
 from liteferry.samples.batches import read_batches
 from liteferry.samples.binding import Binding, BoundInput, bind
+from liteferry.samples.formats.registry import FORMATS
 from liteferry.samples.formats.rows import ColumnSpec
 from liteferry.samples.opening import open_samples
 from liteferry.samples.sample_set import Batch, SampleSet
@@ -250,18 +251,18 @@ class TestUnusableFiles:
         [
             (
                 "none.npz",
-                "{}/none.npz: no such file; give a .parquet, .npz, .arrow, .feather or .tfrecord file, or a glob of them",
+                "{}/none.npz: no such file; give a {formats} file, or a glob of them",
             ),
             (
                 "*.parquet",
-                "{}/*.parquet: no such file; give a .parquet, .npz, .arrow, .feather or .tfrecord file, or a glob of them",
+                "{}/*.parquet: no such file; give a {formats} file, or a glob of them",
             ),
-            ("", "{}/: is a folder; name the files in it, as in {}/*.parquet"),
+            ("", "{}/: is a folder without samples; it has no files. Give {formats}, or a folder of images or .wav files"),
         ],
     )
     def test_missing(self, tmp_path: Path, path: str, message: str) -> None:
         assert failure(MISSING, open_samples, SamplesSpec(path=f"{tmp_path}/{path}")).replace("//", "/") == message.format(
-            tmp_path, tmp_path
+            tmp_path, tmp_path, formats=FORMATS
         )
 
     @pytest.mark.parametrize("name", ["x.npz", "x.parquet"])
@@ -312,9 +313,9 @@ class TestUnusableFiles:
         assert message == f"{path}: has several columns named 'x'; give every column its own name"
 
     def test_unknown_format(self, tmp_path: Path) -> None:
-        (tmp_path / "x.csv").write_text("a,b")
-        message = failure(MISMATCH, open_samples, SamplesSpec(path=str(tmp_path / "x.csv")))
-        assert message == f"{tmp_path}/x.csv: .csv is not a sample format; use .parquet, .npz, .arrow, .feather or .tfrecord"
+        (tmp_path / "x.rows").write_text("a,b")
+        message = failure(MISMATCH, open_samples, SamplesSpec(path=str(tmp_path / "x.rows")))
+        assert message == f"{tmp_path}/x.rows: .rows is not a sample format; use {FORMATS}"
 
     @pytest.mark.parametrize(
         ("second", "message"),
@@ -483,7 +484,7 @@ class TestBinding:
                 {"inputs": {"image": "pixels"}},
                 (
                     "rows.npz: input 'image' takes (batch, 28, 28, 1) float32, column 'pixels' holds (batch, 28, 28) float64; "
-                    "store rows of the input's shape, or map another column under samples.rows.inputs. "
+                    "store x[..., None], which has the last axis, or map another column under samples.rows.inputs. "
                     "Columns: label (batch) int64, pixels (batch, 28, 28) float64"
                 ),
             ),

@@ -92,6 +92,21 @@ def _freeze_json_object(value: Any) -> FrozenDict:
     return frozen
 
 
+def _columns(value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, (list, tuple)) and value and all(isinstance(name, str) and name for name in value):
+        return tuple(value)
+    raise ValueError("is neither a column nor a list of columns; write one name as text, or [a, b, c] for columns to stack")
+
+
+def _scalar(value: Any) -> str | int | float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, str) or is_number:
+        return value  # type: ignore[no-any-return]
+    raise ValueError("is neither text nor a finite number; write the one value that stands in")
+
+
 _T = TypeVar("_T")
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -102,6 +117,14 @@ FilePath = Annotated[Text, AfterValidator(_resolve)]
 LocalPath = Annotated[Text, AfterValidator(_local_path), AfterValidator(_resolve)]
 ModuleReference = Annotated[Text, AfterValidator(_resolve_module)]
 CodeReference = Annotated[Text, AfterValidator(_code_reference)]
+Columns = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(_columns),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+Scalar = Annotated[str | int | float, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "number"]})]
 FrozenMapping = Annotated[Mapping[Text, _T], AfterValidator(FrozenDict)]
 JsonObject = Annotated[Mapping[str, Any], PlainValidator(_freeze_json_object), WithJsonSchema({"type": "object"})]
 

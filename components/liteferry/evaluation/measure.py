@@ -55,7 +55,9 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
     from liteferry.loading import float_twin, loaders, tracing
 
     reporter.stage(Stage.LOAD, subject=task.plan.model_id)
-    facts = checkpoints.examine(task.plan.checkpoint_path, links=task.plan.load.links)
+    facts = checkpoints.examine(
+        task.plan.checkpoint_path, links=task.plan.load.links, has_builder=task.plan.load.builder is not None
+    )
     model = loaders.load(task.plan.checkpoint_path, facts, task.plan.load, sample_columns=sample_columns(task.plan))
     traced = tracing.trace(model)
     traced = dataclasses.replace(traced, calls=dataclasses.replace(traced.calls, per_call=task.per_call))
@@ -148,7 +150,8 @@ def _compare_candidates(
             of_files = reference.read_twin(task.plan, number, shard_index=task.shard_index)
             twin.add(expected, of_files, ids=batch.ids, rows=batch.row_numbers())
         kept.start(batch, expected)
-        seen += RowsSeen.of(batch.inputs, expected, labels_of(task.plan.samples.spec, batch.extras, batch.label, expected))
+        labels = labels_of(task.plan.samples.spec, batch.extras, batch.label, expected)
+        seen += RowsSeen.of(batch.inputs, expected, labels, filled=batch.filled)
         for contender in contenders:
             contender.answer(batch, expected if contender.name == SAVED_MODEL else of_files, kept)
         first_inputs = first_inputs or dict(batch.inputs)

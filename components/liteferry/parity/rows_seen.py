@@ -20,27 +20,31 @@ _SHARE_TOLERANCE = 1e-3
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowsSeen:
     """Mergeable. `nonfinite_inputs`: input -> rows with NaN or infinity in it. `vector_targets`: outputs whose label column holds
-    vectors that are no shares of classes (neither one-hot nor adding up to 1).
+    vectors that are no shares of classes (neither one-hot nor adding up to 1). `filled`: column -> rows that had no value and got
+    its default.
     """
 
     nonfinite_inputs: Mapping[str, int] = dataclasses.field(default_factory=dict)
     vector_targets: frozenset[str] = frozenset()
+    filled: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, inputs: Arrays, expected: Arrays, labels: Arrays) -> RowsSeen:
-        """Facts of one batch. `labels`: output -> its label column, for outputs that have one."""
+    def of(cls, inputs: Arrays, expected: Arrays, labels: Arrays, *, filled: Mapping[str, int] | None = None) -> RowsSeen:
+        """Of one batch; `labels`: output -> its label column, of those that have one; `filled`: see the class."""
         return cls(
             nonfinite_inputs={name: rows for name, array in inputs.items() if (rows := _nonfinite_rows(array))},
             vector_targets=frozenset(
                 name for name, array in expected.items() if name in labels and _is_vector_target(array, labels[name])
             ),
+            filled=dict(filled or {}),
         )
 
     def __add__(self, other: RowsSeen) -> RowsSeen:
-        rows = dict(self.nonfinite_inputs)
-        for name, count in other.nonfinite_inputs.items():
-            rows[name] = rows.get(name, 0) + count
-        return RowsSeen(nonfinite_inputs=rows, vector_targets=self.vector_targets | other.vector_targets)
+        return RowsSeen(
+            nonfinite_inputs=_added(self.nonfinite_inputs, other.nonfinite_inputs),
+            vector_targets=self.vector_targets | other.vector_targets,
+            filled=_added(self.filled, other.filled),
+        )
 
     def kinds(self) -> dict[str, str]:
         """output -> `regression`, where the rows say so."""
@@ -48,12 +52,21 @@ class RowsSeen:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` turns into equal facts."""
-        return {"nonfinite_inputs": dict(self.nonfinite_inputs), "vector_targets": sorted(self.vector_targets)}
+        found = {"nonfinite_inputs": dict(self.nonfinite_inputs), "vector_targets": sorted(self.vector_targets)}
+        return {**found, "filled": dict(self.filled)} if self.filled else found
 
     @classmethod
     def from_json(cls, encoded: Mapping[str, Any]) -> RowsSeen:
         """What `to_json` wrote."""
-        return cls(nonfinite_inputs=dict(encoded["nonfinite_inputs"]), vector_targets=frozenset(encoded["vector_targets"]))
+        return cls(
+            nonfinite_inputs=dict(encoded["nonfinite_inputs"]),
+            vector_targets=frozenset(encoded["vector_targets"]),
+            filled=dict(encoded.get("filled", {})),
+        )
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in [*one, *(name for name in other if name not in one)]}
 
 
 def _nonfinite_rows(array: npt.NDArray[Any]) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -72,20 +73,19 @@ def _joined(parts: Sequence[tuple[np.ndarray, dict[str, Rows]]]) -> tuple[np.nda
 
 def _cut(block: dict[str, Rows], numbers: np.ndarray, binding: Binding, *, path: str, is_some: bool) -> Iterator[Batch]:
     """Batches of one block: one, unless rows differ in shape."""
-    fed = {bound.input.name: block[bound.column] for bound in binding.inputs}
+    fed = {bound.input.name: block[bound.column] for bound in binding.inputs if not bound.stacked}
     for bound in binding.inputs:
         if bound.image is not None:
             where = f"{path}: column {bound.column!r}"
             fed[bound.input.name] = decode_images(fed[bound.input.name], bound.image, where=where, numbers=numbers.tolist())
     for start, stop in _runs_of_one_shape([*fed.values(), *block.values()]):
+        at: dict[str, Any] = {"samples_name": binding.samples_name, "numbers": numbers[start:stop], "path": path}
         inputs = {
-            bound.input.name: cast_rows(
-                fed[bound.input.name].take(start, stop),
-                bound,
-                samples_name=binding.samples_name,
-                numbers=numbers[start:stop],
-                path=path,
+            bound.input.name: np.concatenate(
+                [cast_rows(_as_columns(block[part.column], start, stop), part, **at) for part in bound.side_by_side()], axis=1
             )
+            if bound.stacked
+            else cast_rows(fed[bound.input.name].take(start, stop), bound, **at)
             for bound in binding.inputs
         }
         yield Batch(
@@ -95,7 +95,17 @@ def _cut(block: dict[str, Rows], numbers: np.ndarray, binding: Binding, *, path:
             label=None if binding.label is None else np.ascontiguousarray(block[binding.label].take(start, stop)),
             extras={name: np.ascontiguousarray(block[name].take(start, stop)) for name in binding.extras},
             rows=numbers[start:stop] if is_some else None,
+            filled={name: count for name, rows in block.items() if (count := _filled(rows, start, stop))},
         )
+
+
+def _filled(rows: Rows, start: int, stop: int) -> int:
+    return 0 if rows.filled is None else int(np.count_nonzero(rows.filled[start:stop]))
+
+
+def _as_columns(rows: Rows, start: int, stop: int) -> np.ndarray:
+    """Rows [start, stop) of single values or vectors, as (rows, values)."""
+    return rows.take(start, stop).reshape(stop - start, -1)
 
 
 def _ids(block: Mapping[str, Rows], binding: Binding, numbers: np.ndarray, start: int, stop: int) -> tuple[str, ...]:

@@ -12,9 +12,11 @@ import numpy as np
 
 from liteferry.errors import ReasonCode, SamplesError, did_you_mean
 from liteferry.samples import images
+from liteferry.samples.choosing import Choice, choose, takes_records
 from liteferry.samples.dtypes import can_cast, dtype_of, is_usable, lost
-from liteferry.samples.formats.rows import ColumnSpec
+from liteferry.samples.formats.rows import RECORD, ColumnSpec
 from liteferry.samples.images import ImageDecoding
+from liteferry.samples.reshaping import reshaping
 from liteferry.types import SampleColumn, Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -22,13 +24,16 @@ if TYPE_CHECKING:
     from liteferry.samples.sample_set import SampleSet
 
 _UNKNOWN = ColumnSpec(dtype="unknown", shape=())
+_RECORDS = ColumnSpec(dtype="string", shape=())
 _COLUMNS_TOLD = 30
+_OF_FLAGS = "samples.samples"  # what flags make their only entry
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BoundInput:
     """One model input and the column that feeds it. `is_scalar`: one value per row, fed as (batch, 1). `row_shape`: that of the
-    input, for a column of flat lists. `image`: the column holds encoded images.
+    input, for a column of flat lists. `image`: the column holds encoded images. `stacked`: the columns that lie side by side in
+    the input, in this order; `column` is then their names together, for errors.
     """
 
     input: TensorSpec
@@ -36,12 +41,23 @@ class BoundInput:
     is_scalar: bool = False
     row_shape: tuple[int, ...] | None = None
     image: ImageDecoding | None = None
+    stacked: tuple[str, ...] = ()
+
+    def columns(self) -> tuple[str, ...]:
+        """What is read for it."""
+        return self.stacked or (self.column,)
+
+    def side_by_side(self) -> tuple[BoundInput, ...]:
+        """Each of the stacked columns as if it fed an input of its own, of any width."""
+        part = dataclasses.replace(self.input, shape=(None, None))
+        return tuple(BoundInput(input=part, column=name) for name in self.stacked)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Binding:
     """A model's inputs in the signature's order, the columns of labels and row names, if any, and columns to read besides.
-    `specs`: what each column of the set holds. `unused`: columns that feed no input and have no other role.
+    `specs`: what each column of the set holds. `unused`: columns that feed no input and have no other role. `notes`: a sentence
+    on each input whose column nobody named.
     """
 
     samples_name: str
@@ -51,15 +67,16 @@ class Binding:
     extras: tuple[str, ...] = ()
     specs: Mapping[str, ColumnSpec] = dataclasses.field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def columns(self) -> dict[str, ColumnSpec]:
         """Every column to read, each once."""
-        names = [*(bound.column for bound in self.inputs), self.label, self.id, *self.extras]
+        names = [*(name for bound in self.inputs for name in bound.columns()), self.label, self.id, *self.extras]
         return {name: self.specs.get(name, _UNKNOWN) for name in names if name is not None}
 
 
 def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samples_name: str) -> Binding:
-    """Finds a column for every input: the one under `inputs`, else the one of the same name, else the only one there is.
+    """Finds what feeds every input, see `choosing.choose`.
 
     A dimension that is None on either side fits anything now; `read_batches` checks the rows. One SamplesError
     (SAMPLES_MISMATCH) holds everything that does not fit.
@@ -68,34 +85,79 @@ def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samp
     key = f"samples.{samples_name}"
     problems = _key_problems(columns, spec, signature, key)
     bound: list[BoundInput] = []
+    chosen = choose(
+        signature,
+        columns,
+        spec,
+        has_records=sample_set.has_records,
+        fits=lambda tensor, column: not _bind_one(tensor, column, columns[column], spec, key)[1],
+    )
+    known = {**columns, RECORD: _RECORDS} if sample_set.has_records else dict(columns)
     for tensor in signature.inputs:
-        column = _column_for(tensor, columns, spec, signature)
-        if column is None:
-            problems.append(_no_column(tensor, columns, spec, key))
+        choice = chosen.get(tensor.name)
+        missing = [tensor.name] if choice is None else [name for name in choice.columns if name not in known]
+        if choice is None or missing:
+            problems.append(_no_column(tensor, missing[0], columns, key))
             continue
-        entry, found = _bind_one(tensor, column, columns[column], spec, key)
+        entry, found = _bound(tensor, choice, known, spec, key)
         problems += found
         bound.append(entry)
     if problems:
         numbered = problems if len(problems) == 1 else [f"({number}) {text}" for number, text in enumerate(problems, 1)]
         message = f"{sample_set.path}: {'; '.join(numbered)}. Columns: {_columns_text(columns)}"
         raise SamplesError(ReasonCode.SAMPLES_MISMATCH, message)
-    known = {*(entry.column for entry in bound), *spec.role_columns(), *itertools.chain(*spec.slices)}
+    used = {*(name for entry in bound for name in entry.columns()), *spec.role_columns(), *itertools.chain(*spec.slices)}
     return Binding(
         samples_name=samples_name,
         inputs=tuple(bound),
         label=spec.label,
         id=spec.id,
-        specs=columns,
-        unused=tuple(name for name in columns if name not in known),
+        specs=known,
+        unused=() if RECORD in used else tuple(name for name in columns if name not in used),
+        notes=tuple(choice.note for choice in chosen.values() if choice.note is not None),
     )
+
+
+def _bound(
+    tensor: TensorSpec, choice: Choice, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, key: str
+) -> tuple[BoundInput, list[str]]:
+    if choice.columns == (RECORD,):
+        takes = f"input {tensor.name!r} takes {_input_text(tensor)}, and {RECORD} is one serialized record a row"
+        problems = [] if takes_records(tensor) else [f"{takes}, for an input (batch) string; map a column under {key}.inputs"]
+        return BoundInput(input=tensor, column=RECORD), problems
+    if len(choice.columns) == 1:
+        return _bind_one(tensor, choice.columns[0], columns[choice.columns[0]], spec, key)
+    return _bind_stacked(tensor, choice.columns, columns, key)
+
+
+def _bind_stacked(
+    tensor: TensorSpec, names: Sequence[str], columns: Mapping[str, ColumnSpec], key: str
+) -> tuple[BoundInput, list[str]]:
+    """Columns of numbers or texts side by side: one value a row each, or vectors of a known length."""
+    together = ", ".join(names)
+    problems = []
+    for name in names:
+        shape = columns[name].shape
+        if len(shape) > 1 or None in shape:
+            held = f"column {name!r} holds {_column_text(columns[name])}"
+            problems.append(
+                f"{held}; only single values and vectors of one length can be stacked, see {key}.inputs.{tensor.name}"
+            )
+        problems += _dtype_problems(tensor, name, columns[name], key)
+    if problems:
+        return BoundInput(input=tensor, column=together, stacked=tuple(names)), problems
+    width = sum((columns[name].shape or (1,))[0] or 0 for name in names)
+    side_by_side = ColumnSpec(dtype=tensor.dtype, shape=(width,))
+    if tensor.shape is None:
+        tensor = dataclasses.replace(tensor, shape=(None, width))
+    return BoundInput(input=tensor, column=together, stacked=tuple(names)), _shape_problems(tensor, together, side_by_side, key)
 
 
 def _bind_one(tensor: TensorSpec, column: str, found: ColumnSpec, spec: SamplesSpec, key: str) -> tuple[BoundInput, list[str]]:
     """One input and its column, and what does not fit. An input of any rank takes the column's."""
     if tensor.shape is None:
         tensor = dataclasses.replace(tensor, shape=_as_input(tensor.name, found, spec).shape)
-    if spec.decode is not None and found.dtype == "string" and tensor.dtype != "string":
+    if (spec.decode is not None or found.is_image) and found.dtype == "string" and tensor.dtype != "string":
         image, problems = _image_of(tensor, column, found, spec, key)
         if image is None:
             return BoundInput(input=tensor, column=column), problems
@@ -144,26 +206,32 @@ def columns_as_inputs(sample_set: SampleSet, spec: SamplesSpec) -> tuple[SampleC
     all others that have no role. Encoded images that are decoded are taken for RGB.
     """
     columns = sample_set.columns
-    mapped = [_as_input(name, columns[column], spec, is_mapped=True) for name, column in spec.inputs.items() if column in columns]
-    taken = {*spec.inputs, *spec.inputs.values(), *spec.role_columns()}
+    said_columns = {name: (said,) if isinstance(said, str) else tuple(said) for name, said in spec.inputs.items()}
+    mapped = [
+        _as_input(name, _together([columns[column] for column in listed]), spec, is_mapped=True)
+        for name, listed in said_columns.items()
+        if all(column in columns for column in listed)
+    ]
+    taken = {*spec.inputs, *itertools.chain(*said_columns.values()), *spec.role_columns()}
     return (*mapped, *(_as_input(name, column, spec) for name, column in columns.items() if name not in taken))
 
 
+def _together(columns: Sequence[ColumnSpec]) -> ColumnSpec:
+    """What stacked columns hold side by side; a single one as it is."""
+    if len(columns) == 1:
+        return columns[0]
+    kinds = [column.dtype for column in columns]
+    is_numbers = all(kind != "string" and is_usable(kind) for kind in kinds)
+    dtype = np.result_type(*(dtype_of(kind) for kind in kinds)).name if is_numbers else kinds[0]
+    sizes = [(column.shape or (1,))[0] for column in columns]
+    return ColumnSpec(dtype=dtype, shape=(None if None in sizes else sum(size or 0 for size in sizes),))
+
+
 def _as_input(name: str, column: ColumnSpec, spec: SamplesSpec, *, is_mapped: bool = False) -> SampleColumn:
-    if spec.decode is not None and column.dtype == "string":
+    if (spec.decode is not None or column.is_image) and column.dtype == "string":
         shape: tuple[int | None, ...] = (None, *(spec.size or (None, None)), 3)
         return SampleColumn(name=name, shape=shape, dtype="float32", is_mapped=is_mapped)
     return SampleColumn(name=name, shape=(None, *column.shape), dtype=column.dtype, is_mapped=is_mapped)
-
-
-def _column_for(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signature: Signature) -> str | None:
-    wanted = spec.inputs.get(tensor.name, tensor.name)
-    if wanted in columns:
-        return wanted
-    features = [name for name in columns if name not in spec.role_columns()]
-    if tensor.name not in spec.inputs and len(signature.inputs) == 1 and len(features) == 1:
-        return features[0]
-    return None
 
 
 def _key_problems(columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signature: Signature, key: str) -> list[str]:
@@ -192,10 +260,13 @@ def _role_problems(role: str, column: str, columns: Mapping[str, ColumnSpec], ke
     return []
 
 
-def _no_column(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, key: str) -> str:
-    wanted = spec.inputs.get(tensor.name, tensor.name)
+def _no_column(tensor: TensorSpec, wanted: str, columns: Mapping[str, ColumnSpec], key: str) -> str:
     hint = did_you_mean(wanted, columns)
-    return f"no column {wanted!r} for input {tensor.name!r}, which takes {_input_text(tensor)}{hint}; map it under {key}.inputs"
+    if wanted == RECORD:
+        return f"input {tensor.name!r}: {RECORD} is for TFRecord files; map a column under {key}.inputs"
+    takes = f"no column {wanted!r} for input {tensor.name!r}, which takes {_input_text(tensor)}{hint}"
+    flag = f" (--inputs {tensor.name}=COLUMN)" if key == _OF_FLAGS else ""
+    return f"{takes}; map it under {key}.inputs{flag}"
 
 
 def _shape_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str) -> list[str]:
@@ -204,7 +275,8 @@ def _shape_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str)
     if _fits(spec.shape, _row_shape(tensor)):
         return []
     both = f"input {tensor.name!r} takes {_input_text(tensor)}, column {column!r} holds {_column_text(spec)}"
-    return [f"{both}; store rows of the input's shape, or map another column under {key}.inputs"]
+    fix = reshaping(spec.shape, _row_shape(tensor)) or "store rows of the input's shape"
+    return [f"{both}; {fix}, or map another column under {key}.inputs"]
 
 
 def _fits(row_shape: Sequence[int | None], input_shape: Sequence[int | None]) -> bool:

@@ -27,8 +27,10 @@ def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iter
             told = found["error"]
             raise SamplesError(ReasonCode(told["code"]), str(told["message"])) from _cause(told)
         columns = {
-            str(name): ColumnSpec(dtype=str(dtype), shape=tuple(shape), is_flat=bool(is_flat))
-            for name, dtype, shape, is_flat in found["columns"]
+            str(name): ColumnSpec(
+                dtype=str(dtype), shape=tuple(shape), is_flat=bool(is_flat), default=default, is_image=bool(is_image)
+            )
+            for name, dtype, shape, is_flat, default, is_image in found["columns"]
         }
         yield FileFacts(columns=columns, range_sizes=tuple(map(int, found["range_sizes"])))
 
@@ -41,11 +43,18 @@ def _cause(told: dict[str, Any]) -> OSError | None:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """In the reader: {columns: [name, dtype, shape, is_flat], range_sizes}, or {error: {code, message}}."""
+    """In the reader: {columns: [name, dtype, shape, is_flat, default, is_image], range_sizes}, or {error: {code, message}}."""
     try:
         facts = describe_file(request["path"], schema_file=request["schema_file"])
     except SamplesError as error:
         told = {"code": error.reason.code.value, "message": error.reason.message}
         return {"error": {**told, "trouble": is_storage_failure(error), "misread": is_transient_read_error(error)}}
-    columns = [[name, spec.dtype, list(spec.shape), spec.is_flat] for name, spec in facts.columns.items()]
+    columns = [
+        [name, spec.dtype, list(spec.shape), spec.is_flat, _plain(spec.default), spec.is_image]
+        for name, spec in facts.columns.items()
+    ]
     return {"columns": columns, "range_sizes": list(facts.range_sizes)}
+
+
+def _plain(default: str | float | bytes | None) -> str | float | None:
+    return default.decode("utf-8", "surrogateescape") if isinstance(default, bytes) else default

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from liteferry import storage
 from liteferry.errors import ReasonCode, SamplesError, StorageError
+from liteferry.samples import sample_folders
 from liteferry.samples.formats.registry import FORMATS, Describe, describe_files, is_tfrecord
 from liteferry.samples.formats.rows import ColumnSpec, FileFacts, mismatch
 from liteferry.samples.local_copies import readable
@@ -57,6 +58,7 @@ def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> S
             shards.append(Shard(path=path, first_row=row_count, row_count=size, row_in_file=row_in_file, stamp=file.stamp))
             row_count += size
             row_in_file += size
+    columns = _with_defaults(columns, spec)
     if not row_count:
         raise SamplesError(ReasonCode.SAMPLES_EMPTY, f"{spec.path}: has no rows in {len(paths)} file(s); nothing could be proven")
     selection = select(row_count, rows_to_take(row_count, take=spec.take, fraction=spec.fraction), seed=spec.seed)
@@ -67,10 +69,21 @@ def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> S
         columns=columns,
         row_count=row_count if selection is None else sum(shard.taken() for shard in chosen),
         rows_in_files=None if selection is None else row_count,
+        has_records=all(map(is_tfrecord, paths)),
         digest=_digest(
             [*paths, *filter(None, [spec.schema_file])], [*(at.digest for at in opened), *filter(None, [schema_digest])]
         ),
     )
+
+
+def _with_defaults(columns: dict[str, ColumnSpec], spec: SamplesSpec) -> dict[str, ColumnSpec]:
+    unknown = [name for name in spec.defaults if name not in columns]
+    if unknown:
+        raise mismatch(f"{spec.path}: defaults.{unknown[0]}: no column {unknown[0]!r}; the columns: {', '.join(sorted(columns))}")
+    return {
+        name: dataclasses.replace(column, default=spec.defaults[name]) if name in spec.defaults else column
+        for name, column in columns.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,13 +155,15 @@ def _files(path: str) -> list[str]:
         raise SamplesError(ReasonCode.STORAGE_FAILED, str(error)) from error
     if not paths:
         raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: no such file; give a {FORMATS} file, or a glob of them")
-    for folder in filter(os.path.isdir, paths):
-        raise _is_folder(folder)
-    return paths
+    if storage.is_remote(path):
+        return paths
+    return [file for found in paths for file in (sample_folders.files_of(found) if os.path.isdir(found) else [found])]
 
 
 def _is_folder(path: str) -> SamplesError:
-    return SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: is a folder; name the files in it, as in {path}/*.parquet")
+    return SamplesError(
+        ReasonCode.SAMPLES_MISSING, f"{path}: is a folder on a store; name the files in it, as in {path}/*.parquet"
+    )
 
 
 def _shard_sizes(range_sizes: Sequence[int]) -> list[int]:

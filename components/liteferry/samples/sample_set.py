@@ -38,7 +38,8 @@ class Shard:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleSet:
     """What the files of one `samples` entry hold. `digest`: sha256:<hex> over the names and the bytes of the files. `row_count`:
-    rows that are run; `rows_in_files`: rows that there are, where the job takes some of them.
+    rows that are run; `rows_in_files`: rows that there are, where the job takes some of them. `has_records`: every file is a
+    TFRecord file, whose records themselves may feed an input.
     """
 
     path: str
@@ -47,6 +48,7 @@ class SampleSet:
     row_count: int
     digest: str
     rows_in_files: int | None = None
+    has_records: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +56,8 @@ class Batch:
     """Rows [first_row, first_row + len(ids)) of a set, or those that `rows` lists where the job takes some of them.
 
     `inputs`: input name -> C-contiguous array (rows, ...) in the signature's dtype, possibly read-only; strings are object
-    arrays of bytes, as TensorFlow takes them. `label`, `extras`: (rows, ...) in the columns' own dtypes.
+    arrays of bytes, as TensorFlow takes them. `label`, `extras`: (rows, ...) in the columns' own dtypes. `filled`: column -> rows
+    that had no value and got its default.
     """
 
     inputs: dict[str, np.ndarray]
@@ -63,6 +66,7 @@ class Batch:
     label: np.ndarray | None
     extras: dict[str, np.ndarray]
     rows: np.ndarray | None = None
+    filled: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def row_numbers(self) -> np.ndarray:
         """(rows,) ascending int64: the number of each row in the whole set."""

@@ -5,12 +5,16 @@ What Parquet, Arrow IPC and TFRecord files have in common. Imports pyarrow, so o
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from liteferry.samples.formats.rows import ColumnSpec, Rows, mismatch
+
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # the row numbers of a DataFrame, which pandas writes as a column
 
 
 class _BadRowError(Exception):
@@ -26,7 +30,7 @@ def columns_of(schema: pa.Schema, path: str) -> dict[str, ColumnSpec]:
     repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if repeated:
         raise mismatch(f"{path}: has several columns named {repeated[0]!r}; give every column its own name")
-    return {field.name: _column_spec(field.type) for field in schema}
+    return {field.name: _column_spec(field.type) for field in schema if not _PANDAS_INDEX.fullmatch(field.name)}
 
 
 def _column_spec(arrow_type: pa.DataType) -> ColumnSpec:
@@ -41,9 +45,19 @@ def _column_spec(arrow_type: pa.DataType) -> ColumnSpec:
         inner = _column_spec(arrow_type.value_type)
         size = arrow_type.list_size if types.is_fixed_size_list(arrow_type) else None
         return ColumnSpec(dtype=inner.dtype, shape=(size, *inner.shape))
+    if _is_encoded(arrow_type):
+        return ColumnSpec(dtype="string", shape=(), is_image=True)
     if types.is_integer(arrow_type) or types.is_floating(arrow_type) or types.is_boolean(arrow_type):
         return ColumnSpec(dtype=np.dtype(arrow_type.to_pandas_dtype()).name, shape=())
     return ColumnSpec(dtype="string" if _is_text(arrow_type) else str(arrow_type), shape=())
+
+
+def _is_encoded(arrow_type: pa.DataType) -> bool:
+    """Whether a column is Hugging Face's `Image`: the bytes of a file beside its path."""
+    if not pa.types.is_struct(arrow_type):
+        return False
+    fields = {arrow_type.field(number).name: arrow_type.field(number).type for number in range(arrow_type.num_fields)}
+    return fields.keys() == {"bytes", "path"} and pa.types.is_binary(fields["bytes"])
 
 
 def _is_text(arrow_type: pa.DataType) -> bool:
@@ -74,18 +88,44 @@ def regroup(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[list[pa.Re
         yield parts
 
 
-def rows_of(parts: Sequence[pa.RecordBatch], name: str, first_row: int, path: str) -> Rows:
-    """A column of several batches together. SamplesError names the row that is null or no tensor."""
+def rows_of(
+    parts: Sequence[pa.RecordBatch], name: str, first_row: int, path: str, *, default: str | float | bytes | None = None
+) -> Rows:
+    """A column of several batches together; `default` stands in for nulls. SamplesError names the row that is null or no
+    tensor.
+    """
     done: list[Rows] = []
     for part in parts:
+        column, filled = part.column(name), None
         try:
-            done.append(_flatten(part.column(name), np.arange(part.num_rows)))
+            if default is not None:
+                column, filled = with_default(column, default)
+            rows = _flatten(column, np.arange(part.num_rows))
         except _BadRowError as error:
             raise mismatch(f"{path}: column {name!r}, row {first_row + error.row}: {error}") from None
+        done.append(rows if filled is None else dataclasses.replace(rows, filled=filled))
         first_row += part.num_rows
-    if len(done) == 1:
-        return done[0]
-    return Rows(np.concatenate([rows.values for rows in done]), np.concatenate([rows.shapes for rows in done]))
+    return Rows.join(done)
+
+
+def with_default(array: pa.Array, default: str | float | bytes, *, width: int = 1) -> tuple[pa.Array, np.ndarray]:
+    """The array with `default`, or a list of `width` of it, in place of nulls and of empty lists; and where that was."""
+    missing = array.is_null().to_numpy(zero_copy_only=False)
+    is_list = pa.types.is_list(array.type) or pa.types.is_large_list(array.type)
+    if is_list and width:
+        missing = missing | (array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False) == 0)
+    if not missing.any():
+        return array, missing
+    leaf = array.type.value_type if is_list else array.type
+    try:
+        if pa.types.is_large_binary(leaf) or pa.types.is_binary(leaf):
+            default = default.encode("utf-8", "surrogateescape") if isinstance(default, str) else default
+        stand_in = pa.array([[default] * width if is_list else default], type=array.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, AttributeError) as error:
+        row = int(np.flatnonzero(missing)[0])
+        raise _BadRowError(row, f"has no value, and its default {default!r} is no {leaf}; correct it under defaults") from error
+    places = np.where(missing, len(array), np.arange(len(array)))
+    return pa.concat_arrays([array, stand_in]).take(pa.array(places)), missing
 
 
 def _flatten(array: pa.Array, owners: np.ndarray) -> Rows:
@@ -97,8 +137,11 @@ def _flatten(array: pa.Array, owners: np.ndarray) -> Rows:
     if array.null_count:
         nulls = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
         raise _BadRowError(
-            owners[nulls[0]], "is null or holds a null; LiteFerry fills nothing in, so write a value or drop the row"
+            owners[nulls[0]],
+            "is null or holds a null; LiteFerry fills nothing in, so write a value, drop the row, or give one under defaults",
         )
+    if _is_encoded(array.type):
+        return _flatten(array.field("bytes"), owners)
     if isinstance(array.type, pa.FixedShapeTensorType):
         return _flatten_tensors(array, owners)
     if pa.types.is_fixed_size_list(array.type):

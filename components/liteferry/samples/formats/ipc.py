@@ -28,7 +28,7 @@ def read_ipc(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> 
     with _batches(path, list(columns)) as (_, batches):
         row = wanted.first_row
         for parts in regroup(_cut(batches, wanted.start, wanted.count, path), wanted.block_rows):
-            yield {name: rows_of(parts, name, row, path) for name in columns}
+            yield {name: rows_of(parts, name, row, path, default=spec.default) for name, spec in columns.items()}
             row += sum(part.num_rows for part in parts)
 
 

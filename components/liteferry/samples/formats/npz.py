@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, rows_of_array
 
 _SMALL_BYTES, _MAX_RATIO = 2**28, 500
 _MOST_HEADER_BYTES = 2**17
@@ -71,13 +71,4 @@ def read_npz(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> 
             raise changed(path, f"array {name!r} has {len(array)} rows, had {stop}")
     for begin in range(wanted.start, stop, wanted.block_rows):
         end = min(begin + wanted.block_rows, stop)
-        yield {name: _npz_rows(array[begin:end]) for name, array in arrays.items()}
-
-
-def _npz_rows(array: np.ndarray) -> Rows:
-    shapes = np.broadcast_to(np.array(array.shape[1:], np.int64), (len(array), array.ndim - 1))
-    if array.dtype.kind == "U":
-        array = np.char.encode(array, "utf-8")
-    if array.dtype.kind == "S":
-        array = array.astype(object)
-    return Rows(np.ascontiguousarray(array).reshape(-1), shapes)
+        yield {name: rows_of_array(array[begin:end]) for name, array in arrays.items()}

@@ -44,5 +44,5 @@ def read_parquet(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange)
         batches = file.iter_batches(wanted.block_rows, row_groups=groups, columns=list(columns))
         row = wanted.first_row
         for parts in regroup(batches, wanted.block_rows):
-            yield {name: rows_of(parts, name, row, path) for name in columns}
+            yield {name: rows_of(parts, name, row, path, default=spec.default) for name, spec in columns.items()}
             row += sum(part.num_rows for part in parts)

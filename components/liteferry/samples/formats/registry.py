@@ -7,15 +7,15 @@ Every error is a SamplesError that names the file: SAMPLES_MISMATCH, with what t
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from liteferry.errors import LiteFerryError, ReasonCode, SamplesError
-from liteferry.samples.formats.npz import describe_npz, read_npz
 from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, mismatch
 
-FORMATS = ".parquet, .npz, .arrow, .feather or .tfrecord"
+FORMATS = ".parquet, .npz, .npy, .csv, .tsv, .jsonl, .h5, .arrow, .feather or .tfrecord"
 # Deflate reaches 1,032 to 1 on zeros; rows that are mostly zeros reach fifty.
 _IPC_SUFFIXES = (".arrow", ".arrows", ".ipc", ".feather")
 
@@ -25,8 +25,8 @@ def describe_file(path: str, *, schema_file: str | None = None) -> FileFacts:
 
     `schema_file`: a TensorFlow Metadata schema, for TFRecord files only.
     """
-    describe, _ = _format(path)
     with _readable(path):
+        describe, _ = _format(path)
         if is_tfrecord(path):
             return describe(path, schema_file=schema_file)
         return describe(path)
@@ -51,23 +51,69 @@ def read_rows(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) ->
         yield from read(path, columns, wanted)
 
 
-def _format(path: str) -> tuple[Callable[..., FileFacts], Callable[..., Iterator[dict[str, Rows]]]]:
+_Reader = tuple[Callable[..., FileFacts], Callable[..., Iterator[dict[str, Rows]]]]
+
+
+def is_known(path: str) -> bool:
+    """Whether a file has the name of a sample format."""
+    return _module_of(path) is not None and not os.path.isdir(path)
+
+
+def is_saved_dataset(path: str) -> bool:
+    """Whether a folder is what `tf.data.Dataset.save` writes."""
+    return all(os.path.isfile(os.path.join(path, name)) for name in ("dataset_spec.pb", "snapshot.metadata"))
+
+
+def _format(path: str) -> _Reader:
+    if os.path.isdir(path):
+        module, name = ("tf_dataset", "dataset") if is_saved_dataset(path) else ("media_folder", "media")
+    else:
+        found = _module_of(path)
+        if found is None:
+            raise mismatch(f"{path}: {_what_it_is(path)}")
+        module, name = found
+    reader = importlib.import_module(f"liteferry.samples.formats.{module}")  # at the leaf: pyarrow and h5py are heavy
+    return getattr(reader, f"describe_{name}"), getattr(reader, f"read_{name}")
+
+
+# Suffix -> the module that reads such files, and what its two functions are called after `describe_` and `read_`.
+_MODULES = {
+    ".npz": ("npz", "npz"),
+    ".npy": ("numpy_file", "npy"),
+    ".parquet": ("parquet", "parquet"),
+    **dict.fromkeys(_IPC_SUFFIXES, ("ipc", "ipc")),
+    **dict.fromkeys((".csv", ".tsv", ".csv.gz", ".tsv.gz"), ("csv_file", "csv")),
+    **dict.fromkeys((".jsonl", ".ndjson", ".jsonlines", ".jsonl.gz", ".ndjson.gz"), ("json_lines", "jsonl")),
+    **dict.fromkeys((".h5", ".hdf5"), ("hdf5", "hdf5")),
+}
+# Files that people have, and the line that makes one of the formats of them.
+_CONVERSIONS = {
+    ".json": "pandas.read_json(PATH).to_parquet('rows.parquet'), or one object a line in a .jsonl file",
+    **dict.fromkeys((".pkl", ".pickle"), "pandas.read_pickle(PATH).to_parquet('rows.parquet'), where you trust the file"),
+    **dict.fromkeys((".xlsx", ".xls"), "pandas.read_excel(PATH).to_parquet('rows.parquet')"),
+    ".mat": "np.savez('rows.npz', **{k: v for k, v in scipy.io.loadmat(PATH).items() if k[0] != '_'})",
+    ".orc": "pyarrow.parquet.write_table(pyarrow.orc.read_table(PATH), 'rows.parquet')",
+    ".avro": "pandas.DataFrame(fastavro.reader(open(PATH, 'rb'))).to_parquet('rows.parquet')",
+    ".pt": "np.savez('rows.npz', x=torch.load(PATH).numpy())",
+    ".array_record": "np.savez('rows.npz', ...) of the rows that tfds.data_source gives",
+    ".txt": "pandas.read_csv(PATH, sep=...).to_parquet('rows.parquet')",
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".wav"), "no conversion is needed: name the folder that holds such files"),
+}
+
+
+def _module_of(path: str) -> tuple[str, str] | None:
+    name = os.path.basename(path).lower()
+    for suffix in sorted(_MODULES, key=len, reverse=True):
+        if name.endswith(suffix):
+            return _MODULES[suffix]
+    return ("tfrecord", "tfrecord") if is_tfrecord(path) else None
+
+
+def _what_it_is(path: str) -> str:
     suffix = os.path.splitext(path)[1].lower()
-    if suffix == ".npz":
-        return describe_npz, read_npz
-    if suffix == ".parquet":
-        from liteferry.samples.formats import parquet
-
-        return parquet.describe_parquet, parquet.read_parquet
-    if suffix in _IPC_SUFFIXES:
-        from liteferry.samples.formats import ipc
-
-        return ipc.describe_ipc, ipc.read_ipc
-    if is_tfrecord(path):
-        from liteferry.samples.formats import tfrecord
-
-        return tfrecord.describe_tfrecord, tfrecord.read_tfrecord
-    raise mismatch(f"{path}: {suffix or 'no suffix'} is not a sample format; use {FORMATS}")
+    convert = _CONVERSIONS.get(suffix)
+    fix = f"convert it: {convert}" if convert else f"use {FORMATS}"
+    return f"{suffix or 'no suffix'} is not a sample format; {fix}"
 
 
 def is_tfrecord(path: str) -> bool:

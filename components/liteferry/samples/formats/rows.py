@@ -10,17 +10,23 @@ import numpy as np
 
 from liteferry.errors import ReasonCode, SamplesError
 
+RECORD = "@record"  # the serialized record of a TFRecord file itself, in place of one of its features
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColumnSpec:
     """`dtype`: NumPy name, "string" for text and bytes, Arrow's name for others. `shape` of one row, None where ragged.
 
-    `is_flat`: the format knows lists only and not what shape they stand for, so that of the input they feed holds.
+    `is_flat`: the format knows lists only and not what shape they stand for, so that of the input they feed holds. `default`:
+    stands in for a value that a row does not have; None: that is an error. `is_image`: encoded images, which are decoded for
+    inputs of numbers without being told to.
     """
 
     dtype: str
     shape: tuple[int | None, ...]
     is_flat: bool = False
+    default: str | float | bytes | None = None
+    is_image: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,10 +52,13 @@ class RowRange:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Consecutive rows of one column: `values` one after the other, (elements,), and `shapes`, (rows, rank) int64."""
+    """Consecutive rows of one column: `values` one after the other, (elements,), and `shapes`, (rows, rank) int64. `filled`: rows
+    that had no value and got the column's default; None where there is none.
+    """
 
     values: np.ndarray
     shapes: np.ndarray
+    filled: np.ndarray | None = None
 
     @functools.cached_property
     def _offsets(self) -> np.ndarray:
@@ -63,17 +72,33 @@ class Rows:
     def pick(self, places: np.ndarray) -> Rows:
         """The rows at these places, in this order."""
         offsets = self._offsets
+        filled = None if self.filled is None else self.filled[places]
         if len(self.shapes) and (self.shapes == self.shapes[0]).all():
-            return Rows(self.values.reshape(len(self.shapes), -1)[places].reshape(-1), self.shapes[places])
+            return Rows(self.values.reshape(len(self.shapes), -1)[places].reshape(-1), self.shapes[places], filled)
         values = [self.values[offsets[place] : offsets[place + 1]] for place in places.tolist()]
-        return Rows(np.concatenate(values) if values else self.values[:0], self.shapes[places])
+        return Rows(np.concatenate(values) if values else self.values[:0], self.shapes[places], filled)
 
     @staticmethod
     def join(parts: Sequence[Rows]) -> Rows:
         """The rows of all parts, one after the other."""
         if len(parts) == 1:
             return parts[0]
-        return Rows(np.concatenate([part.values for part in parts]), np.concatenate([part.shapes for part in parts]))
+        filled = [part.filled for part in parts if part.filled is not None]
+        return Rows(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.shapes for part in parts]),
+            np.concatenate(filled) if len(filled) == len(parts) else None,
+        )
+
+
+def rows_of_array(array: np.ndarray) -> Rows:
+    """An array, (rows, ...), as rows; texts become bytes."""
+    shapes = np.broadcast_to(np.array(array.shape[1:], np.int64), (len(array), array.ndim - 1))
+    if array.dtype.kind == "U":
+        array = np.char.encode(array, "utf-8")
+    if array.dtype.kind == "S":
+        array = array.astype(object)
+    return Rows(np.ascontiguousarray(array).reshape(-1), shapes)
 
 
 def mismatch(message: str) -> SamplesError:

@@ -1,0 +1,117 @@
+"""Which columns may feed which model input: what the job says, then names, then what alone fits. Never a guess between two."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from liteferry.samples.formats.rows import RECORD, ColumnSpec
+from liteferry.types import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from liteferry.config.job import SamplesSpec
+
+NOTE = "rows: "  # how a sentence on what feeds what begins, among the warnings of a report
+# Inputs that graphs of TFX, estimators and TensorFlow's own exporters give serialized tf.Examples.
+_RECORD_INPUTS = frozenset({"examples", "example", "serialized", "input_example_tensor", "tf_example", "tf_examples"})
+# Columns of these names are rarely inputs: they never feed one only because they would fit.
+_ROLE_NAMES = frozenset(
+    (
+        *("label", "labels", "target", "targets", "class", "y", "id", "ids", "index", "key", "split"),
+        *("weight", "weights", "sample_weight", "example_weight"),
+    )
+)
+
+Fits = Callable[[TensorSpec, str], bool]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice:
+    """`columns` that feed an input: one, or several that are stacked. `note`: how it was found, where nobody said it."""
+
+    columns: tuple[str, ...]
+    note: str | None = None
+
+
+def choose(
+    signature: Signature, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, *, has_records: bool, fits: Fits
+) -> dict[str, Choice]:
+    """Input -> what feeds it, for every input that something does.
+
+    Args:
+      columns: of the files, without `@record`.
+      has_records: the files are TFRecord files.
+      fits: whether a column may feed an input, by shape and dtype.
+    """
+    found: dict[str, Choice] = {}
+    for tensor in signature.inputs:
+        said = spec.inputs.get(tensor.name)
+        if said is not None:
+            found[tensor.name] = Choice(columns=(said,) if isinstance(said, str) else tuple(said))
+        elif tensor.name in columns:
+            found[tensor.name] = Choice(columns=(tensor.name,))
+    if not found and len(signature.inputs) == 1:
+        only = _for_only_input(signature.inputs[0], columns, spec, has_records=has_records, fits=fits)
+        found.update({} if only is None else {signature.inputs[0].name: only})
+    left = [tensor for tensor in signature.inputs if tensor.name not in found]
+    taken = {column for choice in found.values() for column in choice.columns} | set(spec.role_columns())
+    free = [name for name in columns if name not in taken]
+    by_name = _unique(
+        {tensor.name: [name for name in free if _alike(tensor.name, name) and fits(tensor, name)] for tensor in left}
+    )
+    found.update({name: _noted(name, column, "which has its name, written otherwise") for name, column in by_name.items()})
+    left = [tensor for tensor in left if tensor.name not in by_name]
+    free = [name for name in free if name not in by_name.values()]
+    alone = _unique({tensor.name: [name for name in free if fits(tensor, name)] for tensor in left})
+    found.update(
+        {
+            name: _noted(name, column, "the only one that fits in shape and dtype")
+            for name, column in alone.items()
+            if column.lower() not in _ROLE_NAMES
+        }
+    )
+    return found
+
+
+def takes_records(tensor: TensorSpec) -> bool:
+    """Whether an input is a vector of texts, one for each row."""
+    return tensor.dtype == "string" and (tensor.shape is None or len(tensor.shape) == 1)
+
+
+def _for_only_input(
+    tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, *, has_records: bool, fits: Fits
+) -> Choice | None:
+    """What feeds the only input of a model: the only column there is, or the records of TFRecord files."""
+    features = [name for name in columns if name not in spec.role_columns()]
+    may_be_records = has_records and takes_records(tensor)
+    is_for_records = may_be_records and tensor.name.lower() in _RECORD_INPUTS
+    if len(features) == 1 and not is_for_records and (fits(tensor, features[0]) or not may_be_records):
+        return Choice(columns=(features[0],))
+    is_named = any(_alike(tensor.name, name) and fits(tensor, name) for name in features)
+    if may_be_records and not is_named:
+        note = f"input {tensor.name!r} is fed by the serialized records of the TFRecord files"
+        return Choice(columns=(RECORD,), note=f"{NOTE}{note} (the same as {said(tensor.name, RECORD)})")
+    return None
+
+
+def said(name: str, column: str) -> str:
+    """How a user says what feeds an input, as a flag and in a job file."""
+    return f"--inputs {name}={column}, or inputs: {{{name}: {column!r}}} of the samples entry"
+
+
+def _noted(name: str, column: str, why: str) -> Choice:
+    note = f"{NOTE}input {name!r} is fed by column {column!r}, {why} (the same as {said(name, column)})"
+    return Choice(columns=(column,), note=note)
+
+
+def _unique(candidates: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Input -> its only candidate, where that is no other input's."""
+    uses = [column for found in candidates.values() for column in found]
+    return {name: found[0] for name, found in candidates.items() if len(found) == 1 and uses.count(found[0]) == 1}
+
+
+def _alike(one: str, other: str) -> bool:
+    plain = [re.sub(r"[^a-z0-9]", "", name.lower().removesuffix(":0")) for name in (one, other)]
+    return bool(plain[0]) and plain[0] == plain[1]

@@ -1,0 +1,143 @@
+"""A folder of images or of .wav files, with a subfolder for each class or without: one row a file, in the order of their paths.
+
+Columns: `image`, the encoded file, or `audio`, its samples from -1 to 1; `label`, the number of the class, classes in the order
+of their names; `class`, its name; `file`, its path below the folder. Without subfolders there is no class.
+"""
+
+from __future__ import annotations
+
+import os
+import wave
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, rows_of_array
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+_AUDIO = (".wav",)
+IMAGE, AUDIO, LABEL, CLASS, FILE = "image", "audio", "label", "class", "file"
+_RANGE_ROWS = 4096
+_MOST_FILES = 5_000_000
+_MOST_FILE_BYTES = 2**30
+_TEXT = ColumnSpec(dtype="string", shape=())
+
+
+def files_in(folder: str) -> list[str]:
+    """The images or .wav files of a folder, by their paths below it, sorted; none where it is not such a folder."""
+    found = []
+    for above, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [os.path.relpath(os.path.join(above, name), folder) for name in names if name.lower().endswith(_IMAGES + _AUDIO)]
+        if len(found) > _MOST_FILES:
+            raise mismatch(f"{folder}: holds more than {_MOST_FILES:,} files; name a part of it")
+    return sorted(found)
+
+
+def describe_media(path: str) -> FileFacts:
+    files = _files(path)
+    is_audio = _is_audio(path, files)
+    columns = {AUDIO: _audio_spec(path, files)} if is_audio else {IMAGE: ColumnSpec(dtype="string", shape=(), is_image=True)}
+    if _classes(path, files):
+        columns |= {LABEL: ColumnSpec(dtype="int64", shape=()), CLASS: _TEXT}
+    whole, rest = divmod(len(files), _RANGE_ROWS)
+    return FileFacts(columns={**columns, FILE: _TEXT}, range_sizes=(*[_RANGE_ROWS] * whole, rest))
+
+
+def read_media(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:
+    """Memory: one block of files."""
+    files = _files(path)
+    classes = _classes(path, files)
+    chosen = files[wanted.start : wanted.start + wanted.count]
+    if len(chosen) < wanted.count:
+        raise changed(path, f"{len(files)} files, had {wanted.start + wanted.count} or more")
+    for begin in range(0, len(chosen), wanted.block_rows):
+        block = chosen[begin : begin + wanted.block_rows]
+        yield {name: _column(path, name, block, classes) for name in columns}
+
+
+def _column(path: str, name: str, files: Sequence[str], classes: Sequence[str]) -> Rows:
+    if name == AUDIO:
+        return _joined([_samples(path, file) for file in files])
+    if name == IMAGE:
+        return _texts([_content(path, file) for file in files])
+    if name == LABEL:
+        return rows_of_array(np.array([classes.index(_class(file)) for file in files], np.int64))
+    return _texts([(_class(file) if name == CLASS else file).encode("utf-8", "surrogateescape") for file in files])
+
+
+def _files(path: str) -> list[str]:
+    files = files_in(path)
+    if not files:
+        raise mismatch(f"{path}: holds no images ({', '.join(_IMAGES)}) and no .wav files")
+    return files
+
+
+def _is_audio(path: str, files: Sequence[str]) -> bool:
+    kinds = {file.lower().endswith(_AUDIO) for file in files}
+    if len(kinds) > 1:
+        raise mismatch(f"{path}: holds images and .wav files; name a folder with one of them")
+    return kinds == {True}
+
+
+def _class(file: str) -> str:
+    return file.split(os.sep)[0]
+
+
+def _classes(path: str, files: Sequence[str]) -> list[str]:
+    """The names of the subfolders, sorted; none where files lie in the folder itself."""
+    in_folders = [os.sep in file for file in files]
+    if any(in_folders) and not all(in_folders):
+        loose = next(file for file in files if os.sep not in file)
+        raise mismatch(f"{path}: {loose} lies beside the subfolders that are its classes; move it into one, or remove it")
+    return sorted({_class(file) for file in files}) if all(in_folders) else []
+
+
+def _content(path: str, file: str) -> bytes:
+    place = os.path.join(path, file)
+    if os.path.getsize(place) > _MOST_FILE_BYTES:
+        raise mismatch(f"{place}: has {os.path.getsize(place):,} bytes, too many for one row")
+    with open(place, "rb") as opened:
+        return opened.read()
+
+
+def _audio_spec(path: str, files: Sequence[str]) -> ColumnSpec:
+    """The shape that all files share; None for a length in which they differ."""
+    shapes = {_audio_shape(path, file) for file in files[:_RANGE_ROWS]}
+    ranks = {len(shape) for shape in shapes}
+    if len(ranks) > 1:
+        raise mismatch(f"{path}: some files are mono and others are not; convert them to one number of channels")
+    sizes = [{shape[axis] for shape in shapes} for axis in range(ranks.pop())]
+    is_all = len(files) <= _RANGE_ROWS
+    return ColumnSpec(
+        dtype="float32",
+        shape=tuple(size.pop() if len(size) == 1 and (is_all or axis) else None for axis, size in enumerate(sizes)),
+    )
+
+
+def _audio_shape(path: str, file: str) -> tuple[int, ...]:
+    with wave.open(os.path.join(path, file), "rb") as opened:
+        frames, channels = opened.getnframes(), opened.getnchannels()
+    return (frames,) if channels == 1 else (frames, channels)
+
+
+def _samples(path: str, file: str) -> np.ndarray:
+    """16-bit samples / 32768, as `tf.audio.decode_wav` has them; (frames,) for mono, else (frames, channels)."""
+    place = os.path.join(path, file)
+    with wave.open(place, "rb") as opened:
+        if opened.getsampwidth() != 2:
+            raise mismatch(f"{place}: has {8 * opened.getsampwidth()} bits a sample; convert it to 16-bit PCM")
+        channels = opened.getnchannels()
+        values = np.frombuffer(opened.readframes(opened.getnframes()), "<i2").astype(np.float32) / np.float32(32768)
+    return values if channels == 1 else values.reshape(-1, channels)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> Rows:
+    shapes = np.array([array.shape for array in arrays], np.int64).reshape(len(arrays), -1)
+    return Rows(np.concatenate([array.reshape(-1) for array in arrays]), shapes)
+
+
+def _texts(values: Sequence[bytes]) -> Rows:
+    found = np.empty(len(values), object)
+    found[:] = values
+    return Rows(found, np.zeros((len(values), 0), np.int64))

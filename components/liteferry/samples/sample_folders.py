@@ -1,0 +1,95 @@
+"""A folder that is named as samples -> the files that are read of it, or the folder itself where all of it is one set of rows."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Sequence
+
+from liteferry.errors import ReasonCode, SamplesError
+from liteferry.samples.formats import media_folder, registry
+
+_SPLIT = "Split-"
+_EVALUATION_SPLITS = ("eval", "test", "validation")
+
+
+def files_of(folder: str) -> list[str]:
+    """What is read of a local folder.
+
+    - images or .wav files, perhaps in a subfolder for each class, and a saved `tf.data` dataset: the folder itself;
+    - a dataset of Hugging Face or of TFDS, and TFX's Examples: the files of its only split, or of `eval` in TFX's;
+    - else its files, if all are of known formats of samples.
+
+    Raises:
+      SamplesError: SAMPLES_MISSING where there is nothing to read, or a choice between splits, which are named.
+    """
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    if registry.is_saved_dataset(folder):
+        return [folder]
+    if "dataset_dict.json" in names:
+        return files_of(_only(folder, [name for name in names if os.path.isfile(os.path.join(folder, name, "state.json"))]))
+    if "state.json" in names and "dataset_info.json" in names:
+        return _all(folder, [name for name in names if name.endswith(".arrow")])
+    if "features.json" in names and "dataset_info.json" in names:
+        return _of_tfds(folder, names)
+    splits = [name for name in names if name.startswith(_SPLIT)]
+    if splits:
+        return files_of(os.path.join(folder, _tfx_split(folder, splits)))
+    readable = [name for name in names if registry.is_known(os.path.join(folder, name))]
+    if readable:
+        return _all(folder, readable)
+    if media_folder.files_in(folder):
+        return [folder]
+    raise _nothing(folder, names)
+
+
+def _all(folder: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        raise _nothing(folder, names)
+    return [os.path.join(folder, name) for name in names]
+
+
+def _only(folder: str, splits: Sequence[str]) -> str:
+    if len(splits) == 1:
+        return os.path.join(folder, splits[0])
+    raise _choose(folder, splits, f"{folder}/{splits[0] if splits else 'SPLIT'}")
+
+
+def _of_tfds(folder: str, names: Sequence[str]) -> list[str]:
+    """Files of a TFDS folder are called DATASET-SPLIT.tfrecord-00000-of-00001."""
+    files = [name for name in names if ".tfrecord" in name]
+    splits = sorted({name.partition(".tfrecord")[0] for name in files})
+    if not files:
+        kinds = sorted({os.path.splitext(name.partition("-of-")[0])[0].rpartition(".")[2] for name in names if "-of-" in name})
+        told = f"{folder}: a TFDS folder of {', '.join(kinds) or 'no'} files, and only TFRecord ones are read"
+        raise _missing(f"{told}; prepare it with `builder.download_and_prepare(file_format='tfrecord')`")
+    if len(splits) > 1:
+        raise _choose(folder, [split.rpartition("-")[2] for split in splits], f"'{folder}/{splits[0]}.tfrecord*'")
+    return _all(folder, files)
+
+
+def _tfx_split(folder: str, splits: Sequence[str]) -> str:
+    """Rows that a model was not trained on prove it as well as others, and are fewer."""
+    if len(splits) == 1:
+        return splits[0]
+    for name in _EVALUATION_SPLITS:
+        if f"{_SPLIT}{name}" in splits:
+            return f"{_SPLIT}{name}"
+    raise _choose(folder, splits, f"{folder}/{splits[0]}")
+
+
+def _choose(folder: str, splits: Sequence[str], example: str) -> SamplesError:
+    listed = ", ".join(splits) or "none"
+    return _missing(f"{folder}: holds several splits ({listed}); name the one you mean, for example {example}")
+
+
+def _nothing(folder: str, names: Sequence[str]) -> SamplesError:
+    known = [name for name in names if fnmatch.fnmatch(name, "*.*")][:5]
+    there = f"there are {', '.join(known)}" if known else "it has no files"
+    return _missing(
+        f"{folder}: is a folder without samples; {there}. Give {registry.FORMATS}, or a folder of images or .wav files"
+    )
+
+
+def _missing(message: str) -> SamplesError:
+    return SamplesError(ReasonCode.SAMPLES_MISSING, message)
