@@ -116,7 +116,8 @@ class DivergingTensor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SavedModelFacts:
-    """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes; `signature`: serving_default's;
+    """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes; `signature`: that of
+    `signature_name`, which is proven;
     `per_call_outputs`: those that are one answer for a call, not one for each row.
     """
 
@@ -130,6 +131,7 @@ class SavedModelFacts:
     warnings: tuple[str, ...]
     more_signatures: dict[str, Signature] = dataclasses.field(default_factory=dict)
     per_call_outputs: tuple[str, ...] = ()
+    signature_name: str = "serving_default"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import pytest
 
 from liteferry.config.load import job_from_flags
 from liteferry.errors import JobError
-from liteferry.plan.discovery import FoundCheckpoint, discover
+from liteferry.plan.discovery import FoundCheckpoint, Pattern, discover, look_for
 from liteferry.plan.job_files import find_checkpoints
 
 HASH = "-HASH"
@@ -170,9 +170,9 @@ def test_a_path_is_absolute_whatever_the_pattern_is(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("pattern", "named"),
     [
-        ("models/*", ["models/export", "models/m.keras", "models/notes"]),
-        ("models/**", ["models/export", "models/m.keras", "models/notes/readme.txt"]),
-        ("models/**/*", ["models/export", "models/m.keras", "models/notes/readme.txt"]),
+        ("models/*", ["models/export", "models/m.keras"]),  # a folder of notes alone is ignored, and told
+        ("models/**", ["models/export", "models/m.keras"]),
+        ("models/**/*", ["models/export", "models/m.keras"]),
         ("**/*.keras", ["models/m.keras"]),
         ("models/export/*.pb", ["models/export/fingerprint.pb", "models/export/saved_model.pb"]),
         ("models/notes", ["models/notes"]),
@@ -209,3 +209,31 @@ def test_a_pattern_whose_checkpoints_another_entry_has_is_no_mistake(tmp_path: P
     make(tmp_path, "a.keras")
     job = job_from_flags(checkpoints=[f"{tmp_path}/*.keras", f"{tmp_path}/a*"])
     assert [checkpoint.entry for checkpoint in find_checkpoints(job)] == [0]
+
+
+def test_a_folder_of_versions_is_its_newest_or_all_of_them(tmp_path: Path) -> None:
+    make(tmp_path, "serving/1/", "serving/2/", "serving/10/")
+    newest, every = (look_for([Pattern(pattern=f"{tmp_path}/serving", versions=versions)]) for versions in ("newest", "all"))
+    assert [(at.model_id, os.path.relpath(at.uri, tmp_path)) for at in newest.checkpoints] == [("serving", "serving/10")]
+    assert sorted(os.path.relpath(at.uri, tmp_path) for at in every.checkpoints) == ["serving/1", "serving/10", "serving/2"]
+
+
+def test_of_a_trainers_folder_what_serves_is_taken(tmp_path: Path) -> None:
+    make(tmp_path, "Trainer/model/7/Format-Serving/", "Trainer/model/7/Format-TFMA/")
+    (found,) = find(tmp_path, "Trainer/model")
+    assert (found.model_id, os.path.relpath(found.uri, tmp_path)) == ("model", "Trainer/model/7/Format-Serving")
+
+
+def test_what_lies_beside_checkpoints_is_listed_and_excluded_what_the_job_says(tmp_path: Path) -> None:
+    make(tmp_path, "ck/a.keras", "ck/b.keras", "ck/README.md", "ck/events.out.tfevents.1")
+    found = look_for([Pattern(pattern=f"{tmp_path}/ck/*", exclude=("b*",))])
+    assert [at.model_id for at in found.checkpoints] == ["a"]
+    assert [os.path.basename(path) for path in found.ignored] == ["README.md", "events.out.tfevents.1"]
+
+
+def test_two_signatures_of_one_checkpoint_are_two_models(tmp_path: Path) -> None:
+    make(tmp_path, "export/")
+    path = f"{tmp_path}/export"
+    patterns = [Pattern(pattern=path), Pattern(pattern=path, signature="device"), Pattern(pattern=path, signature="device")]
+    found = look_for([*patterns, Pattern(pattern=path)])
+    assert [(at.model_id, at.entry) for at in found.checkpoints] == [("export", 0), ("export-device", 1)]

@@ -15,16 +15,19 @@ import zipfile
 import zlib
 from typing import Any
 
-from liteferry.checkpoints import archives, h5_files, scanned_copy, tf_checkpoint_files
+from liteferry.checkpoints import archives, foreign, gathered, h5_files, scanned_copy, tf_checkpoint_files
 from liteferry.checkpoints.config_scan import without_training
 from liteferry.checkpoints.h5_files import refuse_ambiguous, refuse_unsafe
-from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, follow
+from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, follow, follow_part
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.json_records import parse
 
 _ZIP_MAGIC = b"PK"
 # A config is text; the largest published ones are a few megabytes. Anything beyond is refused before it is read into memory.
 _MAX_CONFIG_BYTES = 256 * 2**20
+
+
+_OPTIMIZER_GROUPS = {"optimizer", "optimizer_weights", "_optimizer"}
 
 
 class Kind(str, enum.Enum):
@@ -70,6 +73,8 @@ def detect(path: str) -> Kind | None:
     """
     if os.path.isdir(path):
         if not os.path.isfile(os.path.join(path, "saved_model.pb")):
+            if gathered.is_unzipped(path):
+                return Kind.KERAS
             return Kind.TF_CHECKPOINT if tf_checkpoint_files.latest_prefix(path) else None
         has_metadata = os.path.isfile(os.path.join(path, "keras_metadata.pb"))
         return Kind.SAVED_MODEL_KERAS if has_metadata else Kind.SAVED_MODEL
@@ -87,7 +92,7 @@ def detect(path: str) -> Kind | None:
         return Kind.KERAS if _is_keras_archive(path) else Kind.ARCHIVE
     if tf_checkpoint_files.is_index(path):
         return Kind.TF_CHECKPOINT
-    if path.endswith((".h5", ".hdf5")):
+    if path.endswith((".h5", ".hdf5", gathered.SHARDED)):
         return Kind.H5_MODEL
     return None
 
@@ -101,7 +106,9 @@ def _is_keras_archive(path: str) -> bool:
         return not path.lower().endswith(".zip")
 
 
-def examine(path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT) -> CheckpointFacts:
+def examine(
+    path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT, has_builder: bool = False
+) -> CheckpointFacts:
     """Copies a checkpoint and scans the copy: reads what the files say of themselves, and looks for what no loader should see.
 
     `path` of the result is the copy, in the sandbox's scratch: the only file that may be handed to a loader. It is written from
@@ -111,31 +118,54 @@ def examine(path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule 
       path: as the job names it.
       most_bytes: that an archive may unpack to.
       links: where symbolic links may lead.
+      has_builder: the job names one, so an architecture that lies beside weights is not asked.
 
     Raises:
       ModelError: LOAD_CORRUPT for a broken file, LOAD_UNSUPPORTED for something that is no checkpoint, LOAD_UNSAFE for files that
         point outside themselves, are two things at once, or claim sizes that cannot be.
     """
-    return _examine(path, follow(path, links), most_bytes, links, copy=True)
+    return _examine(_Request(path, most_bytes, links, True, has_builder), follow(path, links))
 
 
-def look(path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT) -> CheckpointFacts:
+def look(
+    path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT, has_builder: bool = False
+) -> CheckpointFacts:
     """`examine` where the file lies, for who only reads: `path` of the result must never be handed to a loader. Archives are
-    unpacked into a temporary folder even so.
+    unpacked into a temporary folder even so, and what lies in several files is put together there.
     """
-    return _examine(path, follow(path, links), most_bytes, links, copy=False)
+    return _examine(_Request(path, most_bytes, links, False, has_builder), follow(path, links))
 
 
-def _examine(path: str, place: str, most_bytes: int, links: LinkRule, *, copy: bool) -> CheckpointFacts:
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """What `examine` and `look` were asked; `is_copied`: the former, which copies what it scans."""
+
+    path: str
+    most_bytes: int
+    links: LinkRule
+    is_copied: bool
+    has_builder: bool
+
+
+def _examine(asked: _Request, place: str) -> CheckpointFacts:
+    path, links, copy = asked.path, asked.links, asked.is_copied
+    foreign.refuse_foreign(path, place)
     kind = detect(place) if os.path.lexists(place) or not os.path.islink(path) else None
     if kind is Kind.ARCHIVE:
-        return _examine_unpacked(path, place, most_bytes, links, copy=copy)
+        return _examine_unpacked(asked, place)
     if kind is None:
         raise _no_checkpoint(path, place)
     if kind is Kind.KERAS:
-        facts = _examine_archive(path, place, copy=copy)
+        archive = gathered.zipped(path, place, links) if os.path.isdir(place) else place
+        facts = _examine_archive(path, archive, copy=copy)
     elif kind is Kind.H5_MODEL:
-        facts = _examine_h5(path, place, copy=copy)
+        weights = _merged(path, place, links) if place.endswith(gathered.SHARDED) else place
+        facts = _examine_h5(path, weights, copy=copy)
+        beside = gathered.architecture_beside(place) if facts.kind is Kind.H5_WEIGHTS and not asked.has_builder else None
+        if beside is not None and foreign.is_architecture(beside):
+            facts = _examine_with_architecture(
+                path, facts, follow_part(path, os.path.dirname(place), os.path.basename(beside), links)
+            )
     elif kind is Kind.TF_CHECKPOINT:
         prefix = tf_checkpoint_files.prefix_of(place)
         copied = f"{scanned_copy.copy_bundle(path, prefix, scanned_copy.private_folder(), links)}.index" if copy else place
@@ -143,6 +173,24 @@ def _examine(path: str, place: str, most_bytes: int, links: LinkRule, *, copy: b
     else:
         facts = CheckpointFacts(kind=kind, path=scanned_copy.copy_saved_model(path, place, links) if copy else place)
     return dataclasses.replace(facts, found_as=os.path.basename(path.rstrip("/")))
+
+
+def _merged(path: str, place: str, links: LinkRule) -> str:
+    try:
+        return gathered.merged(path, place, links)
+    except (OSError, ValueError, RuntimeError, KeyError, RecursionError) as error:
+        raise _corrupt(path, f"its shards cannot be put together ({error})") from error
+
+
+def _examine_with_architecture(path: str, weights: CheckpointFacts, architecture: str) -> CheckpointFacts:
+    """Weights and the architecture beside them, put together and scanned as the one file that holds both."""
+    is_legacy = weights.weights_layout == "legacy"
+    assert weights.path is not None
+    try:
+        together = gathered.whole_model(path, weights.path, architecture, is_legacy=is_legacy)
+    except (OSError, ValueError, RuntimeError, KeyError, RecursionError) as error:
+        raise _corrupt(path, f"it cannot be put together with {architecture} beside it ({error})") from error
+    return _examine_h5(path, together, copy=True) if is_legacy else _examine_archive(path, together, copy=True)
 
 
 def _no_checkpoint(path: str, place: str) -> ModelError:
@@ -160,18 +208,19 @@ def _no_checkpoint(path: str, place: str) -> ModelError:
     )
 
 
-def _examine_unpacked(path: str, place: str, most_bytes: int, links: LinkRule, *, copy: bool) -> CheckpointFacts:
-    inner = archives.unpack(place, shown=path, most_bytes=most_bytes)
+def _examine_unpacked(asked: _Request, place: str) -> CheckpointFacts:
+    path = asked.path
+    inner = archives.unpack(place, shown=path, most_bytes=asked.most_bytes)
     if detect(inner) is Kind.ARCHIVE:
         raise ModelError(
             ReasonCode.LOAD_UNSUPPORTED, Stage.LOAD, f"{path} holds another archive, {os.path.basename(inner)}; unpack it"
         )
-    return _examine(inner, os.path.realpath(inner), most_bytes, links, copy=copy)
+    return _examine(dataclasses.replace(asked, path=inner), os.path.realpath(inner))
 
 
 def _corrupt(path: str, what: str) -> ModelError:
-    size = os.path.getsize(path)
-    return ModelError(ReasonCode.LOAD_CORRUPT, Stage.LOAD, f"{path} ({size:,} bytes): {what}; copy or save the checkpoint again")
+    size = "" if os.path.isdir(path) else f" ({os.path.getsize(path):,} bytes)"
+    return ModelError(ReasonCode.LOAD_CORRUPT, Stage.LOAD, f"{path}{size}: {what}; copy or save the checkpoint again")
 
 
 def _examine_archive(path: str, place: str, *, copy: bool) -> CheckpointFacts:
@@ -195,6 +244,9 @@ def _examine_archive(path: str, place: str, *, copy: bool) -> CheckpointFacts:
             with zipfile.ZipFile(place) as archive:
                 archives.refuse_unsafe_members(path, archive)
     except KeyError as error:
+        inner = gathered.checkpoints_inside(place)
+        if inner:
+            raise foreign.unsupported(path, f"a zip archive with {inner[0]} inside", "unzip it and name that file") from error
         raise _corrupt(path, f"a zip archive, but no Keras one: {error.args[0]}") from error
     except (zipfile.BadZipFile, EOFError, ValueError, OSError, RecursionError, zlib.error) as error:
         raise _corrupt(path, f"not a whole .keras archive ({error})") from error
@@ -226,6 +278,9 @@ def _examine_h5(path: str, place: str, *, copy: bool) -> CheckpointFacts:
             version = _version(_text(file.attrs.get("keras_version")))
             if version is None and "model_weights" in file:
                 version = _version(_text(file["model_weights"].attrs.get("keras_version")))
+            if set(file) and set(file) <= _OPTIMIZER_GROUPS and "model_config" not in file.attrs:
+                fix = "name the file of the model or of its weights, which is saved beside it"
+                raise foreign.unsupported(path, "the state of an optimizer alone", fix)
             is_legacy = "model_weights" in file or any(name.startswith("layer_names") for name in file.attrs)
             config = parse(config_text) if config_text is not None else None
         if config is not None and not isinstance(config, dict):

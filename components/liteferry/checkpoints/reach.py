@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob as globbing
 import os
 
+from liteferry.checkpoints.gathered import companions
 from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, follow, follow_part, is_inside, reachable, root_of
 from liteferry.errors import ModelError
 
@@ -24,6 +25,8 @@ def files_of_checkpoint(path: str, links: LinkRule = WRITTEN_OUT) -> list[str]:
     if links.root is not None and not links.trusted and not is_inside(real, root_of(links.root)):
         return []
     prefix = path.removesuffix(".index")
+    if (beside := companions(path)) and os.path.isfile(real):
+        return [real, *(place for name in beside for place in reachable(name, links))]
     if not path.endswith(".index") and not os.path.isfile(f"{path}.index"):
         return reachable(path, links) if os.path.isdir(real) else [real]
     shards = globbing.glob(f"{globbing.escape(prefix)}.data-?????-of-?????")

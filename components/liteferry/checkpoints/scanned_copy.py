@@ -25,7 +25,7 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.storage.files import is_holes
 
 # What a `.keras` archive is made of; loaders read nothing else of it, so nothing else is copied.
-_MOST_SHARDS = 10_000
+MOST_SHARDS = 10_000
 _MEMBERS = re.compile(r"config\.json|metadata\.json|model\.weights(_\d+)?\.h5|model\.weights\.(json|npz)|assets/.+")
 _COPY_BYTES = 2**26
 
@@ -79,6 +79,11 @@ def copy_file(path: str, target: str) -> str:
             source.seek(copy.tell())
             shutil.copyfileobj(source, copy, _COPY_BYTES)
     return target
+
+
+def is_member(name: str) -> bool:
+    """Whether a `.keras` archive may hold a file of this name, relative to its root."""
+    return _MEMBERS.fullmatch(name) is not None
 
 
 def copy_archive(path: str, source: zipfile.ZipFile, target: str, config: Any) -> None:
@@ -148,7 +153,7 @@ def _shards(folder: str, stem: str) -> list[str]:
     """The data files of a checkpoint, by their names alone: where its index is what the job names, the kernel lets nobody list
     the folder.
     """
-    for count in range(1, _MOST_SHARDS + 1):
+    for count in range(1, MOST_SHARDS + 1):
         names = [f"{stem}.data-{shard:05}-of-{count:05}" for shard in range(count)]
         if os.path.lexists(os.path.join(folder, names[0])):
             return [name for name in names if os.path.lexists(os.path.join(folder, name))]

@@ -18,6 +18,7 @@ from liteferry.config.metric_settings import ConfidenceIntervals, MetricSpec
 from liteferry.config.signatures import Signatures
 from liteferry.config.value_types import (
     CodeReference,
+    Columns,
     FilePath,
     FrozenDict,
     FrozenMapping,
@@ -29,6 +30,7 @@ from liteferry.config.value_types import (
     PositiveInt,
     PositiveNumber,
     Record,
+    Scalar,
     Text,
 )
 
@@ -82,8 +84,11 @@ class SamplesSpec(Record):
 
     path: Location
     """File, glob or URI of .parquet, .npz, Arrow IPC or TFRecord files. The files of a glob are shards and share one schema."""
-    inputs: FrozenMapping[Text] = Field(default_factory=FrozenDict)
-    """Model input -> column. May be left out when names agree, or for one input and one column besides label and id."""
+    inputs: FrozenMapping[Columns] = Field(default_factory=FrozenDict)
+    """Model input -> column, or a list of columns that are stacked into a vector. `@record`: the serialized records of TFRecord
+    files. May be left out where names agree, or where one column alone fits."""
+    defaults: FrozenMapping[Scalar] = Field(default_factory=FrozenDict)
+    """Column -> value that stands in for one that a row does not have: a missing feature of a tf.Example, a null."""
     label: Text | None = None
     """Column of the labels, for task metrics."""
     labels: FrozenMapping[Text] = Field(default_factory=FrozenDict)
@@ -132,11 +137,22 @@ class OutputSpec(Record):
     every position of an output of any rank."""
 
 
+class Versions(str, enum.Enum):
+    """Which of several versions of one model count."""
+
+    NEWEST = "newest"
+    ALL = "all"
+
+
 class ModelSpec(Record):
     """Checkpoints that are treated alike."""
 
     checkpoints: Location
     """File, directory, glob or URI. Whatever it names gets a report."""
+    exclude: tuple[Text, ...] = ()
+    """Patterns of names, or of paths below the folder that is searched, of what `checkpoints` names and is left out."""
+    versions: Versions = Versions.NEWEST
+    """Of the numbered versions in a folder, or the steps of a CheckpointManager: newest, or all."""
     samples: Text | None = None
     """Name of an entry under `samples`. May be left out when there is at most one; without rows nothing is blessed."""
     metadata: JsonObject = Field(default_factory=FrozenDict)
@@ -150,6 +166,8 @@ class ModelSpec(Record):
     does, whatever they are called, and the report says so."""
     strip: tuple[Text, ...] = ()
     """Class names of random layers to leave out of Sequential and Functional models, for those that ignore `training`."""
+    signature: Text | None = None
+    """The signature of a SavedModel that is proven and lowered, in place of serving_default; all are kept in the SavedModel."""
     signatures: Signatures = Field(default_factory=FrozenDict)
     """More signatures for the SavedModel by name: methods of the model, or functions around it."""
     outputs: FrozenMapping[OutputSpec] = Field(default_factory=FrozenDict)

@@ -130,11 +130,11 @@ def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
 
 
 def as_flags(problems: Iterable[str]) -> list[str]:
-    """The same problems under the command-line flags that the values came from: models[0].builder: -> --builder:"""
-    flags = {"models": "checkpoints"}
+    """The same problems under the command-line flag that each value came from: models[0].builder: -> --builder:"""
+    flags = {"models": "checkpoints", "path": "samples"}
     renamed = []
     for problem in problems:
         place, colon, rest = problem.partition(": ")
-        key = re.split(r"[.\[]", re.sub(r"^models\[\d+\]\.", "", place))[0]
+        key = re.split(r"[.\[]", re.sub(r"^(models\[\d+\]|samples\.samples)\.", "", place))[0]
         renamed.append(f"--{flags.get(key, key)}{colon}{rest}")
     return list(dict.fromkeys(renamed))

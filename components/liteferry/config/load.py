@@ -62,21 +62,27 @@ def job_from_flags(  # wide: public
     builder_args: Mapping[str, Any] | None = None,
     trust: Sequence[str] = (),
     reads: Sequence[str] = (),
+    entry: Mapping[str, Any] | None = None,
+    rows: Mapping[str, Any] | None = None,
+    metrics: Sequence[Mapping[str, Any]] | None = None,
 ) -> Job:
-    """The Job of command-line flags: every pattern runs on the same samples; paths are relative to the working directory.
+    """The same Job without a job file: every pattern runs on the same samples; paths are relative to the working directory.
+    `entry`, `rows`: more keys of the models' entries and of the samples'.
 
     JobError lists every problem under the flag that it came from.
     """
-    model = {"builder": builder, "builder_args": builder_args or {}}
+    model = {"builder": builder, "builder_args": builder_args or {}, **(entry or {})}
     raw: dict[str, Any] = {
         "models": [{"checkpoints": pattern, **model} for pattern in checkpoints],
-        "samples": {} if samples is None else {"samples": {"path": samples}},
+        "samples": {} if samples is None else {"samples": {**(rows or {}), "path": samples}},
         "modules": list(modules),
         "trust": list(trust),
         "reads": list(reads),
     }
     if variants is not None:
         raw["variants"] = list(variants)
+    if metrics is not None:
+        raw["metrics"] = list(metrics)
     job, problems = _parse(raw, os.getcwd())
     if job is None:
         raise JobError(job_problems.as_flags(problems), source="command line")

@@ -92,6 +92,7 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
             beside=saved_model.ServedBeside(
                 functions=trace.more_signatures,
                 resources=signatures.resources_of(trace.more_signatures) if plan.signatures else (),
+                name=model.signature_name,
             ),
         )
         if keep_for_others:
@@ -100,7 +101,7 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
     deterministic = None
     input_warnings: tuple[str, ...] = ()
     if binding is not None and batch is not None:
-        input_warnings = (*_unused_warnings(binding), *_range_warnings(model, traced, batch.inputs))
+        input_warnings = (*binding.notes, *_unused_warnings(binding), *_range_warnings(model, traced, batch.inputs))
         eager_runs = 1 if is_sibling_of_another else 2
         rows = first_rows(batch)
         answers = tracing.run_eagerly(model, traced, rows)
@@ -111,7 +112,7 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
         deterministic = tracing.is_deterministic(model, traced, rows, first=answers, eager_runs=eager_runs)
         signatures.check(trace.more_signatures, traced, rows)
         first = {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()}
-        saved_model.write_warmup_requests(directory, first, batch=traced.calls.batch or 1)
+        saved_model.write_warmup_requests(directory, first, batch=traced.calls.batch or 1, signature_name=model.signature_name)
     return SavedModelFacts(
         path=relative,
         bytes=_lasting_bytes(directory),
@@ -123,6 +124,7 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
         renamed_inputs=dict(traced.renamed),
         warnings=(*model.warnings, *input_warnings),
         per_call_outputs=traced.calls.per_call,
+        signature_name=model.signature_name,
     )
 
 
@@ -158,7 +160,9 @@ def _lasting_bytes(directory: str) -> int:
 
 
 def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
+    proven = {} if model.signature_name == saved_model.SIGNATURE_NAME else {"proven_signature": model.signature_name}
     return {
+        **proven,
         "metadata": dict(plan.metadata),
         "checkpoint": {"uri": plan.uri, "digest": plan.digest, "bytes": plan.size_bytes},
         "oracle": model.oracle,

@@ -23,10 +23,13 @@ _WARMUP_FILE = "tf_serving_warmup_requests"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServedBeside:
-    """What a SavedModel serves besides serving_default: ConcreteFunctions by name, and the tables that they alone use."""
+    """What a SavedModel serves besides the inference graph: ConcreteFunctions by name, and the tables that they alone use.
+    `name`: the signature that the inference graph is.
+    """
 
     functions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     resources: Iterable[Any] = ()
+    name: str = SIGNATURE_NAME
 
 
 def write(
@@ -47,7 +50,7 @@ def write(
     import tensorflow as tf
 
     beside = beside or ServedBeside()
-    signatures = {SIGNATURE_NAME: traced.function, **beside.functions}
+    signatures = {beside.name: traced.function, **beside.functions}
     with tempfile.TemporaryDirectory() as folder:
         metadata_path = os.path.join(folder, "metadata.json")
         with open(metadata_path, "w", encoding="utf-8") as file:
@@ -84,13 +87,16 @@ def read_warmup_requests(directory: str) -> list[dict[str, np.ndarray]]:
     return [{name: tf.make_ndarray(tensor) for name, tensor in log.predict_log.request.inputs.items()} for log in logs]
 
 
-def write_warmup_requests(directory: str, inputs: Mapping[str, np.ndarray], *, batch: int = 1) -> None:
+def write_warmup_requests(
+    directory: str, inputs: Mapping[str, np.ndarray], *, batch: int = 1, signature_name: str = SIGNATURE_NAME
+) -> None:
     """Writes real sample rows as `assets.extra/tf_serving_warmup_requests`, a TFRecord of PredictionLog.
 
     Args:
       directory: the version directory of a SavedModel.
       inputs: arrays of a few rows, named as the signature's inputs.
       batch: rows in a request; as many as a model with a fixed batch takes, which TensorFlow Serving would not load else.
+      signature_name: the signature that they are for.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
@@ -99,7 +105,7 @@ def write_warmup_requests(directory: str, inputs: Mapping[str, np.ndarray], *, b
     os.makedirs(folder, exist_ok=True)
     with tf.io.TFRecordWriter(os.path.join(folder, _WARMUP_FILE)) as writer:
         for rows, _ in call_groups.groups(inputs, batch):
-            request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(signature_name=SIGNATURE_NAME))
+            request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(signature_name=signature_name))
             for name, value in rows.items():
                 request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -20,13 +20,14 @@ _SPARSE_SPEC, _RAGGED_SPEC = 1, 3  # of TypeSpecProto
 _PIECE = re.compile(r"(.+)_\d+")  # what TensorFlow calls the second and third piece of an argument
 
 
-def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = ()) -> LoadedModel:
+def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = (), signature: str | None = None) -> LoadedModel:
     """Loads a SavedModel directory and takes its serving function.
 
     Args:
       path: the directory.
       saved_model: its parsed `saved_model.pb`, found to be safe.
       sample_columns: what may feed its inputs; an input of any rank takes the rank of its column.
+      signature: the one to take, in place of serving_default.
 
     Raises:
       ModelError: LOAD_CORRUPT when TensorFlow cannot read it, LOAD_UNSUPPORTED when it has no function to serve.
@@ -45,9 +46,12 @@ def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = 
             f"{path}: TensorFlow cannot load this SavedModel ({type(error).__name__}: {error})",
         ) from error
     signatures = {name: function for name, function in dict(getattr(loaded, "signatures", {})).items() if name != _INITIALIZER}
-    name, warnings = _choose(signatures)
+    name, warnings = _choose(signatures) if signature is None else _asked(path, signatures, signature)
+    served = _DEFAULT if name is None or _DEFAULT not in signatures else name
     if name is not None:
         function = signatures.pop(name)
+        if signature is not None and name != served:
+            signatures[name] = function  # exported as serving_default, and kept under its own name
         specs, call = _by_name(function)
     else:
         signatures = {}
@@ -64,6 +68,7 @@ def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = 
         keep=(loaded, function),
         warnings=warnings,
         more_signatures=signatures,
+        signature_name=served,
     )
 
 
@@ -140,6 +145,19 @@ def _by_position(function: Any, specs: Sequence[TensorSpec]) -> Any:
         return named_outputs(function(*(tensors[spec.name] for spec in specs)), ())
 
     return call
+
+
+def _asked(path: str, signatures: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]]:
+    if name not in signatures:
+        there = ", ".join(sorted(signatures)) or "none"
+        raise ModelError(
+            ReasonCode.LOAD_UNSUPPORTED,
+            Stage.LOAD,
+            f"{path} has no signature {name!r}; its signatures: {there}. Correct `signature` of its models entry (--signature)",
+        )
+    others = sorted(set(signatures) - {name})
+    kept = f"; kept beside it, and not proven: {', '.join(others)}" if others else ""
+    return name, (f"signature {name!r} is what is proven and lowered{kept}",)
 
 
 def _choose(signatures: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:

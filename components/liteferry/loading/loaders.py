@@ -55,9 +55,16 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
         saved_model = graph_scan.read(place, shown=path)
         refuse_graph(path, saved_model, spec)
         try:
-            return graph_model.load(place, saved_model, sample_columns=sample_columns)
+            return graph_model.load(place, saved_model, sample_columns=sample_columns, signature=spec.signature)
         except ModelError as error:
             raise _as_named(error, place, path) from error
+    if spec.signature is not None:
+        raise ModelError(
+            ReasonCode.LOAD_UNSUPPORTED,
+            Stage.LOAD,
+            f"{path} is no SavedModel, so it has no signature {spec.signature!r} to choose; remove `signature` from its models "
+            "entry (--signature), or give it more signatures under `signatures`",
+        )
     before_keras_3 = facts.written_before_keras_3()
     if before_keras_3 or facts.kind is Kind.TF_CHECKPOINT:
         # Where a builder makes the model, plain `keras` stays Keras 3 and the builder decides.
@@ -112,13 +119,27 @@ def refuse_graph(path: str, saved_model: Any, spec: LoadSpec) -> None:
             ReasonCode.LOAD_UNKNOWN_OBJECT,
             Stage.LOAD,
             f"{path}: its graph needs operations that TensorFlow does not have ({', '.join(missing[:8])}); list the package that "
-            "registers them under `modules`, and have it installed where the job runs",
+            f"registers them under `modules`{_package_of(missing)}, and have it installed where the job runs",
         )
     shadowing = sorted(name for name in graph_scan.function_names(saved_model) if op_def_registry.get(name) is not None)
     if shadowing:
         raise unsafe(path, f"it has functions under the names of operations ({', '.join(shadowing[:8])})")
     found = graph_scan.findings(saved_model, provided=unregistered.__contains__)
     config_trust.refuse(path, found, trust=spec.trust)
+
+
+# Operations by how their names begin -> the package that registers them when it is imported.
+_PACKAGES = {
+    **dict.fromkeys(("Sentencepiece", "Wordpiece", "FastWordpiece", "FastBert", "WhitespaceTokenize"), "tensorflow_text"),
+    **dict.fromkeys(("CaseFoldUTF8", "NormalizeUTF8", "UnicodeScriptTokenize", "ConstrainedSequence"), "tensorflow_text"),
+    "SimpleML": "ydf or tensorflow_decision_forests",
+    "Addons>": "tensorflow_addons",
+}
+
+
+def _package_of(operations: Sequence[str]) -> str:
+    found = {package for start, package in _PACKAGES.items() if any(name.startswith(start) for name in operations)}
+    return f" (it is {' and '.join(sorted(found))})" if found else ""
 
 
 def _input_ranges(facts: CheckpointFacts, model: LoadedModel) -> dict[str, architecture_facts.InputRange]:
@@ -168,7 +189,7 @@ def _load_whole(
             error = whole.as_mismatch(failed, place, facts, build)
             model, stands_in = _read_with_the_other(place, rewritten.config, library, error)
     except ModelError as error:
-        message = error.reason.message.replace(place, path)
+        message = error.reason.message.replace(place, path) + _newer(facts, library)
         if rewritten.stripped:
             message += f"; this is without {', '.join(rewritten.stripped)}, which `strip` left out: it may hold weights"
         raise ModelError(error.reason.code, error.reason.stage, message) from error
@@ -184,6 +205,19 @@ def _load_whole(
     derived_state.restore(path, facts, model)
     loaded = keras_model.wrap(model, sample_columns=sample_columns, warnings=tuple(warnings))
     return dataclasses.replace(loaded, stripped=rewritten.stripped, custom=_describe_custom(facts, resolved.used))
+
+
+def _newer(facts: CheckpointFacts, library: Any) -> str:
+    """What to do about a file of a Keras that is newer than the one here; nothing where it is not."""
+    here = str(library.__version__)
+    theirs = facts.keras_version
+    if theirs is None or _numbers(theirs) <= _numbers(here):
+        return ""
+    return f"; it was written by Keras {theirs}, and {here} is installed here: pip install 'keras>={theirs}'"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _hold_against_file(path: str, place: str, facts: CheckpointFacts, model: Any) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ Tensors = Mapping[str, Any]
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadSpec:
     """What the job file says about loading: code the user trusts, how to build a model for weights-only files, the classes of
-    random layers to leave out, and what that code may read of the disk. `link_root`: the folder in which a pattern found the
+    random layers to leave out, and what that code may read of the disk. `signature`: the one of a SavedModel that is proven and
+    lowered. `link_root`: the folder in which a pattern found the
     checkpoint, see `links`.
     """
 
@@ -28,6 +29,7 @@ class LoadSpec:
     strip: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     weights: str = "by_name"
+    signature: str | None = None
     link_root: str | None = None
 
     @property
@@ -58,6 +60,7 @@ class LoadedModel:
       stripped: the layers that were left out, as "name (ClassName)".
       training_layers: settings of augmentation and preprocessing layers, see `config_layers.training_layers`.
       input_ranges: the values that inputs are expected to have, by input name, where the model says so.
+      signature_name: of the SavedModel that is written, the signature that `call` is.
       more_signatures: a SavedModel's own signatures besides the one that `call` is, TensorFlow ConcreteFunctions by name.
       keep: what must stay alive while `call` is used, and what a SavedModel must track when the variables alone are not enough.
     """
@@ -72,6 +75,7 @@ class LoadedModel:
     training_layers: tuple[Mapping[str, Any], ...] = ()
     input_ranges: Mapping[str, InputRange] = dataclasses.field(default_factory=dict)
     more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    signature_name: str = "serving_default"
 
     def input_specs(self) -> tuple[TensorSpec, ...]:
         return self.signature.inputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import fnmatch
 import hashlib
 import os
 import re
@@ -11,6 +12,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 
 from liteferry import storage
+from liteferry.plan import layouts
 
 _SUFFIXES = (".weights.h5", ".keras", ".h5", ".hdf5", ".zip", ".tar.gz", ".tgz")
 _MAX_ID_LENGTH = 100
@@ -32,34 +34,144 @@ class FoundCheckpoint:
     link_root: str | None = None
 
 
-def discover(patterns: Sequence[str]) -> list[FoundCheckpoint]:
-    """Every checkpoint the patterns name, each once (the first entry that names it wins), in order of model_id.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pattern:
+    """What a `models` entry says of the checkpoints it means: a path, URI or glob, patterns of what is left out, which of several
+    versions count, and the signature that is proven.
+    """
+
+    pattern: str
+    exclude: tuple[str, ...] = ()
+    versions: str = layouts.NEWEST
+    signature: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """The checkpoints, in order of model_id, and what patterns named besides that is known to be none."""
+
+    checkpoints: tuple[FoundCheckpoint, ...]
+    ignored: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Named:
+    """A checkpoint that an entry names: `root` is the folder its id is relative to, `named` what the id is made from."""
+
+    entry: int
+    root: str
+    named: str
+    link_root: str | None
+    signature: str | None
+    is_later: bool
+
+
+def discover(patterns: Sequence[str | Pattern]) -> list[FoundCheckpoint]:
+    """Every checkpoint the patterns name, see `look_for`."""
+    return list(look_for(patterns).checkpoints)
+
+
+def look_for(patterns: Sequence[str | Pattern]) -> Found:
+    """Every checkpoint the patterns name, each once for every signature that entries ask of it (the first entry that names it
+    wins). A folder that is no checkpoint stands for those in it.
 
     Args:
-      patterns: one per `models` entry: a path or URI, or a glob.
+      patterns: one per `models` entry.
 
     Raises:
       StorageError: a store that cannot be listed.
     """
-    found: dict[str, tuple[str, int]] = {}  # absolute: who reads them may have another working directory
-    searched: dict[str, str | None] = {}
-    for entry, pattern in enumerate(patterns):
-        fixed, rest = storage.split_pattern(pattern)
-        root = storage.absolute(fixed if rest else os.path.dirname(fixed.rstrip("/")))
-        for path in storage.glob(pattern):
-            uri = storage.absolute(path)
-            found.setdefault(uri, (root, entry))
-            searched[uri] = None if not rest or (uri in searched and searched[uri] is None) else searched.get(uri, root)
-    kept = _without_parts(found)
-    names = {uri: readable_id(uri, found[uri][0]) for uri in kept}
+    found: dict[tuple[str, str], _Named] = {}
+    ignored: dict[str, None] = {}
+    for entry, given in enumerate(patterns):
+        pattern = Pattern(pattern=given) if isinstance(given, str) else given
+        places, beside = _places(pattern)
+        ignored.update(dict.fromkeys(beside))
+        for uri, named, root, link_root in places:
+            key = (uri, pattern.signature or _DEFAULT_SIGNATURE)
+            if key in found:
+                if link_root is None:  # written out in a later entry: whoever wrote it meant what it leads to
+                    found[key] = dataclasses.replace(found[key], link_root=None)
+                continue
+            is_later = any(other == uri for other, _ in found)
+            found[key] = _Named(
+                entry=entry, root=root, named=named, link_root=link_root, signature=pattern.signature, is_later=is_later
+            )
+    checkpoints = _with_ids({key: found[key] for key in found if key[0] in set(_without_parts({uri for uri, _ in found}))})
+    return Found(checkpoints=tuple(checkpoints), ignored=tuple(ignored))
+
+
+_DEFAULT_SIGNATURE = "serving_default"
+
+
+def _with_ids(found: dict[tuple[str, str], _Named]) -> list[FoundCheckpoint]:
+    names = {}
+    for (uri, signature), at in found.items():
+        name, is_faithful = readable_id(at.named, at.root)
+        if at.is_later:
+            name, is_faithful = f"{name}-{re.sub(r'[^A-Za-z0-9._-]+', '_', signature)}", is_faithful and name.isascii()
+        names[uri, signature] = (name, is_faithful)
     uses = collections.Counter(name.casefold() for name, is_faithful in names.values() if is_faithful)
     result = []
-    for uri, (name, is_faithful) in names.items():
+    for (uri, signature), (name, is_faithful) in names.items():
+        at = found[uri, signature]
         if not is_faithful or uses[name.casefold()] > 1:
-            name = f"{name}-{hashlib.sha256(uri.encode(errors='surrogateescape')).hexdigest()[:_HASH_LENGTH]}"
-        link_root = None if storage.is_remote(uri) else searched[uri]
-        result.append(FoundCheckpoint(model_id=name, uri=uri, entry=found[uri][1], link_root=link_root))
+            told = f"{uri}#{signature}" if at.is_later else uri
+            name = f"{name}-{hashlib.sha256(told.encode(errors='surrogateescape')).hexdigest()[:_HASH_LENGTH]}"
+        link_root = None if storage.is_remote(uri) else at.link_root
+        result.append(FoundCheckpoint(model_id=name, uri=uri, entry=at.entry, link_root=link_root))
     return sorted(result, key=lambda checkpoint: checkpoint.model_id)
+
+
+def _places(pattern: Pattern) -> tuple[list[tuple[str, str, str, str | None]], list[str]]:
+    """(uri, what its id is made from, the folder of that, the folder searched) of each checkpoint that a pattern names;
+    and what it names besides. All absolute: who reads them may have another working directory.
+    """
+    fixed, rest = storage.split_pattern(pattern.pattern)
+    root = storage.absolute(fixed if rest else os.path.dirname(fixed.rstrip("/")))
+    every = [storage.absolute(path) for path in storage.glob(pattern.pattern)]
+    found: list[tuple[str, str, str, str | None]] = []
+    folders = _above_others(every)
+    beside = [path for path in every if rest and _lies_beside(path, every, folders)]
+    named = [path for path in every if path not in beside and not _is_excluded(path, root, pattern.exclude)]
+    on_the_way = _above_others(named)
+    for path in named:
+        inner = [] if path in on_the_way else _inside(path, pattern)
+        is_known = path in on_the_way or bool(inner) or not (rest and storage.is_directory(path))
+        if not is_known and layouts.is_ignored_folder(path):
+            beside.append(path)
+        elif not inner:
+            found.append((path, path, root, root if rest else None))
+        for place in inner:
+            if not _is_excluded(place.uri, root, pattern.exclude):
+                within = root if rest or place.named == path else path
+                found.append((place.uri, place.named, within, root if rest else None if place.uri == path else path))
+    return found, beside
+
+
+def _lies_beside(path: str, every: Sequence[str], folders: set[str]) -> bool:
+    return path not in folders and layouts.is_beside(path, every) and not storage.is_directory(path)
+
+
+def _inside(path: str, pattern: Pattern) -> list[layouts.Place]:
+    """What a folder that is named stands for; nothing for a file, or a folder in which nothing looks like a checkpoint."""
+    if path.endswith(_FILES) or not storage.is_directory(path):
+        return []
+    return layouts.checkpoints_in(path, versions=pattern.versions)
+
+
+_FILES = (".keras", ".h5", ".hdf5", ".index", ".zip", ".tar.gz", ".tgz")
+
+
+def _above_others(paths: Sequence[str]) -> set[str]:
+    """The folders on the way to something else that is named: `**` names all of them."""
+    return {folder for path in paths for folder in _above(path)}.intersection(paths)
+
+
+def _is_excluded(path: str, root: str, exclude: Sequence[str]) -> bool:
+    """Whether a pattern leaves a path out: by its name, or by its path below the folder that is searched."""
+    relative, name = os.path.relpath(path, root), path.rpartition("/")[2]
+    return any(fnmatch.fnmatchcase(part, pattern) for pattern in exclude for part in (relative, name))
 
 
 def _without_parts(paths: Collection[str]) -> list[str]:

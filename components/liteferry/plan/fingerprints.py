@@ -10,6 +10,7 @@ import glob as globbing
 from collections.abc import Callable
 
 from liteferry import storage
+from liteferry.checkpoints.gathered import SHARDED, companions
 from liteferry.checkpoints.reach import leads_out
 from liteferry.errors import StorageError
 from liteferry.plan.model_plan import ModelPlan, sha256_of
@@ -18,11 +19,13 @@ from liteferry.storage.local_cache import Wanted
 
 
 def files_of(uri: str) -> list[str]:
-    """The files of a checkpoint: a TensorFlow checkpoint is named by its index and has its data in the files beside it; any other
-    is the path itself.
+    """What a checkpoint consists of: one of TensorFlow is named by its index and lies in data files beside it, sharded weights
+    by the JSON file that lists the shards, weights may have their architecture beside them. Any other is what is named.
     """
+    if uri.endswith(SHARDED):
+        return [uri, *storage.glob(f"{globbing.escape(uri.removesuffix(SHARDED))}_?????.weights.h5")]
     if not uri.endswith(".index"):
-        return [uri]
+        return [uri, *(companions(uri) if not storage.is_remote(uri) else ())]
     return [uri, *storage.glob(f"{globbing.escape(uri.removesuffix('.index'))}.data-*")]
 
 

@@ -9,19 +9,32 @@ from typing import TYPE_CHECKING
 
 from liteferry import storage
 from liteferry.errors import JobError, StorageError
-from liteferry.plan.discovery import FoundCheckpoint, discover
+from liteferry.plan.discovery import Found, FoundCheckpoint, Pattern, look_for
 
 if TYPE_CHECKING:
     from liteferry.config.job import Job
 
 
 def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
-    """The checkpoints that match the job's patterns. Raises JobError for a pattern that matches nothing, or that a store does not
-    answer.
-    """
+    """What the job's patterns name. Raises JobError for a pattern that names nothing at all, or that a store does not answer."""
+    return list(look_for_checkpoints(job).checkpoints)
+
+
+def look_for_checkpoints(job: Job) -> Found:
+    """What the job's patterns name, and what lies beside it. Raises JobError as `find_checkpoints` does."""
     try:
-        found = discover([entry.checkpoints for entry in job.models])
-        _refuse_empty_patterns(job, found)
+        found = look_for(
+            [
+                Pattern(
+                    pattern=entry.checkpoints,
+                    exclude=tuple(entry.exclude),
+                    versions=entry.versions.value,
+                    signature=entry.signature,
+                )
+                for entry in job.models
+            ]
+        )
+        _refuse_empty_patterns(job, found.checkpoints)
     except StorageError as error:
         raise JobError([f"models: {error}"]) from error
     return found

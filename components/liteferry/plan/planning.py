@@ -108,7 +108,7 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
     recipe = {
         "liteferry": _DIGESTS_SINCE,
         "schema": REPORT_SCHEMA_VERSION,
-        "entry": _said(entry, {"checkpoints", "metrics"}),
+        "entry": _said(entry, {"checkpoints", "metrics", "exclude", "versions"}),
         "assets": _asset_digests(entry),
         "modules": {module: _code_digest(module) for module in job.modules},
         "custom_objects": dict(job.custom_objects),
@@ -171,7 +171,7 @@ def _said(record: Record, exclude: Collection[str] = ()) -> dict[str, Any]:
 def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSamples]) -> str:
     """Digest of what decides the SavedModel's graph and metadata, besides the checkpoint's bytes."""
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
-    keys = {"metadata", "builder", "builder_args", "weights", "strip", "signatures", "serve_examples"}
+    keys = {"metadata", "builder", "builder_args", "weights", "strip", "signature", "signatures", "serve_examples"}
     return sha256_of(
         {
             "liteferry": _DIGESTS_SINCE,
@@ -243,6 +243,7 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
             link_root=checkpoint.link_root,
             reads=tuple(job.reads),
             weights=entry.weights.value,
+            signature=entry.signature,
         ),
         metadata=dict(entry.metadata),
         samples=shared.samples,

@@ -115,7 +115,7 @@ def compute_share_key(request: tuple[str, str, LoadSpec], reporter: Any) -> None
     None for weights alone: two calls of a builder may make models that differ in more than weights.
     """
     path, recipe_digest, load = request
-    facts = look(path)
+    facts = look(path, has_builder=True)  # an architecture beside it is not asked: such models share with nobody
     key = share_key(facts, recipe_digest=recipe_digest, load=load) if facts.kind is Kind.H5_MODEL else None
     reporter.result({"share_key": key})
 

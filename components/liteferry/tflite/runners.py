@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +20,11 @@ from liteferry.tflite import flatbuffer
 from liteferry.types import TensorContract, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
+_DEFAULT = "serving_default"
 
 
 class SavedModelRunner:
-    """A SavedModel's serving_default in plain TensorFlow."""
+    """A SavedModel in plain TensorFlow: its serving_default, or the signature that its own metadata says is the proven one."""
 
     def __init__(self, directory: str, *, per_call: Sequence[str] = ()) -> None:
         """`per_call`: outputs that are one answer for a call, see `call_groups`."""
@@ -32,7 +34,7 @@ class SavedModelRunner:
 
         try:
             self._keep = tf.saved_model.load(directory)  # the signature holds its variables weakly
-            self._function = self._keep.signatures["serving_default"]
+            self._function = self._keep.signatures[_proven_signature(directory)]
             _, keywords = self._function.structured_input_signature
             inputs = [tracing.describe_tensor(name, spec) for name, spec in keywords.items()]
             self._calls = Calls(batch=fixed_batch(inputs), per_call=tuple(per_call))
@@ -72,6 +74,15 @@ class SavedModelRunner:
         except Exception as error:
             message = f"the exported SavedModel cannot be run: {type(error).__name__}: {error}"
             raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EVALUATE, message) from error
+
+
+def _proven_signature(directory: str) -> str:
+    try:
+        with open(os.path.join(directory, "assets", "metadata.json"), encoding="utf-8") as file:
+            found = json.load(file).get("proven_signature", _DEFAULT)
+    except (OSError, ValueError, AttributeError):
+        return _DEFAULT
+    return found if isinstance(found, str) else _DEFAULT
 
 
 class SavedModels:

@@ -152,7 +152,8 @@ def _saved_model(path: str, spec: LoadSpec) -> OwnModel:
     serving = [tags for tags in serving if "serve" in tags] or serving
     loaded = tf.saved_model.load(path, tags=None if len(sets) == 1 else min(serving, key=len))
     signatures = {name: function for name, function in dict(loaded.signatures).items() if name != _INITIALIZER}
-    chosen = next((name for name in ("serving_default", "serve") if name in signatures), min(signatures, default=None))
+    default = next((name for name in ("serving_default", "serve") if name in signatures), min(signatures, default=None))
+    chosen = spec.signature or default
 
     def answers(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         tensors = {name: tf.constant(value) for name, value in inputs.items()}

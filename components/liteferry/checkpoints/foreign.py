@@ -1,0 +1,172 @@
+"""Files that are named as checkpoints and are something else, told by their bytes: what each is, and the fix for exactly that."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+
+from liteferry.errors import ModelError, ReasonCode, Stage
+
+_HEAD_BYTES = 512
+_SHARD_OF_BUNDLE = re.compile(r"(.+)\.data-\d{5}-of-\d{5}$")
+_SHARD_OF_WEIGHTS = re.compile(r"(.+)_\d{5}\.weights\.h5$")
+_TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")
+_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+_SAVE_AGAIN = "save it with Keras (`model.save('model.keras')`) or TensorFlow (a SavedModel) and name that"
+_PRESET_FILES = {"task.json", "preprocessor.json", "tokenizer.json"}
+
+
+def refuse_foreign(path: str, place: str) -> None:
+    """Raises for a file or folder that is known to be something else than a checkpoint that LiteFerry reads.
+
+    Args:
+      path: as the job names it.
+      place: where it lies.
+
+    Raises:
+      ModelError: LOAD_CORRUPT for what stands where a checkpoint should be (a Git LFS pointer, an error page, nothing),
+        LOAD_UNSUPPORTED for other kinds of files, each with the fix for it.
+    """
+    if os.path.isdir(place):
+        _refuse_folder(path, place)
+        return
+    if not os.path.isfile(place):
+        return
+    with open(place, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    name = os.path.basename(place)
+    _refuse_stand_in(path, head)
+    what = _other_format(place, name, head) or _shard(place, name)
+    if what is not None:
+        raise unsupported(path, *what)
+
+
+def _refuse_folder(path: str, place: str) -> None:
+    for name in ("saved_model.pb", "config.json", "model.weights.h5", os.path.join("variables", "variables.index")):
+        inner = os.path.join(place, name)
+        if os.path.isfile(inner) and not os.path.islink(inner):
+            with open(inner, "rb") as file:
+                _refuse_stand_in(f"{path}: its {name}", file.read(_HEAD_BYTES))
+    names = set(os.listdir(place)) if os.access(place, os.R_OK) else set()
+    if "config.json" in names and names & _PRESET_FILES:
+        fix = "load it and save the whole model, `keras_hub.models.Task.from_preset(FOLDER).save('model.keras')`, then name that "
+        raise unsupported(path, "a KerasHub preset", f"{fix}file with `modules: [keras_hub]`")
+    if names & {"_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"} and "saved_model.pb" not in names:
+        fix = "load it into your model and save that: `model.save('model.keras')`"
+        raise unsupported(path, "an Orbax checkpoint, which holds arrays and no architecture", fix)
+    holds_theirs = any(name.endswith((".safetensors", ".bin", ".pt", ".pth")) for name in names)
+    if holds_theirs and not names & {"model.weights.h5", "saved_model.pb", "metadata.json"}:
+        fix = f"LiteFerry exports models of TensorFlow and Keras; {_SAVE_AGAIN}"
+        raise unsupported(path, "a folder of PyTorch or safetensors weights", fix)
+
+
+def _refuse_stand_in(path: str, head: bytes) -> None:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not head:
+        raise _corrupt(path, "an empty file", "copy or download the checkpoint again")
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        size = re.search(rb"\nsize (\d+)", head)
+        behind = f" in place of a file of {int(size[1]):,} bytes" if size else ""
+        raise _corrupt(path, f"a Git LFS pointer{behind}", "fetch the file itself with `git lfs pull` in its repository")
+    if text.startswith((b"<!doctype html", b"<html", b"<head")):
+        raise _corrupt(path, "an HTML page, most likely an error or a login page that was downloaded in its place", _DOWNLOAD)
+    if text.startswith(b"<?xml") and b"<error>" in text:
+        raise _corrupt(path, "the error message of an object store", _DOWNLOAD)
+
+
+_DOWNLOAD = "download the checkpoint again, and look at what the server says (`curl -fL`)"
+
+
+def _other_format(place: str, name: str, head: bytes) -> tuple[str, str] | None:
+    """What a file of another library is, and what to do with it."""
+    suffix = os.path.splitext(name)[1].lower()
+    if head[4:8] == b"TFL3":
+        hint = "there is nothing to export; `liteferry inspect` shows what it holds, `liteferry compare` holds it against another"
+        return "a LiteRT (.tflite) file already", hint
+    if suffix == ".onnx":
+        return "an ONNX model", f"convert it back where it was made: {_SAVE_AGAIN}"
+    if head[:4] == b"GGUF":
+        return "a GGUF file of llama.cpp", _SAVE_AGAIN
+    if _is_safetensors(head):
+        return "a safetensors file, which holds arrays and no architecture", f"load it into its model and {_SAVE_AGAIN}"
+    if _TORCH_MAGIC in head[:32] or _is_torch_archive(place, head):
+        return "a PyTorch checkpoint", f"LiteFerry exports models of TensorFlow and Keras; {_SAVE_AGAIN}"
+    if _PICKLE.match(head) and suffix in (".pkl", ".pickle", ".joblib", ".dat", ".p", ".pt", ".pth", ".bin", ".ckpt", ""):
+        return (
+            "a Python pickle, which runs code when it is read and is never opened",
+            f"load it where you trust it and {_SAVE_AGAIN}",
+        )
+    if suffix == ".pb":
+        return _graph_file(name, head)
+    if suffix == ".json" and not name.endswith(".weights.json"):
+        return _json_file(place)
+    if suffix == ".npz" or head[:6] == b"\x93NUMPY":
+        return "a NumPy file of arrays without an architecture", f"set them as the weights of their model and {_SAVE_AGAIN}"
+    return None
+
+
+def _json_file(place: str) -> tuple[str, str] | None:
+    if is_architecture(place):
+        fix = "name the file of its weights, which is taken with a JSON file of its name, or a model.json, beside it"
+        return "an architecture without weights (`model.to_json()`)", fix
+    with open(place, encoding="utf-8", errors="replace") as file:
+        head = file.read(2**16)
+    if '"modelTopology"' in head or '"weightsManifest"' in head:
+        return "a model of TensorFlow.js", f"convert it back where it was made: {_SAVE_AGAIN}"
+    return None
+
+
+def _graph_file(name: str, head: bytes) -> tuple[str, str] | None:
+    if name == "saved_model.pb" or head[:1] == b"\x08":
+        return "the graph of a SavedModel without its folder", "name the folder that holds it, with variables/ beside it"
+    if head[:1] == b"\x0a":
+        fix = "wrap it with `tf.compat.v1.wrap_function` over its inputs and outputs, save that with `tf.saved_model.save`"
+        what = "a frozen graph (GraphDef), which does not say what its inputs and outputs are"
+        return what, f"{fix}, and name the SavedModel's folder"
+    return None
+
+
+def _shard(place: str, name: str) -> tuple[str, str] | None:
+    """A part of a checkpoint, named alone."""
+    bundle = _SHARD_OF_BUNDLE.fullmatch(name)
+    if bundle:
+        return "one data file of a TensorFlow checkpoint", f"name its index, {bundle[1]}.index"
+    weights = _SHARD_OF_WEIGHTS.fullmatch(name)
+    if weights and os.path.isfile(os.path.join(os.path.dirname(place), f"{weights[1]}.weights.json")):
+        return "one shard of sharded weights", f"name {weights[1]}.weights.json, which lists all of them"
+    return None
+
+
+def _is_safetensors(head: bytes) -> bool:
+    return len(head) > 10 and int.from_bytes(head[:8], "little") < 2**32 and head[8:10] == b'{"'
+
+
+def _is_torch_archive(place: str, head: bytes) -> bool:
+    if not head.startswith(b"PK"):
+        return False
+    try:
+        with zipfile.ZipFile(place) as archive:
+            return any(name.endswith("/data.pkl") or name == "data.pkl" for name in archive.namelist()[:1000])
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
+def is_architecture(place: str) -> bool:
+    """Whether a JSON file is a Keras architecture, as `model.to_json()` writes it."""
+    try:
+        with open(place, encoding="utf-8") as file:
+            found = json.loads(file.read(2**28))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and isinstance(found.get("class_name"), str) and "config" in found
+
+
+def unsupported(path: str, what: str, fix: str) -> ModelError:
+    """LOAD_UNSUPPORTED for something that is known, with the fix for it."""
+    return ModelError(ReasonCode.LOAD_UNSUPPORTED, Stage.LOAD, f"{path} is {what}; {fix}")
+
+
+def _corrupt(path: str, what: str, fix: str) -> ModelError:
+    return ModelError(ReasonCode.LOAD_CORRUPT, Stage.LOAD, f"{path} is {what}; {fix}")

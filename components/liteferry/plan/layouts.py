@@ -1,0 +1,156 @@
+"""Folders -> the checkpoints in them: a folder of checkpoints, TensorFlow Serving's versions, and what TFX and MLflow lay out.
+
+Told by names alone, as a store lists them: what each one is, its own sandbox finds out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import re
+from collections.abc import Sequence
+
+from liteferry import storage
+from liteferry.errors import StorageError
+
+NEWEST, ALL = "newest", "all"
+_SAVED_MODEL_FILES = {"saved_model.pb", "saved_model.pbtxt"}
+_ENDINGS = (".keras", ".h5", ".hdf5", ".weights.json", ".index", ".zip", ".tar", ".tar.gz", ".tgz")
+_SHARD_OF_WEIGHTS = re.compile(r"(.+)_\d{5}\.weights\.h5")
+_SHARD_OF_BUNDLE = re.compile(r"(.+)\.data-\d{5}-of-\d{5}")
+_MOST_DEPTH = 6
+# The folders that TFX writes a model into, the one that serves first; `Format-TFMA` is for its Evaluator alone.
+_TFX_FOLDERS = ("Format-Serving", "serving_model_dir")
+_TFX_BESIDE = {"Format-TFMA", "eval_model_dir"}
+_MLFLOW_PLACES = ("data/model.keras", "data/model.h5", "data/model", "tfmodel", "model")
+# What lies beside checkpoints and is none, by names that people and tools give. Anything else that a pattern names gets a report.
+_BESIDE = (
+    *("README*", "LICENSE*", "NOTICE*", "CHANGELOG*", "*.md", "*.rst", "*.log", "*.txt", "*.csv", "*.tsv", "*.py", "*.ipynb"),
+    *(
+        "events.out.tfevents.*",
+        "Thumbs.db",
+        "desktop.ini",
+        ".DS_Store",
+        "._*",
+        ".git*",
+        "*.png",
+        "*.jpg",
+        "*.svg",
+        "*.pdf",
+        "*.yaml",
+        "*.yml",
+        "*.sha256",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Place:
+    """A checkpoint: where it is, and what its id is made from, which for the newest of several versions is their folder."""
+
+    uri: str
+    named: str
+
+
+def is_beside(path: str, others: Sequence[str]) -> bool:
+    """Whether a file lies beside checkpoints and is none: by its name, or as a part of one of `others`, named with it."""
+    name, start = path.rpartition("/")[2], path.rpartition("/")[0]
+    if any(fnmatch.fnmatchcase(name, pattern) for pattern in _BESIDE):
+        return True
+    there = {other.rpartition("/")[2] for other in others if other.rpartition("/")[0] == start}
+    if name == "checkpoint":
+        return any(other.endswith(".index") for other in there)
+    bundle, weights = _SHARD_OF_BUNDLE.fullmatch(name), _SHARD_OF_WEIGHTS.fullmatch(name)
+    if bundle:
+        return f"{bundle[1]}.index" in there
+    if weights:
+        return f"{weights[1]}.weights.json" in there
+    is_config = name.endswith(".json") and not name.endswith(".weights.json")
+    return is_config and any(other.endswith((".h5", ".hdf5", ".keras", ".index")) for other in there)
+
+
+def is_ignored_folder(path: str) -> bool:
+    """Whether a folder holds nothing but what lies beside checkpoints, a folder of logs for one."""
+    names = _names(path)
+    return bool(names) and all(name.startswith(".") or is_beside(storage.join(path, name), ()) for name in names)
+
+
+def checkpoints_in(folder: str, *, versions: str = NEWEST, depth: int = 0) -> list[Place]:
+    """The checkpoints that a folder is or holds; none where nothing in it looks like one.
+
+    Args:
+      folder: path or URI of a folder.
+      versions: of numbered versions, and of the steps of a CheckpointManager, the `newest` or `all`.
+
+    Raises:
+      StorageError: a store that does not answer.
+    """
+    names = _names(folder)
+    if is_checkpoint_folder(names):
+        steps = sorted(name for name in names if name.endswith(".index"))
+        if versions == ALL and "checkpoint" in names and len(steps) > 1 and not _SAVED_MODEL_FILES & set(names):
+            return [Place(uri=storage.join(folder, name), named=storage.join(folder, name)) for name in steps]
+        return [Place(uri=folder, named=folder)]
+    if depth > _MOST_DEPTH:
+        return []
+    for name in _TFX_FOLDERS:
+        if name in names:
+            inner = checkpoints_in(storage.join(folder, name), versions=versions, depth=depth + 1)
+            return [Place(uri=place.uri, named=folder) for place in inner] if len(inner) == 1 else inner
+    if "MLmodel" in names:
+        return _of_mlflow(folder)
+    numbered = [name for name in names if name.isdecimal()]
+    if numbered and all(name.isdecimal() or name.startswith(".") or is_beside(storage.join(folder, name), ()) for name in names):
+        return _of_versions(folder, numbered, versions, depth)
+    return _of_folder(folder, names, versions, depth)
+
+
+def is_checkpoint_folder(names: Sequence[str]) -> bool:
+    """Whether a folder with these names in it is a checkpoint itself."""
+    there = set(names)
+    is_unzipped = {"config.json", "metadata.json"} <= there and any(name.startswith("model.weights.") for name in there)
+    is_bundle = "checkpoint" in there and any(name.endswith(".index") for name in there)
+    return bool(_SAVED_MODEL_FILES & there) or is_unzipped or is_bundle
+
+
+def _of_versions(folder: str, numbered: Sequence[str], versions: str, depth: int) -> list[Place]:
+    found = []
+    for name in sorted(numbered, key=int, reverse=True):
+        inner = checkpoints_in(storage.join(folder, name), versions=versions, depth=depth + 1)
+        if versions == NEWEST and len(inner) == 1:
+            return [Place(uri=inner[0].uri, named=folder)]
+        if versions == NEWEST and inner:
+            return inner
+        found += inner
+    return found
+
+
+def _of_mlflow(folder: str) -> list[Place]:
+    for name in _MLFLOW_PLACES:
+        place = storage.join(folder, name)
+        if storage.exists(place):
+            return [Place(uri=place, named=folder)]
+    return []
+
+
+def _of_folder(folder: str, names: Sequence[str], versions: str, depth: int) -> list[Place]:
+    found = []
+    every = [storage.join(folder, name) for name in names]
+    for name, path in zip(names, every, strict=True):
+        if name.startswith((".", "__")) or name in _TFX_BESIDE:
+            continue
+        if name.endswith(_ENDINGS):
+            if not is_beside(path, every):
+                found.append(Place(uri=path, named=path))
+        elif storage.is_directory(path):
+            found += checkpoints_in(path, versions=versions, depth=depth + 1)
+    return found
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return [name.rstrip("/") for name in storage.list_directory(folder)]
+    except StorageError:
+        if storage.is_remote(folder):
+            raise
+        return []
