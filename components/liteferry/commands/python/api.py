@@ -1,0 +1,226 @@
+"""`liteferry.export`, `liteferry.export_fleet` and `liteferry.compare`: the commands for programs and notebooks."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from liteferry import storage
+from liteferry.commands.python import live
+from liteferry.commands.python.here import report_of, run_here
+from liteferry.commands.python.results import Exported, ExportedFleet, of_report
+from liteferry.config.job import Job, ModelSpec, SamplesSpec
+from liteferry.config.load import load_job, parse_job
+from liteferry.errors import JobError, did_you_mean
+
+if TYPE_CHECKING:
+    from liteferry.commands.compare.compare import Compared
+
+_CHECKPOINTS = "checkpoints"  # below the output: what was saved of live models
+_NAME = "samples"
+
+
+def export(model: Any, samples: Any, *, output: str | os.PathLike[str], force: bool = False, **keys: Any) -> Exported:
+    """Exports one model and proves the result, in this process and sandboxes that stay warm for the next call.
+
+    Args:
+      model: path of a checkpoint, a Keras model, or a `tf.Module` with signatures. A live Keras model is asked for its answers
+        before it is saved, and the export is held against these.
+      samples: sample rows: path, pattern or folder; a dict of arrays by column; a pandas DataFrame; a `tf.data.Dataset`.
+      output: folder for artifacts and reports.
+      force: do it again if it is done already.
+      **keys: keys of a job file, wherever they stand there: `inputs`, `label`, `id`, `take` of the samples; `builder`,
+        `signature`, `metadata` of the model; `variants`, `gates`, `metrics`, `modules`, `trust`, `policy` of the job.
+
+    Raises:
+      JobError: keys or values that no job has. What the model does is in the result, not raised.
+    """
+    out = storage.absolute(os.fspath(output))
+    with _rows(samples) as rows:
+        entry, sample_keys, rest = _sorted_keys(keys)
+        asked: live.Answers | None = None
+        if isinstance(model, (str, os.PathLike)):
+            path = os.path.abspath(os.fspath(model)) if "://" not in os.fspath(model) else os.fspath(model)
+        else:
+            spec = _job({"checkpoints": "unused"}, {**sample_keys, "path": rows}, rest).samples[_NAME]
+            asked = live.answers(model, spec)
+            path = live.save(model, os.path.join(out, _CHECKPOINTS))
+        job = _job({**entry, "checkpoints": path}, {**sample_keys, "path": rows}, rest)
+        ids = run_here(job, out, force=force or asked is not None, confirm=asked.confirm if asked else None)
+        if len(ids) != 1:
+            what = f"{path} names {len(ids)} checkpoints ({', '.join(ids[:5])})"
+            raise JobError([f"model: {what}; name one of them, or call export_fleet"], source="export")
+        return of_report(*report_of(out, ids[0]))
+
+
+def export_fleet(job: Any, output: str | os.PathLike[str], *, force: bool = False) -> ExportedFleet:
+    """Exports every checkpoint of a job, as `liteferry run` does.
+
+    Args:
+      job: path of a job file, a mapping as one holds it, or a `Job`.
+      output: folder for artifacts and reports.
+      force: do models again that are done already.
+
+    Raises:
+      JobError: the job is wrong; every problem is listed.
+    """
+    from liteferry.commands.run import How, run_job
+    from liteferry.commands.show import read_fleet
+    from liteferry.pipeline.run_request import RunRequest
+
+    out = storage.absolute(os.fspath(output))
+    if isinstance(job, Mapping):
+        job = parse_job(job, base_dir=os.getcwd(), source="job")
+    elif not isinstance(job, Job):
+        job = load_job(job)
+    run_job(RunRequest(job=job, out=out, force=force), How(is_quiet=True))
+    facts = read_fleet(out)
+    models = tuple(of_report(*report_of(out, model["model_id"])) for model in facts["models"])
+    return ExportedFleet(out=out, models=models, facts=facts)
+
+
+def compare(reference: Any, candidate: Any, samples: Any, **keys: Any) -> Compared:
+    """Parity of any two artifacts on the same rows, as `liteferry compare` computes it.
+
+    Args:
+      reference, candidate: checkpoint, SavedModel folder or .tflite file, either of them, by path.
+      samples: as in `export`.
+      **keys: keys of a samples entry, `gates` as metric -> limit, `rows` as ids, `builder`, `modules` and `trust`.
+
+    Raises:
+      JobError, ModelError, SamplesError: names that do not match, a side that cannot be loaded or run, rows that cannot be read.
+    """
+    from liteferry.commands.compare.compare import compare as compare_artifacts
+    from liteferry.loading.model import LoadSpec
+
+    gates, ids = keys.pop("gates", None), keys.pop("rows", ())
+    entry, sample_keys, rest = _sorted_keys(keys)
+    with _rows(samples) as rows:
+        job = _job({**entry, "checkpoints": "unused"}, {**sample_keys, "path": rows}, rest)
+        load = LoadSpec(
+            modules=tuple(job.modules),
+            trust=tuple(trust.value for trust in job.trust),
+            builder=job.models[0].builder,
+            builder_args=dict(job.models[0].builder_args),
+            signature=job.models[0].signature,
+        )
+        paths = os.fspath(reference), os.fspath(candidate)
+        return compare_artifacts(*paths, job.samples[_NAME], gates=gates, rows=tuple(ids), load=load)
+
+
+def _sorted_keys(keys: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Keys of the model, of the samples and of the job. `metrics` is the job's."""
+    of_job = {name for name in Job.model_fields if name not in ("models", "samples")}
+    of_model = {
+        name for name in ModelSpec.model_fields if name not in ("checkpoints", "samples", "metrics", "versions", "exclude")
+    }
+    of_samples = {name for name in SamplesSpec.model_fields if name != "path"}
+    known = of_job | of_model | of_samples
+    unknown = [name for name in keys if name not in known]
+    if unknown:
+        raise JobError([f"{name}: no such key{did_you_mean(name, known)}" for name in unknown], source="export")
+    parts: tuple[dict[str, Any], dict[str, Any], dict[str, Any]] = ({}, {}, {})
+    for name, value in keys.items():
+        parts[0 if name in of_model else 1 if name in of_samples else 2][name] = value
+    return parts
+
+
+def _job(entry: Mapping[str, Any], rows: Mapping[str, Any], rest: Mapping[str, Any]) -> Job:
+    raw = {**rest, "models": [dict(entry)], "samples": {_NAME: dict(rows)}}
+    try:
+        return parse_job(raw, base_dir=os.getcwd(), source="export")
+    except JobError as error:
+        told = [problem.replace(f"samples.{_NAME}.", "").replace("models[0].", "") for problem in error.problems]
+        raise JobError(told, source="export") from error
+
+
+@contextlib.contextmanager
+def _rows(samples: Any) -> Iterator[str]:
+    """The path of the rows; what is in memory is written to a folder that lasts as long as the context."""
+    if isinstance(samples, (str, os.PathLike)):
+        path = os.fspath(samples)
+        yield path if "://" in path else os.path.abspath(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="liteferry-rows-") as folder:
+        yield _written(samples, folder)
+
+
+def _written(samples: Any, folder: str) -> str:
+    if isinstance(samples, Mapping):
+        path = os.path.join(folder, "samples.npz")
+        columns: dict[str, Any] = {str(name): _array(str(name), value) for name, value in samples.items()}
+        np.savez(path, **columns)
+        return path
+    if hasattr(samples, "to_parquet"):
+        path = os.path.join(folder, "samples.parquet")
+        samples.to_parquet(path, index=False)
+        return path
+    if hasattr(samples, "element_spec") and hasattr(samples, "save"):
+        path = os.path.join(folder, "samples")
+        samples.save(path)
+        return path
+    what = "a path, a dict of arrays, a DataFrame or a tf.data.Dataset"
+    raise JobError([f"samples: {type(samples).__name__} is none of {what}"], source="export")
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.hasobject:
+        if all(isinstance(item, str) for item in array.ravel()):
+            return array.astype(np.str_)
+        raise JobError([f"samples: column {name!r} holds Python objects; give numbers or text"], source="export")
+    return array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CallbackOptions:
+    """What `export_callback` watches. `monitor`: a key of the logs of an epoch. `mode`: whether less or more of it is better."""
+
+    monitor: str = "val_loss"
+    mode: str = "min"
+
+
+def export_callback(samples: Any, *, output: str | os.PathLike[str], options: CallbackOptions | None = None, **keys: Any) -> Any:
+    """A Keras callback that keeps the weights of the best epoch; when training ends it exports the model with them.
+
+    After `fit` its attribute `exported` is what `export` returns. The model itself keeps the weights of the last epoch.
+
+    Args:
+      samples, output, **keys: as in `export`.
+      options: what decides which epoch is the best; by default the least `val_loss`. Without it in the logs, the last epoch.
+    """
+    import keras
+
+    chosen = options or CallbackOptions()
+
+    class ExportBest(keras.callbacks.Callback):  # type: ignore[misc]
+        exported: Exported | None = None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._best: float | None = None
+            self._weights: Sequence[np.ndarray] | None = None
+
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+            value = (logs or {}).get(chosen.monitor)
+            is_best = value is None or self._best is None or (value < self._best if chosen.mode == "min" else value > self._best)
+            if is_best:
+                self._best = value if value is not None else self._best
+                self._weights = self.model.get_weights()
+
+        def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+            last = self.model.get_weights()
+            try:
+                if self._weights is not None:
+                    self.model.set_weights(self._weights)
+                self.exported = export(self.model, samples, output=output, force=True, **keys)
+            finally:
+                self.model.set_weights(last)
+
+    return ExportBest()

@@ -1,0 +1,87 @@
+"""A job done in this process and its sandboxes, without Beam: the stages' functions, one after another."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from liteferry import sandbox, storage
+from liteferry.config.job import Job
+from liteferry.evaluation.compute_metrics import compute_isolated, metrics_tasks
+from liteferry.evaluation.divergence import Localised, localise_isolated, tasks_of
+from liteferry.evaluation.evaluate import evaluate_isolated, evaluate_siblings_isolated, split_by_shards
+from liteferry.evaluation.results import merge
+from liteferry.exporting.export import export_isolated
+from liteferry.output import fleet_files, run_lock
+from liteferry.output.publish import find_finished, judge_and_publish
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.job_files import refuse_missing_files
+from liteferry.plan.model_plan import ModelPlan, begin_attempt
+from liteferry.plan.planning import plan_models
+from liteferry.sandbox import scratch
+from liteferry.storage import beneath
+from liteferry.types import ExportedModel
+
+Confirm = Callable[[ModelPlan, ExportedModel], ExportedModel]
+
+
+def run_here(job: Job, out: str, *, force: bool = False, confirm: Confirm | None = None) -> list[str]:
+    """Works on every checkpoint of a job, one after another. Other models of `out` keep their reports and rows of the fleet.
+
+    Args:
+      confirm: called with each model that was exported and run, before it is judged; returns what it has found out.
+
+    Returns:
+      The ids of the job's models.
+
+    Raises:
+      JobError, StorageError: before anything was run.
+    """
+    from liteferry.commands.report_pages import read_reports
+    from liteferry.report.pages.render import write_assets
+
+    scratch.catch_temporaries()
+    refuse_missing_files(job)
+    beneath.refuse_links(out)
+    with run_lock.exclusive(out):
+        run_lock.clear_leftovers(out)
+        write_assets(out)
+        sandbox.warm_up()
+        done = {}
+        for plan in map(fingerprint, plan_models(job, out)):
+            ready, report = find_finished(plan, force=force)
+            done[plan.model_id] = report if report is not None else _work_on(ready, confirm)
+        others = [report for report in read_reports(out) if report["model_id"] not in done]
+        fleet_files.write([*done.values(), *others], out, uuid.uuid4().hex)
+        run_lock.clear_leftovers(out)
+    return sorted(done)
+
+
+def _work_on(plan: ModelPlan, confirm: Confirm | None) -> Mapping[str, Any]:
+    (plan,) = begin_attempt([plan])
+    (exported,) = export_isolated([plan])
+    together, apart = split_by_shards([(plan, exported)])
+    evaluations = evaluate_siblings_isolated(together) if together else []
+    evaluations += [evaluate_isolated(task, referenced=False) for task in apart]
+    evaluation = merge(evaluations)
+    metrics = [compute_isolated(task) for task in metrics_tasks(plan, exported, evaluation)]
+    localised = next((localise_isolated(task) for task in tasks_of(plan, exported, evaluation)), Localised())
+    told = dataclasses.replace(
+        evaluation,
+        metrics=metrics[0] if metrics else None,
+        diverging=localised.tensors,
+        localise_seconds=localised.seconds,
+    )
+    if confirm is not None and exported.saved_model is not None:
+        exported = confirm(plan, exported)
+    return judge_and_publish(plan, exported, told)
+
+
+def report_of(out: str, model_id: str) -> tuple[str, dict[str, Any]]:
+    """The folder and the report of a model."""
+    from liteferry.json_records import parse
+
+    folder = storage.join(storage.join(out, "models"), model_id)
+    return folder, parse(storage.read_bytes(storage.join(folder, "report.json")))

@@ -1,0 +1,22 @@
+"""The fleet's files of a run: facts, table, page and history, written when the last report is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from liteferry.output import run_lock
+from liteferry.report.changes import since_last_run, write_history
+from liteferry.report.fleet import fleet_facts, write_fleet
+
+
+def write(reports: Iterable[Mapping[str, Any]], out: str, run_id: str) -> Mapping[str, Any]:
+    """Writes them and returns the facts. A model that is there twice, as a runner may deliver it, counts once."""
+    once = {str(report["model_id"]): dict(report) for report in reports}
+    with run_lock.writing_fleet(out):
+        changes, history = since_last_run(out, once.values(), run_id=run_id)
+        facts = fleet_facts(once.values(), changes=changes)
+        write_fleet(out, facts)
+        write_history(out, history)
+        run_lock.forget_submitted(out)
+    return facts
