@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from liteferry.commands import job_flags
 from liteferry.commands.compare import compare_flags
 from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError, nearest_name
 from liteferry.version import __version__
@@ -22,30 +23,6 @@ examples:
 
 exit status: 0 every model blessed, 1 some model failed or is not blessed, 2 bad usage or bad job file
 """
-
-
-def _add_job_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help="the job file (YAML); `liteferry schema` describes every key")
-    parser.add_argument(
-        "--checkpoints",
-        action="extend",
-        nargs="+",
-        metavar="GLOB",
-        help="instead of a job file: checkpoints; quote a pattern, or let the shell expand it",
-    )
-    parser.add_argument("--samples", metavar="FILE", help="with --checkpoints: sample rows: .parquet, .npz, .arrow or .tfrecord")
-    parser.add_argument(
-        "--variants", metavar="A,B", help="with --checkpoints: variants to make (default: float32,float16,dynamic_int8)"
-    )
-    parser.add_argument(
-        "--modules", action="append", metavar="FILE", help="with --checkpoints: code you trust, may be given again"
-    )
-    parser.add_argument(
-        "--reads", action="append", metavar="PATH", help="with --checkpoints: what that code may read, may be given again"
-    )
-    parser.add_argument(
-        "--builder", metavar="MODULE:NAME", help="with --checkpoints: callable that builds the model for weights-only files"
-    )
 
 
 _Add = Callable[[str, str, str], argparse.ArgumentParser]  # (name, summary, example) -> the command's own parser
@@ -82,15 +59,18 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_work_on_models(add: _Add) -> None:
     """`run`, `check`, `inspect`, `compare`: commands that take jobs and models."""
     run = add("run", "export, convert and prove every checkpoint of a job", "liteferry run --config job.yaml --output out")
-    _add_job_flags(run)
+    job_flags.add_job_flags(run)
     run.add_argument("--output", required=True, metavar="OUT", help="folder for artifacts and reports")
     run.add_argument("--runner_config", metavar="FILE", help="Beam options as YAML, `option: value` lines")
     run.add_argument("--processes", type=int, metavar="N", help="sandboxes at once, by default one for each core")
     run.add_argument("--force", action="store_true", help="do models again that are done already")
+    run.add_argument("--only", metavar="PATTERN", help="only the models whose ids fit the pattern; other reports stay")
+    run.add_argument("--strict", action="store_true", help="stop before the first export if some checkpoint is going to fail")
     run.add_argument("--verbose", action="store_true", help="show what TensorFlow, Keras and Beam log")
     run.add_argument("--quiet", action="store_true", help="no progress, only the summary")
-    check = add("check", "validate a job and list what would run, without TensorFlow", "liteferry check --config job.yaml")
-    _add_job_flags(check)
+    check = add("check", "say what would become of each checkpoint, without TensorFlow", "liteferry check --config job.yaml")
+    job_flags.add_job_flags(check)
+    check.add_argument("--output", metavar="OUT", help="folder of an earlier run: what it has done already is said")
     check.add_argument("--json", action="store_true", help="print what was found as JSON")
     inspect = add(
         "inspect", "static facts of a checkpoint, SavedModel or .tflite; runs none of its code", "liteferry inspect model.keras"
@@ -194,22 +174,29 @@ def _leave_at_once(status: int) -> None:
 
 
 def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequence[str]) -> None:
-    """Only `run` hands unknown flags on, to Beam; what is almost a flag of ours is a typo, and so is a stray word."""
+    """Only `run` hands flags on: those that are exactly Beam's. Anything else is a typo, and so is a stray word."""
     known = [flag for action in _subparser(parser, command)._actions for flag in action.option_strings]
+    beams = set(_beams_flags()) if command == "run" and any(word.startswith("-") for word in unknown) else set()
     problems = []
     follows_a_flag = False  # `--region europe-west1`: the word may be the value of one of Beam's flags
     for word in unknown:
         flag = word.partition("=")[0]
-        near = nearest_name(flag, known, cutoff=0.8) if word.startswith("-") else None
-        if near:
-            problems.append(f"{flag}: no such flag; did you mean {near}?")
-        elif word.startswith("-") and command != "run":
-            problems.append(f"{flag}: no such flag; `liteferry {command} --help` lists them")
-        elif not word.startswith("-") and not (follows_a_flag and command == "run"):
+        if word.startswith("-") and flag not in beams:
+            near = nearest_name(flag, [*known, *beams])
+            fix = f"did you mean {near}?" if near else f"`liteferry {command} --help` lists them"
+            also = " and Beam has none either" if command == "run" else ""
+            problems.append(f"{flag}: no such flag{also}; {fix}")
+        elif not word.startswith("-") and not follows_a_flag:
             problems.append(f"{word}: unexpected; `liteferry {command} --help` shows the usage")
         follows_a_flag = word.startswith("--") and "=" not in word
     if problems:
         raise JobError(problems, source=f"liteferry {command}")
+
+
+def _beams_flags() -> list[str]:
+    from liteferry.pipeline.beam_options import known_flags
+
+    return known_flags()
 
 
 def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
@@ -222,27 +209,33 @@ def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.Argume
 def _job(arguments: argparse.Namespace) -> Any:
     from liteferry.config.load import job_from_flags, load_job
 
-    flags = {name: getattr(arguments, name) for name in ("checkpoints", "samples", "variants", "modules", "reads", "builder")}
-    given = [f"--{name}" for name, value in flags.items() if value]
+    given = job_flags.given(arguments)
     if arguments.config and given:
         raise JobError([f"{', '.join(given)}: cannot be combined with --config; put them into the job file"], source="flags")
     if arguments.config:
         return load_job(arguments.config)
     if not arguments.checkpoints:
         raise JobError(["--config or --checkpoints: one of them is needed"], source="flags")
-    variants = flags["variants"].split(",") if flags["variants"] else None
+    rows = job_flags.samples_entry(arguments)
+    if arguments.samples is None and len(rows) > 1:
+        raise JobError(
+            [f"--{next(key for key in rows if key != 'path')}: there is no --samples that it could be of"], source="flags"
+        )
     return job_from_flags(
-        checkpoints=flags["checkpoints"],
-        samples=flags["samples"],
-        variants=variants,
-        modules=flags["modules"] or (),
-        reads=flags["reads"] or (),
-        builder=flags["builder"],
+        checkpoints=arguments.checkpoints,
+        samples=arguments.samples,
+        variants=arguments.variants.split(",") if arguments.variants else None,
+        modules=arguments.modules or (),
+        reads=arguments.reads or (),
+        trust=arguments.trust or (),
+        entry={**job_flags.model_entry(arguments), **({"exclude": arguments.exclude} if arguments.exclude else {})},
+        rows=rows,
+        metrics=job_flags.metrics(arguments.metrics),
     )
 
 
 def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
-    from liteferry.commands.run import run_job
+    from liteferry.commands.run import How, run_job
     from liteferry.pipeline.beam_options import beam_flags
     from liteferry.pipeline.run_request import RunRequest
 
@@ -251,8 +244,15 @@ def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
         raise JobError([f"--processes: {arguments.processes} is too few; give at least 1, or leave it out"], source="flags")
     job = _job(arguments)
     flags = beam_flags(arguments.runner_config, unknown)
-    request = RunRequest(job=job, out=arguments.output, processes=arguments.processes, force=arguments.force, beam_flags=flags)
-    return run_job(request, is_quiet=arguments.quiet, is_verbose=arguments.verbose)
+    request = RunRequest(
+        job=job,
+        out=arguments.output,
+        processes=arguments.processes,
+        force=arguments.force,
+        beam_flags=flags,
+        only=arguments.only,
+    )
+    return run_job(request, How(is_quiet=arguments.quiet, is_verbose=arguments.verbose, is_strict=arguments.strict))
 
 
 def _check_output(output: str) -> None:
@@ -271,9 +271,11 @@ def _check_output(output: str) -> None:
 
 
 def _check(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry import storage
     from liteferry.commands.check import print_check
 
-    return print_check(_job(arguments), as_json=arguments.json)
+    out = storage.absolute(arguments.output) if arguments.output else None
+    return print_check(_job(arguments), out=out, as_json=arguments.json)
 
 
 def _inspect(arguments: argparse.Namespace, _: list[str]) -> int:

@@ -124,7 +124,12 @@ def test_check_prints_json_for_machines(demo):
     checkpoint = fleet / "checkpoints" / "mlp.keras"
     arguments = ["--checkpoints", checkpoint, "--samples", fleet / "digits.parquet", "--variants", "float32,int8"]
     facts = json.loads(liteferry("check", *arguments, "--json").stdout)
-    assert facts["models"] == [{"model_id": "mlp", "kind": "keras", "uri": str(checkpoint), "refused": []}]
+    (model,) = facts["models"]
+    assert model == {"model_id": "mlp", "kind": "keras", "uri": str(checkpoint), "refused": [], "state": "ready"} | {
+        "problems": [],
+        "unknown": [],
+        "notes": [],
+    }
     assert facts["variants"] == ["float32", "int8"]
     assert facts["samples"]["samples"]["rows"] == facts["samples"]["samples"]["rows_in_files"] == 360
     assert facts["samples"]["samples"]["columns"]["image"] == {"dtype": "float32", "shape": [8, 8, 1]}

@@ -280,7 +280,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"models": [{"checkpoints": "a", "sample": "rows"}]},
         (
             "models[0].sample: is an unknown key (did you mean samples?); the keys here are builder, builder_args, checkpoints, "
-            "metadata, metrics, outputs, samples, serve_examples, signatures, strip, weights"
+            "exclude, metadata, metrics, outputs, samples, serve_examples, signature, signatures, strip, versions, weights"
         ),
     ),
     ("no models", {"models": []}, "models: is empty; give it a value"),

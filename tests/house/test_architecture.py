@@ -31,10 +31,11 @@ ROOMS = (
         "checkpoints",
     ),
     *("samples", "loading", "tflite", "plan", "exporting", "evaluation", "report", "output", "pipeline", "commands", "cli"),
-    *("__main__", "tfx"),
+    *("testing", "__main__", "tfx"),
 )
 FACES = {
-    "": "JobError LiteFerryError ModelError Reason ReasonCode SamplesError Stage StorageError __version__",
+    "": "BatchExport CallbackOptions JobError LiteFerryError ModelError Reason ReasonCode SamplesError Stage StorageError "
+    "__version__ compare export export_callback export_fleet",
     "checkpoints": "CheckpointFacts Kind detect examine look",
     "config": "Job Limits ModelSpec Policy SamplesSpec job_from_flags job_schema load_job parse_job",
     "evaluation": "CandidateResult Evaluation evaluate_isolated evaluate_siblings_isolated",

@@ -11,8 +11,7 @@ import pytest
 
 from liteferry.commands.report_pages import rebuild_pages
 from liteferry.commands.show import print_summary
-from liteferry.output import model_folder
-from liteferry.pipeline.stages import fleet
+from liteferry.output import fleet_files, model_folder
 from liteferry.report import changes
 from liteferry.report.changes import since_last_run, write_history
 from liteferry.report.model_report import fleet_entry
@@ -62,7 +61,7 @@ class Runs:
     def run(self, *reports: dict[str, Any], run_id: str | None = None) -> Any:
         self._number += 1
         slim = [fleet_entry(copy.deepcopy(report)) for report in reports]
-        fleet._write(slim, str(self.out), run_id or f"run-{self._number}")
+        fleet_files.write(slim, str(self.out), run_id or f"run-{self._number}")
         return json.loads((self.out / "fleet.json").read_text())["changes"]
 
 

@@ -220,7 +220,7 @@ def test_a_run_that_goes_on_is_watched_from_any_machine(shared_store: str, three
 
 
 def test_a_job_without_a_launcher_is_known_until_its_fleet_is_written(store: str) -> None:
-    from liteferry.pipeline.stages import fleet
+    from liteferry.output import fleet_files
 
     assert run_lock.submitted(store) == []
     run_lock.note_submitted(store)
@@ -228,13 +228,13 @@ def test_a_job_without_a_launcher_is_known_until_its_fleet_is_written(store: str
     assert re.fullmatch(r"submitted from \S+ at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", words)
     run_lock.clear_leftovers(store)
     assert run_lock.submitted(store) == [words], "another launcher does not know whether it still runs"
-    fleet._write([], store, "run")
+    fleet_files.write([], store, "run")
     assert run_lock.submitted(store) == []
     assert storage.exists(f"{store}/fleet.json")
 
 
 def test_one_process_at_a_time_writes_the_fleets_files(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from liteferry.pipeline.stages import fleet
+    from liteferry.output import fleet_files
     from liteferry.report.fleet import write_fleet
 
     inside = most = 0
@@ -247,9 +247,9 @@ def test_one_process_at_a_time_writes_the_fleets_files(store: str, monkeypatch: 
         inside -= 1
 
     monkeypatch.setattr(leases, "LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr("liteferry.pipeline.stages.fleet.write_fleet", slowly)
+    monkeypatch.setattr("liteferry.output.fleet_files.write_fleet", slowly)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        for future in [pool.submit(fleet._write, [], store, f"run {number}") for number in range(3)]:
+        for future in [pool.submit(fleet_files.write, [], store, f"run {number}") for number in range(3)]:
             future.result()
     assert most == 1
 

@@ -3,102 +3,165 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-from liteferry import lenient, storage
-from liteferry.config.job import Job
-from liteferry.errors import JobError, ModelError, SamplesError
-from liteferry.plan.discovery import FoundCheckpoint
-from liteferry.plan.job_files import find_checkpoints, refuse_missing_files
-from liteferry.report.formats import printable
+from liteferry import lenient
+from liteferry.commands.foresee import Foreseen, Rows, State, foresee
+from liteferry.config.job import Job, SamplesSpec
+from liteferry.errors import SamplesError
+from liteferry.plan.job_files import look_for_checkpoints, refuse_missing_files
+from liteferry.report.formats import printable, single_line
 
 _AT_ONCE = 4
 _SHOWN = 5
+_IGNORED_SHOWN = 8
+FINE, SOME_WILL_FAIL = 0, 1
 
 
-def check(job: Job) -> dict[str, Any]:
-    """What a job would do, JSON-ready: `{samples: {name: {rows, rows_in_files, shards, columns}}, models: [{model_id, kind,
-    uri, refused}], variants}`. `refused`: what a run would refuse of it, with what the job trusts.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What is foreseen of a job: its samples by name, each checkpoint, the variants, and what was ignored."""
+
+    samples: dict[str, Rows]
+    models: list[Foreseen]
+    variants: list[str]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 if some checkpoint would not be blessed."""
+        return SOME_WILL_FAIL if any(model.state.is_bad for model in self.models) else FINE
+
+    def as_json(self) -> dict[str, Any]:
+        """`{samples: {name: {rows, rows_in_files, shards, columns}, or {problem}}, models: [{model_id, kind, uri, refused, state,
+        problems, unknown, notes}], variants, ignored}`.
+        """
+        return {
+            "samples": {name: _samples(rows) for name, rows in self.samples.items()},
+            "models": [
+                {
+                    "model_id": model.model_id,
+                    "kind": model.kind,
+                    "uri": model.uri,
+                    "refused": list(model.refused),
+                    "state": model.state.value,
+                    "problems": [{"code": code, "message": message} for code, message in model.problems],
+                    "unknown": list(model.unknowns),
+                    "notes": list(model.notes),
+                }
+                for model in self.models
+            ],
+            "variants": self.variants,
+            "ignored": list(self.ignored),
+        }
+
+
+def check(job: Job, *, out: str | None = None) -> Checked:
+    """What a job would do.
+
+    Args:
+      out: the output folder; without it nothing is said to be already done.
 
     Raises:
-      JobError: a pattern that names nothing, samples that cannot be used.
+      JobError: a pattern that names nothing, modules or samples that are not there.
     """
+    refuse_missing_files(job)
+    found = look_for_checkpoints(job)
+    # Each looks into files in a process of its own, which takes longer to start than to look.
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        rows = dict(zip(job.samples, pool.map(_opened, job.samples.values()), strict=True))
+    models = foresee(job, found.checkpoints, rows)
+    return Checked(
+        samples=rows,
+        models=models if out is None else _with_done(job, out, models),
+        variants=[*(variant.value for variant in job.variants), *job.recipes],
+        ignored=found.ignored,
+    )
+
+
+def _opened(spec: SamplesSpec) -> Rows:
     from liteferry.samples.headers import describe_contained
     from liteferry.samples.opening import open_samples
 
-    refuse_missing_files(job)
-    found = find_checkpoints(job)
-    problems, samples = [], {}
-    # Both read files in a process of their own, which takes longer to start than to read.
-    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        looked = pool.submit(_looks, job, found)
-        opening = {name: pool.submit(open_samples, spec, describe=describe_contained) for name, spec in job.samples.items()}
-    for name, opened_or_not in opening.items():
-        try:
-            opened = opened_or_not.result()
-        except SamplesError as error:
-            problems.append(f"samples.{name}: {error.reason.message}")
-            continue
-        columns = {column: {"dtype": facts.dtype, "shape": list(facts.shape)} for column, facts in opened.columns.items()}
-        samples[name] = {
-            "rows": opened.row_count,
-            "rows_in_files": opened.rows_in_files or opened.row_count,
-            "shards": len(opened.shards),
-            "columns": columns,
-        }
-    if problems:
-        raise JobError(problems)
+    try:
+        return Rows(sample_set=open_samples(spec, describe=describe_contained))
+    except SamplesError as error:
+        return Rows(problem=(error.reason.code.value, error.reason.message))
+
+
+def _with_done(job: Job, out: str, models: Sequence[Foreseen]) -> list[Foreseen]:
+    """What an earlier run has left for the same checkpoint and recipe is done, whatever is foreseen of it."""
+    from liteferry.output.publish import finished_report
+    from liteferry.plan.fingerprints import fingerprint
+    from liteferry.plan.planning import plan_models
+
+    done = {plan.model_id for plan in map(fingerprint, plan_models(job, out)) if finished_report(plan) is not None}
+    return [dataclasses.replace(model, state=State.DONE) if model.model_id in done else model for model in models]
+
+
+def _samples(rows: Rows) -> dict[str, Any]:
+    found = rows.sample_set
+    if found is None:
+        return {"problem": rows.problem[1] if rows.problem else None}
     return {
-        "samples": samples,
-        "models": [
-            {"model_id": at.model_id, "kind": kind, "uri": at.uri, "refused": refused}
-            for at, (kind, refused) in zip(found, looked.result(), strict=True)
-        ],
-        "variants": [*(variant.value for variant in job.variants), *job.recipes],
+        "rows": found.row_count,
+        "rows_in_files": found.rows_in_files or found.row_count,
+        "shards": len(found.shards),
+        "columns": {name: {"dtype": facts.dtype, "shape": list(facts.shape)} for name, facts in found.columns.items()},
     }
 
 
-def _looks(job: Job, found: Sequence[FoundCheckpoint]) -> list[tuple[str, list[str]]]:
-    """The kind of each, or the reason code of what it is instead, and what would be refused of it. What lies on a store is not
-    fetched for that.
-    """
-    from liteferry.checkpoints.links import LinkRule, follow
-    from liteferry.commands.inspect.contained import kinds_and_findings
-
-    trust = [trusted.value for trusted in job.trust]
-    answers: dict[str, tuple[str, list[str]]] = {}
-    for at in found:
-        try:
-            if not storage.is_remote(at.uri):
-                follow(at.uri, LinkRule.of(trust, root=at.link_root))
-        except ModelError as error:
-            answers[at.uri] = (error.reason.code.value, [error.reason.message])
-    here = [at.uri for at in found if not storage.is_remote(at.uri) and at.uri not in answers]
-    for uri, (kind, findings) in zip(here, kinds_and_findings(here), strict=True):
-        answers[uri] = (kind, [finding["what"] for finding in findings if finding["opened_by"] not in trust])
-    return [answers.get(at.uri, ("not looked into", [])) for at in found]
-
-
-def print_check(job: Job, *, as_json: bool = False) -> int:
-    """Prints every checkpoint with its kind, and the state of the samples. Returns 0; problems of the job were raised before."""
-    facts = check(job)
+def print_check(job: Job, *, out: str | None = None, as_json: bool = False) -> int:
+    """Prints every checkpoint with what is foreseen of it, and the state of the samples. Returns the exit status."""
+    checked = check(job, out=out)
     if as_json:
-        print(json.dumps(facts, indent=1))
-        return 0
-    for name, rows in facts["samples"].items():
-        columns = ", ".join(f"{column} {about['dtype']}{about['shape']}" for column, about in rows["columns"].items())
-        of_all = f" of {rows['rows_in_files']:,}" if rows["rows_in_files"] != rows["rows"] else ""
-        _say(f"samples {name}: {rows['rows']:,}{of_all} rows in {rows['shards']} shard(s); {columns}")
-    width = max(len(model["model_id"]) for model in facts["models"])
-    for model in facts["models"]:
-        _say(f"  {model['model_id']:<{width}}  {model['kind']:<18}  {model['uri']}")
-        for what in model["refused"][:_SHOWN]:
-            _say(f"  {'':<{width}}  refused: {what}")
-    variants = facts["variants"]
-    print(f"{len(facts['models'])} checkpoint(s) x {len(variants)} variant(s): {', '.join(variants)}")
-    return 0
+        print(json.dumps(checked.as_json(), indent=1))
+        return checked.status
+    for name, facts in checked.as_json()["samples"].items():
+        _say(f"samples {name}: {facts['problem']}" if "problem" in facts else _rows_line(name, facts))
+    width = max(len(model.model_id) for model in checked.models)
+    for model in checked.models:
+        _say(f"  {model.model_id:<{width}}  {model.kind:<18}  {model.state.value:<12}  {model.uri}")
+        for line in _lines(model):
+            _say(f"  {'':<{width}}  {line}")
+    if checked.ignored:
+        _say(ignored_line(checked.ignored))
+    variants = checked.variants
+    print(f"{len(checked.models)} checkpoint(s) x {len(variants)} variant(s): {', '.join(variants)}")
+    return checked.status
+
+
+def ignored_line(ignored: Sequence[str]) -> str:
+    """One line on what patterns name that is no checkpoint."""
+    names = [single_line(path.rpartition("/")[2]) for path in ignored[:_IGNORED_SHOWN]]
+    more = f" and {len(ignored) - _IGNORED_SHOWN} more" if len(ignored) > _IGNORED_SHOWN else ""
+    return f"ignored, since they are no checkpoints by their names: {', '.join(names)}{more}"
+
+
+def tell(models: Sequence[Foreseen]) -> None:
+    """Prints what a run is going to meet, to standard error, one line for each finding; nothing for what is ready."""
+    for model in models:
+        if model.state.is_bad:
+            for line in _lines(model):
+                print(
+                    f"[check] {printable(lenient.text(f'{model.model_id}: {model.state.value}: {line}') or '')}", file=sys.stderr
+                )
+
+
+def _rows_line(name: str, rows: dict[str, Any]) -> str:
+    columns = ", ".join(f"{column} {about['dtype']}{about['shape']}" for column, about in rows["columns"].items())
+    of_all = f" of {rows['rows_in_files']:,}" if rows["rows_in_files"] != rows["rows"] else ""
+    return f"samples {name}: {rows['rows']:,}{of_all} rows in {rows['shards']} shard(s); {columns}"
+
+
+def _lines(model: Foreseen) -> list[str]:
+    refused = [f"refused: {what}" for what in model.refused[:_SHOWN]]
+    problems = [f"{code}: {message}" for code, message in model.problems if message not in model.refused]
+    return [*refused, *problems, *(f"unknown: {what}" for what in model.unknowns), *model.notes]
 
 
 def _say(line: str) -> None:

@@ -8,17 +8,17 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from liteferry import storage
 from liteferry.commands import live_display
 from liteferry.commands.show import ALL_BLESSED, NOT_ALL_BLESSED, print_summary, read_fleet, status_of
 from liteferry.config.job import Job
-from liteferry.errors import LiteFerryError, RunnerError, StorageError
+from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
 from liteferry.output import progress, run_lock
 from liteferry.output.progress import Watcher
 from liteferry.pipeline import local_workers
-from liteferry.pipeline.run_request import RunRequest
+from liteferry.pipeline.run_request import RunRequest, fits_only
 from liteferry.pipeline.runner_traits import RunnerTraits, refuse_bare_workers, refuse_local_paths, traits_of
 from liteferry.storage import beneath
 
@@ -26,7 +26,18 @@ _LOOK_EVERY_S = 0.3
 _LOOK_AT_STORE_EVERY_S = 2.0
 
 
-def run_job(request: RunRequest, *, is_quiet: bool = False, is_verbose: bool = False) -> int:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class How:
+    """How a run talks: `is_quiet`, without progress; `is_verbose`, with what libraries log. `is_strict`: it does not begin where
+    some checkpoint is going to fail.
+    """
+
+    is_quiet: bool = False
+    is_verbose: bool = False
+    is_strict: bool = False
+
+
+def run_job(request: RunRequest, how: How | None = None) -> int:
     """Runs a job and prints what came of it. Returns the exit status; 0 for a job that was handed over and is not waited for.
 
     Raises:
@@ -37,15 +48,18 @@ def run_job(request: RunRequest, *, is_quiet: bool = False, is_verbose: bool = F
     from liteferry.report.pages.render import write_assets
     from liteferry.sandbox import held, scratch
 
-    _set_logs(is_verbose=is_verbose)
+    how = how or How()
+    _set_logs(is_verbose=how.is_verbose)
     scratch.catch_temporaries()
     traits = traits_of(request.beam_flags)
     if traits.is_dataflow:
         refuse_local_paths(request.job, request.out)
         refuse_bare_workers(request.beam_flags)
     request = dataclasses.replace(request, out=storage.absolute(request.out))
-    out, total = request.out, count_checkpoints(request.job)
+    out, total = request.out, count_checkpoints(request.job, only=request.only, tell=print)
     beneath.refuse_links(out)
+    if traits.is_here and _is_foreseen_to_fail(request, how) and how.is_strict:
+        return NOT_ALL_BLESSED
     told = held.warning() if traits.is_here else None  # elsewhere the reports say what their workers' kernels hold
     if told:
         print(told, file=sys.stderr)
@@ -55,21 +69,45 @@ def run_job(request: RunRequest, *, is_quiet: bool = False, is_verbose: bool = F
         write_assets(out)  # the first report may be opened long before the last
         if traits.is_here:  # elsewhere the workers have nurseries of their own
             sandbox.warm_up()
-        with _progress(out, total, is_quiet=is_quiet or not traits.waits) as counts:
+        with _progress(out, total, is_quiet=how.is_quiet or not traits.waits) as counts:
             name = _run_pipeline(request, traits)
         if not traits.waits:
             return _handed_over(out, traits, name)
         run_lock.clear_leftovers(out)
     sandbox.close()
-    return _conclude(out, total, counts)
+    return _conclude(request, total, counts)
 
 
-def count_checkpoints(job: Job) -> int:
-    """How many checkpoints the job's patterns name. Raises JobError for a pattern, a module or samples that name nothing."""
-    from liteferry.plan.job_files import find_checkpoints, refuse_missing_files
+def _is_foreseen_to_fail(request: RunRequest, how: How) -> bool:
+    """Tells what `check` finds, and whether some checkpoint of the run would not be blessed. The run itself finds more."""
+    from liteferry.commands.check import check, tell
+
+    checked = check(request.job)
+    models = [model for model in checked.models if fits_only(model.model_id, request.only)]
+    if not how.is_quiet or how.is_strict:
+        tell(models)
+    is_bad = any(model.state.is_bad for model in models)
+    if is_bad and how.is_strict:
+        print("liteferry: --strict: nothing was run; mend what is listed above, or run without --strict", file=sys.stderr)
+    return is_bad
+
+
+def count_checkpoints(job: Job, *, only: str | None = None, tell: Callable[[str], object] = lambda _: None) -> int:
+    """How many checkpoints the job's patterns name, of those whose ids fit `only`; `tell` gets a line on what lies beside them.
+    Raises JobError for a pattern, a module or samples that name nothing.
+    """
+    from liteferry.commands.check import ignored_line
+    from liteferry.plan.job_files import look_for_checkpoints, refuse_missing_files
 
     refuse_missing_files(job)
-    return len(find_checkpoints(job))
+    found = look_for_checkpoints(job)
+    if found.ignored:
+        tell(ignored_line(found.ignored))
+    chosen = [at for at in found.checkpoints if fits_only(at.model_id, only)]
+    if not chosen:
+        ids = ", ".join(at.model_id for at in found.checkpoints[:8])
+        raise JobError([f"--only: no model id fits {only!r}; the job has {ids}"], source="flags")
+    return len(chosen)
 
 
 def _tell_of_submitted(out: str) -> None:
@@ -162,8 +200,10 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
             look()
 
 
-def _conclude(out: str, total: int, counts: dict[str, int]) -> int:
+def _conclude(request: RunRequest, total: int, counts: dict[str, int]) -> int:
+    out = request.out
     facts = read_fleet(out)
+    facts = {**facts, "models": [model for model in facts["models"] if fits_only(model["model_id"], request.only)]}
     print_summary(facts)
     if counts["already_done"]:
         what = "nothing was left to do" if counts["new"] == 0 else f"{counts['new']} done now"

@@ -13,8 +13,10 @@ from liteferry.json_records import parse
 from liteferry.output import run_lock
 from liteferry.output.progress import Watcher
 from liteferry.report.formats import STAGE_WORDS, single_line
+from liteferry.samples.choosing import NOTE
 from liteferry.storage import beneath, layout
 
+_NOTES_SHOWN = 10
 ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
 
 
@@ -80,6 +82,9 @@ def print_summary(facts: Mapping[str, Any]) -> None:
     else:
         print(summary_text(facts))
     changed = [single_line(line) for line in in_words(facts.get("changes"))]
+    notes = {str(note) for model in facts["models"] for note in model.get("warnings") or () if str(note).startswith(NOTE)}
+    for note in sorted(notes)[:_NOTES_SHOWN]:
+        print(single_line(note))
     if changed:
         print("\n".join(["Since the last run:", *(f"  {line}" for line in changed)]))
 

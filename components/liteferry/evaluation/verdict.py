@@ -191,7 +191,7 @@ def case_of_report(name: str, report: lenient.Report) -> Case:
     is_claim = claims.is_claim(name, recipes) and bool(judged)
     if is_claim and not isinstance(part.get("held"), Mapping):
         raise LackingError(f"it does not say what {name} holds")
-    signature = lenient.mapping(lenient.mapping(saved.get("signatures")).get("serving_default"))
+    signature = lenient.mapping(lenient.mapping(saved.get("signatures")).get(str(saved.get("signature") or "serving_default")))
     found = [gate for gate in map(lenient.mapping, lenient.listing(part.get("gates"))) if gate.get("metric") not in METRICS]
     metric_gates = tuple(decode(GateResult, gate) for gate in found)
     floors = lenient.mapping(report.get("noise_floor"))

@@ -104,6 +104,17 @@ def _remove_unreported(staging: str, report: Mapping[str, Any]) -> None:
             storage.remove_tree(storage.join(staging, path))
 
 
+def report_of_other(plan: ModelPlan) -> tuple[ModelPlan, dict[str, Any]]:
+    """What the fleet's table needs of the report that a model has, whatever run made it; nothing where it has none. For models
+    that a run leaves out.
+    """
+    try:
+        report = model_folder.scan(plan.model_directory()).complete_report()
+        return plan, fleet_entry(report) if report else {}
+    except (StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return plan, {}
+
+
 def find_finished(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | None]:
     """The plan, ready to be worked on, and None; or the plan and what the fleet's table needs of a report that ends the matter:
     that of an earlier run, unless `force`, or that nobody can tell what is there. Never raises.

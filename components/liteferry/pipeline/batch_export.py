@@ -28,20 +28,22 @@ class BatchExport(beam.PTransform):
     is killed keeps what is done. Only plans and small facts travel between stages.
 
     `processes`: sandboxes at once in one worker process; None for one for each core of the worker's machine. `worker_bytes`:
-    memory that a worker needs, passed to the runner as a hint. `workers`: how many there are, as far as that is known.
+    memory that a worker has to have, told to the runner as a hint. `workers`: how many there are, as far as that is known.
+    `only`: a pattern over model ids; the others keep the reports that they have.
     """
 
     job: Job
     out: str
-    processes: int | None
+    processes: int | None = None
     force: bool = False
     share_siblings: bool = True
     worker_bytes: int | None = None
     workers: int = 1
+    only: str | None = None
 
     def expand(self, root: Any) -> Any:
         plans = root | "Discover" >> DiscoverCheckpoints(self.job, self.out)
-        split = plans | "Split" >> SplitFinished(self.force)
+        split = plans | "Split" >> SplitFinished(self.force, self.only)
         fresh = (
             split[TO_DO]
             | "Export" >> self._hinted(ExportModels(self.processes, self.share_siblings, self.workers))
@@ -75,7 +77,7 @@ def run(request: RunRequest) -> str | None:
         raise JobError(str(error).splitlines()[1:] or [str(error)], source="Beam's options") from error
     with pipeline:
         pipeline | "LiteFerry" >> BatchExport(
-            job, request.out, processes, request.force, request.share_siblings, worker_bytes, traits.workers
+            job, request.out, processes, request.force, request.share_siblings, worker_bytes, traits.workers, request.only
         )
     return None if traits.waits else _name_of(pipeline.result)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,22 +13,28 @@ from liteferry.errors import JobError, StorageError, nearest_name
 def beam_flags(path: str | None, given: Sequence[str]) -> list[str]:
     """The flags for Beam: those of a runner configuration, then those of the command line, which win where only one value counts.
 
-    A flag that Beam does not know is passed on, since a runner may read it, with a note on stderr: schedulers add flags of their
-    own, and none may break a run.
-
     Raises:
-      JobError: the file cannot be used, or an option does not take its value.
+      JobError: when the file cannot be used, a flag is not exactly one of Beam's, or a value is none that its option takes.
     """
     from_file = flags_of(path) if path else []
     if given:
         parser = _beam_parser()
-        unknown = _parse(parser, given, source="flags")
-        for flag in (word.partition("=")[0] for word in unknown if word.startswith("--")):
-            print(
-                f"liteferry: {flag}: neither LiteFerry nor Beam has such a flag{_nearest(flag, parser, dashes='--')}",
-                file=sys.stderr,
-            )
+        known = _known(parser)
+        flags = [word.partition("=")[0] for word in given if word.startswith("--")]
+        problems = [
+            f"{flag}: neither LiteFerry nor Beam has such a flag{_nearest(flag, parser, dashes='--')}"
+            for flag in flags
+            if flag not in known
+        ]
+        if problems:
+            raise JobError(problems, source="flags")
+        _parse(parser, given, source="flags")
     return [*from_file, *given]
+
+
+def known_flags() -> list[str]:
+    """Every flag that Beam and its runners have."""
+    return sorted(_known(_beam_parser()))
 
 
 def without_values(flags: Sequence[str], *, switches: Sequence[str] = ()) -> list[str]:

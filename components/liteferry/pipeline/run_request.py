@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 from collections.abc import Sequence
 
 from liteferry.config.job import Job
@@ -14,7 +15,8 @@ class RunRequest:
 
     `out`: the output folder, a path or a URI. `processes`: sandboxes at once per worker process, by default one for each core.
     `force`: export models again that are done already. `share_siblings`: whether checkpoints of one architecture share a trace.
-    `beam_flags`: Beam's own options as flags.
+    `beam_flags`: Beam's own options as flags. `only`: a pattern over model ids; models that do not fit it keep the reports that
+    they have.
     """
 
     job: Job
@@ -23,3 +25,9 @@ class RunRequest:
     force: bool = False
     share_siblings: bool = True
     beam_flags: Sequence[str] = ()
+    only: str | None = None
+
+
+def fits_only(model_id: str, only: str | None) -> bool:
+    """Whether a run with `only` works on a model."""
+    return only is None or fnmatch.fnmatchcase(model_id, only)

@@ -20,6 +20,7 @@ from liteferry.report import recommend, records, targets
 from liteferry.report.changes import short_contract
 from liteferry.report.environment import environment
 from liteferry.report.recommend import passed_over, worth_naming
+from liteferry.samples.choosing import NOTE
 from liteferry.samples.slice_columns import columns_of_slices
 from liteferry.types import Contract, ExportedModel, SecondOpinion, Signature, Status, VariantFacts
 from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
@@ -177,8 +178,9 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
         "bytes": saved.bytes,
         "status": (Status.BLESSED if verdict.is_blessed else Status.NOT_BLESSED).value,
         "reason": _reason(verdict.reason),
+        "signature": saved.signature_name,
         "signatures": {
-            "serving_default": _tensors(saved.signature),
+            saved.signature_name: _tensors(saved.signature),
             **{name: _tensors(signature) for name, signature in saved.more_signatures.items()},
         },
         "speed": _speed(result, evaluation),
@@ -334,6 +336,7 @@ def _warnings(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) 
         *exported.saved_model.warnings,
         *_rename_warnings(exported),
         *_twin_warnings(exported),
+        *_filled_warnings(evaluation, plan),
         *_nonfinite_warnings(evaluation, plan),
         *_constant_warnings(evaluation),
         *_rare_class_warnings(plan, evaluation),
@@ -362,6 +365,17 @@ def _constant_warnings(evaluation: Evaluation) -> list[str]:
         "give samples that make it vary"
         for name, stats in (result.stats.items() if result else ())
         if _is_constant(stats.report())
+    ]
+
+
+def _filled_warnings(evaluation: Evaluation, plan: ModelPlan) -> list[str]:
+    """Rows that stand for what nobody measured."""
+    columns = plan.samples.sample_set.columns if plan.samples.sample_set else {}
+    rows = plan.samples.sample_set.row_count if plan.samples.sample_set else 0
+    return [
+        f"{NOTE}{count:,} of {rows:,} had no value in column {name!r} and got its default {columns[name].default!r}"
+        for name, count in sorted(evaluation.rows_seen.filled.items())
+        if name in columns
     ]
 
 

@@ -217,6 +217,7 @@ class SavedModelReport(Compared):
     path: str
     bytes: int
     status: SavedModelStatus
+    signature: str
     signatures: dict[str, SignatureFacts]
     speed: Speed
     per_call_outputs: list[str]

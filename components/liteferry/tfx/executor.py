@@ -13,7 +13,7 @@ from tfx.orchestration.portable import base_driver as portable_driver
 from tfx.proto.orchestration import driver_output_pb2
 
 from liteferry import storage
-from liteferry.commands.run import run_job
+from liteferry.commands.run import How, run_job
 from liteferry.commands.show import read_fleet
 from liteferry.config.job import Job
 from liteferry.errors import JobError, LiteFerryError
@@ -47,7 +47,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             processes=exec_properties.get("processes"),
             beam_flags=self._beam_pipeline_args,
         )
-        status = run_job(request, is_quiet=True)
+        status = run_job(request, How(is_quiet=True))
         facts = read_fleet(fleet)
         verdict = outputs.verdict_of(facts, status=status)
         folders = {name: produced[name].uri for name in ("exported_models", "tflite_models", "reports")}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteferry import storage
+from liteferry.commands import job_flags
 from liteferry.errors import JobError, LiteFerryError, StorageError
 
 WITHIN, NOT_WITHIN, TROUBLE = 0, 1, 2
@@ -33,26 +34,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", metavar="FILE", help="sample rows: a file or a quoted pattern")
     parser.add_argument("--kit", metavar="DEST", help="judge a device's answers: the folder that `liteferry kit` wrote")
     parser.add_argument("--answers", metavar="DIR", help="what the device answered to the kit: DIR/OUTPUT.npy")
-    parser.add_argument("--inputs", action="append", default=[], metavar="INPUT=COLUMN", help="may be given again, or A=a,B=b")
-    parser.add_argument("--label", metavar="COLUMN", help="column that is no input")
-    parser.add_argument("--id", metavar="COLUMN", help="column that names rows; else their numbers do")
-    parser.add_argument("--schema_file", metavar="FILE", help="TensorFlow Metadata schema of TFRecord files")
-    parser.add_argument("--decode", choices=["image"], help="columns of encoded images are decoded")
-    parser.add_argument("--size", metavar="HEIGHT,WIDTH", help="decoded images are resized to it")
-    parser.add_argument("--scale", type=float, metavar="N", help="decoded values are multiplied by it")
-    parser.add_argument("--offset", type=float, metavar="N", help="and this is added")
-    parser.add_argument("--take", type=int, metavar="N", help="at most so many rows, chosen by --seed")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which rows --take chooses (default: %(default)s)")
+    job_flags.add_sample_flags(parser)
     parser.add_argument(
         "--gate", action="append", default=[], metavar="METRIC=LIMIT", help="may be given again; null removes one"
     )
     parser.add_argument("--rows", metavar="ID,ID", help="print inputs and answers of these rows")
-    parser.add_argument("--modules", action="append", default=[], metavar="FILE", help="code you trust, may be given again")
-    parser.add_argument("--reads", action="append", default=[], metavar="PATH", help="what that code may read besides")
-    parser.add_argument("--builder", metavar="MODULE:NAME", help="callable that builds the model for weights-only files")
-    parser.add_argument(
-        "--trust", action="append", default=[], choices=["lambda", "file_ops", "links"], help="code inside checkpoints"
-    )
+    job_flags.add_load_flags(parser, trust=("lambda", "file_ops", "links"))
     parser.add_argument("--json", action="store_true", help="print everything that was computed as JSON")
 
 
@@ -123,20 +110,12 @@ def _job_parts(arguments: argparse.Namespace) -> tuple[Any, Any]:
         raise JobError([str(error)], source="command line") from error
     if missing:
         raise JobError([f"{path}: no such file or directory" for path in missing], source="command line")
-    names = ("label", "id", "schema_file", "decode", "scale", "offset", "take")
-    entry: dict[str, Any] = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    entry |= {"path": arguments.samples, "inputs": _pairs(arguments.inputs, "--inputs", "INPUT=COLUMN"), "seed": arguments.seed}
-    if arguments.size is not None:
-        height, _, width = arguments.size.partition(",")
-        if not (height.strip().isdecimal() and width.strip().isdecimal()):
-            raise JobError([f"--size: {arguments.size!r} is not HEIGHT,WIDTH; write for example 224,224"], source="command line")
-        entry["size"] = [int(height), int(width)]
     raw = {
-        "models": [{"checkpoints": "unused", **({"builder": arguments.builder} if arguments.builder else {})}],
-        "samples": {"samples": entry},
-        "modules": arguments.modules,
-        "reads": arguments.reads,
-        "trust": arguments.trust,
+        "models": [{"checkpoints": "unused", **job_flags.model_entry(arguments)}],
+        "samples": {"samples": job_flags.samples_entry(arguments)},
+        "modules": arguments.modules or [],
+        "reads": arguments.reads or [],
+        "trust": arguments.trust or [],
     }
     try:
         job = parse_job(raw, base_dir=os.getcwd(), source="command line")
@@ -147,6 +126,8 @@ def _job_parts(arguments: argparse.Namespace) -> tuple[Any, Any]:
         modules=tuple(job.modules),
         trust=tuple(trust.value for trust in job.trust),
         builder=job.models[0].builder,
+        builder_args=dict(job.models[0].builder_args),
+        signature=job.models[0].signature,
         reads=tuple(job.reads),
     )
     return job.samples["samples"], load

@@ -150,7 +150,7 @@ def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], OnRows, list[st
     from liteferry import checkpoints
     from liteferry.loading import loaders, tracing
 
-    facts = checkpoints.examine(task.path, links=task.load.links)
+    facts = checkpoints.examine(task.path, links=task.load.links, has_builder=task.load.builder is not None)
     columns = columns_as_inputs(task.sample_set, task.spec)
     model = loaders.load(task.path, facts, task.load, sample_columns=columns)
     traced = tracing.trace(model)

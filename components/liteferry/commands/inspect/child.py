@@ -30,22 +30,35 @@ def answer(path: str) -> dict[str, Any]:
         return {"error": {"code": reason.code.value, "stage": reason.stage.value, "message": reason.message}}
 
 
-def kind(path: str) -> dict[str, Any]:
-    """{"kind": ..., "findings": [...]}: the kind of a checkpoint, or the reason code of what keeps it from being one; and what of
-    it a loader must not do unasked, see `config_trust.Finding`.
-    """
+def outline(request: dict[str, Any]) -> dict[str, Any]:
+    """What `contained.outlines` says of one checkpoint."""
+    path = request["path"]
     try:
         protobufs_alone()
         from liteferry.checkpoints.detection import look
 
-        looked = look(path, most_bytes=MOST_UNPACKED_BYTES)
-        return {"kind": looked.kind.value, "findings": [dataclasses.asdict(found) for found in _findings(looked)]}
-    except OSError as error:
-        if error.errno is not None:
-            return {"kind": f"unreadable ({os.strerror(error.errno)})"}
-        return {"kind": ReasonCode.LOAD_CORRUPT.value}
+        looked = look(path, most_bytes=MOST_UNPACKED_BYTES, has_builder=request["has_builder"])
+        findings = [dataclasses.asdict(found) for found in _findings(looked)]
+        return {"kind": looked.kind.value, "findings": findings, **_said_of_itself(looked)}
     except Exception as error:  # noqa: BLE001  # as above
-        return {"kind": _reason(path, error).code.value}
+        reason = _reason(path, error)
+        return {"kind": reason.code.value, "error": {"code": reason.code.value, "message": reason.message}}
+
+
+def _said_of_itself(looked: CheckpointFacts) -> dict[str, Any]:
+    from liteferry.checkpoints import graph_scan
+    from liteferry.checkpoints.detection import Kind
+    from liteferry.commands.inspect import config_facts, saved_model_facts
+
+    if looked.kind in (Kind.SAVED_MODEL, Kind.SAVED_MODEL_KERAS) and looked.path is not None:
+        return {"signatures": saved_model_facts.signatures(graph_scan.read(looked.path))}
+    if looked.config is None:
+        return {"needs_builder": True}
+    return {
+        "inputs": config_facts.inputs(looked.config) if config_facts.names_its_inputs(looked.config) else None,
+        "outputs": config_facts.outputs(looked.config),
+        "custom_objects": list(config_facts.custom_objects(looked.config)),
+    }
 
 
 def _findings(looked: CheckpointFacts) -> list[Finding]:

@@ -94,6 +94,16 @@ def custom_objects(config: dict[str, Any]) -> dict[str, str | None]:
     return dict(sorted(found.items()))
 
 
+def names_its_inputs(config: dict[str, Any]) -> bool:
+    """Whether the inputs have names of their own, in InputLayers; the first layer of a Sequential without one lends its name."""
+    inner = config.get("config")
+    layers = inner.get("layers") if isinstance(inner, dict) else inner
+    if not isinstance(layers, list) or not layers:
+        return False
+    has_graph = isinstance(inner, dict) and bool(_references(inner.get("input_layers")))
+    return has_graph or (isinstance(layers[0], dict) and _class_of(layers[0]) == "InputLayer")
+
+
 def inputs(config: dict[str, Any]) -> Tensors | None:
     """Name, shape and dtype of each input in the model's order; None where the config does not say."""
     inner = config.get("config")

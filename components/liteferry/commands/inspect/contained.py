@@ -57,16 +57,14 @@ def _inspect(path: str, seconds: float, unit: Callable[[str], Any]) -> dict[str,
     return facts
 
 
-def kinds(paths: Sequence[str]) -> Iterator[str]:
-    """For each checkpoint its kind as a report names it, or the reason code of what it is instead."""
-    return (kind for kind, _ in kinds_and_findings(paths))
-
-
-def kinds_and_findings(paths: Sequence[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """For each checkpoint its kind as `kinds` has it, and what of it would be refused: {what, opened_by}."""
+def outlines(paths: Sequence[str], with_builder: Sequence[bool]) -> Iterator[dict[str, Any]]:
+    """For each checkpoint what `check` has to know of it: {kind, findings, and, where it is one, inputs, outputs, signatures,
+    custom_objects, needs_builder}, or {kind, error: {code, message}}.
+    """
     readable = [file for path in paths for file in files_of_checkpoint(path)]
-    for answer in reader.ask(child.kind, list(paths), readable=readable):
-        if isinstance(answer, NoAnswer):
-            yield answer.code.value, []
+    requests = [{"path": path, "has_builder": builder} for path, builder in zip(paths, with_builder, strict=True)]
+    for path, found in zip(paths, reader.ask(child.outline, requests, readable=readable), strict=True):
+        if isinstance(found, NoAnswer):
+            yield {"kind": found.code.value, "error": {"code": found.code.value, "message": f"{path}: {found.what}"}}
         else:
-            yield str(answer["kind"]), list(answer.get("findings", ()))
+            yield found

@@ -33,6 +33,15 @@ def describe(directory: str) -> dict[str, Any]:
     }
 
 
+def signatures(saved_model: Any) -> dict[str, Any]:
+    """Those of the graph that serves: name -> {inputs, outputs}."""
+    serving = [meta for meta in saved_model.meta_graphs if "train" not in meta.meta_info_def.tags] or list(
+        saved_model.meta_graphs
+    )
+    found: dict[str, Any] = _graph(serving[0])["signatures"] if serving else {}
+    return found
+
+
 def _graph(meta_graph: Any) -> dict[str, Any]:
     operations: collections.Counter[str] = collections.Counter(node.op for node in meta_graph.graph_def.node)
     for function in meta_graph.graph_def.library.function:

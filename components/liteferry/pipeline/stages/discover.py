@@ -11,7 +11,8 @@ import apache_beam as beam
 from liteferry.config.job import Job
 from liteferry.errors import Reason, Stage
 from liteferry.output import progress
-from liteferry.output.publish import failed_fleet_entry, find_finished
+from liteferry.output.publish import failed_fleet_entry, find_finished, report_of_other
+from liteferry.pipeline.run_request import fits_only
 from liteferry.pipeline.stages.pooled import Future, WaitingDoFn
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.model_plan import ModelPlan
@@ -44,9 +45,10 @@ class SplitFinished(beam.PTransform):
     """ModelPlan -> `to_do`: ModelPlan; `done`: the report that an earlier run has left for the same checkpoint and recipe."""
 
     force: bool
+    only: str | None = None
 
     def expand(self, plans: Any) -> Any:
-        looked = plans | "Look" >> beam.ParDo(_Look(self.force))
+        looked = plans | "Look" >> beam.ParDo(_Look(self.force, self.only))
         return looked | "Deal" >> beam.FlatMap(_dealt).with_outputs(DONE, main=TO_DO)
 
 
@@ -56,11 +58,14 @@ Looked = tuple[ModelPlan, dict[str, Any] | None]
 class _Look(WaitingDoFn):
     stage = Stage.PUBLISH
 
-    def __init__(self, force: bool) -> None:
+    def __init__(self, force: bool, only: str | None) -> None:
         super().__init__()
         self._force = force
+        self._only = only
 
     def start(self, element: ModelPlan, pool: WorkPool) -> Sequence[Future]:
+        if not fits_only(element.model_id, self._only):
+            return [pool.submit(report_of_other, element)]
         return [pool.submit(find_finished, element, force=self._force)]
 
     def finish(self, element: ModelPlan, results: list[Any]) -> list[Looked]:
@@ -75,4 +80,6 @@ class _Look(WaitingDoFn):
 
 def _dealt(looked: Looked) -> Iterator[Any]:
     plan, report = looked
+    if report == {}:  # left out of this run, and without a report from another
+        return
     yield plan if report is None else beam.pvalue.TaggedOutput(DONE, report)

@@ -36,11 +36,12 @@ def snippets(report: lenient.Report) -> list[dict[str, str]]:
     """`{title, language, text}` for what the model has: the SavedModel, and the recommended variant or the first there is."""
     found = []
     saved_model = lenient.mapping(report.get("saved_model"))
-    signature = lenient.mapping(lenient.mapping(saved_model.get("signatures")).get("serving_default"))
+    served = lenient.text(saved_model.get("signature")) or "serving_default"
+    signature = lenient.mapping(lenient.mapping(saved_model.get("signatures")).get(served))
     inputs = _tensors(signature.get("inputs"))
     if saved_model.get("path") and inputs:
         path = lenient.text(saved_model["path"]) or ""
-        found.append(_snippet("SavedModel, Python", "python", python_saved_model(path, inputs)))
+        found.append(_snippet("SavedModel, Python", "python", python_saved_model(path, inputs, served)))
     name, variant = _variant(report)
     contract = lenient.mapping(variant.get("contract"))
     inputs, outputs = _tensors(contract.get("inputs")), _tensors(contract.get("outputs"))
@@ -53,14 +54,14 @@ def snippets(report: lenient.Report) -> list[dict[str, str]]:
     return found
 
 
-def python_saved_model(path: str, inputs: list[Tensor]) -> str:
+def python_saved_model(path: str, inputs: list[Tensor], signature: str = "serving_default") -> str:
     """Plain TensorFlow: neither Keras nor the user's code is needed."""
     rows = "".join(f"    {_literal(tensor)}: tf.constant({_zeros(tensor)}),{_comment(tensor, '#')}\n" for tensor in inputs)
     return (
         "import numpy as np\n"
         "import tensorflow as tf\n\n"
         f"model = tf.saved_model.load({_text(path)})\n"
-        'serve = model.signatures["serving_default"]\n'
+        f"serve = model.signatures[{_text(signature)}]\n"
         f"outputs = serve(**{{\n{rows}}})\n"
         "print({name: value.shape for name, value in outputs.items()})\n"
     )

@@ -1,0 +1,247 @@
+"""What would become of a job's checkpoints, told from files and syntax alone: what `check` prints, and `run` before it begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from liteferry import storage
+from liteferry.checkpoints.links import LinkRule, follow
+from liteferry.commands import source_names
+from liteferry.commands.source_names import Source
+from liteferry.config.job import Job, ModelSpec
+from liteferry.errors import ModelError, ReasonCode, SamplesError
+from liteferry.plan.discovery import FoundCheckpoint
+from liteferry.samples.sample_set import SampleSet
+from liteferry.types import Signature, TensorSpec
+
+_DEFAULT_SIGNATURE = "serving_default"
+_SERVED_NEXT = "serve"
+
+
+class State(str, enum.Enum):
+    """What is foreseen of a checkpoint."""
+
+    READY = "ready"
+    DONE = "already done"
+    UNKNOWN = "unknown"
+    DOES_NOT_FIT = "does not fit"
+    WILL_FAIL = "will fail"
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether a run would not bless it."""
+        return self in (State.WILL_FAIL, State.DOES_NOT_FIT)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """One checkpoint. `problems`: (reason code, sentence with the fix) of what a run would refuse; `unknowns`: what only running
+    the user's code can tell; `notes`: what feeds what, where nobody said it. `refused`: what of its code would be refused.
+    """
+
+    model_id: str
+    uri: str
+    kind: str
+    state: State
+    problems: tuple[tuple[str, str], ...] = ()
+    unknowns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A samples entry: opened, or why it cannot be."""
+
+    sample_set: SampleSet | None = None
+    problem: tuple[str, str] | None = None
+
+
+def foresee(job: Job, found: Sequence[FoundCheckpoint], rows: Mapping[str, Rows]) -> list[Foreseen]:
+    """One for each checkpoint, in their order."""
+    sources = [source_names.read(module) for module in job.modules]
+    seen = _seen(job, found)
+    return [_one(job, at, seen[at.uri, at.entry], sources, rows) for at in found]
+
+
+def _seen(job: Job, found: Sequence[FoundCheckpoint]) -> dict[tuple[str, int], dict[str, Any]]:
+    """What a reader that may die has read off each."""
+    from liteferry.commands.inspect.contained import outlines
+
+    trust = [trusted.value for trusted in job.trust]
+    answers: dict[tuple[str, int], dict[str, Any]] = {}
+    wanted = []
+    for at in found:
+        key = (at.uri, at.entry)
+        if storage.is_remote(at.uri):
+            answers[key] = {"kind": "not looked into", "unknown": "it lies on a store and is not fetched to be looked at"}
+            continue
+        try:
+            follow(at.uri, LinkRule.of(trust, root=at.link_root))
+            wanted.append(at)
+        except ModelError as error:
+            answers[key] = {
+                "kind": error.reason.code.value,
+                "error": {"code": error.reason.code.value, "message": error.reason.message},
+                "findings": [{"what": error.reason.message, "opened_by": "links"}],
+            }
+    with_builder = [job.models[at.entry].builder is not None for at in wanted]
+    for at, answer in zip(wanted, outlines([at.uri for at in wanted], with_builder), strict=True):
+        answers[at.uri, at.entry] = answer
+    return answers
+
+
+def _one(job: Job, at: FoundCheckpoint, seen: Mapping[str, Any], sources: Sequence[Source], rows: Mapping[str, Rows]) -> Foreseen:
+    entry = job.models[at.entry]
+    trust = [trusted.value for trusted in job.trust]
+    refused = tuple(finding["what"] for finding in seen.get("findings", ()) if finding["opened_by"] not in trust)
+    failing: list[tuple[str, str]] = []
+    error = seen.get("error")
+    if error is not None:
+        failing.append((error["code"], error["message"]))
+    else:
+        failing += [(ReasonCode.LOAD_UNSAFE.value, what) for what in refused]
+        failing += _code_problems(at, entry, job, seen, sources)
+        failing += _signature_problems(at, entry, seen)
+    unknowns = [seen["unknown"]] if "unknown" in seen else _unknowns(entry, seen)
+    misfits, notes = ([], ()) if failing else _fit(job, entry, seen, rows)
+    state = State.WILL_FAIL if failing else State.DOES_NOT_FIT if misfits else State.UNKNOWN if unknowns else State.READY
+    return Foreseen(
+        model_id=at.model_id,
+        uri=at.uri,
+        kind=str(seen["kind"]),
+        state=state,
+        problems=tuple(failing or misfits),
+        unknowns=tuple(unknowns),
+        notes=tuple(notes),
+        refused=refused,
+    )
+
+
+def _code_problems(
+    at: FoundCheckpoint, entry: ModelSpec, job: Job, seen: Mapping[str, Any], sources: Sequence[Source]
+) -> list[tuple[str, str]]:
+    """Weights without a builder, builders that are not there, classes that nobody offers, modules with errors in their text."""
+    found = []
+    needs_code = bool(seen.get("needs_builder") or seen.get("custom_objects"))
+    if seen.get("needs_builder") and entry.builder is None:
+        what = f"{at.uri} holds weights without an architecture; name the callable that builds its model"
+        fix = 'builder: "module:function" in the job file, --builder module:function as a flag'
+        found.append((ReasonCode.LOAD_NEEDS_BUILDER.value, f"{what}: {fix}"))
+    if entry.builder is not None and (problem := source_names.builder_problem(entry.builder, sources)):
+        found.append((ReasonCode.LOAD_FAILED.value, problem))
+    if needs_code or entry.builder is not None:
+        found += [(ReasonCode.LOAD_FAILED.value, source.problem) for source in sources if source.problem is not None]
+    if entry.builder is None and not any(source.is_open for source in sources):
+        offered = {*job.custom_objects, *(name for source in sources for name in source.names)}
+        missing = [name for name in seen.get("custom_objects", ()) if not {name, name.split(">")[-1]} & offered]
+        if missing:
+            what = f"{at.uri} needs {', '.join(missing[:8])}, which Keras does not have and the job does not offer"
+            fix = "list the file that defines it under modules (--modules FILE.py)"
+            found.append((ReasonCode.LOAD_UNKNOWN_OBJECT.value, f"{what}; {fix}"))
+    return found
+
+
+def _signature_problems(at: FoundCheckpoint, entry: ModelSpec, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
+    signatures = seen.get("signatures")
+    if entry.signature is None or (signatures is not None and entry.signature in signatures):
+        return []
+    there = (
+        "it is no SavedModel and has none" if signatures is None else f"its signatures: {', '.join(sorted(signatures)) or 'none'}"
+    )
+    fix = "correct `signature` of its models entry (--signature)"
+    return [(ReasonCode.LOAD_UNSUPPORTED.value, f"{at.uri} has no signature {entry.signature!r}; {there}; {fix}")]
+
+
+def _unknowns(entry: ModelSpec, seen: Mapping[str, Any]) -> list[str]:
+    if entry.builder is not None:
+        return [f"only running {entry.builder} tells what it builds, and whether the weights fit"]
+    if seen.get("custom_objects"):
+        return [f"only running your code tells whether it loads: {', '.join(list(seen['custom_objects'])[:8])}"]
+    if seen.get("inputs") is None and seen.get("signatures") is None and "error" not in seen:
+        return ["it does not say what its inputs are; a run builds it and tells"]
+    return []
+
+
+def _fit(
+    job: Job, entry: ModelSpec, seen: Mapping[str, Any], rows: Mapping[str, Rows]
+) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """What of the samples does not fit the model: names, shapes, dtypes, labels, gates and metrics of outputs it has not."""
+    from liteferry.samples.binding import bind
+
+    if entry.samples is None:
+        fix = "add `samples` (--samples FILE)"
+        return [(ReasonCode.SAMPLES_MISSING.value, f"it has no sample rows, so nothing can be proven about it; {fix}")], ()
+    opened, spec = rows[entry.samples], job.samples[entry.samples]
+    if opened.sample_set is None:
+        assert opened.problem is not None
+        return [opened.problem], ()
+    problems = [(ReasonCode.SAMPLES_MISMATCH.value, problem) for problem in _label_problems(job, entry, opened.sample_set)]
+    signature = _signature(entry, seen)
+    if signature is None:
+        return problems, ()
+    problems += [(ReasonCode.SAMPLES_MISMATCH.value, problem) for problem in _output_problems(job, entry, signature)]
+    try:
+        binding = bind(opened.sample_set, spec, signature, samples_name=entry.samples)
+    except SamplesError as error:
+        return [(error.reason.code.value, error.reason.message), *problems], ()
+    return problems, binding.notes
+
+
+def _signature(entry: ModelSpec, seen: Mapping[str, Any]) -> Signature | None:
+    """What the model takes and gives, as far as its files say it for sure."""
+    signatures = seen.get("signatures")
+    if signatures is not None:
+        chosen = entry.signature or next((name for name in (_DEFAULT_SIGNATURE, _SERVED_NEXT) if name in signatures), None)
+        chosen = chosen or min(signatures, default=None)
+        return None if chosen is None else _of(signatures[chosen]["inputs"], signatures[chosen]["outputs"])
+    inputs = seen.get("inputs")
+    if entry.builder is not None or not inputs or any(not tensor["name"] or not tensor["shape"] for tensor in inputs):
+        return None
+    return _of(inputs, seen.get("outputs") or ())
+
+
+def _of(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> Signature:
+    def spec(tensor: Mapping[str, Any]) -> TensorSpec:
+        shape = None if tensor["shape"] is None else tuple(tensor["shape"])
+        return TensorSpec(name=tensor["name"], shape=shape, dtype=tensor["dtype"] or "float32")
+
+    return Signature(inputs=tuple(map(spec, inputs)), outputs=tuple(map(spec, outputs)))
+
+
+def _label_problems(job: Job, entry: ModelSpec, sample_set: SampleSet) -> list[str]:
+    spec = job.samples[entry.samples or ""]
+    metrics = job.metrics if entry.metrics is None else entry.metrics
+    if not metrics:
+        return []
+    if spec.label is None and not spec.labels:
+        return [f"the job has metrics and its samples no labels; name their column: `label` of samples.{entry.samples} (--label)"]
+    column = sample_set.columns.get(spec.label or "")
+    if column is not None and column.dtype == "string":
+        held = f"metrics are computed on numbers, and the label column {spec.label!r} holds text"
+        return [f"{held}; store the number of each class, or name another column (--label)"]
+    return []
+
+
+def _output_problems(job: Job, entry: ModelSpec, signature: Signature) -> list[str]:
+    names = [tensor.name for tensor in signature.outputs]
+    if not names:
+        return []
+    known = ", ".join(names)
+    found = [
+        f"gates.{variant}.outputs.{output}: the model has no such output; its outputs: {known}"
+        for variant, limits in job.gates.items()
+        for output in limits.get("outputs", {})
+        if output not in names
+    ]
+    metrics = job.metrics if entry.metrics is None else entry.metrics
+    asked = [metric.output_name for metric in metrics if metric.output_name is not None]
+    found += [
+        f"metrics: output_name {name!r} is no output of the model; its outputs: {known}" for name in asked if name not in names
+    ]
+    spec = job.samples.get(entry.samples or "")
+    labels = [name for name in (spec.labels if spec else ()) if name not in names]
+    return found + [f"labels.{name}: the model has no such output; its outputs: {known}" for name in labels]

@@ -1,0 +1,252 @@
+"""The mistakes that newcomers make: `check` finds each before anything runs, with the fix in the words typed."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from liteferry.cli import build_parser, main
+from liteferry.commands import job_flags
+from liteferry.commands.check import check
+from liteferry.commands.foresee import Foreseen, State
+from liteferry.config.load import job_from_flags
+from liteferry.errors import JobError
+
+
+def write_model(path: Path, *, name: str = "image", shape: tuple[int, ...] = (8, 8, 1), custom: str | None = None) -> Path:
+    """A functional `.keras` archive of one input and one Dense layer, without weights: nothing loads it here."""
+    inputs: dict[str, Any] = {"module": "keras.layers", "class_name": "InputLayer", "name": name}
+    inputs |= {"config": {"name": name, "batch_shape": [None, *shape], "dtype": "float32"}, "inbound_nodes": []}
+    layer: dict[str, Any] = {
+        "module": "keras.layers" if custom is None else "my_layers",
+        "class_name": custom or "Dense",
+        "name": "scores",
+    }
+    layer |= {"config": {"name": "scores", "units": 2}, "inbound_nodes": [], "registered_name": custom}
+    graph = {"name": "m", "layers": [inputs, layer], "input_layers": [[name, 0, 0]], "output_layers": [["scores", 0, 0]]}
+    weights = io.BytesIO()
+    h5py.File(weights, "w").close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", json.dumps({"module": "keras", "class_name": "Functional", "config": graph}))
+        file.writestr("metadata.json", json.dumps({"keras_version": "3.15.1"}))
+        file.writestr("model.weights.h5", weights.getvalue())
+    return path
+
+
+def write_weights(path: Path) -> Path:
+    with h5py.File(path, "w") as file:
+        file["layers/dense/vars/0"] = np.zeros((2, 2), np.float32)
+    return path
+
+
+def write_rows(path: Path, **columns: Any) -> Path:
+    rows = {"image": np.zeros((6, 8, 8, 1), np.float32), "label": np.arange(6) % 2, "id": np.array(list("abcdef"))}
+    np.savez(path, **{**rows, **columns})
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "model.keras")
+    write_rows(tmp_path / "rows.npz")
+    return tmp_path
+
+
+def foreseen(*flags: str) -> Foreseen:
+    """What `check` says of the only checkpoint."""
+    arguments = build_parser().parse_args(["check", *flags])
+    job = job_from_flags(
+        checkpoints=arguments.checkpoints,
+        samples=arguments.samples,
+        modules=arguments.modules or (),
+        entry=job_flags.model_entry(arguments),
+        rows=job_flags.samples_entry(arguments),
+        metrics=job_flags.metrics(arguments.metrics),
+    )
+    (model,) = check(job).models
+    return model
+
+
+ROWS = ("--samples", "rows.npz")
+MODEL = ("--checkpoints", "model.keras", *ROWS)
+
+
+def test_an_honest_first_try_is_ready(here: Path) -> None:
+    assert foreseen(*MODEL, "--label", "label", "--id", "id").state is State.READY
+
+
+def test_an_automatic_input_name_is_no_mistake(here: Path) -> None:
+    write_model(here / "auto.keras", name="input_layer_1")
+    model = foreseen("--checkpoints", "auto.keras", *ROWS)
+    assert model.state is State.READY
+    assert "input 'input_layer_1' is fed by column 'image'" in model.notes[0]
+
+
+def wrong_column(here: Path) -> tuple[str, ...]:
+    write_rows(here / "rows.npz", image=np.zeros((6, 3), np.float32))
+    return (*MODEL, "--inputs", "image=pixels")
+
+
+def wrong_shape(here: Path) -> tuple[str, ...]:
+    write_rows(here / "rows.npz", image=np.zeros((6, 64), np.float32))
+    return MODEL
+
+
+def grey_without_channels(here: Path) -> tuple[str, ...]:
+    write_rows(here / "rows.npz", image=np.zeros((6, 8, 8), np.float32))
+    return MODEL
+
+
+def channels_first(here: Path) -> tuple[str, ...]:
+    write_rows(here / "rows.npz", image=np.zeros((6, 1, 8, 8), np.float32))
+    return MODEL
+
+
+def wrong_label(here: Path) -> tuple[str, ...]:
+    return (*MODEL, "--label", "lable")
+
+
+def metrics_without_labels(here: Path) -> tuple[str, ...]:
+    return (*MODEL, "--metrics", "SparseCategoricalAccuracy")
+
+
+def text_labels(here: Path) -> tuple[str, ...]:
+    write_rows(here / "rows.npz", label=np.array(["cat", "dog"] * 3))
+    return (*MODEL, "--label", "label", "--metrics", "SparseCategoricalAccuracy")
+
+
+def missing_module(here: Path) -> tuple[str, ...]:
+    write_model(here / "model.keras", custom="MyLayer")
+    return MODEL
+
+
+def module_with_an_error(here: Path) -> tuple[str, ...]:
+    write_model(here / "model.keras", custom="MyLayer")
+    (here / "layers.py").write_text("class MyLayer\n    pass\n")
+    return (*MODEL, "--modules", "layers.py")
+
+
+def missing_builder(here: Path) -> tuple[str, ...]:
+    write_weights(here / "model.weights.h5")
+    return ("--checkpoints", "model.weights.h5", *ROWS)
+
+
+def misspelt_builder(here: Path) -> tuple[str, ...]:
+    write_weights(here / "model.weights.h5")
+    (here / "nets.py").write_text("def build():\n    raise RuntimeError('never called')\n")
+    return ("--checkpoints", "model.weights.h5", *ROWS, "--modules", "nets.py", "--builder", "nets:biuld")
+
+
+def no_rows(here: Path) -> tuple[str, ...]:
+    return MODEL[:2]
+
+
+MISTAKES = {
+    wrong_column: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "(--inputs image=COLUMN)"),
+    wrong_shape: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "x.reshape(-1, 8, 8, 1)"),
+    grey_without_channels: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "x[..., None]"),
+    channels_first: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "np.transpose(x, (0, 2, 3, 1))"),
+    wrong_label: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "did you mean label?"),
+    metrics_without_labels: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "(--label)"),
+    text_labels: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "store the number of each class"),
+    missing_module: (State.WILL_FAIL, "LOAD_UNKNOWN_OBJECT", "(--modules FILE.py)"),
+    module_with_an_error: (State.WILL_FAIL, "LOAD_FAILED", "layers.py, line 1"),
+    missing_builder: (State.WILL_FAIL, "LOAD_NEEDS_BUILDER", "--builder module:function"),
+    misspelt_builder: (State.WILL_FAIL, "LOAD_FAILED", "it defines build"),
+    no_rows: (State.DOES_NOT_FIT, "SAMPLES_MISSING", "(--samples FILE)"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+def test_each_mistake_is_found_with_its_fix(here: Path, mistake: Any) -> None:
+    state, code, fix = MISTAKES[mistake]
+    model = foreseen(*mistake(here))
+    assert model.state is state
+    assert code in [found for found, _ in model.problems]
+    assert fix in " ".join(message for _, message in model.problems)
+
+
+def test_what_only_the_users_code_can_tell_is_said_to_be_unknown(here: Path) -> None:
+    write_weights(here / "model.weights.h5")
+    (here / "nets.py").write_text("def build():\n    raise RuntimeError('never called')\n")
+    flags = ("--checkpoints", "model.weights.h5", *ROWS, "--modules", "nets.py", "--builder", "nets:build")
+    model = foreseen(*flags)
+    assert model.state is State.UNKNOWN
+    assert model.unknowns == ("only running nets:build tells what it builds, and whether the weights fit",)
+
+
+def test_a_folder_for_a_glob_is_what_is_in_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_model(here / "ckpt" / "a.keras")
+    write_model(here / "ckpt" / "deep" / "b.keras")
+    (here / "ckpt" / "README.md").write_text("two models")
+    assert main(["check", "--checkpoints", "ckpt", *ROWS]) == 0
+    said = capsys.readouterr().out
+    assert "  a " in said and "  deep-b " in said and "2 checkpoint(s)" in said
+
+
+def test_the_status_says_whether_some_checkpoint_will_fail(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "page.h5").write_text("<!DOCTYPE html><html>403</html>")
+    assert main(["check", "--checkpoints", "model.keras", "page.h5", *ROWS]) == 1
+    said = capsys.readouterr().out
+    assert "ready" in said and "page.h5 is an HTML page" in said
+    assert main(["check", "--checkpoints", "nothing.keras", *ROWS]) == 2
+
+
+TYPOS = [
+    (["--sample", "rows.npz"], "--sample: no such flag; did you mean --samples?"),
+    (["--lable", "label"], "--lable: no such flag; did you mean --label?"),
+    (["--labels", "a"], "--labels: no such flag; did you mean --label?"),
+]
+
+
+@pytest.mark.parametrize(("flags", "told"), TYPOS)
+def test_flags_misspelt_or_cut_short_are_told(
+    here: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
+    assert main(["check", "--checkpoints", "model.keras", *flags]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_run_hands_on_what_is_exactly_beams_and_nothing_else(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from liteferry.pipeline.beam_options import beam_flags, known_flags
+
+    assert beam_flags(None, ["--labels=a=b", "--job_name", "x"]) == ["--labels=a=b", "--job_name", "x"]
+    with pytest.raises(JobError, match="--job_nam: neither LiteFerry nor Beam has such a flag; did you mean --job_name"):
+        beam_flags(None, ["--job_nam=x"])
+    commands = next(action.choices for action in build_parser()._actions if isinstance(action.choices, dict))
+    ours = set(commands["run"]._option_string_actions)
+    assert ours & set(known_flags()) <= {"--help", "-h", "--label"}  # Beam's is another word for its --labels, which stays
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (["x=a,b,c"], {"x": ["a", "b", "c"]}),
+        (["x=a,y=b"], {"x": "a", "y": "b"}),
+        (["x=a,b,y=c"], {"x": ["a", "b"], "y": "c"}),
+        (["x=a", "y=b,c"], {"x": "a", "y": ["b", "c"]}),
+        (["a=b=c"], {"a=b": "c"}),
+    ],
+)
+def test_inputs_by_flag(given: list[str], found: dict[str, Any]) -> None:
+    assert job_flags.input_columns(given) == found
+
+
+@pytest.mark.parametrize("given", ["a", "=a", "x=", "x=a,,b"])
+def test_inputs_that_are_none_are_told(given: str) -> None:
+    with pytest.raises(JobError, match="is not INPUT=COLUMN"):
+        job_flags.input_columns([given])
+
+
+def test_builder_args_by_flag() -> None:
+    assert job_flags.builder_args("units=64,name=small,rate=0.5") == {"units": 64, "name": "small", "rate": 0.5}
+    assert job_flags.builder_args('{"units": [1, 2]}') == {"units": [1, 2]}
