@@ -38,6 +38,7 @@ class Batch:
     only: tuple[str, ...] = ()
     variants: tuple[str, ...] = ("float32",)
     is_reloaded: bool = True  # by its own library, too, which takes a process more
+    processes: int | None = None  # of the run; None: as many as the machine has processors
 
     @property
     def name(self) -> str:
@@ -65,7 +66,8 @@ def results(batch: Batch, folder: Path) -> list[dict[str, Any]]:
     entries = [entry for entry in json.loads((folder / "cases.json").read_text()) if "path" in entry]
     if not (folder / "verdicts.json").exists():
         (folder / "job.json").write_text(json.dumps(_job(batch, entries), indent=1))
-        said = liteferry("run", "--config", folder / "job.json", "--output", folder / "out", timeout_s=3600)
+        few = [] if batch.processes is None else ["--processes", str(batch.processes)]
+        said = liteferry("run", "--config", folder / "job.json", "--output", folder / "out", *few, timeout_s=3600)
         assert said.returncode in (0, 1), said.stderr[-3000:]
         _python("judge", batch, folder)
     verdicts = json.loads((folder / "verdicts.json").read_text())
@@ -78,7 +80,9 @@ def results(batch: Batch, folder: Path) -> list[dict[str, Any]]:
 def lay_out(batch: Batch, folder: Path) -> None:
     """What the writer reads, and the user's files, written against the library."""
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {key: value for key, value in dataclasses.asdict(batch).items() if key not in ("variants", "is_reloaded")}
+    asked = {
+        key: value for key, value in dataclasses.asdict(batch).items() if key not in ("variants", "is_reloaded", "processes")
+    }
     (folder / "batch.json").write_text(json.dumps(asked))
     for path in USER.glob("*.py"):
         text = path.read_text(encoding="utf-8")

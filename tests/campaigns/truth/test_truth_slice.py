@@ -26,7 +26,7 @@ Result = dict[str, Any]
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     """Results by name."""
-    batch = Batch(library="keras", only=SLICE, is_reloaded=False, variants=())
+    batch = Batch(library="keras", only=SLICE, is_reloaded=False, variants=(), processes=1)
     found = results(batch, tmp_path_factory.mktemp("truth"))
     return {result["name"]: result for result in found}
 
