@@ -20,6 +20,7 @@ from liteferry.tflite.rows_judge import Answered, RowsJudge
 NAME = "auto"
 _TOLD_APART_FROM = 64  # rows: with fewer, both halves would be too few to judge on
 _MOST_ROWS = 1024  # of each half
+_SEARCH_ROWS = 128  # that every candidate is run on; what is found is proven on all of the other half
 _NOISE_ROWS = 16
 
 
@@ -37,6 +38,7 @@ def search(plan: ModelPlan, trace: Trace, binding: Any, source: Source) -> tuple
     answered = _answered(plan, trace, binding)
     rows = sum(map(len, answered))
     searched, proving = _halves(answered) if rows >= _TOLD_APART_FROM else (answered, answered)
+    searched = _first(searched, _SEARCH_ROWS)
     judge_on = functools.partial(
         RowsJudge, variant=NAME, gates=plan.gates, kinds=plan.output_kinds, per_call=trace.traced.calls.per_call
     )
@@ -53,7 +55,7 @@ def search(plan: ModelPlan, trace: Trace, binding: Any, source: Source) -> tuple
         raise ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, message)
     trace.auto_mix = trace.auto_mix or found.mix
     return found.content, _told(
-        found, maker, searched=sum(map(len, searched)), proving=sum(map(len, proving)), apart=searched is not proving
+        found, maker, searched=sum(map(len, searched)), proving=sum(map(len, proving)), apart=rows >= _TOLD_APART_FROM
     )
 
 
