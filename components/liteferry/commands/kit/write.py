@@ -17,7 +17,7 @@ import numpy as np
 from liteferry import lenient, sandbox, storage
 from liteferry.commands.kit import layout
 from liteferry.commands.kit.instructions import instructions
-from liteferry.errors import JobError
+from liteferry.errors import JobError, Stage
 from liteferry.evaluation.results import own_signature
 from liteferry.json_records import decode
 from liteferry.parity.gate_limits import resolve_gates
@@ -127,19 +127,19 @@ def _rows(request: KitRequest, home: str, report: Mapping[str, Any], folder: str
         folder=folder,
     )
     spec = SandboxSpec(flavor=Flavor.CLEAN, limits=_LIMITS, writable=[folder], readable=[home])
-    if plan is None:
-        outcome = sandbox.run(write_rows, task, spec)
+    if plan is None or plan.samples.sample_set is None:
+        read = sandbox.run(read_rows, task, spec)
     else:
-        shards = range(len(plan.samples.sample_set.shards)) if plan.samples.sample_set else ()
-        with hold_inputs([plan], lambda _: InputNeeds(shards=tuple(shards))) as here:
+        shards = tuple(range(len(plan.samples.sample_set.shards)))
+        with hold_inputs([plan], lambda _: InputNeeds(shards=shards)) as here:
             for problem in here.problems.values():
                 raise JobError([problem.message], source="liteferry kit")
-            outcome = here.run(write_rows, dataclasses.replace(task, plan=here.plans[0]), dataclasses.replace(spec, readable=()))
-    reason = outcome.reason
-    if reason is not None:
-        raise JobError([reason.message], source="liteferry kit")
-    (found,) = outcome.results
-    arrays = {side: arrays_file.read(os.path.join(folder, f"{side}.npz")) for side in ("inputs", "expected")}
+            read = here.run(read_rows, dataclasses.replace(task, plan=here.plans[0]), spec)
+    answered = sandbox.run(answer_rows, dataclasses.replace(task, plan=None), spec) if read.reason is None else read
+    if answered.reason is not None:
+        raise JobError([answered.reason.message], source="liteferry kit")
+    (found,) = read.results
+    arrays = {side: arrays_file.read(os.path.join(folder, f"{side}.npz")) for side in (layout.INPUTS, layout.EXPECTED)}
     return {**found, **arrays}
 
 
@@ -154,13 +154,13 @@ def _wanted(request: KitRequest, report: Mapping[str, Any]) -> dict[int, str]:
     return {**dict.fromkeys(sorted(chosen), _RANDOM), **dict.fromkeys(worst, _WORST)}
 
 
-def write_rows(task: RowsTask, reporter: Reporter) -> None:
-    """In a sandbox without Keras: the wanted rows and the SavedModel's answers to them, as inputs.npz and expected.npz in the
-    task's folder. Hands over {ids, rows, why}.
+def read_rows(task: RowsTask, reporter: Reporter) -> None:
+    """In a sandbox without Keras, which may read the sample files or the SavedModel: the wanted rows, as inputs.npz in the task's
+    folder. Hands over {ids, rows, why}.
     """
     from liteferry.exporting import saved_model
-    from liteferry.tflite import runners
 
+    reporter.stage(Stage.SAMPLES)
     if task.plan is None:
         requests = saved_model.read_warmup_requests(task.saved_model)
         inputs = {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
@@ -169,10 +169,18 @@ def write_rows(task: RowsTask, reporter: Reporter) -> None:
     else:
         inputs, ids, rows = _read(task.plan, task)
         why = [task.wanted[row] for row in rows]
-    expected = runners.SavedModelRunner(task.saved_model, per_call=task.per_call).run(inputs)
-    arrays_file.write(os.path.join(task.folder, "inputs.npz"), inputs)
-    arrays_file.write(os.path.join(task.folder, "expected.npz"), expected)
+    arrays_file.write(os.path.join(task.folder, f"{layout.INPUTS}.npz"), inputs)
     reporter.result({"ids": ids, "rows": rows, "why": why})
+
+
+def answer_rows(task: RowsTask, reporter: Reporter) -> None:
+    """In another one, which may read the SavedModel: its answers to these rows, as expected.npz."""
+    from liteferry.tflite import runners
+
+    reporter.stage(Stage.REFERENCE)
+    inputs = arrays_file.read(os.path.join(task.folder, f"{layout.INPUTS}.npz"))
+    expected = runners.SavedModelRunner(task.saved_model, per_call=task.per_call).run(inputs)
+    arrays_file.write(os.path.join(task.folder, f"{layout.EXPECTED}.npz"), expected)
 
 
 def _read(plan: ModelPlan, task: RowsTask) -> tuple[dict[str, np.ndarray], list[str], list[int]]:
