@@ -223,6 +223,10 @@ def test_every_variant_has_its_row() -> None:
 
 # Where a report's keys are names of something, and what docs/reports.md writes in their place.
 NAMES = {
+    "targets": "<target>",
+    "targets.<target>.variants": "<variant>",
+    "targets.<target>.variants.<variant>.parity": "<output>",
+    "twin.parity": "<output>",
     "variants": "<variant>",
     "variants.<variant>.parity": "<output>",
     "variants.<variant>.slices": "<slice>",

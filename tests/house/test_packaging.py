@@ -24,6 +24,7 @@ DISTRIBUTION_OF = {"PIL": "pillow", "pydantic_core": "pydantic", "sklearn": "sci
 DISTRIBUTION_OF |= {
     "tensorflow_serving": "tensorflow-serving-api",
     "boto3": "apache-beam",
+    "ethosu": "ethos-u-vela",
     "google.cloud": "apache-beam",
     "google.protobuf": "protobuf",
 }

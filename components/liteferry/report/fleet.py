@@ -158,7 +158,7 @@ def fleet_facts(
     rows.sort(key=_order)  # stable, so a model's variants stay in the order of the ladder
     return {
         "schema_version": SCHEMA_VERSION,
-        "totals": _with_searches(_totals(models), searches),
+        "totals": {**_totals(models), "auto": _searches(searches)},
         "models": models,
         "rows": rows,
         "changes": dict(changes) if changes is not None else None,
@@ -225,23 +225,20 @@ def _totals(models: Sequence[records.ModelSummary]) -> records.Totals:
     }
 
 
-def _with_searches(totals: records.Totals, found: Iterable[Mapping[str, Any]]) -> records.Totals:
-    """Adds what the searches for `auto` cost, and what families saved: a sibling that took its family's mix would have needed
-    as many files as the others did on average. Nothing where nobody searched.
+def _searches(found: Iterable[Mapping[str, Any]]) -> records.AutoTotals:
+    """What the searches for `auto` cost, and what families saved: a sibling that took its family's mix would have needed as many
+    files as the others did on average.
     """
     counts = [(lenient.integer(facts.get("candidates")) or 0, bool(facts.get("from_family"))) for facts in found if facts]
-    if not counts:
-        return totals
     alone = [count for count, is_of_family in counts if not is_of_family]
     of_family = [count for count, is_of_family in counts if is_of_family]
     average = sum(alone) / len(alone) if alone else 0.0
-    totals["auto"] = {
+    return {
         "searched": len(alone),
         "from_family": len(of_family),
         "candidates": sum(alone) + sum(of_family),
         "candidates_saved": max(0, round(average * len(of_family) - sum(of_family))),
     }
-    return totals
 
 
 def fleet_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -331,14 +331,14 @@ class TwinReport(TypedDict):
 class TargetVariant(TypedDict):
     status: VariantStatus
     reason: ReasonFacts | None
-    arena_bytes: NotRequired[Integer]
-    parity: NotRequired[dict[str, OutputParity]]
-    lacking: NotRequired[list[str]]
-    npu_share: NotRequired[Number]
-    sram_bytes: NotRequired[Integer]
-    cycles: NotRequired[Number]
-    inferences_per_s: NotRequired[Number]
-    why: NotRequired[Text]
+    arena_bytes: Integer
+    parity: dict[str, OutputParity] | None
+    lacking: list[str]
+    npu_share: Number
+    sram_bytes: Integer
+    cycles: Number
+    inferences_per_s: Number
+    why: Text
 
 
 class TargetReport(TypedDict):

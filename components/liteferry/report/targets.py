@@ -39,6 +39,19 @@ def facts_of(
     return found
 
 
+# Every target has the same keys, so that a table of them has columns; each fills in what there is for it.
+_NOTHING: Mapping[str, Any] = {
+    "arena_bytes": None,
+    "parity": None,
+    "lacking": [],
+    "npu_share": None,
+    "sram_bytes": None,
+    "cycles": None,
+    "inferences_per_s": None,
+    "why": None,
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Run:
     plan: ModelPlan
@@ -48,9 +61,9 @@ class _Run:
 
 def _fate(run: _Run, target: str, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     if target == names.CPU:
-        return {"status": facts["status"], "reason": facts["reason"]}
+        return {**_NOTHING, "status": facts["status"], "reason": facts["reason"]}
     if facts["path"] is None:
-        return {"status": Status.FAILED.value, "reason": facts["reason"]}
+        return {**_NOTHING, "status": Status.FAILED.value, "reason": facts["reason"]}
     if target == names.MICROCONTROLLER:
         return _on_microcontroller(run, name)
     look = dict(
@@ -62,7 +75,7 @@ def _fate(run: _Run, target: str, name: str, facts: Mapping[str, Any]) -> dict[s
         if is_fit
         else {"code": ReasonCode.TARGET_UNSUPPORTED.value, "stage": "judge", "message": look.get("why") or "it is not blessed"}
     )
-    return {"status": (Status.BLESSED if is_fit else Status.NOT_BLESSED).value, "reason": reason, **look}
+    return {**_NOTHING, "status": (Status.BLESSED if is_fit else Status.NOT_BLESSED).value, "reason": reason, **look}
 
 
 def _on_microcontroller(run: _Run, name: str) -> dict[str, Any]:
@@ -72,6 +85,7 @@ def _on_microcontroller(run: _Run, name: str) -> dict[str, Any]:
     cannot_run = result is None or result.reason is not None
     status = Status.BLESSED if judged.is_blessed else Status.UNVERIFIABLE if cannot_run else Status.NOT_BLESSED
     return {
+        **_NOTHING,
         "status": status.value,
         "reason": None if reason is None else {"code": reason.code.value, "stage": reason.stage.value, "message": reason.message},
         "arena_bytes": None if result is None else result.arena_bytes,
