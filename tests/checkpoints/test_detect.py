@@ -104,13 +104,29 @@ def test_a_version_that_is_none_does_not_stop_anything(written: Path, tmp_path: 
 
 # What is none
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
 
 @pytest.mark.parametrize(
     ("name", "content", "code", "words"),
     [
         ("notes.txt", b"hello", "LOAD_UNSUPPORTED", "neither a zip archive nor HDF5"),
-        ("empty", b"", "LOAD_UNSUPPORTED", "neither a zip archive nor HDF5"),
-        ("pickle.pkl", b"\x80\x04\x95", "LOAD_UNSUPPORTED", "neither a zip archive nor HDF5"),
+        ("empty", b"", "LOAD_CORRUPT", "(0 bytes)"),
+        ("pickle.pkl", b"\x80\x04\x95", "LOAD_UNSUPPORTED", "a Python pickle, which runs code when it is read"),
+        ("lfs.keras", POINTER, "LOAD_CORRUPT", "git lfs pull"),
+        ("lfs.h5", POINTER, "LOAD_CORRUPT", "a Git LFS pointer in place of a file of 12,345 bytes"),
+        ("page.h5", b"\n<!DOCTYPE html><html>", "LOAD_CORRUPT", "curl -fL"),
+        ("denied.keras", b"<?xml version='1.0'?><Error><Code>AccessDenied", "LOAD_CORRUPT", "an object store"),
+        ("net.onnx", b"\x08\x0a\x12\x04onnx", "LOAD_UNSUPPORTED", "an ONNX model"),
+        ("net.tflite", b"\x1c\0\0\0TFL3", "LOAD_UNSUPPORTED", "a LiteRT (.tflite) file already"),
+        ("net.gguf", b"GGUF\x03", "LOAD_UNSUPPORTED", "a GGUF file"),
+        ("net.safetensors", b'\x40\0\0\0\0\0\0\0{"w":', "LOAD_UNSUPPORTED", "a safetensors file"),
+        ("net.pt", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "LOAD_UNSUPPORTED", "a PyTorch checkpoint"),
+        ("graph.pb", b"\x0a\x05\x0a\x01x", "LOAD_UNSUPPORTED", "a frozen graph (GraphDef)"),
+        ("saved_model.pb", b"\x08\x01\x12", "LOAD_UNSUPPORTED", "name the folder that holds it"),
+        ("ck.data-00000-of-00001", b"weights", "LOAD_UNSUPPORTED", "name its index, ck.index"),
+        ("arrays.npz", b"PK\x05\x06" + bytes(18), "LOAD_UNSUPPORTED", "a NumPy file of arrays"),
+        ("model.json", b'{"class_name": "Sequential", "config": {}}', "LOAD_UNSUPPORTED", "name the file of its weights"),
         ("empty.keras", b"", "LOAD_CORRUPT", "(0 bytes)"),
         ("text.keras", b"hello", "LOAD_CORRUPT", "(5 bytes)"),
         ("empty.h5", b"", "LOAD_CORRUPT", "(0 bytes)"),
@@ -204,3 +220,50 @@ def test_an_hdf5_file_without_a_usable_architecture_is_corrupt(tmp_path: Path, c
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.attrs["model_config"] = config
     assert reason(tmp_path / "a.h5")[0] == "LOAD_CORRUPT"
+
+
+# Checkpoints in several files
+
+
+def test_an_unzipped_archive_is_the_archive(written: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(written / "keras3.keras") as file:
+        file.extractall(tmp_path / "unzipped")
+    (tmp_path / "unzipped" / "README.md").write_text("a card")
+    whole, folder = (examine(str(path)) for path in (written / "keras3.keras", tmp_path / "unzipped"))
+    assert (folder.kind, folder.config, folder.keras_version) == (whole.kind, whole.config, whole.keras_version)
+    assert folder.path is not None and "README.md" not in zipfile.ZipFile(folder.path).namelist()
+
+
+def test_a_link_out_of_an_unzipped_archive_is_refused(written: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(written / "keras3.keras") as file:
+        file.extractall(tmp_path / "unzipped")
+    (tmp_path / "secret.json").write_text("{}")
+    (tmp_path / "unzipped" / "config.json").unlink()
+    (tmp_path / "unzipped" / "config.json").symlink_to(tmp_path / "secret.json")
+    assert reason(tmp_path / "unzipped")[0] == "LOAD_UNSAFE"
+
+
+def test_weights_with_their_architecture_beside_them_are_a_whole_model(written: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.weights.h5").write_bytes((written / "keras3.weights.h5").read_bytes())
+    assert examine(str(tmp_path / "model.weights.h5")).config is None
+    with zipfile.ZipFile(written / "keras3.keras") as file:
+        (tmp_path / "model.json").write_bytes(file.read("config.json"))
+    assert examine(str(tmp_path / "model.weights.h5")).kind.value == "keras"
+    assert examine(str(tmp_path / "model.weights.h5"), has_builder=True).kind.value == "h5_weights"
+
+
+def test_shards_are_put_together_and_may_not_lie_elsewhere(tmp_path: Path) -> None:
+    for number in range(2):
+        with h5py.File(tmp_path / f"m_{number:05}.weights.h5", "w") as file:
+            file[f"layers/dense_{number}/vars/0"] = [float(number)]
+    index = tmp_path / "m.weights.json"
+    index.write_text(json.dumps({"weight_map": {"/a": "m_00000.weights.h5", "/b": ["m_00001.weights.h5"]}}))
+    place = examine(str(index)).path
+    with h5py.File(place, "r") as file:
+        assert [file[f"layers/dense_{number}/vars/0"][0] for number in range(2)] == [0.0, 1.0]
+    code, told = reason(tmp_path / "m_00000.weights.h5")
+    assert code == "LOAD_UNSUPPORTED" and "name m.weights.json" in told
+    index.write_text(json.dumps({"weight_map": {"/a": "../m_00000.weights.h5"}}))
+    assert reason(index)[0] == "LOAD_UNSAFE"
+    index.write_text(json.dumps({"weight_map": {"/a": ["m_00000.weights.h5", "gone.weights.h5"]}}))
+    assert reason(index)[0] == "LOAD_CORRUPT"

@@ -65,7 +65,7 @@ def _refuse_folder(path: str, place: str) -> None:
 def _refuse_stand_in(path: str, head: bytes) -> None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
-        raise _corrupt(path, "an empty file", "copy or download the checkpoint again")
+        raise _corrupt(path, "an empty file (0 bytes)", "copy or download the checkpoint again")
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         size = re.search(rb"\nsize (\d+)", head)
         behind = f" in place of a file of {int(size[1]):,} bytes" if size else ""
