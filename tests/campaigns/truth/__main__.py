@@ -46,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for problem in problems:
         print(f"BROKEN: {problem}")
     if arguments.write:
-        said = (
-            f"{len(found)} models, {datetime.datetime.now(tz=datetime.UTC).date()}, {len(problems)} things that must hold do not."
-        )
+        share = "" if arguments.share >= 1 else f", {arguments.share:.0%} of the batches of {arguments.libraries}"
+        today = datetime.datetime.now(tz=datetime.UTC).date()
+        said = f"{len(found)} models{share}, {today}, {len(problems)} things that must hold do not."
         replace_between(arguments.write, MARKS, f"{said}\n\n{page}")
     return 1 if problems else 0
 
