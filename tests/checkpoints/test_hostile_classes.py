@@ -144,6 +144,7 @@ def test_compare_refuses_each_side(written: Path, cases: dict[str, Any], confine
     """In its own unit, which loads a side and runs it."""
     if not confined:
         monkeypatch.setenv(SWITCH, str(ROOT / "tests" / "unconfined.marker"))
+        sandbox.close()  # the next process takes the environment of now
     spec = SamplesSpec(path=str(written / "x.npz"))
     rows = open_samples(spec)
     said = {}

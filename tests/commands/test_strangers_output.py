@@ -21,6 +21,7 @@ from liteferry.commands.report_pages import rebuild_pages
 from liteferry.commands.verify import _run_again, verify
 from liteferry.config.job import SamplesSpec
 from liteferry.errors import ModelError, ReasonCode, StorageError
+from liteferry.evaluation.artifact_scan import refuse_unsafe_tflite
 from liteferry.output import manifest
 from liteferry.output.model_folder import scan, vouch_for
 from liteferry.report.fleet import fleet_facts, write_fleet
@@ -242,6 +243,23 @@ def test_graphs_of_a_strangers_folder_are_looked_over_before_they_run(
             assert SECRET not in said
             assert [path.name for path in (folder / "canary").iterdir()] == ["secret"], command
     sandbox.close()
+
+
+def test_a_tflite_file_whose_weights_lie_elsewhere_is_refused() -> None:
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model, group = schema.ModelT(), schema.ExternalBufferGroupT()
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [], [], []
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    refuse_unsafe_tflite("plain.tflite", bytes(builder.Output()))
+    group.name = "../../secret.txt"
+    model.externalBufferGroups = [group]
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    with pytest.raises(ModelError, match=r"its weights lie in another file, '\.\./\.\./secret\.txt'"):
+        refuse_unsafe_tflite("evil.tflite", bytes(builder.Output()))
 
 
 HOSTILE_VALUES: tuple[Any, ...] = (

@@ -30,9 +30,11 @@ def refuse_unsafe_tflite(path: str, content: bytes, *, trust: Collection[str] = 
 
 
 def _of_tflite(content: bytes) -> Iterator[Finding]:
-    """Finds operators of TensorFlow: LiteRT's own operators only compute, TensorFlow's may do anything."""
-    from liteferry.tflite.flatbuffer import count_operators
+    """Finds weights in other files, and operators of TensorFlow: LiteRT's own only compute, TensorFlow's may do anything."""
+    from liteferry.tflite.flatbuffer import count_operators, external_files
 
+    for name in external_files(content):
+        yield Finding(what=f"its weights lie in another file, {name!r}")
     for name in count_operators(content):
         operation = name.removeprefix(_FLEX)
         if name.startswith(_FLEX) and (operation not in HARMLESS or operation == "PrintV2"):

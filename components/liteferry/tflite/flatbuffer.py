@@ -314,6 +314,12 @@ def count_operators(content: bytes) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def external_files(content: bytes) -> list[str]:
+    """The files outside a model in which it says that buffers lie: its groups of external buffers."""
+    model = _schema().Model.GetRootAs(content, 0)
+    return [_text(model.ExternalBufferGroups(number).Name() or b"") for number in range(model.ExternalBufferGroupsLength())]
+
+
 def _operator_names(schema: Any, model: Any) -> list[str]:
     """By operator code; custom operators by their own code."""
     codes = []
