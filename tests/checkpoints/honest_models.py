@@ -63,7 +63,7 @@ def check(request: dict[str, Any], reporter: Any) -> None:
                     unsaved += 1
                     continue
                 models += 1
-                said = _problem(str(path))
+                said = _problem(library, str(path))
                 refused += [(f"{name}{path.suffix}", said)] if said else []
     reporter.result({"models": models, "layers": layers, "refused": refused, "unsaved": unsaved})
 
@@ -129,8 +129,10 @@ def _saved(library: Any, model: Any, folder: Path, stem: str, *, with_saved_mode
             yield None
 
 
-def _problem(path: str) -> str:
-    """What is said against the file as a stranger's without any `trust`; empty for one that loads, or that the library cannot."""
+def _problem(library: Any, path: str) -> str:
+    """What is said against the file as a stranger's without any `trust`; empty for one that loads, or that its own library does
+    not know either.
+    """
     from liteferry import checkpoints
     from liteferry.errors import ModelError, ReasonCode
     from liteferry.loading import LoadSpec, loaders
@@ -139,6 +141,16 @@ def _problem(path: str) -> str:
         facts = checkpoints.examine(path)
         loaders.load(path, facts, LoadSpec(), sample_columns=())
     except ModelError as error:
-        if error.reason.code in (ReasonCode.LOAD_UNSAFE, ReasonCode.LOAD_UNKNOWN_OBJECT):
+        is_unknown = error.reason.code is ReasonCode.LOAD_UNKNOWN_OBJECT
+        if error.reason.code is ReasonCode.LOAD_UNSAFE or (is_unknown and _loads(library, path)):
             return f"{error.reason.code.value}: {error.reason.message}"
     return ""
+
+
+def _loads(library: Any, path: str) -> bool:
+    """Whether the library itself loads a file that it wrote; tf_keras knows no SpectralNormalization in HDF5."""
+    try:
+        library.models.load_model(path, compile=False)
+    except Exception:  # noqa: BLE001  # whatever the library says against it
+        return False
+    return True
