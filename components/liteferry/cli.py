@@ -11,7 +11,8 @@ from typing import Any
 
 from liteferry.commands import job_flags
 from liteferry.commands.compare import compare_flags
-from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError, nearest_name
+from liteferry.commands.console import show_plain_where_needed
+from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError, did_you_mean, nearest_name
 from liteferry.version import __version__
 
 _EPILOG = """\
@@ -117,6 +118,18 @@ def _add_work_on_outputs(add: _Add) -> None:
         "--config", metavar="FILE", help="the run's job file: its worst rows and random ones; else the SavedModel's own few"
     )
     kit.add_argument("--random_rows", type=int, default=16, metavar="N", help="besides the worst ones (default: %(default)s)")
+    ship = add("ship", "copy what is blessed to where apps and servers take it from", "liteferry ship out s3://apps/models")
+    ship.add_argument("output", metavar="OUT")
+    ship.add_argument("destination", metavar="DEST", help="folder or URI; nothing that is there is removed without --prune")
+    ship.add_argument(
+        "--what", default="recommended", metavar="WHAT", help="recommended (default), blessed (every variant) or saved_model"
+    )
+    ship.add_argument("--target", metavar="T", help="the target whose recommended variant ships, where the job has targets")
+    ship.add_argument("--stable_names", action="store_true", help="<model>.tflite, whichever variant it is")
+    ship.add_argument("--prune", action="store_true", help="remove what an earlier ship has put there and this one does not")
+    prune = add("prune", "show models whose checkpoint is gone, and remove them after a yes", "liteferry prune out")
+    prune.add_argument("output", metavar="OUT")
+    prune.add_argument("--yes", action="store_true", help="remove without asking")
     doctor = add("doctor", "say what this machine and this installation have, and what is missing", "liteferry doctor")
     doctor.add_argument("--json", action="store_true", help="print what was found as JSON")
     completion = add(
@@ -135,8 +148,16 @@ def _add_work_on_outputs(add: _Add) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit status; prints a user's mistake as one message, without a traceback."""
+    show_plain_where_needed()
     parser = build_parser()
-    arguments, unknown = parser.parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and not words[0].startswith("-") and words[0] not in _COMMANDS:
+        print(
+            f"liteferry: no such command: {words[0]!r}{did_you_mean(words[0], _COMMANDS)}; `liteferry --help` lists them",
+            file=sys.stderr,
+        )
+        return 2
+    arguments, unknown = parser.parse_known_args(words)
     try:
         _refuse_typos(parser, arguments.command, unknown)
         return int(_COMMANDS[arguments.command](arguments, unknown))
@@ -350,6 +371,19 @@ def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
     return verify.print_verification(found, as_json=arguments.json)
 
 
+def _ship(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry.commands.ship import Order, print_ship
+
+    order = Order(what=arguments.what, target=arguments.target, stable_names=arguments.stable_names, prune=arguments.prune)
+    return print_ship(arguments.output, arguments.destination, order)
+
+
+def _prune(arguments: argparse.Namespace, _: list[str]) -> int:
+    from liteferry.commands.prune import print_prune
+
+    return print_prune(arguments.output, is_agreed=arguments.yes)
+
+
 def _doctor(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry.commands.doctor import print_doctor
 
@@ -385,6 +419,8 @@ _COMMANDS = {
     "report": _report,
     "verify": _verify,
     "kit": _kit,
+    "ship": _ship,
+    "prune": _prune,
     "doctor": _doctor,
     "schema": _schema,
     "completion": _completion,

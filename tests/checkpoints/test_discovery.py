@@ -237,3 +237,29 @@ def test_two_signatures_of_one_checkpoint_are_two_models(tmp_path: Path) -> None
     patterns = [Pattern(pattern=path), Pattern(pattern=path, signature="device"), Pattern(pattern=path, signature="device")]
     found = look_for([*patterns, Pattern(pattern=path)])
     assert [(at.model_id, at.entry) for at in found.checkpoints] == [("export", 0), ("export-device", 1)]
+
+
+# The output folder within the checkpoints' folder
+
+
+def test_what_a_run_writes_is_no_checkpoint_of_the_next(tmp_path: Path) -> None:
+    ids = []
+    make(tmp_path / "all", "a.keras", "b/c.keras")
+    for _ in range(2):
+        ids.append([found.model_id for found in discover([Pattern(pattern=f"{tmp_path}/all/**", out=f"{tmp_path}/all/out")])])
+        make(tmp_path / "all" / "out", "index.html", "models/a/saved_model/1/saved_model.pb", "attempts/a/report.json")
+    assert ids == [["a", "b-c"], ["a", "b-c"]]
+
+
+def test_beside_the_checkpoints_only_what_a_run_writes_is_left_out(tmp_path: Path) -> None:
+    for name in ("a.keras", "models/a/saved_model/1/saved_model.pb", "index.html", "fleet.json", ".history/last_run.json"):
+        make(tmp_path, name)
+    assert [found.model_id for found in discover([Pattern(pattern=f"{tmp_path}/**", out=str(tmp_path))])] == ["a"]
+
+
+def test_a_pattern_that_looks_into_the_output_alone_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, "out/models/mine.keras")
+    job = job_from_flags(checkpoints=[f"{tmp_path}/out/models/*.keras"])
+    with pytest.raises(JobError, match="names nothing but what lies in the output folder"):
+        find_checkpoints(job, str(tmp_path / "out"))
+    assert len(find_checkpoints(job, str(tmp_path / "elsewhere"))) == 1

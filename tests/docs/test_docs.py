@@ -264,7 +264,7 @@ NAMES = {
     "environment": "<package>",
     "timings_s": "<step>",
 }
-ANY_JSON = ("metadata", "judged_by", "judged_before", "nonfinite")
+ANY_JSON = ("metadata", "judged_by", "judged_before", "nonfinite", "takes_back", "held_back")
 # What docs/reports.md calls "the same keys": the keys below the second path stand for the star of the first.
 SAME_KEYS = {
     "variants.<variant>.contract.outputs[].*": "variants.<variant>.contract.inputs[]",

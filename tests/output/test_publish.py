@@ -17,7 +17,8 @@ import pytest
 from liteferry.config.load import job_from_flags
 from liteferry.errors import Reason, ReasonCode, Stage
 from liteferry.evaluation.results import SAVED_MODEL, CandidateResult, Evaluation
-from liteferry.output.publish import finished_report, judge_and_publish, numbered
+from liteferry.output.finished import finished_report, numbered
+from liteferry.output.publish import judge_and_publish
 from liteferry.parity.output_stats import OutputStats
 from liteferry.plan import bound_rows
 from liteferry.plan.fingerprints import fingerprint
@@ -143,7 +144,8 @@ def test_a_model_of_which_nothing_was_begun_gets_its_report(tmp_path: Path) -> N
 
 def test_a_model_that_is_done_again_replaces_its_folder_as_a_whole(tmp_path: Path) -> None:
     plan = make_plan(tmp_path / "out")
-    publish(plan)
+    publish(plan, difference=0.1)
+    assert files(plan) == ARTIFACTS | {"report.json", "report.html", "NOT_BLESSED"}
     publish(plan, reason=ReasonCode.LOAD_CORRUPT)
     assert files(plan) == {"report.json", "report.html", "NOT_BLESSED"}
 
@@ -229,7 +231,7 @@ def test_no_number_means_two_functions_whatever_happens_between(tmp_path: Path) 
     publish(plan)
     second = numbered(other_checkpoint(plan))
     publish(second, reason=ReasonCode.CRASHED)
-    assert numbered(plan).version == 2, "version 1 was published before"
+    assert numbered(plan).version == 1, "version 1 stands, since the second is not blessed"
     assert numbered(second).version == 2, "version 2 never was"
 
 

@@ -16,8 +16,10 @@ from liteferry.commands.verify import verify
 from liteferry.config.load import parse_job
 from liteferry.evaluation.results import CandidateResult, Evaluation
 from liteferry.evaluation.verdict import Case, LackingError, case_of_report, case_of_run, verdict
+from liteferry.output.begin import find_finished
+from liteferry.output.finished import finished_report
 from liteferry.output.model_folder import MARKERS, scan, vouch_for
-from liteferry.output.publish import find_finished, finished_report, judge_and_publish
+from liteferry.output.publish import judge_and_publish
 from liteferry.parity.output_stats import OutputStats
 from liteferry.plan import planning as plans
 from liteferry.plan.model_plan import ModelPlan

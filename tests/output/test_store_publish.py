@@ -25,7 +25,9 @@ from liteferry.commands.verify import verify
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError
 from liteferry.evaluation.results import Evaluation
 from liteferry.output import model_folder, publish_to_store, run_lock
-from liteferry.output.publish import find_finished, finished_report, judge_and_publish, numbered
+from liteferry.output.begin import find_finished
+from liteferry.output.finished import finished_report, numbered
+from liteferry.output.publish import judge_and_publish
 from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.storage import leases
 from liteferry.types import ExportedModel
@@ -148,7 +150,7 @@ def test_a_model_is_published_as_on_a_disk(store: str, tmp_path: Path) -> None:
 
 def test_a_new_result_replaces_the_old_one_and_all_of_its_files(store: str, tmp_path: Path) -> None:
     plan = plan_on(store, tmp_path)
-    publish(plan, "old")
+    assert judge_and_publish(plan, made(plan, "old"), evaluate(difference=0.1))["status"] == "not_blessed"
     again = attempt_of(other_checkpoint(plan))
     assert publish(again, "new", reason=ReasonCode.LOAD_CORRUPT)["status"] == "failed"
     assert names(plan) == {"report.json", "report.html", "NOT_BLESSED"}
@@ -404,7 +406,8 @@ def test_what_the_store_refuses_is_the_models_reason_and_nothing_is_marked(
         refusing = Refusing(patched, lambda name, uri: name == call and uri.endswith(place))
         report = publish(again, "second")
     assert refusing.refused
-    assert (report["status"], report["reason"]["code"], report["reason"]["stage"]) == ("failed", "STORAGE_FAILED", "publish")
+    status = "not_blessed" if report["held_back"] else "failed"  # held back: nothing at all of the new one could be written
+    assert (report["status"], report["reason"]["code"], report["reason"]["stage"]) == (status, "STORAGE_FAILED", "publish")
     whole, torn = read_by_the_rule(plan.model_directory())
     assert torn == []
     if storage.exists(f"{plan.model_directory()}/BLESSED"):
@@ -435,7 +438,7 @@ def test_a_store_that_refuses_now_and_then_marks_whole_models_only(
         assert torn == []
         if ends[-1] == "blessed":
             assert whole is not None
-    assert {"blessed", "failed"} == set(ends), "both ends were to be seen"
+    assert {"blessed", "failed"} <= set(ends), "both ends were to be seen"
 
 
 def test_a_store_that_cannot_be_read_is_written_to_by_nobody(

@@ -25,7 +25,7 @@ from apache_beam.runners.dask import transform_evaluator
 from apache_beam.runners.dask.dask_runner import DaskRunner
 
 from liteferry.config.load import load_job
-from liteferry.output.publish import numbered
+from liteferry.output.finished import numbered
 from liteferry.pipeline.stages.evaluate import EvaluateParity
 from liteferry.pipeline.stages.export import ExportModels
 from liteferry.pipeline.stages.metrics import ComputeMetrics

@@ -83,7 +83,10 @@ def test_verdicts_that_turned_are_said_for_model_and_variant(runs: Runs) -> None
     refuse(bad)
     runs.run(good)
     turned = {"model_id": "cnn", "was": "blessed", "is": "not_blessed", "reason": "PARITY_OUT_OF_TOLERANCE", "why": None}
-    assert runs.run(bad) == {**NOTHING, "newly_failing": [{**turned, "variant": None}, {**turned, "variant": "int8"}]}
+    assert runs.run(bad) == {
+        **NOTHING,
+        "newly_failing": [{**turned, "variant": None, "held_back": False}, {**turned, "variant": "int8"}],
+    }
     assert runs.run(bad) == NOTHING, "what failed before is not newly failing"
     passing = [(one["variant"], one["was"], one["is"]) for one in runs.run(good)["newly_passing"]]
     assert passing == [(None, "not_blessed", "blessed"), ("int8", "not_blessed", "blessed")]
@@ -173,7 +176,7 @@ def test_models_of_other_jobs_in_the_same_out_are_remembered(runs: Runs) -> None
     bad = report_of("b")
     refuse(bad)
     runs.run(report_of("a"), report_of("b"))
-    assert runs.run(report_of("a")) == NOTHING
+    assert runs.run(report_of("a")) == {**NOTHING, "gone": [{"model_id": "b", "was": "blessed"}]}
     assert [entry["model_id"] for entry in runs.run(bad)["newly_failing"]] == ["b", "b"]
 
 

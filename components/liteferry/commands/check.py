@@ -95,7 +95,7 @@ def _opened(spec: SamplesSpec) -> Rows:
 
 def _with_done(job: Job, out: str, models: Sequence[Foreseen]) -> list[Foreseen]:
     """What an earlier run has left for the same checkpoint and recipe is done, whatever is foreseen of it."""
-    from liteferry.output.publish import finished_report
+    from liteferry.output.finished import finished_report
     from liteferry.plan.fingerprints import fingerprint
     from liteferry.plan.planning import plan_models
 

@@ -36,7 +36,8 @@ def shown(watcher: Watcher, total: int, *, is_quiet: bool) -> Iterator[OnLine]:
 
 def _print_line(line: Mapping[str, Any], number: int, total: int) -> None:
     if line["is_new"]:
-        print(f"[{number}/{total}] {line['line']}", file=sys.stderr, flush=True)
+        # A checkpoint may come after they were counted.
+        print(f"[{number}/{max(number, total)}] {line['line']}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -68,7 +69,12 @@ def on_terminal(watcher: Watcher, total: int, console: Console) -> Iterator[OnLi
             nonlocal new, bad
             new += bool(line["is_new"])
             bad += line["status"] != "blessed"
-            progress.update(task, completed=number, told=in_words(bad=bad, new=new, seconds=time.monotonic() - started))
+            progress.update(
+                task,
+                completed=number,
+                total=max(number, total),
+                told=in_words(bad=bad, new=new, seconds=time.monotonic() - started),
+            )
             if line["is_new"] and line["status"] != "blessed":
                 live.console.print(line["line"], style="red", markup=False, highlight=False, soft_wrap=True)
 

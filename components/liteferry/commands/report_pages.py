@@ -9,7 +9,7 @@ from typing import Any
 from liteferry import storage
 from liteferry.errors import JobError, StorageError
 from liteferry.json_records import parse
-from liteferry.output import model_folder, run_lock
+from liteferry.output import held_back, run_lock
 from liteferry.storage import beneath, layout
 from liteferry.storage.layout import PAGE
 
@@ -17,20 +17,26 @@ _AT_ONCE = 16
 
 
 def read_reports(out: str) -> list[dict[str, Any]]:
-    """The reports under OUT/models that can be read, in order of model_id, without what only their own pages show."""
+    """The reports under OUT that can be read, in order of model_id, without what only their own pages show."""
+    return [_told(own, attempt) for _, own, attempt in _reports(out)]
+
+
+def _told(own: dict[str, Any], attempt: dict[str, Any]) -> dict[str, Any]:
     from liteferry.report.model_report import fleet_entry
 
-    return [fleet_entry(report) for _, report in _reports(out)]
+    return held_back.told(attempt, own) if attempt else fleet_entry(own)
 
 
-def _reports(out: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Those of published models; what is being put there, or was left half done, is none."""
+def _reports(out: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Those of published models, each with the attempt that is held back beside it, or {}; what is being put there, or was left
+    half done, is none.
+    """
     beneath.refuse_links(out)
     models = storage.join(out, layout.MODELS)
     names = storage.list_directory(models)
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE if storage.is_remote(out) else 1) as pool:
-        reports = pool.map(lambda name: model_folder.scan(storage.join(models, name)).published_report(), names)
-        yield from ((name, report) for name, report in zip(names, reports, strict=True) if report)
+        reports = pool.map(lambda name: held_back.reports_of(out, name), names)
+        yield from ((name, own, attempt) for name, (own, attempt) in zip(names, reports, strict=True) if own)
 
 
 def rebuild_pages(out: str) -> int:
@@ -42,28 +48,30 @@ def rebuild_pages(out: str) -> int:
       JobError: when there is no report under `out`.
     """
     from liteferry.report.fleet import fleet_facts, write_fleet
-    from liteferry.report.model_report import fleet_entry
     from liteferry.report.pages.render import render_model
 
     reports = []
-    for name, report in _reports(out):
-        beneath.write_bytes(out, f"{layout.MODELS}/{name}/{PAGE}", render_model(report).encode("utf-8", "backslashreplace"))
-        reports.append(fleet_entry(report))
+    for name, own, attempt in _reports(out):
+        for folder, report in ((layout.MODELS, own), (layout.ATTEMPTS, attempt)):
+            if report:
+                beneath.write_bytes(out, f"{folder}/{name}/{PAGE}", render_model(report).encode("utf-8", "backslashreplace"))
+        reports.append(_told(own, attempt))
     if not reports:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
     named = _models_of_last_run(out)
     kept = [report for report in reports if named is None or str(report.get("model_id")) in named]
     with run_lock.writing_fleet(out):
-        write_fleet(out, fleet_facts(kept, changes=_changes_of_last_run(out)))
+        write_fleet(out, fleet_facts(kept, changes=_of_last_run(out, "changes"), job=_of_last_run(out, "run")))
     return len(kept)
 
 
-def _changes_of_last_run(out: str) -> dict[str, Any] | None:
+def _of_last_run(out: str, key: str) -> dict[str, Any] | None:
+    """`changes` or `run` of the fleet.json that is there."""
     try:
-        changes = parse(beneath.read_bytes(out, layout.FLEET_FACTS)).get("changes")
+        found = parse(beneath.read_bytes(out, layout.FLEET_FACTS)).get(key)
     except (StorageError, ValueError, AttributeError):
         return None
-    return changes if isinstance(changes, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def _models_of_last_run(out: str) -> set[str] | None:

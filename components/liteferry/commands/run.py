@@ -56,7 +56,7 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
         refuse_local_paths(request.job, request.out)
         refuse_bare_workers(request.beam_flags)
     request = dataclasses.replace(request, out=storage.absolute(request.out))
-    out, total = request.out, count_checkpoints(request.job, only=request.only, tell=print)
+    out, total = request.out, count_checkpoints(request.job, out=request.out, only=request.only, tell=print)
     beneath.refuse_links(out)
     if traits.is_here and _is_foreseen_to_fail(request, how) and how.is_strict:
         return NOT_ALL_BLESSED
@@ -92,7 +92,9 @@ def _is_foreseen_to_fail(request: RunRequest, how: How) -> bool:
     return is_bad
 
 
-def count_checkpoints(job: Job, *, only: str | None = None, tell: Callable[[str], object] = lambda _: None) -> int:
+def count_checkpoints(
+    job: Job, *, out: str | None = None, only: str | None = None, tell: Callable[[str], object] = lambda _: None
+) -> int:
     """How many checkpoints the job's patterns name, of those whose ids fit `only`; `tell` gets a line on what lies beside them.
     Raises JobError for a pattern, a module or samples that name nothing.
     """
@@ -100,7 +102,7 @@ def count_checkpoints(job: Job, *, only: str | None = None, tell: Callable[[str]
     from liteferry.plan.job_files import look_for_checkpoints, refuse_missing_files
 
     refuse_missing_files(job)
-    found = look_for_checkpoints(job)
+    found = look_for_checkpoints(job, out)
     if found.ignored:
         tell(ignored_line(found.ignored))
     chosen = [at for at in found.checkpoints if fits_only(at.model_id, only)]
@@ -204,6 +206,7 @@ def _conclude(request: RunRequest, total: int, counts: dict[str, int]) -> int:
     out = request.out
     facts = read_fleet(out)
     facts = {**facts, "models": [model for model in facts["models"] if fits_only(model["model_id"], request.only)]}
+    total = max(total, len(facts["models"]))  # a checkpoint may have come after they were counted
     print_summary(facts)
     if counts["already_done"]:
         what = "nothing was left to do" if counts["new"] == 0 else f"{counts['new']} done now"

@@ -73,7 +73,7 @@ def refuse_while_running(out: str) -> None:
 def print_summary(facts: Mapping[str, Any]) -> None:
     """The fleet's table: coloured on a terminal, plain elsewhere."""
     from liteferry.report.changes import in_words
-    from liteferry.report.terminal import summary_table, summary_text
+    from liteferry.report.terminal import reasons_text, summary_table, summary_text
 
     if sys.stdout.isatty():
         from rich.console import Console
@@ -81,6 +81,9 @@ def print_summary(facts: Mapping[str, Any]) -> None:
         Console().print(summary_table(facts))
     else:
         print(summary_text(facts))
+    reasons = reasons_text(facts)
+    if reasons:
+        print(reasons)
     changed = [single_line(line) for line in in_words(facts.get("changes"))]
     notes = {str(note) for model in facts["models"] for note in model.get("warnings") or () if str(note).startswith(NOTE)}
     for note in sorted(notes)[:_NOTES_SHOWN]:

@@ -22,7 +22,7 @@ from liteferry import lenient, sandbox, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
 from liteferry.json_records import parse
-from liteferry.output import manifest, model_folder
+from liteferry.output import held_back, manifest, model_folder
 from liteferry.report import rejudge
 from liteferry.report.formats import single_line
 from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec
@@ -118,14 +118,24 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     for model_id in sorted(status.keys() - model_ids):
         yield f"fleet.json names {model_id}, which has no folder under models/"
     for model_id in sorted(status.keys() & model_ids):
-        own = model_folder.scan(storage.join(out, layout.MODELS, model_id)).raw_report().get("status")
+        own = _status_of(out, model_id)
         if own != status[model_id]:
             yield f"fleet.json says {status[model_id]} of {model_id}, its own report says {own}"
+    for model_id in storage.list_directory(storage.join(out, layout.ATTEMPTS)):
+        yield from held_back.problems(out, model_id)
     for name in storage.files_under(out):
         if name.endswith((".tmp", ".replaced")) or (
             name.startswith(f"{layout.STAGING}{os.sep}") and os.path.basename(name) != "lock"
         ):
             yield f"{name} was left behind; the next run removes it"
+
+
+def _status_of(out: str, model_id: str) -> object:
+    """What the model's own reports make of it: one that is held back is not blessed, whatever stands in its folder."""
+    own, attempt = held_back.reports_of(out, model_id)
+    if attempt:
+        return Status.NOT_BLESSED.value
+    return (own or model_folder.scan(storage.join(out, "models", model_id)).raw_report()).get("status")
 
 
 def _model_problems(directory: str, model_id: str) -> Iterator[str]:

@@ -220,6 +220,13 @@ class Limits(Record):
     """Gigabytes that one model may write to the work folders while it is worked on: artifacts, reference answers, copies."""
 
 
+class Keep(Record):
+    """What of earlier nights stays in the output folder."""
+
+    versions: PositiveInt = 1
+    """SavedModel versions in a blessed model's folder: its own, and so many less one of those that were blessed before it."""
+
+
 class Conversion(Record):
     """How models are brought to LiteRT."""
 
@@ -294,6 +301,8 @@ class Job(Record):
     """What a model needs to be blessed."""
     limits: Limits = Limits()
     """What one model may use before it is stopped and reported."""
+    keep: Keep = Keep()
+    """What of earlier nights stays in the output folder."""
     conversion: Conversion = Conversion()
     """How models are brought to LiteRT."""
     quantization: Quantization = Quantization()

@@ -52,6 +52,16 @@ def load_job(path: str | os.PathLike[str]) -> Job:
     return job
 
 
+# What other tools call these formats.
+_OTHER_NAMES = {
+    **dict.fromkeys(("fp32", "f32", "float", "single"), "float32"),
+    **dict.fromkeys(("fp16", "f16", "half", "float_16"), "float16"),
+    **dict.fromkeys(("dynamic", "dynamic_range", "drq", "dynamic-int8"), "dynamic_int8"),
+    **dict.fromkeys(("full_int8", "full-int8", "static_int8"), "int8"),
+    **dict.fromkeys(("16x8", "int16"), "int16x8"),
+}
+
+
 def job_from_flags(  # wide: public
     *,
     checkpoints: Sequence[str],
@@ -80,7 +90,7 @@ def job_from_flags(  # wide: public
         "reads": list(reads),
     }
     if variants is not None:
-        raw["variants"] = list(variants)
+        raw["variants"] = [_OTHER_NAMES.get(name.strip().lower(), name.strip()) for name in variants]
     if metrics is not None:
         raw["metrics"] = list(metrics)
     job, problems = _parse(raw, os.getcwd())

@@ -8,6 +8,7 @@ from typing import Any
 from liteferry.output import run_lock
 from liteferry.report.changes import since_last_run, write_history
 from liteferry.report.fleet import fleet_facts, write_fleet
+from liteferry.report.run_facts import run_facts
 
 
 def write(reports: Iterable[Mapping[str, Any]], out: str, run_id: str) -> Mapping[str, Any]:
@@ -15,8 +16,9 @@ def write(reports: Iterable[Mapping[str, Any]], out: str, run_id: str) -> Mappin
     once = {str(report["model_id"]): dict(report) for report in reports}
     with run_lock.writing_fleet(out):
         changes, history = since_last_run(out, once.values(), run_id=run_id)
-        facts = fleet_facts(once.values(), changes=changes)
+        run = run_facts(out, once.values(), history)
+        facts = fleet_facts(once.values(), changes=changes, job=run)
         write_fleet(out, facts)
-        write_history(out, history)
+        write_history(out, {**history, "runs": run["runs"]})
         run_lock.forget_submitted(out)
     return facts

@@ -17,10 +17,12 @@ from liteferry import storage
 from liteferry.errors import StorageError
 from liteferry.json_records import parse
 from liteferry.storage import beneath
-from liteferry.storage.layout import BLESSED, NOT_BLESSED, REPORT
+from liteferry.storage.layout import BLESSED, NOT_BLESSED, PAGE, REPORT
 from liteferry.types import Status
 
 MARKERS = (BLESSED, NOT_BLESSED)
+BESIDE = (REPORT, PAGE, *MARKERS)
+"""What is made from a model or of it, and is no artifact."""
 
 
 def marker_of(report: Mapping[str, Any]) -> str:

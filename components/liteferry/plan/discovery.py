@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from liteferry import storage
 from liteferry.plan import layouts
+from liteferry.storage import layout
 
 _SUFFIXES = (".weights.h5", ".keras", ".h5", ".hdf5", ".zip", ".tar.gz", ".tgz")
 _MAX_ID_LENGTH = 100
@@ -44,6 +45,7 @@ class Pattern:
     exclude: tuple[str, ...] = ()
     versions: str = layouts.NEWEST
     signature: str | None = None
+    out: str | None = None  # the output folder: what a run writes there is no checkpoint, see `is_output`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,8 @@ def _places(pattern: Pattern) -> tuple[list[tuple[str, str, str, str | None]], l
     """
     fixed, rest = storage.split_pattern(pattern.pattern)
     root = storage.absolute(fixed if rest else os.path.dirname(fixed.rstrip("/")))
-    every = [storage.absolute(path) for path in storage.glob(pattern.pattern)]
+    globbed = [storage.absolute(path) for path in storage.glob(pattern.pattern)]
+    every = [path for path in globbed if not _is_output(path, pattern, root)]
     found: list[tuple[str, str, str, str | None]] = []
     folders = _above_others(every)
     beside = [path for path in every if rest and _lies_beside(path, every, folders)]
@@ -143,10 +146,29 @@ def _places(pattern: Pattern) -> tuple[list[tuple[str, str, str, str | None]], l
         elif not inner:
             found.append((path, path, root, root if rest else None))
         for place in inner:
-            if not _is_excluded(place.uri, root, pattern.exclude):
+            if not _is_excluded(place.uri, root, pattern.exclude) and not _is_output(place.uri, pattern, root):
                 within = root if rest or place.named == path else path
                 found.append((place.uri, place.named, within, root if rest else None if place.uri == path else path))
     return found, beside
+
+
+def _is_output(path: str, pattern: Pattern, root: str) -> bool:
+    return pattern.out is not None and is_output(path, pattern.out, root=root)
+
+
+def is_output(uri: str, out: str, *, root: str) -> bool:
+    """Whether a path that a pattern named is left out since a run writes there: all of an output folder that lies within the
+    searched folder `root`, else what LiteFerry makes in it.
+    """
+    if is_within(out, root) and out.rstrip("/") != root.rstrip("/"):
+        return is_within(uri, out)
+    return any(is_within(uri, storage.join(out, name)) for name in (*layout.FOLDERS, *layout.OF_THE_FLEET))
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether a path or URI is a folder, or lies below it."""
+    folder = folder.rstrip("/")
+    return path.rstrip("/") == folder or path.startswith(f"{folder}/")
 
 
 def _lies_beside(path: str, every: Sequence[str], folders: set[str]) -> bool:

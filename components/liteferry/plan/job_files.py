@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 
 from liteferry import storage
 from liteferry.errors import JobError, StorageError
-from liteferry.plan.discovery import Found, FoundCheckpoint, Pattern, look_for
+from liteferry.plan.discovery import Found, FoundCheckpoint, Pattern, is_within, look_for
 
 if TYPE_CHECKING:
     from liteferry.config.job import Job
 
 
-def find_checkpoints(job: Job) -> list[FoundCheckpoint]:
-    """What the job's patterns name. Raises JobError for a pattern that names nothing at all, or that a store does not answer."""
-    return list(look_for_checkpoints(job).checkpoints)
+def find_checkpoints(job: Job, out: str | None = None) -> list[FoundCheckpoint]:
+    """What the job's patterns name, but for what a run writes into `out`. Raises JobError for a pattern that names nothing at
+    all, or nothing but that, or that a store does not answer.
+    """
+    return list(look_for_checkpoints(job, out).checkpoints)
 
 
-def look_for_checkpoints(job: Job) -> Found:
+def look_for_checkpoints(job: Job, out: str | None = None) -> Found:
     """What the job's patterns name, and what lies beside it. Raises JobError as `find_checkpoints` does."""
     try:
         found = look_for(
@@ -30,11 +32,12 @@ def look_for_checkpoints(job: Job) -> Found:
                     exclude=tuple(entry.exclude),
                     versions=entry.versions.value,
                     signature=entry.signature,
+                    out=None if out is None else storage.absolute(out),
                 )
                 for entry in job.models
             ]
         )
-        _refuse_empty_patterns(job, found.checkpoints)
+        _refuse_empty_patterns(job, found.checkpoints, out)
     except StorageError as error:
         raise JobError([f"models: {error}"]) from error
     return found
@@ -77,10 +80,18 @@ def _names_something(pattern: str) -> bool:
         raise JobError([f"samples: {error}"]) from error
 
 
-def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint]) -> None:
+def _refuse_empty_patterns(job: Job, found: Sequence[FoundCheckpoint], out: str | None) -> None:
     problems = []
     for index, entry in enumerate(job.models):
-        if not any(checkpoint.entry == index for checkpoint in found) and not storage.glob(entry.checkpoints):
+        if any(checkpoint.entry == index for checkpoint in found):
+            continue
+        there = [storage.absolute(path) for path in storage.glob(entry.checkpoints)]
+        if there and out is not None and all(is_within(path, storage.absolute(out)) for path in there):
+            problems.append(
+                f"models[{index}].checkpoints: {entry.checkpoints!r} names nothing but what lies in the output folder {out}, "
+                "where the run writes its own models; give the run an --output outside of the checkpoints' folder"
+            )
+        if not there:
             problems.append(
                 f"models[{index}].checkpoints: {entry.checkpoints!r} names no file or directory; "
                 "correct the path or the pattern (in a job file it is relative to the file's folder)"

@@ -71,8 +71,10 @@ class ModelOptions:
     quantization: QuantizationOptions
     lowering: LoweringOptions
     recipe_digest: str
+    work_digest: str = ""  # digest of the part that decides what is made and measured: all but gates and policy
     export_recipe: str = ""  # digest of the part that decides what the SavedModel computes
     latency: bool = False
+    keep_versions: int = 1  # SavedModel versions in a blessed model's folder
     signatures: tuple[SignatureSpec, ...] = ()
     serve_examples: bool = False
     metrics: MetricsPlan | None = None

@@ -36,13 +36,14 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
     Raises:
       JobError: a pattern that matches nothing at all.
     """
-    found = find_checkpoints(job)
+    found = find_checkpoints(job, out)
     samples = {name: bound_samples(name, spec) for name, spec in job.samples.items()}
     metrics = [_entry_metrics(job, entry, samples.get(entry.samples or "", _NO_SAMPLES)) for entry in job.models]
     entries = [
         _Entry(
             samples=samples.get(entry.samples or "", _NO_SAMPLES),
-            recipe_digest=_entry_recipe(job, index, samples, metrics[index]),
+            recipe_digest=sha256_of(recipe := _entry_recipe(job, index, samples, metrics[index])),
+            work_digest=sha256_of({key: value for key, value in recipe.items() if key not in _JUDGED_BY}),
             export_recipe=_export_recipe(job, entry, samples),
         )
         for index, entry in enumerate(job.models)
@@ -101,8 +102,12 @@ def _entry_metrics(job: Job, entry: ModelSpec, samples: BoundSamples) -> Metrics
     return plan_metrics(job, entry, samples.spec, tuple(samples.sample_set.columns) if samples.sample_set else ())
 
 
-def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], metrics: MetricsPlan | None) -> str:
-    """Digest of everything but the checkpoint that decides this entry's reports, the user's code and sample rows included."""
+# These decide a verdict over statistics that are kept, and nothing that is made or measured, see `report.rejudge`.
+_JUDGED_BY = ("gates", "policy")
+
+
+def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], metrics: MetricsPlan | None) -> dict[str, Any]:
+    """Everything but the checkpoint that decides this entry's reports, the user's code and sample rows included, for a digest."""
     entry = job.models[index]
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
     recipe = {
@@ -127,7 +132,7 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
     newer: dict[str, Any] = {"reads": _stamps(job.reads) if job.reads else None, "auto": _said(job.auto) or None}
     for key in ("min_saving", "targets"):
         newer[key] = None if getattr(job, key) == type(job).model_fields[key].default else getattr(job, key)
-    return sha256_of({**recipe, **{key: value for key, value in newer.items() if value is not None}})
+    return {**recipe, **{key: value for key, value in newer.items() if value is not None}}
 
 
 def _stamps(paths: Sequence[str]) -> dict[str, str | None]:
@@ -222,6 +227,7 @@ class _Entry:
 
     samples: BoundSamples
     recipe_digest: str
+    work_digest: str
     export_recipe: str
 
 
@@ -257,11 +263,13 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
         ),
         batch_size=job.evaluation.batch_size,
         latency=job.evaluation.latency,
+        keep_versions=job.keep.versions,
         quantization=QuantizationOptions(
             integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
         ),
         lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
         recipe_digest=shared.recipe_digest,
+        work_digest=shared.work_digest,
         recipes=recipes,
         export_recipe=shared.export_recipe,
         twin_max_rel=job.conversion.twin_max_rel,

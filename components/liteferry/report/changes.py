@@ -1,4 +1,5 @@
-"""What changed since the run before in the same OUT: verdicts, statistics, task metrics, and contracts of .tflite files.
+"""What changed since the run before in the same OUT: which checkpoints there are, verdicts, statistics, task metrics, contracts
+of .tflite files, and the libraries that made them.
 
 `OUT/.history/last_run.json` remembers, for every model, its last verdicts and numbers, and the contracts of its last blessed
 report. It is written when a run has ended, so a run that was killed and finished later is one run.
@@ -6,6 +7,7 @@ report. It is written when a run has ended, so a run that was killed and finishe
 
 from __future__ import annotations
 
+import collections
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -13,10 +15,13 @@ from typing import Any
 from liteferry import lenient
 from liteferry.errors import StorageError
 from liteferry.json_records import parse
+from liteferry.report.environment import LIBRARIES
 from liteferry.storage import beneath, layout
 from liteferry.types import Status
 
-KINDS = ("newly_failing", "newly_passing", "drifted", "contract_changes")
+OF_VERDICTS = ("newly_failing", "newly_passing", "drifted", "contract_changes")
+OF_THE_ROSTER = ("new", "gone", "renamed", "libraries")
+KINDS = (*OF_VERDICTS, *OF_THE_ROSTER)
 _HISTORY_VERSION = 1
 _SAVED_MODEL = "saved_model"
 
@@ -31,8 +36,9 @@ Remembered = Mapping[str, Any]
 
 
 def remember(report: lenient.Report) -> dict[str, Any]:
-    """Of a report (`report.facts.fleet_entry`): `{status, code, rules, rules_before, artifacts}`, of each
-    artifact `{status, code, statistics, metrics, contract}`."""
+    """Of a report (`report.model_report.fleet_entry`): `{status, code, rules, rules_before, taken_back, held_back, digest,
+    libraries, artifacts}`, of each artifact `{status, code, statistics, metrics, contract}`.
+    """
     saved = lenient.mapping(report.get(_SAVED_MODEL))
     artifacts = {_SAVED_MODEL: _artifact(saved, "fidelity")} if saved else {}
     variants = lenient.mapping(report.get("variants"))
@@ -45,6 +51,10 @@ def remember(report: lenient.Report) -> dict[str, Any]:
         "artifacts": artifacts,
         "rules": report.get("rules_version"),
         "rules_before": before.get("rules"),
+        "taken_back": lenient.text(lenient.mapping(report.get("takes_back")).get("why")),
+        "held_back": lenient.text(lenient.mapping(report.get("held_back")).get("since")),
+        "digest": lenient.text(lenient.mapping(report.get("checkpoint")).get("digest")),
+        "libraries": {name: version for name, version in lenient.mapping(report.get("environment")).items() if name in LIBRARIES},
     }
 
 
@@ -90,7 +100,7 @@ def changes_between(
     Args:
       blessed_contracts: model id -> variant -> contract of the model's last blessed report.
     """
-    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in OF_VERDICTS}
     for model_id in sorted(now):
         was, is_now = before.get(model_id), now[model_id]
         for name, contract in blessed_contracts.get(model_id, {}).items():
@@ -109,6 +119,8 @@ def changes_between(
             if kind is not None:
                 entry = {"model_id": model_id, "variant": who, "was": old["status"], "is": new["status"], "reason": new["code"]}
                 entry["why"] = _why(is_now)
+                if kind == "newly_failing" and who is None:
+                    entry["held_back"] = is_now.get("held_back") is not None
                 found[kind].append(entry)
         for name in shared if was.get("rules") == is_now.get("rules") else ():  # others may compute a statistic otherwise
             for drift in _drifts(was["artifacts"][name], is_now["artifacts"][name]):
@@ -117,10 +129,47 @@ def changes_between(
 
 
 def _why(is_now: Remembered) -> str | None:
-    """Said where the checkpoint and the job are the same, and only the judge is another."""
+    """Said where the judge is another: today's rules on the same bytes, or the job's gates of today."""
     if is_now.get("rules_before") is None:
-        return None
+        taken = is_now.get("taken_back")
+        return None if taken is None else f"an earlier blessing is taken back: {taken}"
     return f"the same bytes, judged by rules {is_now['rules']}, before by rules {is_now['rules_before']}"
+
+
+def roster_changes(before: Mapping[str, Remembered], now: Mapping[str, Remembered]) -> dict[str, list[dict[str, Any]]]:
+    """`{new, gone, renamed, libraries}`: models that only one of two runs had, in order of model ids, and which libraries other
+    versions have done models again with.
+
+    A checkpoint that went and came under another name, with the same bytes, is renamed. Where the bytes of several are equal,
+    each counts once.
+    """
+    gone = {model_id: was for model_id, was in before.items() if model_id not in now}
+    came = [model_id for model_id in sorted(now) if model_id not in before]
+    renamed, left = [], dict(sorted(gone.items()))
+    for model_id in list(came):
+        digest = now[model_id].get("digest")
+        was = next((old for old, facts in left.items() if digest is not None and facts.get("digest") == digest), None)
+        if was is not None:
+            del left[was]
+            came.remove(model_id)
+            renamed.append({"model_id": model_id, "was": was})
+    return {
+        "new": [{"model_id": model_id} for model_id in came],
+        "gone": [{"model_id": model_id, "was": left[model_id].get("status")} for model_id in left],
+        "renamed": renamed,
+        "libraries": _upgrades(before, now),
+    }
+
+
+def _upgrades(before: Mapping[str, Remembered], now: Mapping[str, Remembered]) -> list[dict[str, Any]]:
+    counts: collections.Counter[tuple[str, str, str]] = collections.Counter()
+    for model_id in now.keys() & before.keys():
+        old, new = (lenient.mapping(facts.get("libraries")) for facts in (before[model_id], now[model_id]))
+        counts.update((name, str(old[name]), str(new[name])) for name in old.keys() & new.keys() if old[name] != new[name])
+    return [
+        {"library": name, "was": was, "is": is_now, "models": count, "what": f"{name} {was} -> {is_now}: {count} done again"}
+        for (name, was, is_now), count in sorted(counts.items())
+    ]
 
 
 def _verdict_change(was: str, is_now: str) -> str | None:
@@ -180,7 +229,7 @@ def since_last_run(out: str, reports: Iterable[lenient.Report], *, run_id: str) 
     if history.get("run_id") == run_id:
         return _read(out, layout.FLEET_FACTS).get("changes"), history
     try:
-        changes = changes_between(before, now, blessed_contracts=contracts) if history else None
+        changes = _all_changes(history, before, now, contracts) if history else None
     except (KeyError, TypeError, AttributeError, ValueError):  # somebody's hand was in the history: begin a new one
         before, contracts, changes = {}, {}, None
     new_contracts = {model_id: _contracts(facts) for model_id, facts in now.items() if facts["status"] == Status.BLESSED.value}
@@ -188,8 +237,20 @@ def since_last_run(out: str, reports: Iterable[lenient.Report], *, run_id: str) 
         "schema_version": _HISTORY_VERSION,
         "run_id": run_id,
         "models": {**before, **now},
+        "of_last_run": sorted(now),
+        "runs": lenient.listing(history.get("runs")),
         "blessed_contracts": {**contracts, **new_contracts},
     }
+
+
+def _all_changes(
+    history: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Remembered], contracts: Mapping[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
+    found = changes_between(before, now, blessed_contracts=contracts)
+    if not isinstance(history.get("of_last_run"), list):  # of a version that did not say which models it had
+        return {**found, **{kind: [] for kind in OF_THE_ROSTER}}
+    last = {model_id: before[model_id] for model_id in history["of_last_run"] if model_id in before}
+    return {**found, **roster_changes(last, now)}
 
 
 def _contracts(facts: Remembered) -> dict[str, Any]:
@@ -205,6 +266,18 @@ def write_history(out: str, history: Mapping[str, Any]) -> None:
     """Writes what the next run is compared with."""
     text = json.dumps(history, sort_keys=True)
     beneath.write_bytes(out, layout.LAST_RUN, text.encode())
+
+
+def forget_models(out: str, model_ids: Iterable[str]) -> None:
+    """Takes models out of what the next run is compared with: they were removed by hand. Raises StorageError."""
+    history, gone = _read(out, ".history/last_run.json"), set(model_ids)
+    if not history:
+        return
+    kept = {
+        key: {model_id: facts for model_id, facts in lenient.mapping(history.get(key)).items() if model_id not in gone}
+        for key in ("models", "blessed_contracts")
+    }
+    write_history(out, {**history, **kept})
 
 
 def _read(out: str, name: str) -> dict[str, Any]:
@@ -223,7 +296,7 @@ def in_words(changes: object, *, most: int = 20) -> list[str]:
         entries = [lenient.mapping(entry) for entry in lenient.listing(lenient.mapping(changes).get(kind))]
         for entry in entries[:most]:
             who = " ".join(str(entry[key]) for key in ("model_id", "variant", "output") if entry.get(key))
-            lines.append(f"{kind.replace('_', ' ')}: {who}{_what(entry)}")
+            lines.append(f"{kind.replace('_', ' ')}: {(who + _what(entry)).removeprefix(': ')}")
         if len(entries) > most:
             lines.append(f"{kind.replace('_', ' ')}: and {len(entries) - most} more, in fleet.json")
     return lines
@@ -235,5 +308,6 @@ def _what(entry: Mapping[str, Any]) -> str:
     if "before" in entry:
         numbers = ["no value" if entry[key] is None else format(entry[key], ".4g") for key in ("before", "now")]
         return f": {entry.get('statistic') or entry.get('metric')} {numbers[0]} -> {numbers[1]}"
-    told = [str(entry[key]) for key in ("reason", "why") if entry.get(key)]
+    told = [str(entry[key]) for key in ("reason", "why", "was") if entry.get(key) and (key != "was" or "is" not in entry)]
+    told += ["the last blessed files stay"] if entry.get("held_back") else []
     return f" ({': '.join(told)})" if told else ""

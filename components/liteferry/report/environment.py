@@ -6,11 +6,13 @@ import contextlib
 import functools
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 
+from liteferry import lenient
 from liteferry.sandbox import held
 from liteferry.version import __version__
 
-_LIBRARIES = {
+LIBRARIES = {
     "tensorflow": "tensorflow",
     "keras": "keras",
     "tf_keras": "tf_keras",
@@ -28,7 +30,7 @@ def environment() -> dict[str, str | None]:
     """
     versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__, "cpu": _cpu()}
     versions["confinement"] = held.in_words()
-    for key, distribution in _LIBRARIES.items():
+    for key, distribution in LIBRARIES.items():
         try:
             versions[key] = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
@@ -43,3 +45,34 @@ def _cpu() -> str | None:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or None
+
+
+def upgrades(report: lenient.Report, now: Mapping[str, str | None] | None = None) -> list[str]:
+    """`tensorflow 2.20.0 -> 2.21.0` for each library that is another one `now` than the one that made this report, and may change
+    what it says: TensorFlow always; the Keras that computed the reference; LiteRT and the quantizer where there are variants;
+    TFMA where there are task metrics. What either side does not know counts as the same.
+
+    Args:
+      now: versions as `environment` has them; those of this process by default.
+    """
+    versions = environment() if now is None else now
+    before = lenient.mapping(report.get("environment"))
+    pairs = [(library, lenient.text(before.get(library)), versions.get(library)) for library in _deciding(report)]
+    return [f"{library} {old} -> {new}" for library, old, new in pairs if old is not None and new is not None and old != new]
+
+
+def _deciding(report: lenient.Report) -> list[str]:
+    oracle = lenient.text(lenient.mapping(report.get("saved_model")).get("oracle"))
+    keras = (
+        ["keras", "tf_keras"]
+        if oracle is None
+        else [library for library in ("keras", "tf_keras") if oracle.split()[0] == library]
+    )
+    variants = lenient.mapping(report.get("variants"))
+    return [
+        "tensorflow",
+        *keras,
+        *(["ai_edge_litert"] if variants else []),
+        *(["ai_edge_quantizer"] if variants.keys() - {"float32"} else []),
+        *(["tensorflow_model_analysis"] if report.get("metrics") else []),
+    ]

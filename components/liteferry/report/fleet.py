@@ -153,7 +153,7 @@ def fleet_facts(
         searches.append(lenient.mapping(lenient.mapping(lenient.mapping(report.get("variants")).get("auto")).get("auto")))
         of_model = fleet_rows(report)
         rows.extend(of_model)
-        models.append(_model_summary(report, of_model))
+        models.append(_summary(report, of_model))
     models.sort(key=_order)
     rows.sort(key=_order)  # stable, so a model's variants stay in the order of the ladder
     return {
@@ -170,7 +170,12 @@ def _order(entry: Mapping[str, Any]) -> tuple[str, str]:
     return entry["model_id"], entry["checkpoint_uri"] or ""
 
 
-def _model_summary(report: lenient.Report, rows: Sequence[Mapping[str, Any]]) -> records.ModelSummary:
+def model_summary(report: lenient.Report) -> records.ModelSummary:
+    """One entry of `models` in fleet.json."""
+    return _summary(report, fleet_rows(report))
+
+
+def _summary(report: lenient.Report, rows: Sequence[Mapping[str, Any]]) -> records.ModelSummary:
     first = rows[0]
     short = ("path", "bytes", "batch", "worst_max_abs", "min_argmax_agreement", "example_count", "latency_ms")
     return {
@@ -190,6 +195,7 @@ def _model_summary(report: lenient.Report, rows: Sequence[Mapping[str, Any]]) ->
             if row["variant"] is not None
         },
         "warnings": [cast("str", lenient.text(warning)) for warning in lenient.listing(report.get("warnings"))],
+        "held_back": lenient.mapping(report.get("held_back")) or None,
     }
 
 

@@ -64,14 +64,19 @@ def build(
         "version": plan.version,
         "export_digest": plan.export_digest,
         "recipe_digest": plan.recipe_digest,
+        "work_digest": plan.work_digest,
         "judged_by": {
             "gates": {name: dict(gates) for name, gates in plan.gates.items()},
             "recipes": sorted(plan.recipes),
             "kinds": output_kinds(plan, evaluation),
             "min_saving": plan.min_saving,
+            "kinds_seen": evaluation.rows_seen.kinds(),
         },
         "judged_before": dict(plan.judged_before) or None,
+        "takes_back": None,
+        "held_back": None,
         "nonfinite": _nonfinite(evaluation),
+        "input_ranges": {name: list(found) for name, found in sorted(evaluation.rows_seen.input_ranges.items())},
         "limits": {
             "seconds": plan.limits.seconds,
             "memory_bytes": plan.limits.memory_bytes,
@@ -441,7 +446,7 @@ def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report without the parts that the fleet's table does not show: all reports of a run are in one process's memory when that
     table is written.
     """
-    slim = {key: value for key, value in report.items() if key not in ("environment", "metrics", "files", "worst_rows", "twin")}
+    slim = {key: value for key, value in report.items() if key not in ("metrics", "files", "worst_rows", "twin")}
     if lenient.mapping(report.get("saved_model")):
         slim["saved_model"] = {
             key: value

@@ -214,7 +214,7 @@ class Compared(Slices):
 
 
 class SavedModelReport(Compared):
-    path: str
+    path: Text
     bytes: int
     status: SavedModelStatus
     signature: str
@@ -450,9 +450,14 @@ class JudgedReport(TypedDict):
     export_digest: Text
     noise_floor: NoiseFloors
     recipe_digest: str
+    work_digest: NotRequired[str]
     judged_by: NotRequired[dict[str, Any]]
     judged_before: NotRequired[dict[str, Any] | None]
+    takes_back: NotRequired[dict[str, Any] | None]
+    kept_versions: NotRequired[list[int]]
+    held_back: NotRequired[dict[str, Any] | None]
     nonfinite: NotRequired[dict[str, Any]]
+    input_ranges: NotRequired[dict[str, list[float]]]
     limits: LimitFacts
     environment: dict[str, Text]
     timings_s: dict[str, float]
@@ -487,6 +492,7 @@ class ModelSummary(TypedDict):
     saved_model: dict[str, Any] | None
     variants: dict[str, VariantSummary]
     warnings: list[str]
+    held_back: NotRequired[dict[str, Any] | None]
 
 
 class AutoTotals(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liteferry import lenient
 from liteferry.errors import Stage
@@ -14,6 +14,9 @@ from liteferry.parity.gates import Verdict
 from liteferry.report.recommend import MIN_SAVING, passed_over, worth_naming
 from liteferry.types import Status
 from liteferry.version import RULES_VERSION
+
+if TYPE_CHECKING:
+    from liteferry.plan.model_plan import ModelPlan
 
 FIRST_RULES = 1
 """Those of 0.1.0, whose reports hold no number."""
@@ -29,13 +32,38 @@ def is_outdated(report: lenient.Report) -> bool:
     return rules_of(report) < RULES_VERSION
 
 
-def judged_again(report: lenient.Report) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a job says of verdicts, in place of what a report was judged by: `gates`, as the job file has them, `kinds` (output ->
+    `regression` or `classes`, of those that the job names) and `require`, the variants that a model needs.
+    """
+
+    gates: Mapping[str, Mapping[str, Any]]
+    kinds: Mapping[str, str]
+    require: tuple[str, ...]
+
+
+def terms_for(plan: ModelPlan, report: lenient.Report) -> Terms:
+    """Those of a plan, as far as a report of another time can be held to them: a variant that it never had is not asked for."""
+    there = lenient.mapping(report.get("variants"))
+    return Terms(gates=plan.gates, kinds=plan.output_kinds, require=tuple(name for name in plan.require if name in there))
+
+
+def judged_again(report: lenient.Report, terms: Terms | None = None, *, is_verdict_alone: bool = False) -> dict[str, Any]:
     """The report with the verdicts that today's rules come to; what was measured stays as it is.
+
+    Args:
+      terms: of the job today; by default what the report was judged by.
+      is_verdict_alone: whether a report will do that lacks what a run finds out beside the verdict, as where a newly failing
+        variant begins to differ.
 
     Raises:
       LackingError: it lacks something that these rules ask for, or what ended its work came before any statistics: the model has
         to be done again.
     """
+    if terms is not None and not is_outdated(report):
+        return _under_other_terms(terms, report, is_verdict_alone=is_verdict_alone)
+    report = report if terms is None else _under(terms, report)
     saved = lenient.mapping(report.get("saved_model"))
     variants = {name: lenient.mapping(part) for name, part in lenient.mapping(report.get("variants")).items()}
     for reason in (report.get("reason"), saved.get("reason"), *(part.get("reason") for part in variants.values())):
@@ -44,23 +72,77 @@ def judged_again(report: lenient.Report) -> dict[str, Any]:
     if not saved:
         raise LackingError("it holds no statistics")
     verdicts = {name: verdict(case_of_report(name, report)) for name in (SAVED_MODEL, *variants)}
-    new_saved = {**saved, **_facts(verdicts[SAVED_MODEL])}
     new_variants = {name: {**part, **_facts(verdicts[name])} for name, part in variants.items()}
+    return {**_with_verdicts(report, verdicts, new_variants), "rules_version": RULES_VERSION, "judged_before": before(report)}
+
+
+def _under_other_terms(terms: Terms, report: lenient.Report, *, is_verdict_alone: bool) -> dict[str, Any]:
+    """The same rules, other limits. What ended a model's or a variant's work before anything was judged stands as it is."""
+    old, report = report, _under(terms, report)
+    if not lenient.mapping(report.get("saved_model")):
+        return report
+    variants = {name: lenient.mapping(part) for name, part in lenient.mapping(report.get("variants")).items()}
+    verdicts = {name: verdict(case_of_report(name, report)) for name in (SAVED_MODEL, *variants)}
+    new_variants = {name: _variant(part, verdicts[name]) for name, part in variants.items()}
+    if not is_verdict_alone:
+        _refuse_what_takes_the_model(old, report, new_variants)
+    return _with_verdicts(report, verdicts, new_variants)
+
+
+def _refuse_what_takes_the_model(old: lenient.Report, report: lenient.Report, variants: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises LackingError where a run finds out more than the verdict: where a newly failing variant begins to differ, or which
+    of several ways to convert it is the best under other gates.
+    """
+    if "auto" in variants or lenient.mapping(old.get("targets")):
+        raise LackingError("what `auto` and targets choose hangs on all gates")
+    for name, part in lenient.mapping(old.get("variants")).items():
+        new = variants[name]
+        if _limits(new) != _limits(part) and len(lenient.listing(part.get("attempts"))) > 1:
+            raise LackingError(f"{name} was chosen among several ways to make it, under other gates")
+        if part.get("status") == Status.BLESSED.value and new["status"] != Status.BLESSED.value:
+            raise LackingError(f"{name} fails now: where it begins to differ takes the model")
+    before, now = (lenient.mapping(lenient.mapping(one.get("judged_by")).get("gates")).get(SAVED_MODEL) for one in (old, report))
+    if (before or {}) != (now or {}):
+        raise LackingError("the second opinion was judged by other gates of the SavedModel")
+
+
+def _limits(part: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    gates = map(lenient.mapping, lenient.listing(part.get("gates")))
+    return [(gate.get("output"), gate.get("metric"), gate.get("limit")) for gate in gates]
+
+
+def _variant(part: Mapping[str, Any], judged: Verdict) -> dict[str, Any]:
+    """A variant that was never compared keeps what was said of it; one that passes now begins to differ nowhere."""
+    if part.get("status") in (Status.FAILED.value, Status.UNVERIFIABLE.value) and not judged.is_blessed:
+        return dict(part)
+    return {**part, **_facts(judged), **({"diverging": []} if judged.is_blessed else {})}
+
+
+def _with_verdicts(
+    report: lenient.Report, verdicts: Mapping[str, Verdict], variants: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     told = lenient.number(lenient.mapping(report.get("judged_by")).get("min_saving"))
     min_saving = MIN_SAVING if told is None else told
-    recommended = worth_naming(new_variants, min_saving=min_saving) if verdicts[SAVED_MODEL].is_blessed else None
+    recommended = worth_naming(variants, min_saving=min_saving) if verdicts[SAVED_MODEL].is_blessed else None
     reason = _model_reason(report, verdicts)
     return {
         **report,
-        "rules_version": RULES_VERSION,
         "status": (Status.BLESSED if reason is None else Status.NOT_BLESSED).value,
         "reason": reason,
-        "saved_model": new_saved,
-        "variants": new_variants,
+        "saved_model": {**lenient.mapping(report.get("saved_model")), **_facts(verdicts[SAVED_MODEL])},
+        "variants": dict(variants),
         "recommended_variant": recommended,
-        "passed_over": passed_over(new_variants, recommended),
-        "judged_before": before(report),
+        "passed_over": passed_over(variants, recommended),
     }
+
+
+def _under(terms: Terms, report: lenient.Report) -> dict[str, Any]:
+    was = report.get("judged_by")
+    if not isinstance(was, Mapping):
+        return dict(report)  # the verdict says what it lacks
+    seen = was.get("kinds_seen", was.get("kinds"))
+    judged_by = {**was, "gates": terms.gates, "kinds": {**lenient.mapping(seen), **terms.kinds}}
+    return {**report, "judged_by": judged_by, "required_variants": list(terms.require)}
 
 
 def before(report: lenient.Report) -> dict[str, Any]:

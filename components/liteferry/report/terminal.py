@@ -9,7 +9,7 @@ from liteferry import lenient
 from liteferry.report import formats
 from liteferry.report.formats import single_line
 from liteferry.report.pages import tables
-from liteferry.report.pages.index_view import verdict
+from liteferry.report.pages.index_view import shortfalls, verdict
 from liteferry.report.recommend import passed_over_in_words
 from liteferry.types import Status
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Any]
 
+HELD_BACK = "held back, the last blessed files stay"
 _STYLES = {Status.BLESSED: "green", Status.NOT_BLESSED: "red", Status.UNVERIFIABLE: "yellow", Status.FAILED: "red"}
 
 
@@ -63,6 +64,32 @@ def summary_text(facts: Facts) -> str:
     return "\n".join([verdict(facts["totals"]), *(text if facts["models"] else [])])
 
 
+REASONS_SHOWN, NAMES_SHOWN = 12, 6
+
+
+def reasons_text(facts: Facts) -> str:
+    """What did not ship, grouped by reason, most models first: which models, the first message whole, and what to try; "" where
+    everything shipped.
+    """
+    groups = shortfalls(facts["models"])
+    blocks = [_reason_block(group) for group in groups[:REASONS_SHOWN]]
+    if len(groups) > REASONS_SHOWN:
+        blocks.append(f"and {len(groups) - REASONS_SHOWN} more reasons, in index.html")
+    return "\n".join(["What did not ship, and what to try:", *blocks]) if blocks else ""
+
+
+def _reason_block(group: Mapping[str, Any]) -> str:
+    links = [link for message in group["messages"] for link in message["links"]]
+    names = list(dict.fromkeys(single_line(link["model_id"]) or "(no id)" for link in links))
+    more = group["models"] - NAMES_SHOWN
+    told = ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    first = group["messages"][0] if group["messages"] else {"text": "", "stage": ""}
+    lines = [f"  {single_line(group['code'])}: {told}"]
+    lines += [f"    {line}" for line in formats.printable(first["text"]).splitlines() if line.strip()]
+    lines += [f"    Try: {group['hint']}"] if group["hint"] else []
+    return "\n".join(lines)
+
+
 def one_line(report: lenient.Report) -> str:
     """A finished model in one line: verdict, id, the largest difference of every variant, what is recommended or why not."""
     model_status = lenient.model_status(report)
@@ -80,6 +107,7 @@ def one_line(report: lenient.Report) -> str:
         parts.append(f"recommended {single_line(recommended)} ({formats.human_bytes(size)})")
         smaller = passed_over_in_words(report)
         parts += [f"not {'; '.join(smaller)}"] if smaller else []
+    parts += [HELD_BACK] if lenient.mapping(report.get("held_back")) else []
     caution = lenient.caution(report)
     parts += [f"({caution}: see its warnings)"] if caution else []
     return "  ".join(parts)
@@ -136,4 +164,5 @@ def _reason_code(model: Facts) -> str:
     if model["status"] == Status.BLESSED.value:
         return caution or ""
     code = single_line((model["reason"] or {}).get("code") or "no reason recorded")
-    return f"{code}, {caution}" if caution else code
+    held = HELD_BACK if model.get("held_back") else None
+    return ", ".join(filter(None, (code, held, caution)))

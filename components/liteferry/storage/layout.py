@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 MODELS = "models"  # MODELS/<model_id>: one folder for each model
+ATTEMPTS = "attempts"  # ATTEMPTS/<model_id>: reports of checkpoints that are held back
 ASSETS = "assets"  # scripts of the pages
 HISTORY = ".history"  # what the next run compares with
 STAGING = ".staging"  # work folders, locks and progress of a run that goes on
-FOLDERS = (MODELS, ASSETS, HISTORY, STAGING)
+FOLDERS = (MODELS, ATTEMPTS, ASSETS, HISTORY, STAGING)
 
 FLEET_FACTS = "fleet.json"
 FLEET_TABLE = "fleet.parquet"
 INDEX = "index.html"
+OF_THE_FLEET = (FLEET_FACTS, FLEET_TABLE, INDEX)
 LAST_RUN = f"{HISTORY}/last_run.json"
 
 # In a model's folder. One of the last two is the marker: a model is published once it is there.

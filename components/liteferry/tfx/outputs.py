@@ -15,6 +15,7 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import LiteFerryError
+from liteferry.report.shipped import shipped
 from liteferry.storage import layout
 from liteferry.storage.layout import BLESSED, NOT_BLESSED
 
@@ -77,7 +78,7 @@ def saved_models(facts: Mapping[str, Any], target: str) -> list[tuple[str, str]]
     """(path below OUT, where it goes) of each blessed SavedModel: where Pusher looks for it if the fleet is one model, else below
     the model's name with its version, as TensorFlow Serving takes a base path.
     """
-    blessed = [model for model in facts["models"] if model["status"] == "blessed" and model["saved_model"]]
+    blessed = [model for model in shipped(facts) if model["saved_model"]]
     if len(facts["models"]) == 1:
         return [(model["saved_model"]["path"], storage.join(target, _SERVING)) for model in blessed]
     paths = [(model["model_id"], str(model["saved_model"]["path"])) for model in blessed]
@@ -88,19 +89,21 @@ def variants(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(model_id, path below OUT) of each blessed variant of a blessed model."""
     return [
         (model["model_id"], variant["path"])
-        for model in facts["models"]
+        for model in shipped(facts)
         for variant in model["variants"].values()
-        if model["status"] == "blessed" and variant["status"] == "blessed" and variant["path"]
+        if variant["status"] == "blessed" and variant["path"]
     ]
 
 
 def report_paths(facts: Mapping[str, Any], out: str) -> list[str]:
-    """Below OUT: the fleet's files, and all but the artifacts of each model in it; nothing of models that an earlier job left."""
+    """Below OUT: the fleet's files, and all but the artifacts of each model in it, and of attempts that are held back; nothing
+    of models that an earlier job left.
+    """
     paths = [name for name in _OF_THE_FLEET if storage.exists(storage.join(out, name))]
     for model in facts["models"]:
-        folder = storage.join(layout.MODELS, model["model_id"])
-        names = storage.list_directory(storage.join(out, folder))
-        paths += [storage.join(folder, name) for name in names if name not in _ARTIFACT_FOLDERS]
+        for folder in (storage.join(above, model["model_id"]) for above in (layout.MODELS, layout.ATTEMPTS)):
+            names = storage.list_directory(storage.join(out, folder))
+            paths += [storage.join(folder, name) for name in names if name not in _ARTIFACT_FOLDERS]
     return paths
 
 

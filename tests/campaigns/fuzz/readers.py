@@ -150,12 +150,12 @@ def out(path: str) -> str:
         verify.print_verification(verify.verify(path, processes=1, with_rows=False), as_json=False)
 
     def resume() -> None:
-        from liteferry.output import publish
+        from liteferry.output import finished
 
         for model_id in _SEED_MODELS:
             plan = _plan_of(path, model_id)
-            publish.finished_report(plan)
-            publish.numbered(plan)
+            finished.finished_report(plan)
+            finished.numbered(plan)
 
     def history() -> None:
         found, new = changes.since_last_run(path, report_pages.read_reports(path), run_id="r")

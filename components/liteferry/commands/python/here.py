@@ -15,7 +15,8 @@ from liteferry.evaluation.evaluate import evaluate_isolated, evaluate_siblings_i
 from liteferry.evaluation.results import merge
 from liteferry.exporting.export import export_isolated
 from liteferry.output import fleet_files, run_lock
-from liteferry.output.publish import find_finished, judge_and_publish
+from liteferry.output.begin import find_finished
+from liteferry.output.publish import judge_and_publish
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.job_files import refuse_missing_files
 from liteferry.plan.model_plan import ModelPlan, begin_attempt

@@ -11,7 +11,8 @@ import apache_beam as beam
 from liteferry.config.job import Job
 from liteferry.errors import Reason, Stage
 from liteferry.output import progress
-from liteferry.output.publish import failed_fleet_entry, find_finished, report_of_other
+from liteferry.output.begin import find_finished, report_of_other
+from liteferry.output.publish import failed_fleet_entry
 from liteferry.pipeline.run_request import fits_only
 from liteferry.pipeline.stages.pooled import Future, WaitingDoFn
 from liteferry.plan.fingerprints import fingerprint

@@ -9,8 +9,9 @@
   const WORDS = { blessed: "blessed", not_blessed: "not blessed", unverifiable: "unverifiable", failed: "failed" };
   const MARKS = { blessed: "✓", not_blessed: "✗", unverifiable: "?", failed: "!" };
 
-  const models = data.table.models.map(([id, status, reason, message, uri, group, metadata, caution]) => ({
-    id, status, reason, message, uri, group, metadata, caution, href: `models/${encodeURIComponent(id)}/report.html`,
+  const models = data.table.models.map(([id, status, reason, message, uri, group, metadata, caution, held]) => ({
+    id, status, reason, message, uri, group, metadata, caution, held: held === 1,
+    href: `${held === 1 ? "attempts" : "models"}/${encodeURIComponent(id)}/report.html`,
   }));
   const rows = data.table.rows.map(([model, variant, status, reason, size, worst, agreement, latency, recommended]) => ({
     model: models[model], variant, status: status ?? models[model].status, reason: reason ?? (variant === null ? models[model].reason : null),

@@ -38,6 +38,7 @@ def index_view(facts: Facts) -> dict[str, Any]:
         "by_variant": _by_variant(facts["totals"]),
         "shortfalls": shortfalls(models),
         "models": [_model_row(model) for model in models],
+        "held_back": [_held_back(model) for model in models if model.get("held_back")],
         "changes": [_linked(change) for change in changes(facts)],
         "sortable": SORTABLE,
         "charts": charts,
@@ -45,7 +46,46 @@ def index_view(facts: Facts) -> dict[str, Any]:
         "errors_in_words": _errors_in_words(charts["errors"]),
         "reasons_in_words": _reasons_in_words(charts["reasons"]),
         "data": {"table": table_data(facts), "charts": charts, "variants": [formats.single_line(name) for name in variants]},
-        "run": pairs(facts.get("run")),
+        "run": _run(facts.get("run")),
+        "trend": trend(facts.get("run")),
+        "warned": sum(model["status"] == Status.BLESSED.value and bool(model.get("warnings")) for model in models),
+    }
+
+
+def _run(value: object) -> list[tuple[str, str]]:
+    """What is known of the run, the libraries one by one; the runs before it are drawn."""
+    run = lenient.mapping(value)
+    shown = {name: item for name, item in run.items() if name not in ("libraries", "runs", "seconds") and item is not None}
+    if run.get("seconds") is not None:
+        shown["work of all models"] = formats.human_seconds(run["seconds"])
+    return pairs({**shown, **lenient.mapping(run.get("libraries"))})
+
+
+TREND_SHOWN, _BAR, _HEIGHT = 30, 10, 40
+
+
+def trend(run: object) -> dict[str, Any] | None:
+    """The last runs as bars of blessed, not blessed and failed models, the newest to the right; None for a first run."""
+    runs = [lenient.mapping(one) for one in lenient.listing(lenient.mapping(run).get("runs"))][-TREND_SHOWN:]
+    most = max((lenient.integer(one.get("models")) or 0 for one in runs), default=0)
+    if len(runs) < 2 or not most:
+        return None
+    bars = []
+    for place, one in enumerate(runs):
+        below = 0.0
+        for status in (Status.BLESSED, Status.NOT_BLESSED, Status.FAILED):
+            height = round(_HEIGHT * (lenient.integer(one.get(status.value)) or 0) / most, 2)
+            below += height
+            if height:
+                bars.append({"tone": status.value, "x": place * _BAR, "y": round(_HEIGHT - below, 2), "height": height})
+    told = [f"{formats.single_line(one.get('ended'))}: {one.get('blessed')} of {one.get('models')} blessed" for one in runs]
+    return {
+        "bars": bars,
+        "width": len(runs) * _BAR,
+        "bar": _BAR - 2,
+        "height": _HEIGHT,
+        "count": len(runs),
+        "words": "; ".join(told),
     }
 
 
@@ -122,21 +162,40 @@ def _group(code: str, messages: Mapping[tuple[str, str], list[dict[str, Any]]]) 
 
 def _link(model: Facts, variant: str | None) -> dict[str, Any]:
     anchor = f"#{variant_anchor(variant)}" if variant is not None else ""
-    return {"model_id": model["model_id"], "variant": variant, "href": model_href(model["model_id"]) + anchor}
+    return {"model_id": model["model_id"], "variant": variant, "href": href_of(model) + anchor}
 
 
-def model_href(model_id: str) -> str:
-    """The address of a model's page from the index."""
-    return f"models/{quote(model_id, safe='')}/report.html"
+def href_of(model: Facts) -> str:
+    """The address of a model's page from the index: of the attempt, where one is held back."""
+    return model_href(model["model_id"], folder="attempts" if model.get("held_back") else "models")
+
+
+def model_href(model_id: str, *, folder: str = "models") -> str:
+    """The address of a page below OUT/models or OUT/attempts."""
+    return f"{folder}/{quote(model_id, safe='')}/report.html"
 
 
 def _model_row(model: Facts) -> dict[str, Any]:
     return {
         "id": model["model_id"] or "(no id)",
-        "href": model_href(model["model_id"]),
+        "href": href_of(model),
         "badge": badge(model["status"]),
         "code": (model["reason"] or {}).get("code"),
         "caution": lenient.caution(model),
+    }
+
+
+def _held_back(model: Facts) -> dict[str, Any]:
+    """A model whose last blessed folder stays: since when, why, and both pages."""
+    held = lenient.mapping(model["held_back"])
+    reason = lenient.reason(held.get("reason")) or {}
+    return {
+        "id": model["model_id"],
+        "href": href_of(model),
+        "kept_href": model_href(model["model_id"]),
+        "since": formats.single_line(held.get("since")),
+        "code": reason.get("code") or "UNSTATED",
+        "version": lenient.integer(lenient.mapping(held.get("kept")).get("version")),
     }
 
 

@@ -29,6 +29,8 @@ def model_view(report: lenient.Report) -> dict[str, Any]:
         "badge": badge(verdict.value),
         "verdict": verdict_sentence(report),
         "reason": None if verdict is Status.BLESSED else reason,
+        "held_back": _held_back(report),
+        "takes_back": lenient.text(lenient.mapping(report.get("takes_back")).get("why")),
         "silent": verdict is not Status.BLESSED and reason is None,
         "artifacts": _artifacts(report),
         "smaller": passed_over_in_words(report),
@@ -56,6 +58,19 @@ def model_view(report: lenient.Report) -> dict[str, Any]:
         "facts": _facts(report),
     }
     return view | {"contents": _contents(view)}
+
+
+def _held_back(report: lenient.Report) -> dict[str, Any] | None:
+    """Since when the last blessed folder stands in for what this page is about; None where it does not."""
+    held = lenient.mapping(report.get("held_back"))
+    if not held:
+        return None
+    model_id = lenient.text(report.get("model_id")) or ""
+    return {
+        "since": formats.single_line(held.get("since")),
+        "version": lenient.integer(lenient.mapping(held.get("kept")).get("version")),
+        "href": f"../../models/{quote(model_id, safe='')}/report.html",
+    }
 
 
 def _contents(view: Mapping[str, Any]) -> list[tuple[str, str, bool]]:

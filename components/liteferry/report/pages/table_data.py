@@ -22,7 +22,7 @@ MESSAGE_CHARACTERS = 160
 METADATA_VALUE_CHARACTERS = 80
 METADATA_CHOICES = 500
 
-MODEL_KEYS = ("id", "status", "reason", "message", "uri", "group", "metadata", "caution")
+MODEL_KEYS = ("id", "status", "reason", "message", "uri", "group", "metadata", "caution", "held_back")
 ROW_KEYS = ("model", "variant", "status", "reason", "bytes", "worst_error", "agreement", "latency_ms", "recommended")
 
 
@@ -38,14 +38,15 @@ def table_data(facts: Facts) -> dict[str, Any]:
     models: list[list[object]] = []
     rows: list[list[object]] = []
     counts: dict[str, int] = {}
-    cautions = {(model["model_id"], model["checkpoint_uri"]): lenient.caution(model) for model in facts["models"]}
+    by_key = {(model["model_id"], model["checkpoint_uri"]): model for model in facts["models"]}
     groups = _groups([of_model[0] for of_model in by_model.values()])
     for number, of_model in enumerate(by_model.values()):
         metadata = _metadata(of_model[0])
         for pair in metadata:
             counts[pair] = counts.get(pair, 0) + 1
-        caution = cautions.get((of_model[0]["model_id"], of_model[0]["checkpoint_uri"]))
-        models.append([*_model(of_model[0], groups[number], metadata), caution])
+        model = by_key.get((of_model[0]["model_id"], of_model[0]["checkpoint_uri"]), {})
+        is_held_back = 1 if model.get("held_back") else 0
+        models.append([*_model(of_model[0], groups[number], metadata), lenient.caution(model), is_held_back])
         rows.extend(_row(number, row) for row in of_model)
     choices = sorted(counts, key=lambda pair: (-counts[pair], pair))[:METADATA_CHOICES]
     return {"models": models, "rows": rows, "metadata": choices}

@@ -1,0 +1,47 @@
+"""Output on terminals and logs that cannot show every character: plain letters stand in, and nothing raises."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+
+# What LiteFerry itself prints beyond ASCII; anything else becomes a question mark.
+_PLAIN = {
+    "✓": "+",
+    "✗": "x",
+    "★": "*",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "∞": "inf",
+    "×": "x",
+    "·": ".",
+    "→": "->",
+    "━": "-",
+    "─": "-",
+    "│": "|",
+    "╸": "-",
+    "╺": "-",
+}
+_HANDLER = "liteferry_plain"
+
+
+def show_plain_where_needed() -> None:
+    """Lets standard output and error replace what their encoding has no character for. Streams that a caller has put in their
+    place are left as they are.
+    """
+    codecs.register_error(_HANDLER, _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """An error handler for encoding: what cannot be written, in letters that every encoding has."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
