@@ -187,7 +187,7 @@ class TestDigests:
         assert changed[1] == self.digests(tmp_path)[1]
 
     def test_every_record_of_a_job_is_known(self) -> None:
-        from liteferry import config
+        from liteferry.config import job as config
 
         assert set(plans._DIGESTED_ALWAYS) <= set(vars(config))
         for name, keys in plans._DIGESTED_ALWAYS.items():

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from liteferry import lenient
 from liteferry.errors import Stage
+from liteferry.evaluation.targets import names
 from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
 from liteferry.parity.gate_limits import SAVED_MODEL
 from liteferry.parity.gates import Verdict
+from liteferry.report import targets
 from liteferry.report.recommend import MIN_SAVING, passed_over, worth_naming
 from liteferry.types import Status
 from liteferry.version import RULES_VERSION
@@ -93,7 +95,7 @@ def _refuse_what_takes_the_model(old: lenient.Report, report: lenient.Report, va
     """Raises LackingError where a run finds out more than the verdict: where a newly failing variant begins to differ, or which
     of several ways to convert it is the best under other gates.
     """
-    if "auto" in variants or lenient.mapping(old.get("targets")):
+    if "auto" in variants or lenient.mapping(old.get("targets")).keys() - {names.CPU}:
         raise LackingError("what `auto` and targets choose hangs on all gates")
     for name, part in lenient.mapping(old.get("variants")).items():
         new = variants[name]
@@ -125,8 +127,11 @@ def _with_verdicts(
     min_saving = MIN_SAVING if told is None else told
     recommended = worth_naming(variants, min_saving=min_saving) if verdicts[SAVED_MODEL].is_blessed else None
     reason = _model_reason(report, verdicts)
+    on_cpu = targets.of_cpu(variants, min_saving=min_saving if verdicts[SAVED_MODEL].is_blessed else None)
+    others = lenient.mapping(report.get("targets"))
     return {
         **report,
+        **({"targets": {**others, names.CPU: on_cpu}} if others else {}),
         "status": (Status.BLESSED if reason is None else Status.NOT_BLESSED).value,
         "reason": reason,
         "saved_model": {**lenient.mapping(report.get("saved_model")), **_facts(verdicts[SAVED_MODEL])},

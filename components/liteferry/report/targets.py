@@ -33,7 +33,7 @@ def facts_of(
         fates = {name: _fate(run, target, name, facts) for name, facts in variants.items()}
         found[target] = {
             "how": _HOW.get(target, "estimated"),
-            **_recommended(plan, target, variants, fates, may_ship=may_ship),
+            **_recommended(target, variants, fates, min_saving=plan.min_saving if may_ship else None),
             "variants": fates,
         }
     return found
@@ -93,7 +93,13 @@ def _on_microcontroller(run: _Run, name: str) -> dict[str, Any]:
     }
 
 
-def _recommended(plan: ModelPlan, target: str, variants: Variants, fates: Variants, *, may_ship: bool) -> dict[str, Any]:
+def of_cpu(variants: Variants, *, min_saving: float | None) -> dict[str, Any]:
+    """The facts of the CPU, which are those of the variants themselves. `min_saving`: None where nothing may be recommended."""
+    fates = {name: {**_NOTHING, "status": facts["status"], "reason": facts["reason"]} for name, facts in variants.items()}
+    return {"how": _HOW[names.CPU], **_recommended(names.CPU, variants, fates, min_saving=min_saving), "variants": fates}
+
+
+def _recommended(target: str, variants: Variants, fates: Variants, *, min_saving: float | None) -> dict[str, Any]:
     there = {
         name: {**variants[name], "status": fate["status"], "parity": fate.get("parity") or variants[name]["parity"]}
         for name, fate in fates.items()
@@ -103,7 +109,7 @@ def _recommended(plan: ModelPlan, target: str, variants: Variants, fates: Varian
             (fate.get("npu_share") or 0.0 for fate in fates.values() if fate["status"] == Status.BLESSED.value), default=0.0
         )
         there = {name: facts for name, facts in there.items() if (fates[name].get("npu_share") or 0.0) == best}
-    named = worth_naming(there, min_saving=plan.min_saving) if may_ship else None
+    named = None if min_saving is None else worth_naming(there, min_saving=min_saving)
     if named is None:
         return {"recommended_variant": None, "why": _why_none(fates), "trade_off": None}
     return {"recommended_variant": named, "why": _why(target, fates[named], there), "trade_off": _trade_off(named, there)}
