@@ -32,7 +32,7 @@ from liteferry.sandbox.confine import SWITCH
 from tests.commands.test_strangers_output import write_model
 
 ROOT = Path(__file__).resolve().parents[2]
-# Two runs over 190 checkpoints take three minutes; `test_trust.py` has one of every kind in `make test`.
+# Two runs over 330 checkpoints take six minutes; `test_trust.py` has one of every kind in `make test`.
 pytestmark = pytest.mark.nightly
 
 _SECRET = "SECRET-CANARY-4711"
