@@ -65,13 +65,7 @@ def build(
         "export_digest": plan.export_digest,
         "recipe_digest": plan.recipe_digest,
         "work_digest": plan.work_digest,
-        "judged_by": {
-            "gates": {name: dict(gates) for name, gates in plan.gates.items()},
-            "recipes": sorted(plan.recipes),
-            "kinds": output_kinds(plan, evaluation),
-            "min_saving": plan.min_saving,
-            "kinds_seen": evaluation.rows_seen.kinds(),
-        },
+        "judged_by": _judged_by(plan, evaluation),
         "judged_before": dict(plan.judged_before) or None,
         "takes_back": None,
         "held_back": None,
@@ -108,6 +102,17 @@ def _checkpoint(plan: ModelPlan, exported: ExportedModel) -> records.Checkpoint:
         "architecture_digest": exported.architecture_digest,
         "weights": plan.load.weights if plan.load.builder else None,
         "custom_objects": [cast("records.CustomObject", dataclasses.asdict(custom)) for custom in custom_objects],
+    }
+
+
+def _judged_by(plan: ModelPlan, evaluation: Evaluation) -> dict[str, Any]:
+    """What the verdict took from the job and the rows, so that it can be made again."""
+    return {
+        "gates": {name: dict(gates) for name, gates in plan.gates.items()},
+        "recipes": sorted(plan.recipes),
+        "kinds": output_kinds(plan, evaluation),
+        "min_saving": plan.min_saving,
+        "kinds_seen": evaluation.rows_seen.kinds(),
     }
 
 
