@@ -1,4 +1,4 @@
-"""The `liteferry` command. Each command's work is a function elsewhere; here are flags, help and exit status."""
+"""The `liteferry` command: flags, help and exit status. Each command's work is a function elsewhere."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ def _add_work_on_models(add: _Add) -> None:
 
 
 def _add_work_on_outputs(add: _Add) -> None:
-    """Commands on what a run has left, and on this installation."""
+    """Commands on the results of a run, and on this installation."""
     show = add("show", "summary table of a run", "liteferry show out")
     show.add_argument("output", metavar="OUT")
     show.add_argument("--json", action="store_true", help="print fleet.json instead")
-    report = add("report", "build the pages of a run again from its JSON", "liteferry report out")
+    report = add("report", "rebuild the pages of a run from its JSON", "liteferry report out")
     report.add_argument("output", metavar="OUT")
     verify = add("verify", "check a finished run again from its files alone", "liteferry verify out")
     verify.add_argument("output", metavar="OUT")
@@ -179,15 +179,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: LiteFerryError) -> None:
-    """Says what is wrong. Names in it come from files: what a terminal would obey is made visible."""
+    """Prints an error. Names in it come from files: terminal control characters are made visible."""
     from liteferry.report.formats import printable
 
     print(printable(f"liteferry: {error}".encode("utf-8", "backslashreplace").decode()), file=sys.stderr)
 
 
 def _leave_at_once(status: int) -> None:
-    """Without waiting: Beam's threads would keep the process for as long as their bundle lasts. Nurseries and their children end
-    with this process; what they were at is not reported and is done again by the next run.
+    """Exits without waiting for Beam's threads, which would keep the process until their bundle ends. Nurseries and their
+    children end with this process; the models they were working on have no report yet, and the next run does them again.
     """
     sys.stdout.flush()
     sys.stderr.flush()

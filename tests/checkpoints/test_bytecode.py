@@ -77,5 +77,5 @@ def test_this_python_s_is_not(function: Any, new_style: bool) -> None:
 
 
 def test_what_is_no_code_at_all_is_said() -> None:
-    with pytest.raises(ModelError, match="it is no code object"):
+    with pytest.raises(ModelError, match="it is not a code object"):
         bytecode.refuse_other_python("m.h5", config(base64.b64encode(marshal.dumps("text")).decode()))

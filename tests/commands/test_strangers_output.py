@@ -178,7 +178,7 @@ def test_a_path_out_of_the_folder_is_a_problem_and_is_not_opened(tmp_path: Path)
     write_model(out, saved_model={**report["saved_model"], "path": "../../../secret"})
     found = verify(str(out), processes=1)
     problems = [sentence for model_id, sentence in found.problems if model_id]
-    assert "saved_model is said to lie at '../../../secret', which is not inside the model's folder" in problems
+    assert "saved_model is listed at '../../../secret', which is not inside the model's folder" in problems
     assert found.artifact_count == 0
 
 

@@ -111,7 +111,7 @@ DAMAGES: dict[str, tuple[Damage, str | None, str]] = {
     "a file gone": (lose_a_shard, "cnn", "variables.data-00000-of-00001 is gone"),
     "a file added": (lambda out: (out / "models/cnn/tflite/new.tflite").touch(), "cnn", "new.tflite is not in report.json"),
     "no report": (lambda out: (out / "models/cnn/report.json").unlink(), "cnn", "report.json is not there"),
-    "half a report": (cut_the_report, "cnn", "report.json is not there or is no report"),
+    "half a report": (cut_the_report, "cnn", "report.json is missing or not a report"),
     "another model's report": (edit_report("cnn", lambda r: r.update(model_id="mlp")), "cnn", "report.json is about 'mlp'"),
     "a report that nobody vouched for": (edit_report("cnn", lambda r: r.update(metadata={})), "cnn", "was written for another"),
     "both markers": (lambda out: (out / "models/cnn/NOT_BLESSED").touch(), "cnn", "the marker is BLESSED, NOT_BLESSED"),
@@ -130,8 +130,8 @@ DAMAGES: dict[str, tuple[Damage, str | None, str]] = {
     "the fleet says otherwise": (say_failed_in_the_fleet, None, "fleet.json says failed of cnn, its own report says blessed"),
     "a model gone": (lambda out: shutil.rmtree(out / "models/cnn"), None, "fleet.json names cnn, which has no folder"),
     "no fleet": (lambda out: (out / "fleet.json").unlink(), None, "fleet.json cannot be read"),
-    "a temporary": (lambda out: (out / "models/cnn/a.tflite.12.tmp").touch(), None, "a.tflite.12.tmp was left behind"),
-    "staging": (lambda out: (out / ".staging/progress").touch(), None, ".staging/progress was left behind"),
+    "a temporary": (lambda out: (out / "models/cnn/a.tflite.12.tmp").touch(), None, "a.tflite.12.tmp was left by"),
+    "staging": (lambda out: (out / ".staging/progress").touch(), None, ".staging/progress was left by"),
 }
 
 

@@ -63,7 +63,7 @@ TOLD = {
     "mask_stays_away": "column 'mask' has the name of an optional argument",
     "roles_stay_away": "column 'weight' has the name of an optional argument",
     "list_without_names": "columns one, two feed it in this order",
-    "optional_input_stays_away": "no column of the samples feeds stay away: extra",
+    "optional_input_stays_away": "no column of the samples feeds are left out: extra",
     "two_arguments": None,
 }
 REFUSED = {

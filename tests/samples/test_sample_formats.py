@@ -272,7 +272,7 @@ np.savez({str(tmp_path / "tfxio.npz")!r}, **{{name: np.concatenate([batch[name] 
 
     @pytest.mark.parametrize(
         ("schema", "code", "complaint"),
-        [(None, MISSING, "cannot be read"), ("feature { nme: }", MISMATCH, "is no TensorFlow Metadata schema")],
+        [(None, MISSING, "cannot be read"), ("feature { nme: }", MISMATCH, "is not a TensorFlow Metadata schema")],
         ids=["missing", "no schema"],
     )
     def test_schemas_that_cannot_be_used(self, tmp_path: Path, schema: str | None, code: Any, complaint: str) -> None:
@@ -382,7 +382,7 @@ class TestImages:
     def test_what_is_no_image_is_named_by_file_column_and_row(self, tmp_path: Path, content: bytes, complaint: str) -> None:
         images = [encoded(PIXELS[0]), content]
         message = failure(MISMATCH, self.read, tmp_path, images, signature(x=((6, 8, 3), "uint8")))
-        assert message.startswith(f"{tmp_path}/x.parquet: column 'x', row 1: is no image that can be decoded: ")
+        assert message.startswith(f"{tmp_path}/x.parquet: column 'x', row 1: cannot be decoded as an image: ")
         assert complaint in message
 
     def test_inputs_that_images_cannot_feed(self, tmp_path: Path) -> None:

@@ -338,7 +338,7 @@ class TestUnusableFiles:
         for name in "ab":
             write_npz(tmp_path / f"{name}.npz", x=np.zeros((0, 2)))
         message = failure(EMPTY, open_samples, SamplesSpec(path=f"{tmp_path}/*.npz"))
-        assert message == f"{tmp_path}/*.npz: has no rows in 2 file(s); nothing could be proven"
+        assert message == f"{tmp_path}/*.npz: has no rows in 2 file(s), so nothing can be proven"
 
     @pytest.mark.parametrize("suffix", ["npz", "parquet"])
     @pytest.mark.parametrize("column", ["x", "y"])

@@ -1,4 +1,4 @@
-"""Tells what a checkpoint is and what it would run, without running any of it."""
+"""Determines what a checkpoint is and what code it would run, without running any of it."""
 
 from liteferry.checkpoints.detection import CheckpointFacts, Kind, detect, examine, look
 

@@ -1,6 +1,6 @@
-"""What an architecture says of training and of its inputs: augmentation and preprocessing settings, the range it expects.
+"""Facts of an architecture about training and inputs: augmentation and preprocessing settings, the expected range of values.
 
-Read off the config; builds nothing.
+Read from the config; builds nothing.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ _SMALLER = 8.0  # the same the other way: dark pictures are still pictures
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InputRange:
-    """The values a model expects of an input: `low` to `high`, because the layer `because` of it maps them to its own scale."""
+    """The values a model expects of an input: `low` to `high`, since the layer `because` maps that range to its own scale."""
 
     low: float
     high: float
@@ -111,14 +111,14 @@ def training_layers(config: Any) -> list[dict[str, Any]]:
 
 
 def input_range(config: Any, statistics: Mapping[str, Statistics] = MappingProxyType({})) -> dict[str, InputRange]:
-    """Input name -> the values it expects, for inputs that go through a Rescaling or Normalization before anything else does.
+    """Input name -> the values it expects, for inputs whose first layer is a Rescaling or Normalization.
 
-    A Rescaling to [0, 1] or [-1, 1] says what it was fed; a Normalization with its statistics in the config says mean and spread,
-    four standard deviations to each side. Inputs that say nothing are left out.
+    A Rescaling to [0, 1] or [-1, 1] shows the range it was fed; a Normalization with its statistics in the config gives mean and
+    spread, taken as four standard deviations to each side. Other inputs are left out.
 
     Args:
       config: an architecture.
-      statistics: those of adapted Normalization layers by the layer's name, which stand among the weights and not in the config.
+      statistics: those of adapted Normalization layers by layer name, which are stored with the weights and not in the config.
     """
     found: dict[str, InputRange] = {}
     for name, layer in _first_scaling_layers(config):
@@ -155,7 +155,7 @@ def _expected(layer: Mapping[str, Any], statistics: Mapping[str, Statistics]) ->
 
 
 def _numbers(value: Any) -> list[float]:
-    """The numbers of a nested list, or of one number."""
+    """The numbers in a nested list, or a single number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return [float(value)]
     if isinstance(value, dict):  # a serialized array
@@ -194,7 +194,7 @@ def _first_scaling_layers(config: Any) -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def _sequential_input(nodes: list[dict[str, Any]]) -> str:
-    """As both libraries name it: the InputLayer's own name, in older files the first layer's with `_input`."""
+    """The input's name, as both libraries form it: the InputLayer's own name, in older files the first layer's with `_input`."""
     first = nodes[0]
     inner = first["config"]
     name = str(inner.get("name", "")) if isinstance(inner, dict) else ""
@@ -215,7 +215,7 @@ def _first_in_line(nodes: list[dict[str, Any]]) -> Mapping[str, Any] | None:
 
 
 def _only_keeps_range(node: Mapping[str, Any]) -> bool:
-    """Whether a nested model is nothing but augmentation."""
+    """Whether a nested model consists of augmentation layers only."""
     inner = node.get("config")
     layers = inner.get("layers") if isinstance(inner, dict) else None
     if not isinstance(layers, list) or not layers:
@@ -266,11 +266,11 @@ def _following(name: str, feeds: Mapping[str, list[dict[str, Any]]]) -> Iterator
 
 
 def range_warning(name: str, expected: InputRange, *, low: float, high: float) -> str | None:
-    """A sentence when sample rows do not fit the range a model expects of an input, None when they do.
+    """A sentence when sample rows do not fit the range a model expects of an input; None when they do.
 
     Args:
       name: of the input.
-      expected: what the model says.
+      expected: by the model.
       low, high: the smallest and the largest value among the rows.
     """
     wanted, spread = expected.high - expected.low, high - low

@@ -1,6 +1,6 @@
-"""Zip and tar files: what a `.keras` archive may hold, and checkpoints that were published inside a `.zip` or `.tar.gz`.
+"""Zip and tar files: the allowed contents of a `.keras` archive, and checkpoints published inside a `.zip` or `.tar.gz`.
 
-Nothing is unpacked before all names and sizes have been read, and no more bytes are written than the names announced.
+Nothing is unpacked before all names and sizes have been read, and no more bytes are written than the archive announced.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Member:
 
 
 def is_tar(path: str) -> bool:
-    """Whether a path is a tar file by its name; the bytes of a compressed one do not say."""
+    """Whether a path is a tar file, by its name: the bytes of a compressed one do not show it."""
     return path.lower().endswith(_TAR_ENDINGS)
 
 
 def zip_members(archive: zipfile.ZipFile) -> list[Member]:
-    """What a zip file holds. Links are told by the mode that Unix tools store."""
+    """The members of a zip file. Links are recognised by the mode that Unix tools store."""
     result = []
     for entry in archive.infolist():
         mode = entry.external_attr >> 16
@@ -73,7 +73,7 @@ def _tar_members(path: str, archive: tarfile.TarFile, most_bytes: int, stored: i
 
 
 def refuse_members(path: str, members: Sequence[Member]) -> None:
-    """Raises LOAD_UNSAFE for names and kinds of members that reach outside the folder they are unpacked into."""
+    """Raises LOAD_UNSAFE for names and kinds of members that would be unpacked outside their folder."""
     for member in members:
         parts = member.name.replace("\\", "/").split("/")
         if member.name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in member.name:
@@ -83,8 +83,8 @@ def refuse_members(path: str, members: Sequence[Member]) -> None:
 
 
 def refuse_packing(path: str, archive: zipfile.ZipFile) -> None:
-    """Raises LOAD_UNSUPPORTED for members whose packing Python's zip reader unpacks by the block: some hundred bytes of bzip2 are
-    gigabytes, whatever size they announce, before the first of them can be counted.
+    """Raises LOAD_UNSUPPORTED for compression methods other than stored and deflated: Python's zip reader unpacks those by the
+    block, so a hundred bytes of bzip2 become gigabytes before the first of them can be counted, whatever size they announce.
     """
     for entry in archive.infolist():
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -97,8 +97,8 @@ def refuse_packing(path: str, archive: zipfile.ZipFile) -> None:
 
 
 def refuse_ambiguous_zip(path: str, archive: zipfile.ZipFile, size: int) -> None:
-    """Raises LOAD_UNSAFE for an archive with bytes before, between or behind what its directory names, and for two members of one
-    name: another reader may take it for something else.
+    """Raises LOAD_UNSAFE for an archive with bytes before, between or after its listed members, and for two members of one name:
+    another reader may see other contents.
 
     Args:
       path: for errors.
@@ -124,10 +124,10 @@ def _directory_bytes(entry: zipfile.ZipInfo) -> int:
 
 
 def members_in_order(path: str, archive: zipfile.ZipFile, size: int, *, most_bytes: int = MAX_BYTES) -> list[Member]:
-    """The members of an open zip file of `size` bytes, once names, kinds, sizes, packing and places were found to be in order.
+    """The members of an open zip file of `size` bytes, after their names, kinds, sizes, compression and offsets were checked.
 
     Raises:
-      ModelError: LOAD_UNSAFE, and LOAD_UNSUPPORTED for a packing that is not read.
+      ModelError: LOAD_UNSAFE, and LOAD_UNSUPPORTED for a compression method that is not read.
     """
     members = zip_members(archive)
     refuse_members(path, members)
@@ -138,11 +138,11 @@ def members_in_order(path: str, archive: zipfile.ZipFile, size: int, *, most_byt
 
 
 def read_member(path: str, archive: zipfile.ZipFile, name: str, *, most_bytes: int) -> bytes:
-    """The bytes of one member of a zip file, of which no more than its announced size are unpacked.
+    """The bytes of one member of a zip file. No more than its announced size is unpacked.
 
     Raises:
-      KeyError: there is none of that name.
-      ModelError: LOAD_CORRUPT when it announces more than `most_bytes`, LOAD_UNSUPPORTED for its packing.
+      KeyError: there is no member of that name.
+      ModelError: LOAD_CORRUPT when it announces more than `most_bytes`, LOAD_UNSUPPORTED for its compression method.
     """
     refuse_packing(path, archive)
     size = archive.getinfo(name).file_size
@@ -154,7 +154,7 @@ def read_member(path: str, archive: zipfile.ZipFile, name: str, *, most_bytes: i
 
 
 def refuse_sizes(path: str, claimed_bytes: int, count: int, stored: int, *, most_bytes: int = MAX_BYTES) -> None:
-    """Raises LOAD_UNSAFE for what an archive of `stored` bytes cannot hold, LOAD_UNSUPPORTED for more than `most_bytes`."""
+    """Raises LOAD_UNSAFE for contents too large for an archive of `stored` bytes, LOAD_UNSUPPORTED for more than `most_bytes`."""
     if count > _MAX_MEMBERS:
         raise unsafe(path, f"it holds more than {_MAX_MEMBERS:,} members")
     if claimed_bytes > MAX_BYTES or (claimed_bytes > _SMALL_BYTES and claimed_bytes > _MAX_RATIO * stored):
@@ -168,7 +168,7 @@ def refuse_sizes(path: str, claimed_bytes: int, count: int, stored: int, *, most
 
 
 def refuse_unsafe_members(path: str, archive: zipfile.ZipFile) -> None:
-    """Looks into what a `.keras` archive holds: the HDF5 file of its weights, and arrays that are pickles.
+    """Checks the members of a `.keras` archive: the HDF5 file of its weights, and arrays that are pickles.
 
     Raises:
       ModelError: LOAD_UNSAFE.
@@ -196,7 +196,7 @@ def _refuse_unsafe_weights(path: str, archive: zipfile.ZipFile, member: Member) 
 
 
 def _seekable(archive: zipfile.ZipFile, member: Member) -> IO[bytes]:
-    """A member that is read back and forth: in memory where it is small, since zipfile begins anew for each step back."""
+    """A member as a seekable stream: small ones in memory, since zipfile starts over at every step back."""
     if member.bytes <= _SMALL_BYTES:
         with contextlib.suppress(zipfile.BadZipFile):  # a wrong checksum: Keras would read it all the same
             return io.BytesIO(archive.read(member.name))
@@ -223,10 +223,10 @@ def _refuse_pickled_arrays(path: str, archive: zipfile.ZipFile, member: Member) 
 
 
 def unpack(place: str, *, shown: str, most_bytes: int = MAX_BYTES) -> str:
-    """Unpacks a .zip or tar file into a temporary folder and returns the path of the one checkpoint in it. Errors call it
+    """Unpacks a .zip or tar file into a temporary folder and returns the path of the one checkpoint in it. Errors name the file
     `shown`.
 
-    In a sandbox the folder lies in its scratch directory and goes with it; elsewhere it goes when the process ends.
+    In a sandbox the folder lies in its scratch directory and is removed with it; elsewhere it is removed when the process ends.
 
     Raises:
       ModelError: LOAD_UNSAFE for members that reach outside or claim absurd sizes, LOAD_CORRUPT for a broken archive,
@@ -255,7 +255,7 @@ UNPACKED: list[tempfile.TemporaryDirectory[str]] = []  # kept: each is removed w
 
 
 def _contents(place: str, shown: str, most_bytes: int) -> Iterator[tuple[Member, IO[bytes]]]:
-    """The files of an archive with their bytes, after all of its names and sizes have been found to be in order."""
+    """The files of an archive with their bytes, after all names and sizes were checked."""
     if is_tar(place):
         with tarfile.open(place) as listing:
             members = _tar_members(shown, listing, most_bytes, os.path.getsize(place))

@@ -1,8 +1,8 @@
-"""Bytecode of trusted Lambda layers: it belongs to one minor version of Python and does not say to which.
+"""Bytecode of trusted Lambda layers. It belongs to one minor version of Python, but does not say which.
 
-Another version refuses it with words about marshal data, crashes, or computes: an instruction that both versions know may mean
-something else. So it is looked through before anything of it runs, by what this version writes and no other does: instructions
-it has, as many inline caches behind each as it leaves, arguments within range.
+Another version refuses it with errors about marshal data, crashes, or computes something else, since an instruction that both
+versions know may have another meaning. So it is checked before any of it runs, by the traits of this version's bytecode: known
+instructions, the right number of inline caches after each, arguments within range.
 """
 
 from __future__ import annotations
@@ -74,24 +74,24 @@ def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _problem(text: str) -> str | None:
-    """What shows that bytecode is another Python's, None if nothing does."""
+    """The trait that shows that bytecode is from another Python version; None if there is none."""
     try:
         raw = codecs.decode(text.encode("ascii"), "base64")
     except (UnicodeEncodeError, binascii.Error):
         raw = text.encode("raw_unicode_escape")
     if not raw or raw[0] & ~_REFERENCE_BIT != _CODE_BYTE:
-        return "it is no code object"
+        return "it is not a code object"
     if len(raw) > _OLD_START and raw[_OLD_START] in _BYTES_BYTES and raw[_NEW_START] not in _BYTES_BYTES:
         return "it has the layout of Python 3.8 to 3.10"
     try:
         code = marshal.loads(raw)  # noqa: S302  # the job trusts this layer's code, and the loader would do the same
     except (ValueError, EOFError, TypeError, SystemError) as error:
         return f"{error}"
-    return _foreign_instruction(code, raw) if isinstance(code, CodeType) else "it is no code object"
+    return _foreign_instruction(code, raw) if isinstance(code, CodeType) else "it is not a code object"
 
 
 def _written(code: CodeType, raw: bytes) -> bytes:
-    """A function's instructions as they stand in the file: what Python hands out has its caches put in order."""
+    """A function's instructions as stored in the file: Python's public attributes return them with their caches reset."""
     head = struct.pack("<5i", code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_stacksize, code.co_flags)
     at = raw.find(head)
     while at >= 0:
@@ -104,7 +104,7 @@ def _written(code: CodeType, raw: bytes) -> bytes:
 
 
 def _foreign_instruction(code: CodeType, raw: bytes) -> str | None:
-    """What this Python would not have written, in a function or in one inside it."""
+    """What this Python would not have written, in a function or in a function nested in it."""
     names: list[str] = []
     caches = 0
     argument = 0
@@ -137,7 +137,7 @@ def _caches_of(operation: int, name: str) -> int:
 
 
 def _is_in_range(code: CodeType, operation: int, name: str, argument: int) -> bool:
-    """Constants, names and comparisons that there are. Names of some instructions carry flags in their low bits."""
+    """Whether constant, name and comparison indices exist. Name indices of some instructions carry flags in their low bits."""
     if operation in dis.hasconst:
         return argument < len(code.co_consts)
     if operation in dis.hasname:

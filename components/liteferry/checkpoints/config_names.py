@@ -1,8 +1,10 @@
-"""Names that an architecture may use, by the kind of thing that stands there. Any other is refused, or asked for as the user's.
+"""Names that an architecture may use, by the kind of object expected at that place. Other names are refused, or must be the
+user's.
 
-They are harmless wherever they stand in Keras 3 and tf_keras: a layer, an initializer, a function of tensors. What both libraries
-offer besides (`get`, `deserialize`, `model_from_json`, `load_model`, files) is left out. `tests/checkpoints/test_names.py` holds
-the lists against the installed libraries: every name there is classified, and every name here is bound to nothing else in them.
+These names are harmless wherever they stand in Keras 3 and tf_keras: layers, initializers, functions of tensors. Other public
+names of both libraries (`get`, `deserialize`, `model_from_json`, `load_model`, file functions) are left out.
+`tests/checkpoints/test_names.py` checks the lists against the installed libraries: every name there is classified, and every name
+here means nothing else in them.
 """
 
 from __future__ import annotations
@@ -159,7 +161,7 @@ PATHS = frozenset({"vocabulary", "vocabulary_file", "ckpt_to_load_from", "filepa
 
 
 def expected(key: str, inherited: frozenset[str]) -> frozenset[str]:
-    """The classes that may stand under a key of a library's object; `inherited` where the key does not say."""
+    """The classes that may stand under a key of a library's object; `inherited` where the key does not determine them."""
     if key in _KEYS:
         return _KEYS[key]
     return next((names for ending, names in _ENDINGS.items() if key.endswith(ending)), inherited)

@@ -1,6 +1,6 @@
-"""Walks a serialized architecture: every object in it, and every text that may reach one, with what may stand at its place.
+"""Walks a serialized architecture: every object in it, and every text that may name an object, with the classes allowed there.
 
-The verdict on one object is `config_objects`'s. Iterative throughout: a config's depth is the file's to choose.
+`config_objects` judges each object. Iterative throughout: the file decides how deep a config is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OPERATION_LAYERS = ("TensorFlowOpLayer", "AddLoss", "AddMetric")
 
 
 def judge(config: Any, users: Users) -> Iterator[Verdict]:
-    """What a loader must not do with a config, and what the user would have to give it, in the order of the file."""
+    """What a loader must not do with a config, and which objects the user would have to supply, in the order of the file."""
     pending = [Spot(value=config, allowed=config_names.BUILT)]
     while pending:
         below: list[Spot] = []
@@ -138,7 +138,7 @@ def _name_of(node: dict[str, Any]) -> str | None:
 
 
 def _is_bytecode(node: dict[str, Any]) -> bool:
-    """By shape, not by class name: aliases and subclasses of Lambda unmarshal as well, and so do its output shape and mask."""
+    """By structure, not by class name: aliases and subclasses of Lambda unmarshal too, as do its output shape and mask."""
     if node.get("class_name") == "__lambda__":
         return True
     if any(value == "lambda" and str(key).endswith("_type") for key, value in node.items()):

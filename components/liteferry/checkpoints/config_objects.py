@@ -1,9 +1,9 @@
-"""The verdict on one object of a serialized architecture: by its name, its module, its registered name and where it stands.
+"""Judges one object of a serialized architecture by its name, its module, its registered name and its place.
 
-What a loader does with a name decides. Keras 3 looks into its public names and, for a class, into any module of its own. tf_keras
-imports any module at all, takes any symbol out of it, and the registered name where there is no such symbol. So an object passes
-if its name is on the list of what may stand there, its module is one of Keras's, and its registered name says nothing else; or if
-it is the user's. Sources: `serialization_lib` of both, tf_keras's `legacy/serialization` and `tf_op_layer`.
+The rules follow what loaders do with a name. Keras 3 looks it up among its public names and, for a class, in any module of its
+own. tf_keras imports any module, takes any symbol from it, and falls back to the registered name. So an object passes if its name
+is on the list for its place, its module is one of Keras's, and its registered name is consistent with both; or if it is the
+user's. Sources: `serialization_lib` of both, tf_keras's `legacy/serialization` and `tf_op_layer`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TYPE_SPECS = frozenset({"TensorSpec", "RaggedTensorSpec", "SparseTensorSpec", "
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something a loader must not do unasked. `opened_by` is the job's `trust` value that allows it, None when nothing does."""
+    """Something a loader must not do unasked. `opened_by` is the job's `trust` value that allows it; None when no value does."""
 
     what: str
     opened_by: str | None = None
@@ -37,7 +37,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Unknown:
-    """A class or function that neither library has under that name, as far as anybody knows: the user's code may."""
+    """A class or function that neither library has under that name; the user's code may define it."""
 
     name: str
     module: str | None = None
@@ -48,7 +48,7 @@ Verdict = Finding | Unknown
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Users:
-    """What the user's code provides: names of objects, and names of modules that are trusted whole."""
+    """What the user's code provides: names of objects, and names of modules that are trusted as a whole."""
 
     offered: Collection[str] = ()
     modules: Collection[str] = ()
@@ -68,7 +68,9 @@ def is_keras(parts: list[str]) -> bool:
 
 
 def of_object(node: dict[str, Any], spot: Spot) -> Iterator[Verdict]:
-    """An object that is not the user's. One of a module that nobody knows is no attack: the user is asked for it elsewhere."""
+    """Judges an object that is not the user's. An object of an unknown module is not an attack: the user is asked for it
+    elsewhere.
+    """
     class_name, module, inner = str(node["class_name"]), node.get("module"), node.get("config")
     is_function = class_name == "function"
     name = inner if is_function and isinstance(inner, str) else class_name
@@ -95,7 +97,7 @@ def of_object(node: dict[str, Any], spot: Spot) -> Iterator[Verdict]:
 
 
 def _of_python(node: dict[str, Any], name: str, parts: list[str], what: str) -> Iterator[Verdict]:
-    """Keras writes `builtins` for functions of its own, whose names it then looks up among its own."""
+    """Keras writes the module `builtins` for functions of its own, and looks those names up among its own."""
     if parts[0] != "builtins" or hasattr(builtins, name) or node["class_name"] != "function":
         yield Finding(what=f"{what}, which is Python's own")
     elif name not in config_names.FUNCTIONS:
@@ -115,7 +117,7 @@ def _function(node: dict[str, Any], name: str, parts: list[str], what: str) -> I
 def _class(node: dict[str, Any], parts: list[str], what: str, spot: Spot) -> Iterator[Verdict]:
     class_name = str(node["class_name"])
     if class_name in config_names.ANYTHING and class_name not in spot.allowed:
-        yield Finding(what=f"{what} as the {spot.key or 'model'} of {spot.layer!r}, where no such thing stands")
+        yield Finding(what=f"{what} as the {spot.key or 'model'} of {spot.layer!r}, which Keras does not allow there")
     elif class_name not in spot.allowed and parts:
         yield Finding(what=f"{what}, which is no layer, activation or other part of a model")
     elif class_name not in spot.allowed:
@@ -124,26 +126,26 @@ def _class(node: dict[str, Any], parts: list[str], what: str, spot: Spot) -> Ite
 
 
 def _registered(node: dict[str, Any], name: str, what: str) -> Iterator[Finding]:
-    """tf_keras takes the registered name out of the module where the name itself is not in it."""
+    """Judges the registered name, which tf_keras looks up in the module when the name itself is not there."""
     registered = node.get("registered_name")
     if registered is None or registered in (name, node.get("class_name")):
         return
     if not isinstance(registered, str) or registered.rpartition(">")[2] != name:
-        yield Finding(what=f"{what} under the registered name {registered!r}, which is another's")
+        yield Finding(what=f"{what} under the registered name {registered!r}, which belongs to another object")
 
 
 def _type_spec(node: dict[str, Any]) -> Iterator[Finding]:
     if node["class_name"] == "TypeSpec":
         if not str(node.get("type_spec")).startswith("tf."):
-            yield Finding(what=f"a type {node.get('type_spec')!r}, which is none of TensorFlow's")
+            yield Finding(what=f"a type {node.get('type_spec')!r}, which is not one of TensorFlow's")
         return
     name, module = str(node.get("spec_name")), str(node.get("module"))
     if name not in _TYPE_SPECS or module.split(".")[0] != "tensorflow" or node.get("registered_name") not in (None, name):
-        yield Finding(what=f"a type {name!r} of module {module!r}, which is none of TensorFlow's")
+        yield Finding(what=f"a type {name!r} of module {module!r}, which is not one of TensorFlow's")
 
 
 def _called_symbols(class_name: str, inner: Any, layer: str) -> Iterator[Finding]:
-    """The functions, methods and operations that layers of Keras 2 call by their names."""
+    """Judges the functions, methods and operations that layers of Keras 2 call by name."""
     inner = inner if isinstance(inner, dict) else {}
     if class_name in ("TFOpLambda", "SlicingOpLambda"):
         if not tf_symbols.is_computing(str(inner.get("function"))):
@@ -164,7 +166,7 @@ def _called_symbols(class_name: str, inner: Any, layer: str) -> Iterator[Finding
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spot:
-    """A value and where it stands: the classes that may stand there, the layer around it, whether a library's object holds it."""
+    """A value and its place: the classes allowed there, the enclosing layer, whether a library's object holds it."""
 
     value: Any
     allowed: frozenset[str]
@@ -178,7 +180,7 @@ class Spot:
     texts: int = 0
 
     def inside(self, key: str, value: Any, allowed: frozenset[str]) -> Spot:
-        """What stands under a key of this value."""
+        """The spot of the value under a key of this one."""
         return dataclasses.replace(
             self,
             value=value,

@@ -1,6 +1,6 @@
-"""Reads a serialized architecture for what it would run: Lambda bytecode, foreign modules, classes that must be given.
+"""Scans a serialized architecture for code it would run: Lambda bytecode, foreign modules, classes that the user must supply.
 
-A config is data until a loader turns it into objects. Everything refused here is refused before any loader has seen the file.
+A config is data until a loader turns it into objects. Everything that is refused here is refused before a loader sees the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ConfigFacts:
 
 
 def serialized_objects(node: Any) -> Iterator[dict[str, Any]]:
-    """Every dict in a config that describes an object, in the order of the file. Iterative: the depth is the file's to choose."""
+    """Every dict in a config that describes an object, in the order of the file. Iterative: the file decides how deep it is."""
     pending = [node]
     while pending:
         current = pending.pop()
@@ -63,8 +63,8 @@ def scan(config: dict[str, Any]) -> ConfigFacts:
 
 
 def _is_bytecode(node: dict[str, Any]) -> bool:
-    """By shape, not by class: whatever a node calls itself, loaders unmarshal what says that it is a lambda, be it a layer's
-    function, its mask or its output shape.
+    """By structure, not by class: loaders unmarshal anything that is marked as a lambda, whether it is a layer's function, its
+    mask or its output shape.
     """
     if node.get("class_name") == "__lambda__":
         return True
@@ -111,8 +111,8 @@ def refuse_untrusted(path: str, facts: ConfigFacts, *, offered: Collection[str],
 
 
 def without_training(config: Any) -> Any:
-    """A copy of a config without compile settings at any depth: `compile=False` keeps a loader from building the outermost ones
-    only, a nested model's would be built.
+    """A copy of a config without compile settings at any depth. `compile=False` skips only the outermost settings; those of a
+    nested model would still be built.
     """
     if isinstance(config, dict):
         return {key: without_training(value) for key, value in config.items() if key not in TRAINING_KEYS}

@@ -1,9 +1,10 @@
-"""What a serialized architecture would make a loader do besides building layers. Read as data, before any loader sees it.
+"""Finds what a serialized architecture would make a loader do besides building layers. It is read as data, before any loader sees
+it.
 
-Loaders resolve what a config names: tf_keras imports any module and takes any symbol out of it, `TFOpLambda` takes any symbol of
-TensorFlow's (`io.gfile.rmtree` is one), Lambda layers unmarshal bytecode. Rules are by allowed name (`config_names`,
-`tf_symbols`): what nobody knows is refused.
-Sources: CVE-2024-3660, CVE-2025-1550, CVE-2025-8747, CVE-2025-9905, CVE-2025-9906, CVE-2025-12058.
+Loaders resolve the names in a config: tf_keras imports any module and takes any symbol from it, `TFOpLambda` takes any symbol of
+TensorFlow (`io.gfile.rmtree` is one), Lambda layers unmarshal bytecode. The rules are lists of allowed names (`config_names`,
+`tf_symbols`): an unknown name is refused. Sources: CVE-2024-3660, CVE-2025-1550, CVE-2025-8747, CVE-2025-9905, CVE-2025-9906,
+CVE-2025-12058.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ __all__ = ["FILE_OPS", "LAMBDA", "Finding", "findings", "refuse"]
 
 
 def findings(config: Any, *, offered: Collection[str] = (), modules: Collection[str] = ()) -> list[Finding]:
-    """Everything in a config that is not building layers, each once.
+    """Everything in a config that does more than build layers, each once.
 
     Args:
       config: parsed JSON.
-      offered: names the user's code provides; such a name is the user's, wherever the config says it is from.
-      modules: names of modules that the user trusts whole.
+      offered: names the user's code provides; such a name is the user's, whichever module the config gives.
+      modules: names of modules that the user trusts as a whole.
     """
     judged = judge(config, Users(offered=offered, modules=modules))
     return list(dict.fromkeys(found for found in judged if isinstance(found, Finding)))
@@ -41,5 +42,5 @@ def refuse(path: str, found: Collection[Finding], *, trust: Collection[str]) -> 
         advice = "no setting allows this; ask its author for a clean file"
     else:
         advice = f"if you trust its author, add `trust: [{', '.join(openers)}]` to the job file"
-    message = f"{path} asks its loader for more than layers: {shown}. Nothing was run; {advice}"
+    message = f"{path} would make its loader do more than build layers: {shown}. Nothing was run; {advice}"
     raise ModelError(ReasonCode.LOAD_UNSAFE, Stage.LOAD, message)

@@ -1,7 +1,7 @@
-"""What a path is, read off its bytes and configs. Builds nothing, runs nothing, imports no TensorFlow.
+"""Determines the kind of a checkpoint from its bytes and configs. Builds nothing, runs nothing, imports no TensorFlow.
 
-Source of the layouts: `keras/src/saving/saving_lib.py` (.keras, .weights.h5), `tf_keras/src/saving/legacy/hdf5_format.py`
-(legacy H5), TensorFlow's SavedModel directory.
+Source of the layouts: `keras/src/saving/saving_lib.py` (.keras, .weights.h5), `tf_keras/src/saving/legacy/hdf5_format.py` (legacy
+H5), TensorFlow's SavedModel directory.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class CheckpointFacts:
 
 
 def detect(path: str) -> Kind | None:
-    """The kind of checkpoint at a local path by its first bytes, or None when it is none. H5 files count as H5_MODEL until
-    examined.
+    """The kind of checkpoint at a local path by its first bytes; None when it is not a checkpoint. H5 files count as H5_MODEL
+    until `examine` reads them.
     """
     if os.path.isdir(path):
         if not os.path.isfile(os.path.join(path, "saved_model.pb")):
@@ -254,7 +254,7 @@ def _examine_archive(path: str, place: str, *, copy: bool) -> CheckpointFacts:
 
 
 def _version(value: Any) -> str | None:
-    """A version as the writer put it there, None for anything that is none."""
+    """A version string as the writer stored it; None for anything else."""
     return value if isinstance(value, str) and re.match(r"\d+\.", value) else None
 
 
@@ -297,7 +297,9 @@ def _examine_h5(path: str, place: str, *, copy: bool) -> CheckpointFacts:
 
 
 def _named_for_its_reader(place: str, config: dict[str, Any] | None, *, is_legacy: bool) -> str:
-    """The copy of an HDF5 file with the config that was scanned, without training's settings, and the ending of its reader."""
+    """The copy of an HDF5 file with the scanned config, without training's settings, and with the file ending that selects its
+    reader.
+    """
     import h5py
 
     if config is not None and (for_inference := without_training(config)) != config:

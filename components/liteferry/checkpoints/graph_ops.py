@@ -1,7 +1,7 @@
-"""Operations of TensorFlow that a stranger's graph may hold, by name, each group with its reason. What is not here is refused.
+"""TensorFlow operations that an untrusted graph may contain, by name, each group with its reason. All others are refused.
 
-From the registry of TensorFlow 2.21. `tests/checkpoints/test_names.py` holds every registered operation to be here or among those
-that were looked at and left out, so that a new one fails a test and not a user.
+From the registry of TensorFlow 2.21. `tests/checkpoints/test_names.py` checks that every registered operation is listed here or
+among those that were reviewed and left out, so a new operation fails a test first.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ def told(operation: str) -> str:
 
 
 def harmful_in(node_def: Any) -> Iterator[str]:
-    """The operation of a NodeDef in a config, a dict or a text, unless it is harmless; `?` for what is no NodeDef."""
+    """The operation of a NodeDef (a dict or a text in a config) unless it is harmless; `?` for anything that is not a NodeDef."""
     if isinstance(node_def, list) and node_def:
         node_def = node_def[-1]
     if isinstance(node_def, str) and node_def.lstrip().startswith("{"):
@@ -277,7 +277,9 @@ def harmful_in(node_def: Any) -> Iterator[str]:
 
 
 def _names_functions(node_def: dict[str, Any]) -> bool:
-    """A layer has no functions of its own: what it names would be some other's in the process."""
+    """Whether a node names functions. A layer has no functions of its own: such a name would be another
+    function in the process.
+    """
     return '"func"' in json.dumps(node_def.get("attr", {}))
 
 

@@ -1,4 +1,4 @@
-"""What of a SavedModel's graph can run, and where a node's input comes from. Over the protobuf alone, without TensorFlow."""
+"""Which nodes of a SavedModel's graph can run, and where a node's input comes from. Works on the protobuf, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_CONSTANTS = frozenset({"Placeholder", "PlaceholderV2", "VarHandleOp", "Varia
 
 
 def asset_files(meta_graph: Any) -> list[Any]:
-    """The AssetFileDefs of a graph: its own, or those that TensorFlow 1 keeps in a collection, as loaders take them."""
+    """The AssetFileDefs of a graph: its own, or those that TensorFlow 1 keeps in a collection, as loaders read them."""
     from tensorflow.core.protobuf import meta_graph_pb2
 
     if meta_graph.asset_file_def or _ASSETS not in meta_graph.collection_def:
@@ -36,7 +36,7 @@ def asset_files(meta_graph: Any) -> list[Any]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """A node where it stands: in the function of that name, or in the graph itself."""
+    """A node and its location: the function of that name, or the graph itself."""
 
     function: str | None
     node: Any
@@ -45,8 +45,8 @@ class Place:
 class Graph:
     """One graph of a SavedModel.
 
-    `assets` and `checkpoint` name what TensorFlow itself feeds when it loads the graph: the paths of its own assets, and of its
-    own variables, as tensors of the graph.
+    `assets` and `checkpoint` name the tensors that TensorFlow itself feeds when it loads the graph: the paths of the graph's own
+    assets, and of its own variables.
     """
 
     def __init__(self, meta_graph: Any) -> None:
@@ -62,30 +62,30 @@ class Graph:
         return operation in self._functions
 
     def that_run(self) -> Iterator[Place]:
-        """Every node that loading the graph or calling any of its functions may run.
+        """Every node that may run when the graph is loaded or any of its functions is called.
 
-        Of the main graph that is what signatures, initializers, variables and the restoring need; of the library, all functions
-        that those, or the object graph, reach in any way. The saver's own writing is run by nobody.
+        In the main graph these are the nodes that signatures, initializers, variables and restoring need; in the library, all
+        functions that those, or the object graph, reach in any way. Nothing runs the saver's own writing.
         """
         roots = self._signature_ends() | self._restoring() | self._initializing() | self._variables()
         yield from self._reached(roots, self._meta.object_graph_def.concrete_functions)
 
     def without_assets(self) -> set[tuple[str | None, str]]:
-        """(function, node) of what the main graph also runs while nothing feeds the paths of its assets: the initializer alone
-        is fed them.
+        """(function, node) of the nodes of the main graph that also run while the paths of its assets are not fed: only the
+        initializer is fed them.
         """
         return self._keys(self._signature_ends() | self._restoring() | self._variables())
 
     def without_checkpoint(self) -> set[tuple[str | None, str]]:
-        """The same of the path of its variables, which the restoring alone is fed."""
+        """The same for the path of its variables, which only restoring is fed."""
         return self._keys(self._signature_ends() | self._initializing() | self._variables())
 
     def _keys(self, roots: Collection[str]) -> set[tuple[str | None, str]]:
         return {(place.function, place.node.name) for place in self._reached(roots, ())}
 
     def when_imported(self) -> Iterator[Place]:
-        """Nodes that TensorFlow may evaluate when it imports a graph or a function, whether anybody reaches them or not: those
-        without state that constants alone lead to. The shape of another node may depend on them.
+        """Nodes that TensorFlow may evaluate when it imports a graph or a function, reached or not: stateless nodes that depend
+        on constants alone. The shape of another node may depend on them.
         """
         for function, body in ((None, self._main), *self._bodies.items()):
             yield from (Place(function=function, node=node) for node in body.values() if _is_constant(node, body))
@@ -117,7 +117,7 @@ class Graph:
         return {node_name(self._meta.saver_def.restore_op_name)} - {""}
 
     def _initializing(self) -> set[str]:
-        """Those that run when it is loaded, once its variables are there."""
+        """Nodes that run when the graph is loaded, after its variables are restored."""
         roots: set[str] = set()
         if _INITIALIZER in self._meta.signature_def:
             roots.update(_ends(self._meta.signature_def[_INITIALIZER]))
@@ -168,7 +168,7 @@ class Graph:
                         yield text.decode(errors="replace")
 
     def comes_from(self, place: Place, index: int, fed: Collection[str]) -> bool:
-        """Whether an input of a node can be nothing but one of the tensors that are fed.
+        """Whether an input of a node can only be one of the tensors that are fed.
 
         Args:
           place: the node.
@@ -194,7 +194,7 @@ class Graph:
         return True
 
     def _before(self, function: str | None, name: str) -> list[tuple[str | None, str]]:
-        """Where a tensor's value comes from, one step back; empty where that cannot be said."""
+        """Where a tensor's value comes from, one step back; empty where that is unknown."""
         node = (self._main if function is None else self._bodies[function]).get(name)
         if node is not None and node.op == "ReadVariableOp" and function is None:
             return self._assigned(node_name(node.input[0]))
@@ -206,7 +206,7 @@ class Graph:
         return self._given(function, arguments.index(name), len(arguments))
 
     def _assigned(self, variable: str) -> list[tuple[str | None, str]]:
-        """What is assigned to a variable of the main graph; empty where anything else could get at it."""
+        """The values assigned to a variable of the main graph; empty where anything else could assign to it."""
         holder = self._main.get(variable)
         if holder is None or holder.op != "VarHandleOp":
             return []
@@ -223,7 +223,7 @@ class Graph:
         return [(None, node.input[1]) for node in users if node.op == "AssignVariableOp"]
 
     def _given(self, function: str, position: int, count: int) -> list[tuple[str | None, str]]:
-        """What callers give for an argument of a function; empty as soon as one of them gives what cannot be followed."""
+        """The values that callers pass for an argument of a function; empty as soon as one of them cannot be followed."""
         found: list[tuple[str | None, str]] = []
         concrete = self._meta.object_graph_def.concrete_functions
         if function in concrete:
@@ -258,7 +258,7 @@ def _ends(signature: Any) -> set[str]:
 
 
 def node_name(tensor: str) -> str:
-    """The node of a tensor's name, `name:output:0` or `^name`."""
+    """The node in a tensor's name, `name:output:0` or `^name`."""
     return tensor.lstrip("^").split(":")[0]
 
 
@@ -268,7 +268,9 @@ def _tensor(name: str) -> str:
 
 
 def _is_constant(node: Any, body: Mapping[str, Any]) -> bool:
-    """Whether nothing but constants leads to a node without state. What is no node of the body is an argument of the function."""
+    """Whether a node is stateless and depends on constants alone. A name that is not a node of the body is an argument of the
+    function.
+    """
     pending, seen = [node], {node.name}
     while pending:
         current = pending.pop()

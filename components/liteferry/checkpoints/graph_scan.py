@@ -1,4 +1,4 @@
-"""A SavedModel looked over before TensorFlow loads it: what its graph does besides computing, and where its assets point."""
+"""Scans a SavedModel before TensorFlow loads it: operations that do more than compute, and the files its assets name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _FILE_INPUT = {"InitializeTableFromTextFile": 1, "InitializeTableFromTextFileV2"
 
 
 def read(directory: str, *, shown: str | None = None) -> Any:
-    """The parsed `saved_model.pb` of a folder, which errors call `shown`.
+    """The parsed `saved_model.pb` of a folder; errors name the folder `shown`.
 
     Raises:
-      ModelError: LOAD_CORRUPT when it is none, LOAD_UNSAFE where there is a second one, which TensorFlow would take instead.
+      ModelError: LOAD_CORRUPT when it is not one, LOAD_UNSAFE when there is a second graph file, which TensorFlow would load
+        instead.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -74,11 +75,12 @@ def asset_names(saved_model: Any) -> list[str]:
 def findings(saved_model: Any, *, provided: Callable[[str], bool] = lambda _: False) -> list[Finding]:
     """The operations that are not known to compute only, among those that loading or serving any of its graphs may run.
 
-    A SavedModel's own variables and vocabularies are read by operations, too. They count where they are given another file.
+    Operations also read a SavedModel's own variables and vocabularies. Those count as findings only when they are given another
+    file.
 
     Args:
       saved_model: the parsed `saved_model.pb`.
-      provided: whether the user's code has registered an operation; such a one is trusted with the code.
+      provided: whether the user's code has registered an operation; such an operation is trusted with the code.
     """
     found: dict[Finding, None] = {}
     for meta_graph in saved_model.meta_graphs:
@@ -97,7 +99,7 @@ def _suspects(graph: Graph, places: Iterable[Place], provided: Callable[[str], b
 
 
 def _not_its_own_files(graph: Graph, provided: Callable[[str], bool]) -> Iterator[Place]:
-    """What runs and is on no list, but for what reads the graph's own vocabularies and variables."""
+    """The nodes that may run and are on no list, except those that read the graph's own vocabularies and variables."""
     without_assets = without_checkpoint = None
     for place in _suspects(graph, graph.that_run(), provided):
         key = (place.function, place.node.name)

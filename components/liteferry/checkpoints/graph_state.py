@@ -1,8 +1,8 @@
-"""Operations with state, of those that `graph_ops` does not list: nothing runs them but a signature or an initializer.
+"""Stateful operations that `graph_ops` does not list: they run only when a signature or an initializer reaches them.
 
-An operation without state is another matter. When TensorFlow imports a graph or a function, it evaluates what the shapes of
-other nodes depend on, as far as constants say it: a `ReadFile` that nobody reaches reads its file then. So an operation that is
-on neither list counts wherever it stands, see `graph_reach`. A test holds this list against the registry.
+Stateless operations differ. When TensorFlow imports a graph or a function, it evaluates whatever the shapes of other nodes depend
+on, as far as constants allow: an unreached `ReadFile` then reads its file. So an operation that is on neither list counts
+wherever it stands, see `graph_reach`. A test checks this list against the registry.
 """
 
 from __future__ import annotations

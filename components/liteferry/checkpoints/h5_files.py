@@ -1,4 +1,4 @@
-"""HDF5 files looked over before a library reads them: nothing outside the file, nothing that claims to be larger than it can be.
+"""Checks HDF5 files before a library reads them: no data outside the file, no sizes larger than the file can hold.
 
 Sources: CVE-2025-9905 (legacy H5), HDF5's external links, external storage and virtual datasets, each of which names other files.
 """
@@ -23,7 +23,7 @@ _MEMORY_PER_BYTE = 8  # of the file, for what has lengths of its own: its bytes,
 
 
 def unsafe(path: str, what: str) -> ModelError:
-    """LOAD_UNSAFE for something that no trust setting opens."""
+    """A LOAD_UNSAFE error that no trust setting can allow."""
     return ModelError(
         ReasonCode.LOAD_UNSAFE,
         Stage.LOAD,
@@ -56,7 +56,7 @@ def refuse_ambiguous(path: str, stream: IO[bytes], size: int) -> None:
     if base != 0 or is_spread:
         raise unsafe(path, "its HDF5 header says that its data lies elsewhere, by a base address or a driver of several files")
     if end > size:
-        raise OSError(f"it has {size:,} bytes, and its header tells of {end:,}")
+        raise OSError(f"it has {size:,} bytes, and its header gives {end:,}")
     if end < size:
         raise unsafe(
             path, f"there are {size - end:,} bytes behind the end of the HDF5 file, which another reader may take for the file"
@@ -81,7 +81,7 @@ def _addresses(head: bytes) -> tuple[int, int, bool]:
 
 
 def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
-    """Raises unless an open HDF5 file keeps to itself.
+    """Raises unless an open HDF5 file refers to nothing outside itself.
 
     Args:
       path: how the file is named in errors.
@@ -89,9 +89,9 @@ def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
       stored_bytes: the size of the file.
 
     Raises:
-      ModelError: LOAD_UNSAFE for links and data that lie in other files, for sizes that cannot be, and for endless files.
-      OSError: for what takes more memory than a file of this size can be worth: HDF5 allocates what damaged bytes say, for
-        links and texts alike, before it looks whether the file has so much.
+      ModelError: LOAD_UNSAFE for links and data in other files, for impossible sizes, and for endless files.
+      OSError: for objects that take more memory than a file of this size can justify: for links and texts alike, HDF5 allocates
+        the lengths that damaged bytes claim before it checks them against the file.
     """
     try:
         with allocation.at_most(_SMALL_BYTES + _MEMORY_PER_BYTE * stored_bytes):
@@ -156,8 +156,8 @@ def _has_own_lengths(kind: Any) -> bool:
 
 
 def _items(path: str, file: Any) -> Iterator[tuple[str, Any]]:
-    """Every external link, as the name of its file, and every object once, as h5py's identifier of it: its objects take ten times
-    as long to make. Iterative, and by address: groups may hold each other.
+    """Every external link, as the name of its file, and every object once, as h5py's low-level identifier: its high-level objects
+    take ten times as long to make. Iterative, and by address: groups may contain each other.
     """
     from h5py import h5g, h5l, h5o
 

@@ -1,6 +1,6 @@
-"""Names that Keras 3 and tf_keras bring themselves, so that an architecture can be read without importing either.
+"""Names that Keras 3 and tf_keras define themselves, so that an architecture can be read without importing either.
 
-`tests/commands/test_inspect.py` holds them against the installed libraries.
+`tests/commands/test_inspect.py` checks them against the installed libraries.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Symbolic links in what a job names. One rule for every kind of checkpoint.
+"""Symbolic links in the paths of a job. One rule for every kind of checkpoint.
 
-A path that the job writes out is followed: whoever wrote it meant what it leads to. A link that a pattern or a folder turned up
-may lead to a place inside the checkpoint's own root. Anywhere else it is a stranger's choice of a file, which `trust: [links]`
-allows.
+A path that the job spells out is followed: its author meant the target. A link found by a pattern or inside a folder may lead to
+a place inside the checkpoint's own root. Any other target was chosen by somebody else, and needs `trust: [links]`.
 """
 
 from __future__ import annotations
@@ -38,7 +37,9 @@ WRITTEN_OUT = LinkRule()
 
 
 def root_of(folder: str) -> str:
-    """What counts as one whole with `folder`: the model's folder of a Hugging Face cache for a snapshot in it, else itself."""
+    """The folder that counts as one unit with `folder`: for a snapshot in a Hugging Face cache the model's folder there, else
+    itself.
+    """
     real = os.path.realpath(folder)
     cache = _CACHE.match(real)
     if cache and os.path.isdir(os.path.join(cache["root"], "blobs")):
@@ -78,7 +79,7 @@ def follow_part(checkpoint: str, folder: str, name: str, rule: LinkRule) -> str:
 
 
 def reachable(path: str, rule: LinkRule) -> list[str]:
-    """The real places that a checkpoint may lead to by links, itself first: what a process that reads it has to be let read."""
+    """The real places that a checkpoint may lead to by links, itself first: a process that reads it needs read access to them."""
     real = os.path.realpath(path)
     roots = [root_of(real)] if rule.root is None else [root_of(real), root_of(rule.root)]
     folder, stem = (real, "") if os.path.isdir(real) else (os.path.dirname(path), os.path.basename(path).removesuffix(".index"))

@@ -1,4 +1,4 @@
-"""Which files a checkpoint is: what a process that loads it may read of the disk, and no neighbour of it."""
+"""The files of a checkpoint: what a process that loads it may read of the disk, without its neighbours."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from liteferry.errors import ModelError
 
 
 def files_of_checkpoint(path: str, links: LinkRule = WRITTEN_OUT) -> list[str]:
-    """Files and folders that a local checkpoint consists of.
+    """Files and folders that make up a local checkpoint.
 
     Args:
       path: a file, a folder, or the .index file or the prefix of a TensorFlow checkpoint.
       links: where symbolic links may lead.
 
     Returns:
-      The real path itself, for an index the data files beside it, and what links lead to, as far as they may. Nothing for a link
-      that may not be followed: whoever loads it will say so.
+      The real path itself, for an index also its data files, and the allowed targets of links. Nothing for a link that may not be
+        followed: loading it raises the error.
     """
     real = os.path.realpath(path)
     if links.root is not None and not links.trusted and not is_inside(real, root_of(links.root)):
@@ -34,8 +34,9 @@ def files_of_checkpoint(path: str, links: LinkRule = WRITTEN_OUT) -> list[str]:
 
 
 def leads_out(path: str, links: LinkRule) -> bool:
-    """Whether a local checkpoint, or a link in its folder, leads to where links may not. Who is not confined, as the launcher is,
-    reads nothing of such a checkpoint, not for a digest either: the link may lead to all of the disk.
+    """Whether a local checkpoint, or a link in its folder, leads to a place that links may not reach. A process without
+    confinement, such as the launcher, reads nothing of such a checkpoint, not even for a digest: the link may lead anywhere on
+    the disk.
     """
     try:
         real = follow(path, links)

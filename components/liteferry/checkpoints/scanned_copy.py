@@ -1,8 +1,8 @@
-"""The copy of a checkpoint that loaders get: written from the parts that are scanned, under a name that we choose.
+"""The copy of a checkpoint that loaders get, written from the scanned parts, under a name that LiteFerry chooses.
 
-A file may be two things at once, an HDF5 file with a zip archive behind it, and each library picks its reader by other signs: the
-name, the first bytes, the last ones. So no loader sees a stranger's file. It gets a private copy that only one reader takes,
-which is scanned after it was written: what a stranger does to the file meanwhile comes too late.
+A file may be two things at once, such as an HDF5 file followed by a zip archive, and each library picks its reader by other
+signs: the name, the first bytes, the last ones. So no loader sees the original file. It gets a private copy that only one reader
+accepts. The copy is scanned after it is written: later changes to the original have no effect.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def opened(path: str) -> Iterator[IO[bytes]]:
 
 
 def copy_file(path: str, target: str) -> str:
-    """Copies a regular file, by the kernel where it can: file systems that share blocks copy nothing. What was unpacked from an
-    archive is this process's own already, and moved. Returns `target`.
+    """Copies a regular file, with the kernel's copy where possible: file systems that share blocks copy no data. A file that this
+    process unpacked from an archive is moved instead. Returns `target`.
     """
     if any(is_inside(path, os.path.realpath(folder.name)) for folder in archives.UNPACKED):
         os.rename(path, target)
@@ -87,11 +87,11 @@ def is_member(name: str) -> bool:
 
 
 def copy_archive(path: str, source: zipfile.ZipFile, target: str, config: Any) -> None:
-    """Writes a `.keras` archive from the members that a loader reads, stored, each found whole by its checksum.
+    """Writes a `.keras` archive from the members that a loader reads, uncompressed, each verified by its checksum.
 
     Args:
       path: for errors.
-      source: the open archive, whose names and sizes were found to be in order.
+      source: the open archive, whose names and sizes were checked.
       target: the file to make.
       config: the architecture for its config.json.
     """
@@ -150,8 +150,8 @@ def copy_bundle(path: str, prefix: str, target: str, rule: LinkRule) -> str:
 
 
 def _shards(folder: str, stem: str) -> list[str]:
-    """The data files of a checkpoint, by their names alone: where its index is what the job names, the kernel lets nobody list
-    the folder.
+    """The data files of a checkpoint, by their names alone: where the job names the index, the sandbox
+    may not list the folder.
     """
     for count in range(1, MOST_SHARDS + 1):
         names = [f"{stem}.data-{shard:05}-of-{count:05}" for shard in range(count)]

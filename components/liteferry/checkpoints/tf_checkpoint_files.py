@@ -1,4 +1,4 @@
-"""Files of TensorFlow checkpoints, told by their names: an index, its data files, and the `checkpoint` file of a folder."""
+"""Files of TensorFlow checkpoints, recognised by name: an index, its data files, and the `checkpoint` file of a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_index(path: str) -> bool:
 
 
 def latest_prefix(directory: str) -> str | None:
-    """The prefix that a folder's `checkpoint` file names. Only its last part counts: the folder may have been moved since."""
+    """The prefix that a folder's `checkpoint` file names. Only its last part is used: the folder may have been moved."""
     state = os.path.join(directory, "checkpoint")
     if not os.path.isfile(state) or os.path.getsize(state) > 2**20:
         return None

@@ -1,7 +1,7 @@
-"""Symbols of TensorFlow that a layer of Keras 2 may call by name (`TFOpLambda`): functions of tensors, by the module they are in.
+"""TensorFlow symbols that a Keras 2 layer may call by name (`TFOpLambda`): functions of tensors, by module.
 
-Left out: what takes a function, opens a file, prints into one, makes or changes variables, or changes the process.
-`tests/checkpoints/test_names.py` holds every public function of TensorFlow's to be here or among those that were left out.
+Left out are symbols that take a function, open a file, print into one, make or change variables, or change the process.
+`tests/checkpoints/test_names.py` checks that every public function of TensorFlow is either listed here or among those left out.
 """
 
 from __future__ import annotations
@@ -242,5 +242,5 @@ ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 
 
 def is_computing(symbol: str) -> bool:
-    """Whether a symbol, `math.add` or `compat.v1.math.add`, is one of those."""
+    """Whether a symbol, such as `math.add` or `compat.v1.math.add`, is listed."""
     return _VERSION.sub("", symbol) in SYMBOLS

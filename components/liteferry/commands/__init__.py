@@ -1,1 +1,1 @@
-"""One module or folder for each command of the command line. The command line imports them when they are asked for."""
+"""One module or folder per command. The command line imports a command's module only when that command runs."""

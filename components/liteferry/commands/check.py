@@ -165,5 +165,5 @@ def _lines(model: Foreseen) -> list[str]:
 
 
 def _say(line: str) -> None:
-    """Prints one line: names of files and columns may hold line ends, and what a terminal would obey."""
+    """Prints one line. File and column names may hold line ends or terminal control characters; both are replaced."""
     print(" ".join(printable(lenient.text(line) or "").splitlines()))

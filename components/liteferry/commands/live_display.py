@@ -1,4 +1,6 @@
-"""What a run shows while it goes on: on a terminal a bar and a table of what is running, elsewhere one plain line per model."""
+"""The display of a running job: on a terminal a bar and a table of running models, elsewhere one plain
+line per finished model.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ RUNNING_SHOWN = 10
 
 @contextlib.contextmanager
 def shown(watcher: Watcher, total: int, *, is_quiet: bool) -> Iterator[OnLine]:
-    """Gives a function to call with each finished model's line and how many are finished by then."""
+    """Yields a function to call with each finished model's line and the number of models finished so far."""
     if is_quiet:
         yield lambda line, number: None
     elif sys.stderr.isatty():
@@ -42,7 +44,9 @@ def _print_line(line: Mapping[str, Any], number: int, total: int) -> None:
 
 @contextlib.contextmanager
 def on_terminal(watcher: Watcher, total: int, console: Console) -> Iterator[OnLine]:
-    """A bar with counts, rate and time left, below it the models that are running; those that do not ship stay on the screen."""
+    """A bar with counts, rate and time left, and below it the running models. Models that fail or are not blessed stay on the
+    screen.
+    """
     from rich.console import Group
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -88,7 +92,7 @@ def in_words(*, bad: int, new: int, seconds: float) -> str:
 
 
 def running_table(running: Mapping[str, Mapping[str, Any]], *, now: float) -> Table:
-    """The models at work, the longest first: id, what is being done, for how long."""
+    """The running models, longest-running first: id, current step, duration."""
     from rich.table import Table
     from rich.text import Text
 

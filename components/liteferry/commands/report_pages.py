@@ -1,4 +1,4 @@
-"""`liteferry report`: the pages again from the JSON alone."""
+"""`liteferry report`: rebuilds the pages of a run from its JSON files."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def _reports(out: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
 
 
 def rebuild_pages(out: str) -> int:
-    """Writes every report.html and the fleet's files again. Returns how many models the fleet has.
+    """Writes every report.html and the fleet's files again. Returns the number of models in the fleet.
 
-    The fleet stays what the last run made it: folders of models that its job no longer names get their page, not a row.
+    The fleet keeps the models that the last run listed: a folder whose model the job no longer names gets a page but no row.
 
     Raises:
-      JobError: when there is no report under `out`.
+      JobError: there is no report under `out`.
     """
     from liteferry.report.fleet import fleet_facts, write_fleet
     from liteferry.report.pages.render import render_model

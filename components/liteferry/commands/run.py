@@ -1,4 +1,4 @@
-"""A run from the launcher's side: one at a time per OUT, progress on the way, a summary and an exit status at the end."""
+"""One run, from the launcher's side: at most one per OUT, progress while it lasts, a summary and an exit status at the end."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
     """Runs a job and prints what came of it. Returns the exit status; 0 for a job that was handed over and is not waited for.
 
     Raises:
-      JobError, StorageError: before anything was run.
-      RunnerError: the runner did not take the job, or ended it before its end.
+      JobError, StorageError: before anything ran.
+      RunnerError: the runner refused the job, or failed before the job was finished.
     """
     from liteferry import sandbox
     from liteferry.report.pages.render import write_assets
@@ -115,8 +115,8 @@ def count_checkpoints(
 def _tell_of_submitted(out: str) -> None:
     for words in run_lock.submitted(out):
         print(
-            f"{out}: a job {words} has not come to its end here. If it still runs, it and this run take turns at each model, and "
-            "the later one keeps what the other has finished",
+            f"{out}: a job {words} has not finished here. If it is still running, both runs take turns at each model, and "
+            "each keeps the models that the other has finished",
             file=sys.stderr,
         )
 
@@ -129,7 +129,7 @@ def _run_pipeline(request: RunRequest, traits: RunnerTraits) -> str | None:
             return batch_export.run(request)
     except LiteFerryError:
         raise
-    # Runners raise what they like, their clients' errors among it; how the job ended is told in one message.
+    # Runners raise anything, including errors of their client libraries; the user gets one message.
     except Exception as error:
         if "KeyboardInterrupt" in str(error):  # Beam wraps what is raised in a bundle
             raise KeyboardInterrupt from error
@@ -139,14 +139,14 @@ def _run_pipeline(request: RunRequest, traits: RunnerTraits) -> str | None:
 
 
 def _handed_over(out: str, traits: RunnerTraits, name: str | None) -> int:
-    if name or not traits.is_dataflow:  # a template was written otherwise, and nothing runs yet
+    if name or not traits.is_dataflow:  # otherwise a template was written, and nothing runs yet
         run_lock.note_submitted(out)
-    print(f"{traits.name}: {f'job {name}' if name else 'the job'} goes on by itself; `liteferry show {out}` tells how far it is")
+    print(f"{traits.name}: {f'job {name}' if name else 'the job'} goes on by itself; `liteferry show {out}` shows its progress")
     return ALL_BLESSED
 
 
 def _set_logs(*, is_verbose: bool) -> None:
-    """Quiet libraries, or what all of them say: the sandboxes hand their logs on when they end."""
+    """Silences the libraries, or shows all their logs. Sandboxes pass their logs on when they exit."""
     from liteferry.sandbox.nurseries import VERBOSE
 
     if is_verbose:
@@ -160,8 +160,8 @@ def _set_logs(*, is_verbose: bool) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Beam logs a traceback for any error in a bundle: also for Ctrl-C, of which its user knows, and for an output that cannot be
-    written, which ends the run with one message.
+    """Whether to show a log record. Beam logs a traceback for every error in a bundle, also for two that are reported otherwise:
+    Ctrl-C, and an output that cannot be written, which ends the run with one message.
     """
     text = f"{record.getMessage()} {record.exc_info}"
     return not any(name in text for name in ("KeyboardInterrupt", "StorageError"))
@@ -169,14 +169,14 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int]]:
-    """Shows how the run goes while the context lasts. Yields the counts."""
+    """Shows progress while the context lasts. Yields the counts."""
     counts = {"new": 0, "already_done": 0}
     watcher, stop = Watcher(out), threading.Event()
     with live_display.shown(watcher, total, is_quiet=is_quiet) as on_line:
         seen: set[str] = set()
 
         def look() -> None:
-            with contextlib.suppress(StorageError):  # a store that does not answer now may the next time
+            with contextlib.suppress(StorageError):  # a store that fails now may answer the next time
                 take_lines()
 
         def take_lines() -> None:

@@ -1,4 +1,4 @@
-"""What a run has left or has got so far: its facts, the table in the terminal, and the exit status that they mean."""
+"""The state of a run, finished or not: its facts, the table in the terminal, and the exit status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
 
 
 def read_fleet(out: str) -> dict[str, Any]:
-    """The facts of a finished run. Raises JobError when there is none, or none that agree with themselves."""
+    """The facts of a finished run. Raises JobError when there are none, or when they are inconsistent."""
     from liteferry.report.fleet_check import sound_facts
 
     path = storage.join(out, layout.FLEET_FACTS)
@@ -33,10 +33,10 @@ def read_fleet(out: str) -> dict[str, Any]:
 
 
 def read_progress(out: str) -> Mapping[str, Any]:
-    """The facts of a run, finished or still going: while one goes on, those of the reports that are there.
+    """The facts of a run. While it is still going, these are the facts of the reports published so far.
 
     Raises:
-      JobError: when there is neither.
+      JobError: neither a finished run nor a report was found.
     """
     from liteferry.commands.report_pages import read_reports
     from liteferry.report.fleet import fleet_facts
@@ -46,7 +46,7 @@ def read_progress(out: str) -> Mapping[str, Any]:
     if not is_going_on and not submitted:
         return read_fleet(out)
     reports = read_reports(out)
-    what = "a run is going on" if is_going_on else f"a job {submitted[0]} has not come to its end"
+    what = "a run is going on" if is_going_on else f"a job {submitted[0]} has not finished"
     print(f"{out}: {what}, {len(reports)} report(s) so far", file=sys.stderr)
     _print_running(out)
     return fleet_facts(reports)
@@ -93,6 +93,6 @@ def print_summary(facts: Mapping[str, Any]) -> None:
 
 
 def status_of(facts: Mapping[str, Any]) -> int:
-    """The exit status that a fleet's facts stand for."""
+    """The exit status for a fleet's facts."""
     models = facts["models"]
     return ALL_BLESSED if models and all(model["status"] == "blessed" for model in models) else NOT_ALL_BLESSED

@@ -1,8 +1,8 @@
-"""`liteferry verify`: a finished run again from its files alone, believing nothing that the run says of itself.
+"""`liteferry verify`: checks a finished run again from its files alone, without relying on the run's own claims.
 
-For each model: the report is there and the marker is the one it calls for; every file has the digest it was judged with;
-"blessed" follows from the gates, and each gate from the statistics; and what is blessed is run again on the sample rows that
-the SavedModel carries.
+For each model: the report exists and the marker matches it; every file has the digest that was recorded when it was judged;
+"blessed" follows from the gates, and each gate from the statistics. Blessed artifacts are run again on the sample rows that the
+SavedModel carries.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _QUANTIZED_ROUNDING = 2e-2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was looked at, and every problem as (model_id or None for the run itself, sentence)."""
+    """What was checked, and every problem as (model_id or None for the run itself, sentence)."""
 
     model_count: int
     blessed_count: int
@@ -49,15 +49,15 @@ class Verification:
 
 
 def verify(out: str, *, processes: int, with_rows: bool = True, trust: Sequence[str] = ()) -> Verification:
-    """Looks at every model under `out`.
+    """Checks every model under `out`.
 
     Args:
       processes: sandboxes at once.
-      with_rows: whether to run what is blessed; without, only files and verdicts are checked, without TensorFlow.
-      trust: as in the job: operations that artifacts may hold although they reach outside their graph.
+      with_rows: whether to run blessed artifacts again; without, only files and verdicts are checked, without TensorFlow.
+      trust: as in the job: operations that artifacts may contain although they reach outside their graph.
 
     Raises:
-      JobError: no run here.
+      JobError: there is no run here.
     """
     models = storage.join(out, layout.MODELS)
     model_ids = storage.list_directory(models)
@@ -83,9 +83,9 @@ def verify(out: str, *, processes: int, with_rows: bool = True, trust: Sequence[
 
 
 def _verify_model(place: str, model_id: str, trust: Sequence[str] | None) -> tuple[bool, int, list[str]]:
-    """Whether its report says blessed, how many artifacts were run, what is wrong. `trust` None: nothing is run."""
+    """Whether the report says blessed, how many artifacts were run, and the problems. `trust` None: nothing is run."""
     if not storage.is_remote(place) and os.path.islink(place):
-        return False, 0, [f"its folder is a link to {os.readlink(place)}: nothing below an output folder is read through one"]
+        return False, 0, [f"its folder is a link to {os.readlink(place)}: links below an output folder are not followed"]
     with _local_copy(place) as directory:
         found = list(_model_problems(directory, model_id))
         report = model_folder.scan(directory).raw_report()
@@ -98,7 +98,7 @@ def _verify_model(place: str, model_id: str, trust: Sequence[str] | None) -> tup
 
 @contextlib.contextmanager
 def _local_copy(place: str) -> Iterator[str]:
-    """A model's folder on this machine: where it is, or copied for as long as the context lasts."""
+    """A model's folder on this machine: the folder itself, or a copy that exists while the context lasts."""
     if not storage.is_remote(place):
         yield place
         return
@@ -127,7 +127,7 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
         if name.endswith((".tmp", ".replaced")) or (
             name.startswith(f"{layout.STAGING}{os.sep}") and os.path.basename(name) != "lock"
         ):
-            yield f"{name} was left behind; the next run removes it"
+            yield f"{name} was left by an interrupted run; the next run removes it"
 
 
 def _status_of(out: str, model_id: str) -> object:
@@ -142,7 +142,7 @@ def _model_problems(directory: str, model_id: str) -> Iterator[str]:
     folder = model_folder.scan(directory)
     report = folder.raw_report()
     if not report:
-        yield "report.json is not there or is no report"
+        yield "report.json is missing or not a report"
         return
     if report.get("schema_version") != REPORT_SCHEMA_VERSION:
         yield f"report.json has schema_version {report.get('schema_version')}, this LiteFerry knows {REPORT_SCHEMA_VERSION}"
@@ -157,7 +157,7 @@ def _model_problems(directory: str, model_id: str) -> Iterator[str]:
         yield f"the marker {markers.pop()} was written for another report.json (sha256)"
     for name, part in _artifacts(report).items():
         if (path := part.get("path")) and not beneath.is_inside(path):
-            yield f"{name} is said to lie at {path!r}, which is not inside the model's folder"
+            yield f"{name} is listed at {path!r}, which is not inside the model's folder"
     try:
         yield from manifest.problems(directory, lenient.mapping(report.get("files")))
     except StorageError as error:
@@ -197,7 +197,7 @@ def _parity(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unproven(name: str, part: Mapping[str, Any], report: lenient.Report) -> Iterator[str]:
-    """Why the report's own statistics do not make a blessing under today's rules."""
+    """Why the report's own statistics do not support its blessing under the current rules; empty when they do."""
     try:
         judged = verdict(case_of_report(name, report))
     except LackingError as error:
@@ -217,7 +217,7 @@ def _unproven(name: str, part: Mapping[str, Any], report: lenient.Report) -> Ite
     for gate in judged.gates:
         own = told.get((gate.output, gate.metric))
         if own is None:
-            yield f"its report says nothing of the gate on {gate.metric} of {gate.output!r}"
+            yield f"its report does not list the gate on {gate.metric} of {gate.output!r}"
         elif lenient.number(own.get("observed")) != gate.observed or lenient.number(own.get("limit")) != gate.limit:
             yield (
                 f"its gate on {gate.metric} saw {own.get('observed')} against {own.get('limit')}, its statistics say "
@@ -226,7 +226,7 @@ def _unproven(name: str, part: Mapping[str, Any], report: lenient.Report) -> Ite
 
 
 def _run_again(directory: str, report: lenient.Report, trust: Sequence[str]) -> tuple[int, list[str]]:
-    """How many artifacts of a report without problems were run, and what is wrong with their answers."""
+    """How many artifacts of a report without problems were run, and the problems with their answers."""
     names = {
         name: part["path"]
         for name, part in _artifacts(report).items()
@@ -258,8 +258,8 @@ def _run_again(directory: str, report: lenient.Report, trust: Sequence[str]) -> 
 
 
 def run_rows(task: Mapping[str, Any], reporter: Reporter) -> None:
-    """In a sandbox: the SavedModel's warm-up requests through it and every blessed variant, one at a time. Before that every
-    file is looked over as a checkpoint is: a folder with a report in it may be anybody's.
+    """In a sandbox: runs the SavedModel's warm-up requests through it and through every blessed variant, one at a time. Every
+    file is first scanned as a checkpoint is: a folder with a report in it may come from anywhere.
 
     Hands over {candidate, output, max_abs, largest, shape_differs} for each variant and output.
     """
@@ -285,7 +285,7 @@ def run_rows(task: Mapping[str, Any], reporter: Reporter) -> None:
 
 
 def _difference(pairs: list[tuple[np.ndarray, np.ndarray | None]]) -> dict[str, Any]:
-    """max_abs infinite where one side is not finite or, for text, differs at all."""
+    """The largest absolute difference; infinite where only one side is finite, or where texts differ."""
     max_abs = largest = 0.0
     for one, other in pairs:
         if other is None or one.shape != other.shape:
@@ -303,7 +303,7 @@ def _difference(pairs: list[tuple[np.ndarray, np.ndarray | None]]) -> dict[str, 
 
 
 def print_verification(found: Verification, *, as_json: bool) -> int:
-    """Prints what was found. Returns the exit status: 0 when there is no problem."""
+    """Prints the result. Returns the exit status: 0 when there is no problem."""
     if as_json:
         print(json.dumps(dataclasses.asdict(found), indent=1))
     else:

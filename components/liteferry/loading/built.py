@@ -39,7 +39,7 @@ def build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_
 
 
 def _as_found(path: str, facts: CheckpointFacts) -> str:
-    """The copy under the name that the file has, which may tell a builder something: a link in a folder of its own."""
+    """The copy under the file's original name, which a builder may read something from: a link in a folder of its own."""
     if facts.found_as is None or facts.found_as == os.path.basename(path):
         return path
     folder = scanned_copy.private_folder()
@@ -72,7 +72,7 @@ def _parameters(builder: Callable[..., Any]) -> Sequence[str]:
 
 
 def _told(notes: Sequence[str]) -> tuple[str, ...]:
-    """One warning of what was decided without a name."""
+    """At most one warning: the weights that were matched without a name."""
     if not notes:
         return ()
     more = f" and {len(notes) - 8} more" if len(notes) > 8 else ""
@@ -80,7 +80,7 @@ def _told(notes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _fill_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any) -> tuple[str, ...]:
-    """Brings the weights into a Keras model; returns what was decided without a name."""
+    """Loads the weights into a Keras model; returns what was matched without a name."""
     if facts.kind is Kind.TF_CHECKPOINT:
         variables = {str(getattr(weight, "path", weight.name)).removesuffix(":0"): weight for weight in model.weights}
         return tf_checkpoint.restore(
@@ -110,7 +110,7 @@ def _fill_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any) -
 
 
 def _refuse_differences(path: str, place: str, facts: CheckpointFacts, model: Any) -> None:
-    """Counts hold for positions as well: every array is used, every variable filled."""
+    """Matching by position must be complete as well: every array used, every variable filled."""
     if facts.kind is Kind.H5_MODEL or facts.weights_layout == "legacy":
         legacy.refuse_left_over(path, place, model)
     else:
@@ -149,8 +149,8 @@ def _fill_plain(path: str, spec: LoadSpec, built: Any, sample_columns: Sequence[
 
 
 def _named_for_its_layout(path: str, facts: CheckpointFacts) -> str:
-    """Both Kerases choose the reader by the file's name, which may lie; a link with the right ending in the scratch folder
-    does not.
+    """Both Kerases choose the reader by the file's name, which may be wrong; this link in the scratch folder has the right
+    ending.
     """
     if facts.kind is Kind.KERAS:
         return path

@@ -1,7 +1,7 @@
-"""Which sample column is which argument of a subclassed model's `call`, and how flat tensors become those arguments.
+"""Which sample column feeds which argument of a subclassed model's `call`, and how flat tensors become those arguments.
 
-A Functional model says what its inputs are. A subclassed one says the names of `call`'s arguments, and the shapes that it was
-built with; dtypes are in no file. So names decide, and the columns give dtypes and free lengths.
+A Functional model declares its inputs. A subclassed one has only the names of `call`'s arguments and the shapes it was built
+with; no file holds dtypes. So columns are matched by name, and give dtypes and free lengths.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Template:
 
 @dataclasses.dataclass(frozen=True)
 class _Leaf:
-    """One tensor of an argument: the keys that lead to it, and the shape it was built with, if that is known."""
+    """One tensor of an argument: the keys that lead to it, and the shape it was built with, if known."""
 
     path: tuple[Any, ...]
     shape: tuple[int | None, ...] | None
@@ -60,7 +60,7 @@ def of_subclassed(model: Any, columns: Sequence[TensorSpec]) -> Template:
       columns: sample columns under the names of the inputs they may feed, batch dimension None first.
 
     Raises:
-      ModelError: LOAD_FAILED where neither the file nor the columns say what it takes.
+      ModelError: LOAD_FAILED where neither the file nor the columns show what it takes.
     """
     parameters, told = _parameters(model, columns)
     built = _built_shapes(model, parameters)
@@ -83,13 +83,15 @@ def of_subclassed(model: Any, columns: Sequence[TensorSpec]) -> Template:
 
 
 def likely(columns: Sequence[TensorSpec]) -> list[TensorSpec]:
-    """The columns to feed where nothing says which: those that the job's `inputs` names, else all."""
+    """The columns to feed where nothing declares them: those that the job's `inputs` names, else all."""
     mapped = [column for column in columns if isinstance(column, SampleColumn) and column.is_mapped]
     return [*mapped] or [*columns]
 
 
 def _parameters(model: Any, columns: Sequence[TensorSpec]) -> tuple[list[inspect.Parameter], dict[str, str]]:
-    """The arguments of `call` that may be inputs, and a sentence for each that is left out though a column has its name."""
+    """The arguments of `call` that may be inputs, and a sentence for each argument that is left out although a column has its
+    name.
+    """
     mapped = {column.name for column in columns if isinstance(column, SampleColumn) and column.is_mapped}
     there = {column.name for column in columns}
     kept: list[inspect.Parameter] = []
@@ -112,7 +114,7 @@ def _parameters(model: Any, columns: Sequence[TensorSpec]) -> tuple[list[inspect
 
 
 def _built_shapes(model: Any, parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
-    """Argument -> structure of the shapes of the call that the model was built by, as far as its file remembers."""
+    """Argument -> structure of the shapes of the call that built the model, as far as its file records them."""
     with contextlib.suppress(Exception):  # a user's get_build_config may do anything; the samples decide then
         config = model.get_build_config() or {}
         if "shapes_dict" in config:
@@ -123,7 +125,7 @@ def _built_shapes(model: Any, parameters: Sequence[inspect.Parameter]) -> dict[s
 
 
 def _shape(value: Any) -> tuple[int | None, ...] | None:
-    """A built shape with its batch dimension free; None for what is no shape."""
+    """A built shape with a free batch dimension; None for anything that is not a shape."""
     if not isinstance(value, list | tuple) or not value or not all(dim is None or isinstance(dim, int) for dim in value):
         return None
     return (None, *value[1:])
@@ -138,7 +140,7 @@ def _leaves(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[_Leaf]:
 
 
 def _is_leaf(structure: Any) -> bool:
-    """A shape, or what stands for one that is not known: nothing, or an object of a library's own."""
+    """Whether a value is a shape, or stands for an unknown one: None, or an object of a library's own."""
     is_nested = isinstance(structure, Mapping | list | tuple) and len(structure) > 0
     return not is_nested or _shape(structure) is not None
 
@@ -146,7 +148,7 @@ def _is_leaf(structure: Any) -> bool:
 def _first_argument(
     model: Any, parameter: inspect.Parameter, built: Any, columns: Sequence[TensorSpec]
 ) -> tuple[_Argument, list[str]]:
-    """The first argument may be a tensor, or a dict or list of them: as it was built, else as the columns are."""
+    """The first argument may be a tensor, or a dict or list of tensors: as it was built, else as the columns suggest."""
     name, by_name = parameter.name, {column.name: column for column in columns}
     structure: Any = () if built is None else built
     if built is None and name not in by_name:
@@ -167,7 +169,7 @@ def _first_argument(
 
 
 def _of_list(name: str, leaves: Sequence[_Leaf], columns: Sequence[TensorSpec]) -> tuple[list[TensorSpec | None], list[str]]:
-    """Columns for an argument that holds a list: by name where there is one, the others in the order of the columns."""
+    """Columns for an argument that holds a list: by name where possible, the others in the order of the columns."""
     by_name = {column.name: column for column in columns}
     found = [next((by_name[key] for key in _names_of(name, leaf) if key in by_name), None) for leaf in leaves]
     missing = [place for place, column in enumerate(found) if column is None]
@@ -201,7 +203,7 @@ def _unknown_inputs(model: Any) -> ModelError:
 
 
 def _specs(model: Any, argument: _Argument, *, is_alone: bool) -> Iterator[TensorSpec]:
-    """`is_alone`: whether it is the only input, which the only column feeds whatever both are called."""
+    """`is_alone`: whether it is the only input; the only column then feeds it whatever their names."""
     for leaf, column in zip(argument.leaves, argument.columns, strict=True):
         name = _names_of(argument.name, leaf)[0] if leaf.path else argument.name
         if column is None:
@@ -224,7 +226,7 @@ def _float_of(model: Any) -> str:
 
 
 def _dtype(model: Any, column: TensorSpec) -> str:
-    """The column's. float64 is NumPy's default and nobody's input, unless the model computes in it."""
+    """The column's dtype. float64 becomes float32, unless the model computes in float64: it is only NumPy's default."""
     return column.dtype if column.dtype != "float64" or _float_of(model) == "float64" else "float32"
 
 

@@ -1,9 +1,9 @@
-"""Rows -> the calls that a model takes them in, and back: one way for everything that runs a model.
+"""Groups rows into a model's calls and joins the answers. Everything that runs a model uses this module.
 
-A model saved with a fixed batch takes just as many rows in every call: the last, smaller group is filled up with its own last
-row, and what is answered to the filling is cut off. Most outputs are one answer for each row. Some are one answer for a call: a
-scalar, a constant, detections, whatever has another number of rows than went in. Which is which is decided once, on the first
-rows, and those are then kept call by call.
+A model saved with a fixed batch takes exactly that many rows in every call: the last, smaller group is padded with copies of its
+own last row, and the answers to the padding are dropped. Most outputs have one answer per row. Some have one answer per call: a
+scalar, a constant, detections, any output with another number of rows than the inputs. This is decided once per output, on the
+first rows; answers per call are then stored call by call.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ _MOST_ROWS, _FEW_ROWS = 8, 3  # of the calls that decide: an output with as many
 
 
 class RowCountError(ValueError):
-    """An output that has one answer for each row has another number of them."""
+    """An output with one answer per row has another number of rows than the inputs."""
 
 
 class BatchError(ValueError):
-    """Inputs that cannot be fed from rows: their first axes are fixed at different sizes."""
+    """Inputs that rows cannot feed: their first axes are fixed at different sizes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calls:
-    """How a model takes rows. `batch`: as many in every call, None for any number. `per_call`: outputs that are one answer for a
-    call.
+    """How a model takes rows. `batch`: the fixed number in every call, None for any number. `per_call`: outputs with one answer
+    per call.
     """
 
     batch: int | None = None
     per_call: tuple[str, ...] = ()
 
     def without_rows(self) -> tuple[str, ...]:
-        """The outputs of which a row has no answer of its own; with one row in every call, a call's is the row's."""
+        """The outputs that have no answer per row. With one row in every call, the call's answer is the row's."""
         return () if self.batch == 1 else self.per_call
 
     def run(self, function: Call, inputs: Arrays) -> dict[str, Array]:
-        """All rows through as many calls as it takes.
+        """Runs all rows through as many calls as needed.
 
         Returns:
-          (rows, ...) for each output; for those of `per_call` (calls, ...), or where their shapes differ an object array
-          (calls,) of arrays.
+          (rows, ...) for each output; for those of `per_call` (calls, ...), or where their shapes differ an object array (calls,)
+            of arrays.
 
         Raises:
-          RowCountError: an output has another number of rows than went in.
+          RowCountError: an output has another number of rows than the inputs.
         """
         answers: dict[str, list[Array]] = {}
         for piece, size in groups(inputs, self.batch):
@@ -68,7 +68,7 @@ class Calls:
 
 
 def groups(inputs: Arrays, batch: int | None) -> Iterator[tuple[dict[str, Array], int]]:
-    """Rows as the calls take them, and how many of each call's are real; the last is filled up with its own last row."""
+    """The rows of each call, and how many of them are real; the last call is padded with copies of its own last row."""
     rows = len(next(iter(inputs.values()), ()))
     step = batch or max(rows, 1)
     for start in range(0, max(rows, 1), step):
@@ -104,13 +104,13 @@ def stack(found: Sequence[Array]) -> Array:
 
 
 def is_uneven(value: Array) -> bool:
-    """Whether an array is what `stack` makes of answers whose shapes differ."""
+    """Whether an array is the object array that `stack` returns for answers of different shapes."""
     return value.dtype == object and value.size > 0 and isinstance(value.flat[0], np.ndarray)
 
 
 def aligned(expected: Array, observed: Array) -> tuple[Array, Array]:
-    """Two sides of an output that is one answer for a call. Where one side took all rows in one call, its answer stands against
-    each of the other's.
+    """Both sides of an output with one answer per call. Where one side took all rows in one call, its answer is repeated for each
+    call of the other side.
     """
     counts = len(expected), len(observed)
     if counts[0] == counts[1] or min(counts) != 1:
@@ -136,12 +136,12 @@ def fixed_batch(inputs: Iterable[TensorSpec]) -> int | None:
 
 
 def decide(call: Call, inputs: Arrays | None, *, batch: int | None, outputs: Sequence[TensorSpec]) -> Calls:
-    """Which outputs are one answer for a call.
+    """Which outputs have one answer per call.
 
     Args:
-      call: one call of the model; asked only where shapes do not tell.
-      inputs: the first rows, or None: then what shapes leave open counts as one answer for each row.
-      batch: as many rows as every call takes.
+      call: one call of the model; used only where shapes do not decide.
+      inputs: the first rows, or None: outputs whose shapes do not decide then count as one answer per row.
+      batch: the fixed number of rows per call.
       outputs: as they were traced.
     """
     settled = {spec.name: is_row_wise for spec in outputs if (is_row_wise := _by_shape(spec, batch)) is not None}
@@ -155,14 +155,14 @@ def decide(call: Call, inputs: Arrays | None, *, batch: int | None, outputs: Seq
 
 
 def _by_shape(spec: TensorSpec, batch: int | None) -> bool | None:
-    """Whether an output has one answer for each row; None where its shape does not tell."""
+    """Whether an output has one answer per row; None where its shape does not decide."""
     if spec.shape is None or (spec.shape and spec.shape[0] is None):
         return None
     return bool(spec.shape) and spec.shape[0] == batch
 
 
 def _probes(call: Call, inputs: Arrays, batch: int | None) -> Iterator[tuple[int, Mapping[str, Array]]]:
-    """Calls with the first rows: how many went in, and what came out."""
+    """Calls with the first rows: the number of rows in, and the outputs."""
     if batch is not None:
         for number, (piece, _) in enumerate(groups(inputs, batch)):
             if number * batch < _MOST_ROWS:

@@ -1,6 +1,7 @@
-"""Changes an architecture before it is built: training's settings out, CuDNN layers to portable ones, random layers to nothing.
+"""Changes an architecture before it is built: removes training's settings, replaces CuDNN layers by portable ones, and random
+layers by identities.
 
-The file on disk is never touched: a changed config goes into a copy in the scratch directory, and the loader gets the copy.
+The original file is never changed: the changed config goes into a copy in the scratch directory, and the loader gets the copy.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def for_inference(
     Args:
       config: parsed JSON.
       strip: classes to leave out.
-      offered: names that the user's code provides; a class of that name will be the user's, see `_pin`.
+      offered: names that the user's code provides; a class of that name becomes the user's, see `_pin`.
       is_registered: whether a loader knows a registered name by itself.
 
     Raises:
@@ -85,8 +86,8 @@ def for_inference(
 
 
 def _pin(node: dict[str, Any], offered: Collection[str], is_registered: Callable[[str], bool]) -> None:
-    """Makes a class that the user offers the user's. tf_keras looks for the registered name only, and if nobody has registered
-    it, imports whatever module the file names and takes the class, or even the registered name, out of that.
+    """Makes sure that a class offered by the user is the user's. tf_keras looks up the registered name only; if it is not
+    registered, tf_keras imports whatever module the file names and takes the class, or even the registered name, from there.
     """
     class_name, module, registered = node["class_name"], node.get("module"), node.get("registered_name")
     if class_name == "function" or class_name not in offered or not isinstance(module, str):
@@ -136,7 +137,7 @@ def _make_identity(node: dict[str, Any]) -> None:
 
 
 def identity_layer(library: Any) -> type:
-    """A layer of that Keras that returns what it gets, whatever it is called with."""
+    """A layer of that Keras that returns its first argument, whatever other arguments it is called with."""
 
     class LiteFerryIdentity(library.layers.Layer):  # type: ignore[misc]
         def call(self, inputs: Any, *_: Any, **__: Any) -> Any:
@@ -173,7 +174,7 @@ def write_copy(path: str, facts: CheckpointFacts, config: dict[str, Any]) -> str
 
 
 def _portable_weights(path: str, facts: CheckpointFacts, source: zipfile.ZipFile, folder: str) -> str:
-    """The weights of an archive, unpacked, in the layout of the portable layers; LOAD_UNSUPPORTED where they are not found."""
+    """The weights of an archive, unpacked, in the layout of the portable layers; LOAD_UNSUPPORTED where they are missing."""
     import h5py
 
     unpacked = os.path.join(folder, _WEIGHTS_FILE)
@@ -192,7 +193,7 @@ def _portable_weights(path: str, facts: CheckpointFacts, source: zipfile.ZipFile
 
 
 def refuse_lost_weights(path: str, facts: CheckpointFacts, model: Any, stripped: Collection[str]) -> None:
-    """Raises unless every array of the checkpoint still has its place in the model: a stripped layer must have had none.
+    """Raises unless every array of the checkpoint still has a variable in the model: a stripped layer must have had none.
 
     Raises:
       ModelError: LOAD_UNSUPPORTED with the shapes that would be lost.

@@ -24,7 +24,7 @@ _ARRAYS = 3
 
 
 def count_layers(config: Any) -> int:
-    """How many layers of an architecture hold weights in CuDNN's layout; a Bidirectional's backward layer counts of its own."""
+    """How many layers of an architecture have weights in CuDNN's layout; a Bidirectional's backward layer counts separately."""
     count = 0
     for node in serialized_objects(config):
         inner = node.get("config")
@@ -63,7 +63,9 @@ def portable(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def portable_copy(path: str) -> str | None:
-    """A copy of an HDF5 file in the legacy layout with its CuDNN arrays made portable, in a temporary folder, or None."""
+    """A copy of an HDF5 file in the legacy layout, in a temporary folder, with its CuDNN arrays
+    converted; None if it has none.
+    """
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -100,7 +102,7 @@ def _triples(group: Any) -> list[list[str]]:
 def make_archive_portable(file: Any, config: Any) -> int:
     """Moves CuDNN arrays in the open weights of a `.keras` archive to where the portable layers look for theirs.
 
-    That is the layer's cell, in a folder of the portable class's name. Returns how many layers there were.
+    That is the layer's cell, in a folder of the portable class's name. Returns how many layers were moved.
     """
     import h5py
 
@@ -124,8 +126,8 @@ def make_archive_portable(file: Any, config: Any) -> int:
 
 
 def _rename_layers(group: Any, config: Any) -> None:
-    """Folders of a container's layers are called by their class with a counter, in the layers' order: `cu_dnnlstm` becomes
-    `lstm`, and an `lstm` after it `lstm_1`.
+    """Renames the folders of a container's layers, which are named by class and counter in the layers' order: `cu_dnnlstm`
+    becomes `lstm`, and an `lstm` after it `lstm_1`.
     """
     inner = config.get("config") if isinstance(config, dict) else None
     layers = inner.get("layers") if isinstance(inner, dict) else None
@@ -148,7 +150,7 @@ def _rename_layers(group: Any, config: Any) -> None:
 
 
 def _counted(counts: collections.Counter[str], class_name: str) -> str:
-    """As `to_snake_case` of both libraries, and their counter."""
+    """A name as `to_snake_case` and the counter of both libraries make it."""
     name = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", class_name)).lower()
     counts[name] += 1
     return name if counts[name] == 1 else f"{name}_{counts[name] - 1}"

@@ -1,8 +1,8 @@
-"""Which object each node of an architecture means: the library's own, or one of the user's, and then which.
+"""Decides which object each node of an architecture refers to: the library's own, or one of the user's, and which one.
 
-Loaders take `custom_objects` by bare name, before their own: a helper called `relu` or a class called `Dense` would replace
-Keras's. So a loader gets no name that its library has itself, and a node that names a module gets the object of that module under
-a name that nothing else has. What the file leaves open, the job's `custom_objects` decides; nothing is guessed.
+Loaders look up `custom_objects` by bare name, before their own names: a helper called `relu` or a class called `Dense` would
+replace Keras's. So a loader gets no name that its library has itself, and a node that names a module gets the object of that
+module under a unique name. Where the file is ambiguous, the job's `custom_objects` decides; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _HOMES = ("activations", "initializers", "regularizers", "constraints", "layers"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A config whose nodes each mean one object, and the `custom_objects` to load it with.
+    """A config whose nodes each refer to one object, and the `custom_objects` to load it with.
 
     Attributes:
-      config: the same as what came in, where no node needed a name of its own.
-      objects: names a loader needs, none of them the library's own, unless the job's `custom_objects` say so.
-      registered: names that the user's code has registered with the library, which knows them by itself.
+      config: the input unchanged where no node needed a unique name.
+      objects: names a loader needs, none of them the library's own, unless the job's `custom_objects` contains it.
+      registered: names that the user's code has registered with the library, which finds them by itself.
       used: the user's own name of every object that a node was resolved to -> the object.
-      shared: names that stay out of `objects`, since several objects have them.
+      shared: names that are left out of `objects`, since several objects have them.
     """
 
     config: dict[str, Any]
@@ -52,7 +52,7 @@ def own_names(library: Any) -> set[str]:
 
 
 def resolve(path: str, config: dict[str, Any], offered: Offered, library: Any) -> Resolved:
-    """Decides for every node of an architecture what it means.
+    """Decides for every node of an architecture which object it refers to.
 
     Args:
       path: as errors name the file.
@@ -61,7 +61,7 @@ def resolve(path: str, config: dict[str, Any], offered: Offered, library: Any) -
       library: the module, keras or tf_keras, that will load it.
 
     Raises:
-      ModelError: LOAD_UNKNOWN_OBJECT where a name means several of the user's objects and the file does not say which.
+      ModelError: LOAD_UNKNOWN_OBJECT where a name fits several of the user's objects and the file does not say which.
     """
     nodes = _Nodes(path, offered, library)
     changed = copy.deepcopy(config)
@@ -77,7 +77,7 @@ def resolve(path: str, config: dict[str, Any], offered: Offered, library: Any) -
 
 
 def _built_for_inference(config: Any) -> Iterator[dict[str, Any]]:
-    """Every node of an object that is not training's. Iterative: the depth is the file's to choose."""
+    """Every node of an object, without training's. Iterative: the file decides how deep it is."""
     pending = [config]
     while pending:
         current = pending.pop()
@@ -101,14 +101,16 @@ class _Nodes:
         self.registered: set[str] = set()
 
     def plain_names(self) -> dict[str, Any]:
-        """What may be offered under its bare name: the library has none of that name, and the user only one."""
+        """The objects that may be offered under their bare names: the library has no such name, and the user only one such
+        object.
+        """
         return {name: values[0] for name, values in self._defined.items() if len(values) == 1 and name not in self._own}
 
     def shared(self) -> dict[str, tuple[Any, ...]]:
         return {name: values for name, values in self._defined.items() if len(values) > 1 and name not in self._chosen}
 
     def settle(self, node: dict[str, Any]) -> None:
-        """Leaves a node as it is, or gives it a name that means one object."""
+        """Leaves a node as it is, or gives it a unique name for one object."""
         is_function, name = _function_or_class(node)
         if name is None or name in self._chosen or str(node.get("registered_name")) in self._chosen:
             return
@@ -131,7 +133,7 @@ class _Nodes:
             node.update({"module": None, "registered_name": alias} if "module" in node else {})
 
     def _found(self, name: str, node: Mapping[str, Any]) -> list[Any]:
-        """The user's objects that a node may mean: none for the library's own, several where the file does not say."""
+        """The user's objects that a node may refer to: none for the library's own, several where the file is ambiguous."""
         registered, module = self._registered(node), _module(node)
         if registered is None and self._is_library_s(name, module):
             return []
@@ -143,7 +145,7 @@ class _Nodes:
         return alike if len(alike) > 1 else [registered]
 
     def _registered(self, node: Mapping[str, Any]) -> Any:
-        """What the user's code has registered under the name that the node has for that."""
+        """The object that the user's code has registered under the node's registered name."""
         key = _registered_name(node)
         return self._library.saving.get_registered_object(key) if ">" in key else None
 
@@ -172,7 +174,7 @@ class _Nodes:
 
 
 def _function_or_class(node: Mapping[str, Any]) -> tuple[bool, str | None]:
-    """Whether a node is a function, and the name it asks for, without the package it is registered under."""
+    """Whether a node is a function, and its name without the package it is registered under."""
     if node.get("class_name") == "function":
         inner = node.get("config")
         return True, inner.split(">")[-1] if isinstance(inner, str) else None
@@ -195,7 +197,7 @@ def _module(node: Mapping[str, Any]) -> str | None:
 
 
 def _is_end_of(one: str, other: str) -> bool:
-    """Whether two module names mean one file seen from different folders: `layers` and `project.layers`."""
+    """Whether two module names may be the same file seen from different folders: `layers` and `project.layers`."""
     return one.endswith(f".{other}") or other.endswith(f".{one}")
 
 

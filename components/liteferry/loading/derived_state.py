@@ -1,10 +1,10 @@
-"""State of layers that is more than their variables, after a load: what they derive from variables is derived again, and what the
-file cannot hold is refused.
+"""State of layers besides their variables, after a load: state that derives from variables is recomputed, and state that the file
+cannot hold is refused.
 
-The libraries' loaders leave some of it out. Keras 3 finalises the layers of an HDF5 file one level deep only, so a
-Normalization in a nested model keeps mean 0 and variance 1; nothing finalises a tf_keras Discretization of an archive, or
-anything that TensorFlow's checkpoints fill. Vocabularies are no variables: archives keep them beside the weights, HDF5 files
-and TensorFlow's do not.
+The libraries' loaders miss some of it. Keras 3 finalises the layers of an HDF5 file one level deep only, so a Normalization in a
+nested model keeps mean 0 and variance 1; nothing finalises a tf_keras Discretization of an archive, or any layer that
+TensorFlow's checkpoints fill. Vocabularies are not variables: archives store them beside the weights, HDF5 files and TensorFlow
+checkpoints do not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def restore(path: str, facts: CheckpointFacts, model: Any) -> None:
 
     Args:
       path: as errors name the file.
-      facts: what kind of file the variables came from.
+      facts: the kind of file that the variables came from.
       model: a Keras model whose variables hold the file's arrays.
 
     Raises:
@@ -62,10 +62,11 @@ def _finalises(layer: Any, *, users_too: bool) -> bool:
 
 
 def _load_through_itself(path: str, layer: Any) -> None:
-    """A layer of the user's that loads its own variables derives things from them; only archives and `.weights.h5` call that.
+    """Calls `load_own_variables` of the user's layers: they may derive state from their variables there, and only archives and
+    `.weights.h5` call it.
 
-    What it saves right now is what its variables hold; it gets the same back. A layer that saves anything besides its variables
-    has state that this file never held.
+    The layer gets back exactly the values that it would save now. A layer that saves anything besides its variables has state
+    that this file never held.
     """
     if not hasattr(type(layer), "load_own_variables") or _defined_by_library(layer, "load_own_variables"):
         return
@@ -96,7 +97,7 @@ def _refuse_missing_assets(path: str, layers: list[Any]) -> None:
 
 
 def _refuse_unknown_variables(path: str, model: Any) -> None:
-    """Keras 3 saves its own variables; a `tf.Variable` that a layer of the user's holds is in none of its files."""
+    """Keras 3 saves its own variables only: a `tf.Variable` in a user's layer is in none of its files."""
     import tensorflow as tf
 
     if not layer_names.is_keras_3(model):

@@ -1,4 +1,4 @@
-"""A SavedModel directory as `LoadedModel`: the graph in it is what was trained, whatever wrote it."""
+"""A SavedModel directory as `LoadedModel`: the graph in it is the trained model, whatever library wrote it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = 
 
 
 def serving_tags(saved_model: Any) -> list[str] | None:
-    """Of several graphs, the one to serve on a CPU: never one of training where there is another. None: there is only one."""
+    """Of several graphs, the tags of the one to serve on a CPU: never a training graph if there is another. None: there is only
+    one.
+    """
     every = [sorted(meta_graph.meta_info_def.tags) for meta_graph in saved_model.meta_graphs]
     if len(every) == 1:
         return every[0] if _TRAIN in every[0] else None
@@ -81,13 +83,13 @@ def serving_tags(saved_model: Any) -> list[str] | None:
 
 
 def _with_rank(spec: TensorSpec, specs: Sequence[TensorSpec], columns: Sequence[TensorSpec]) -> TensorSpec:
-    """An input of any rank, which no file converts, as the samples have it."""
+    """An input of any rank, which cannot be converted, with the rank of the samples."""
     found = [column for column in columns if column.name == spec.name] or ([*columns] if len(specs) == len(columns) == 1 else [])
     return dataclasses.replace(spec, shape=found[0].shape) if spec.shape is None and found else spec
 
 
 def _refuse_pieces(path: str, saved_model: Any, specs: Sequence[TensorSpec], columns: Sequence[TensorSpec]) -> None:
-    """A signature that takes a ragged or sparse tensor takes its pieces, which have other rows than the samples.
+    """A signature with a ragged or sparse tensor takes the tensor's components, whose rows are not the samples' rows.
 
     Raises:
       ModelError: LOAD_UNSUPPORTED where the samples have no column for one of them.
@@ -121,7 +123,7 @@ def _values_in(value: Any) -> Iterator[Any]:
 
 
 def _dims(shape: Any) -> tuple[int | None, ...] | None:
-    """None for any rank, which is not rank 0."""
+    """None for an unknown rank, which is not rank 0."""
     return None if shape.rank is None else tuple(shape.as_list())
 
 
@@ -173,7 +175,7 @@ def _choose(signatures: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _plain_call(path: str, loaded: Any) -> tuple[Any, tuple[TensorSpec, ...]]:
-    """`__call__` of a SavedModel without signatures, in the variant that computes inference."""
+    """`__call__` of a SavedModel without signatures, in the trace that computes inference."""
     for name in ("__call__", _SERVE):
         for function, specs in _traces(getattr(loaded, name, None)):
             return function, specs

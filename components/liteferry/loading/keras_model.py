@@ -28,7 +28,7 @@ def wrap(
     Args:
       model: a `keras.Model` or a `tf_keras.Model`, built or not.
       sample_columns: the sample columns bound to inputs, under the inputs' names, batch dimension None first. They give the
-        dtypes and free lengths of a subclassed model, and say which optional inputs stay away.
+        dtypes and free lengths of a subclassed model, and decide which optional inputs are used.
     """
     library = library_of(model)
     warnings = (*warnings, *_make_stateless(model))
@@ -53,13 +53,13 @@ def wrap(
 
 
 def _layers_without_scope(model: Any) -> list[Any]:
-    """Layers of a Keras 3 model whose names TensorFlow takes for no scope of a graph ("flat it"): called eagerly, they run."""
+    """Layers of a Keras 3 model whose names TensorFlow rejects as graph scopes ("flat it"); called eagerly, they run."""
     return [] if hasattr(model, "_call_spec") else [layer for layer in model._flatten_layers() if _NO_SCOPE.search(layer.name)]
 
 
 @contextlib.contextmanager
 def _renamed(layers: Sequence[Any]) -> Iterator[None]:
-    """Names that a graph takes, as long as it is traced: weights and reports know the layers by their own."""
+    """Gives those layers valid names while the model is traced: weights and reports use the original names."""
     names = [layer.name for layer in layers]
     try:
         for layer in layers:
@@ -71,16 +71,16 @@ def _renamed(layers: Sequence[Any]) -> Iterator[None]:
 
 
 def _output_names(model: Any) -> list[str]:
-    """The names of the layers that end a Functional or Sequential model; none for a subclassed one. Keras 3's Sequential
-    keeps them inside.
+    """The names of the layers that end a Functional or Sequential model; none for a subclassed one. Keras 3's Sequential keeps
+    them in an inner model.
     """
     names = getattr(model, "output_names", None) or getattr(getattr(model, "_functional", None), "output_names", None)
     return [str(name) for name in names or []]
 
 
 def _make_stateless(model: Any) -> tuple[str, ...]:
-    """State that layers keep between calls would mix one request's rows with the next one's: each call starts from zeros instead,
-    as training does after `reset_states()`.
+    """Makes stateful layers start from zeros in every call, as training does after `reset_states()`: state kept between calls
+    would mix the rows of one request with those of the next.
     """
     stateful = [layer for layer in model._flatten_layers() if layer is not model and _keeps_state(layer)]
     for layer in stateful:
@@ -92,12 +92,12 @@ def _make_stateless(model: Any) -> tuple[str, ...]:
 
 
 def _keeps_state(layer: Any) -> bool:
-    """Of RNN layers and their wrappers only: a model's and a preprocessing layer's `stateful` means something else."""
+    """Only for RNN layers and their wrappers: `stateful` means something else for a model or a preprocessing layer."""
     return bool(getattr(layer, "stateful", False)) and (hasattr(layer, "reset_states") or hasattr(layer, "reset_state"))
 
 
 def normalization_statistics(model: Any) -> dict[str, Statistics]:
-    """Layer name -> (mean, variance) of the Normalization layers in a loaded model; none for what is no Keras model."""
+    """Layer name -> (mean, variance) of the Normalization layers in a loaded model; empty for anything but a Keras model."""
     found: dict[str, Statistics] = {}
     for layer in model._flatten_layers() if is_keras_model(model) else ():
         mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
@@ -117,12 +117,12 @@ def is_keras_model(value: Any) -> bool:
 def build_from_samples(model: Any, columns: Sequence[TensorSpec]) -> bool:
     """Calls a subclassed model on one row of zeros shaped as the samples, so that all of its variables exist.
 
-    A file remembers shapes of the first argument alone, or none: layers that other arguments feed are then not built when it is
-    loaded, and their weights are left in the file. Nothing happens to a model with symbolic inputs, to one whose layers are all
-    built, or when there are no samples.
+    A file records shapes of the first argument only, or none: layers fed by other arguments are then not built when the model is
+    loaded, and their weights are not read. Models with symbolic inputs, models whose layers are all built, and calls without
+    samples are left alone.
 
     Returns:
-      Whether there are variables now that were not there before: their weights are still in the file.
+      Whether new variables were made: their weights still have to be read from the file.
     """
     import tensorflow as tf
 
@@ -143,10 +143,10 @@ def build_from_samples(model: Any, columns: Sequence[TensorSpec]) -> bool:
 
 
 def library_of(model: Any) -> Any:
-    """The module, keras or tf_keras, that a model is made of.
+    """The module, keras or tf_keras, that a model belongs to.
 
     Raises:
-      ModelError: LOAD_FAILED when it is no Keras model.
+      ModelError: LOAD_FAILED when it is not a Keras model.
     """
     import keras
     import tf_keras
@@ -165,8 +165,8 @@ def library_of(model: Any) -> Any:
 def _inference_call(model: Any, library: Any) -> Callable[..., Any]:
     """Calls the model so that every layer in it computes inference.
 
-    Keras 3 takes `training=False` whether or not the model's `call` names it, and hands it down. tf_keras passes unknown
-    keywords on to `call`; there the learning phase reaches the layers inside.
+    Keras 3 accepts `training=False` whether or not the model's `call` names it, and passes it down. tf_keras passes unknown
+    keywords on to `call`; there the learning phase reaches the inner layers.
     """
     if library.__name__ == "tf_keras" and not model._call_spec.expects_training_arg:
         from tf_keras.src import backend
@@ -180,8 +180,8 @@ def _inference_call(model: Any, library: Any) -> Callable[..., Any]:
 
 
 def in_inference(owner: Any, function: Callable[[], Any]) -> Any:
-    """What `function` returns when every layer of `owner`'s library that it calls computes inference, whatever the layers'
-    defaults are. Anything but a Keras model calls it as it is.
+    """Calls `function` so that every layer of `owner`'s library in it computes inference, whatever the layers' defaults are. If
+    `owner` is not a Keras model, the function is called unchanged.
     """
     import keras
     import tf_keras
@@ -195,7 +195,7 @@ def in_inference(owner: Any, function: Callable[[], Any]) -> Any:
         return function()
 
     class Around(keras.layers.Layer):  # type: ignore[misc]
-        """Keras 3 hands `training` down from the outermost layer of a call."""
+        """Keras 3 passes `training` down from the outermost layer of a call; this layer is that outermost one."""
 
         def call(self, training: bool | None = None) -> Any:
             return function()
@@ -209,9 +209,9 @@ def _spec(name: str, shape: Sequence[Any], dtype: Any) -> TensorSpec:
 
 
 def _input_template(model: Any, library: Any, columns: Sequence[TensorSpec]) -> Template | None:
-    """How flat tensors become the model's arguments, read off a Functional or Sequential model; None for a subclassed one.
+    """How flat tensors become the arguments of a Functional or Sequential model; None for a subclassed one.
 
-    An optional input that no column feeds stays away.
+    An optional input without a column is left out.
     """
     tree = library.tree if hasattr(library, "tree") else _tf_nest()
     inputs = getattr(model, "inputs", None)
@@ -236,7 +236,7 @@ def _input_template(model: Any, library: Any, columns: Sequence[TensorSpec]) -> 
         values = dict(zip((spec.name for spec in specs), tensors, strict=True))
         return (tree.pack_sequence_as(structure, [values.get(name) for name in names]),), {}
 
-    told = (f"optional inputs that no column of the samples feeds stay away: {', '.join(away)}",) if away else ()
+    told = (f"optional inputs that no column of the samples feeds are left out: {', '.join(away)}",) if away else ()
     return Template(pack=pack, specs=tuple(specs), warnings=told)
 
 

@@ -1,4 +1,4 @@
-"""What a Keras model says of its layers' names: which were made by counting, and whose turn follows from the wiring."""
+"""Which layer names of a Keras model were made by counting, and which layers have an order that follows from the wiring."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from liteferry.loading.weights.names import LayerNames
 
 
 def is_keras_3(model: Any) -> bool:
-    """Whether a Keras model is one of Keras 3, not of tf_keras, whatever `import keras` means in this process."""
+    """Whether a Keras model is one of Keras 3 and not of tf_keras, whatever `import keras` means in this process."""
     import tf_keras
 
     return not isinstance(model, tf_keras.Model)
@@ -29,7 +29,7 @@ def of(model: Any) -> LayerNames:
 
 
 def snake_case(name: str) -> str:
-    """As both libraries make a layer's name of its class."""
+    """A class name as both libraries turn it into a layer name."""
     plain = re.sub(r"\W+", "", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", plain)).lower()
 
@@ -41,7 +41,7 @@ def _turns(layers: Iterable[Any]) -> Iterator[tuple[str, tuple[str, int]]]:
 
 
 def turns_in(container: Any) -> list[tuple[Any, int]]:
-    """The layers of a Sequential or Functional model, each with its turn: equal ones stand beside each other, in no order."""
+    """The layers of a Sequential or Functional model, each with its depth in the wiring; layers of equal depth have no order."""
     if any(base.__name__ == "Sequential" for base in type(container).__mro__):
         return [(layer, number) for number, layer in enumerate(container.layers)]
     nodes = getattr(container, "_nodes_by_depth", None)
@@ -57,11 +57,11 @@ def turns_in(container: Any) -> list[tuple[Any, int]]:
 
 
 def interchangeable(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str] | None:
-    """Two layers that a file without names cannot tell apart: of one class and of equal shapes, where neither comes first.
+    """Two layers that a file without names cannot distinguish: of one class and of equal shapes, with no order between them.
 
     Args:
       model: a Keras model.
-      shapes: of its arrays by the places that the new layout gives them; a list of layers calls its layers by class and number.
+      shapes: of its arrays by their places in the new layout, where a list of layers names its layers by class and number.
     """
     below: dict[str, dict[str, list[Any]]] = {}
     for place, shape in shapes.items():

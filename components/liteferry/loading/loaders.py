@@ -1,4 +1,6 @@
-"""A checkpoint on disk -> LoadedModel. What wrote the file decides what loads it. Runs inside a sandbox only."""
+"""A checkpoint on disk -> LoadedModel. The library that wrote the file decides which loader is used. Runs
+inside a sandbox only.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
 
     Args:
       path: local file or directory.
-      facts: what `detect.examine` read off it.
+      facts: as `detection.examine` returned them.
       spec: the user's code, trust and builder.
       sample_columns: sample columns under the names of the inputs they feed; see `keras_model.wrap`.
 
@@ -95,18 +97,18 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
 
 
 def _as_named(error: ModelError, place: str, path: str, *, hint: str = "") -> ModelError:
-    """An error that names the checkpoint as the job does, and not the copy that was loaded."""
+    """An error that names the checkpoint as the job does, instead of the copy that was loaded."""
     message = error.reason.message.replace(place, path)
     message = message.replace(place.removesuffix(".index"), path.removesuffix(".index"))  # a TensorFlow checkpoint's prefix
     return ModelError(error.reason.code, error.reason.stage, message + hint)
 
 
 def refuse_graph(path: str, saved_model: Any, spec: LoadSpec) -> None:
-    """Imports the user's modules where a graph needs operations that only they can bring, and raises unless it may be loaded.
+    """Imports the user's modules where a graph needs operations that only they can register, and raises unless it may be loaded.
 
     Raises:
-      ModelError: LOAD_UNKNOWN_OBJECT for an operation that nobody has registered, LOAD_UNSAFE for one that is not known to
-        compute only; what the user's modules register is trusted with them.
+      ModelError: LOAD_UNKNOWN_OBJECT for an operation that is not registered, LOAD_UNSAFE for one that is not known to compute
+        only; operations that the user's modules register are trusted with them.
     """
     from tensorflow.python.framework import op_def_registry
 
@@ -163,7 +165,7 @@ def _needs_builder(path: str) -> ModelError:
 def _load_whole(
     path: str, facts: CheckpointFacts, spec: LoadSpec, offered: user_code.Offered, *, sample_columns: Sequence[TensorSpec]
 ) -> LoadedModel:
-    """A file that holds its own architecture, built as it computes inference."""
+    """Loads a file that contains its own architecture, built for inference."""
     assert facts.config is not None
     library = _library(before_keras_3=facts.written_before_keras_3())
     resolved = custom_objects.resolve(path, facts.config, offered, library)
@@ -221,7 +223,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _hold_against_file(path: str, place: str, facts: CheckpointFacts, model: Any) -> tuple[str, ...]:
-    """Every array used and every variable filled, whatever loader did it; returns what was put right."""
+    """Checks that every array is used and every variable filled, whichever loader did it; returns what was corrected."""
     if facts.kind is Kind.H5_MODEL:
         return legacy.put_right(path, place, model)
     new_layout.refuse_differences(path, facts, place, model)
@@ -235,9 +237,10 @@ def _library(*, before_keras_3: bool) -> Any:
 
 
 def _read_with_the_other(path: str, config: dict[str, Any], library: Any, error: ModelError) -> tuple[Any, str]:
-    """What the Keras that should load a file cannot, the other may, if all of the architecture computes the same in both.
+    """Loads with the other Keras a file that its own Keras cannot load, provided that the whole architecture is known to compute
+    the same in both.
 
-    Returns the model and a warning that says so; raises `error`, with what may differ, where that is not known.
+    Returns the model and a warning that says so; otherwise raises `error` with the parts that may differ.
     """
     if error.reason.code is not ReasonCode.LOAD_FAILED:
         raise error

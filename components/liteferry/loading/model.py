@@ -1,4 +1,4 @@
-"""A loaded checkpoint, whatever loaded it: one call with named tensors that computes inference."""
+"""A loaded checkpoint, whichever loader was used: one call with named tensors that computes inference."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LoadSpec:
 
     @property
     def is_by_position(self) -> bool:
-        """Whether the job insists that weights are in the builder's order, whatever their names."""
+        """Whether the job requires the builder's order for the weights, whatever their names."""
         return self.weights == "by_position"
 
     @property
@@ -58,7 +58,7 @@ class LoadedModel:
       custom: classes and functions of the user's that were offered to the loader.
       warnings: sentences for the report.
       stripped: the layers that were left out, as "name (ClassName)".
-      training_layers: settings of augmentation and preprocessing layers, see `config_layers.training_layers`.
+      training_layers: settings of augmentation and preprocessing layers, see `architecture_facts.training_layers`.
       input_ranges: the values that inputs are expected to have, by input name, where the model says so.
       signature_name: of the SavedModel that is written, the signature that `call` is.
       more_signatures: a SavedModel's own signatures besides the one that `call` is, TensorFlow ConcreteFunctions by name.

@@ -1,8 +1,8 @@
 """TensorFlow's object checkpoints: which variable of a model an array belongs to, by the objects that hold it and by its name.
 
-Such a checkpoint follows attributes: `encoder/kernel`. What Keras puts into Functional and Sequential models has no attribute,
-only a number (`layer_with_weights-3`, `_operations/3`), which changes where a builder makes branches in another order. The
-checkpoint also keeps every variable's own name; where a number stands in the path, that name decides.
+Such a checkpoint follows attributes: `encoder/kernel`. Layers in Functional and Sequential models have no attribute, only a
+number (`layer_with_weights-3`, `_operations/3`), which changes when a builder makes branches in another order. The checkpoint
+also stores every variable's own name; where the path contains a number, that name decides.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class StoredVariable:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Holder:
-    """A place in a checkpoint that a model may be: the root, or one of the objects that it holds.
+    """A place in a checkpoint that may be the model: the root, or one of the objects below it.
 
     Attributes:
       name: of the object; "" for the root.
-      found: the arrays that objects of the model answer to, with the variable.
-      left: arrays below this place that nothing of the model answers to.
-      missing: variables of the model that no array is for, by name.
+      found: the arrays that match objects of the model, with the variable.
+      left: arrays below this place that match nothing in the model.
+      missing: names of variables of the model without an array.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Holder:
 
 
 def holders(reader: Any, root: Any, variables: Mapping[str, Any], *, not_models: set[str]) -> list[Holder]:
-    """Every place of a checkpoint held against a model.
+    """Every place of a checkpoint, compared with the model.
 
     Args:
       reader: a checkpoint reader.
       root: the object that tracks the model's variables.
       variables: the model's variables by name, as its objects hold them.
-      not_models: names of objects that are training's.
+      not_models: names of objects that belong to training.
     """
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
@@ -126,7 +126,7 @@ def _below(
 ) -> Iterator[tuple[int, StoredVariable]]:
     """The model's arrays below a node, each once, with the first path to it.
 
-    `not_models` are names that are training's directly below the node, `left_out` nodes that are nowhere the model's.
+    `not_models` are names directly below the node that belong to training; `left_out` are nodes that are never the model's.
     """
     pending, seen = [(start, "")], {start}
     while pending:
@@ -161,10 +161,11 @@ def _alike(graph: Any, start: int, root: Any) -> Iterator[tuple[int, Any]]:
 
 
 def by_name(holder: Holder, names: LayerNames) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Key of every array of a holder that fits -> the variable that its name says, and what was decided without a name.
+    """Key of every array of a holder that fits -> the variable that its name gives, and notes about arrays matched without a
+    name.
 
     Raises:
-      NoMatchError: where numbers and names disagree, and names do not say which is whose.
+      NoMatchError: where numbers and names disagree, and names alone do not decide.
     """
     theirs = _slots(holder.found, [stored.full_name for stored, _ in holder.found])
     ours = _slots(holder.found, [_name(live) for _, live in holder.found])
@@ -196,7 +197,7 @@ def _slots(found: Sequence[tuple[StoredVariable, Any]], full_names: Sequence[str
 
 
 def _numbered(path: str) -> str:
-    """The path to the innermost layer that has a number and no attribute; "" where attributes lead all the way."""
+    """The path to the innermost layer that has a number instead of an attribute; "" where attributes lead all the way."""
     found = _NUMBERED.search(path)
     return found[0] if found else ""
 

@@ -1,4 +1,4 @@
-"""Names for what a model returns, whatever its structure: as many as it has outputs, each once."""
+"""Names for a model's outputs, whatever their structure: one unique name per output."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 def named_outputs(outputs: Any, output_names: Sequence[str]) -> dict[str, Any]:
     """Any structure of outputs -> names: a dict's own keys, else the model's `output_names`, else output_0, output_1, ...
 
-    Nested structures are named by their path, as in `head/boxes` or `head/0`; None is no output. Of a ragged or sparse tensor the
-    tensors that it is made of are outputs: `words/values` and `words/row_splits`, say.
+    Nested structures are named by their path, as in `head/boxes` or `head/0`; None is not an output. The components of a ragged
+    or sparse tensor are outputs, for example `words/values` and `words/row_splits`.
     """
     flat = [(path or "output_0", value) for path, value in _leaves(outputs, "")]
     names = [path for path, _ in flat]
@@ -59,7 +59,7 @@ def _components(node: Any) -> list[tuple[str, Any]] | None:
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    """Equal names (one layer called twice) get a counting suffix, as tf_keras gives; never one that is there already."""
+    """Equal names (one layer called twice) get a counting suffix, as tf_keras gives; never an existing name."""
     taken: set[str] = set()
     result = []
     for name in names:

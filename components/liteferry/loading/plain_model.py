@@ -1,4 +1,4 @@
-"""What a builder returns besides Keras models, as `LoadedModel`: a `tf.Module`, or a function in the style of TensorFlow 1."""
+"""Builders' results other than Keras models, as `LoadedModel`: a `tf.Module`, or a function in the style of TensorFlow 1."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _undeclared_inputs(columns: Sequence[TensorSpec]) -> list[TensorSpec]:
 
 
 def _as_input(column: TensorSpec) -> TensorSpec:
-    """float64 is NumPy's default and nobody's input."""
+    """float64 becomes float32: it is only NumPy's default."""
     dtype = "float32" if column.dtype == "float64" else column.dtype
     return TensorSpec(name=column.name, shape=column.shape, dtype=dtype)
 

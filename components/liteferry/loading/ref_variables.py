@@ -1,8 +1,8 @@
-"""SavedModels of TensorFlow 1 whose variables are no resources, with resource variables in their place.
+"""Rewrites SavedModels of TensorFlow 1 with ref variables to use resource variables.
 
-TensorFlow runs such a graph when it has loaded it, but what is saved of it again does not run. So the graph is rewritten before
-it is loaded: every variable becomes a resource, and what reads or assigns it the operator that does so with a resource. What
-training alone needs falls away. Everything else, tables and assets included, is left to TensorFlow's own loader.
+TensorFlow runs such a graph after loading it, but a copy that it saves does not run. So the graph is rewritten before it is
+loaded: every variable becomes a resource, and the operators that read or assign it become their resource counterparts. Parts that
+only training needs are dropped. TensorFlow's own loader handles the rest, including tables and assets.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _READ = "read_by_liteferry"
 
 
 def lifted_copy(path: str, saved_model: Any, tags: Sequence[str] | None) -> str | None:
-    """A copy of a SavedModel in the scratch folder, its variables linked, whose graph holds resource variables alone.
+    """A copy of a SavedModel in the scratch folder, its variables linked, whose graph holds resource variables only.
 
     Args:
       path: the directory.
@@ -182,7 +182,7 @@ class _Lift:
         return definition is not None and any(argument.is_ref for argument in definition.input_arg)
 
     def _value_of(self, tensor: str) -> str:
-        """A tensor that held a reference, as the value that is read there and then."""
+        """A tensor that held a reference, replaced by the value read at that point."""
         variable = self._variable_of(tensor)
         if variable is None:
             return tensor

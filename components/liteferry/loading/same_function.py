@@ -1,8 +1,9 @@
-"""Which architectures compute the same in Keras 3 and tf_keras, so that one may stand in where the other cannot load a file.
+"""Architectures that compute the same in Keras 3 and tf_keras, so that one library can replace the other if it cannot load a
+file.
 
-By allowed name: a layer, an activation or a setting that is not listed may differ, and some do without a word (`hard_sigmoid`,
-GELU's approximation, bilinear resizing). `tests/checkpoints/test_same_function.py` holds all of it against both libraries, with
-the same weights on the same rows.
+The lists are of allowed names: a layer, an activation or a setting that is not listed may differ, and some differ silently
+(`hard_sigmoid`, GELU's approximation, bilinear resizing). `tests/checkpoints/test_same_function.py` checks every entry in both
+libraries, with the same weights on the same rows.
 """
 
 from __future__ import annotations
@@ -76,12 +77,14 @@ _PLAIN_DTYPES = ("float32", "int32", "int64")
 
 
 def differences(config: Any) -> list[str]:
-    """What in an architecture is not known to compute the same in both libraries, each once; empty when all of it is."""
+    """The parts of an architecture that are not known to compute the same in both libraries, each once; empty when there are
+    none.
+    """
     return list(dict.fromkeys(found for node in serialized_objects(_layers_alone(config)) for found in _of_node(node)))
 
 
 def _layers_alone(node: Any) -> Any:
-    """A config without what only makes or bounds weights."""
+    """A config without the objects that only initialise or constrain weights."""
     if isinstance(node, dict):
         return {key: _layers_alone(value) for key, value in node.items() if not key.endswith(_SIDE_OBJECTS)}
     return [_layers_alone(item) for item in node] if isinstance(node, list) else node

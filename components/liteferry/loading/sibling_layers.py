@@ -1,9 +1,9 @@
-"""Layers whose whole state is their variables, for siblings that share one trace.
+"""Layers whose whole state is in their variables, so that siblings can share one trace.
 
-A trace holds what Python computed while it was made: statistics that were adapted, tables, seeds. Only variables can be changed
-in it afterwards. So a family shares one only where every node of its architecture is on the lists here; what is not, is built and
-traced for itself. `tests/checkpoints/test_sibling_layers.py` builds, traces, saves, changes and loads each layer in both
-libraries, and demands that each layer of the libraries is either here or in `KEPT_APART` with its reason.
+A trace contains what Python computed while it was made: adapted statistics, tables, seeds. Afterwards only its variables can be
+changed. So a family shares a trace only where every node of its architecture is on these lists; any other model is built and
+traced separately. `tests/checkpoints/test_sibling_layers.py` builds, traces, saves, changes and loads each layer in both
+libraries, and requires that each layer of the libraries is either here or in `KEPT_APART` with its reason.
 """
 
 from __future__ import annotations
@@ -242,11 +242,11 @@ _LIBRARY_ROOTS = ("keras", "tf_keras", "builtins")
 
 
 def kept_apart(config: Any, *, claimed: Collection[str] = ()) -> str | None:
-    """The first thing in an architecture for which its checkpoint shares no trace; None where all of it is on the lists.
+    """The first part of an architecture that prevents sharing a trace; None where every part is on the lists.
 
     Args:
       config: parsed JSON, without training's settings.
-      claimed: names that the job gives a meaning of its own.
+      claimed: names for which the job supplies its own object.
     """
     return next(_problems(config, frozenset(claimed)), None)
 

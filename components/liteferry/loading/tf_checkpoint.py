@@ -1,6 +1,7 @@
 """TensorFlow's own checkpoints: `tf.train.Checkpoint` and TensorFlow 1's `Saver`, both a prefix with an index and data files.
 
-They hold arrays under names and no function, so a builder gives that. Which variable gets which array is checked array by array.
+They hold named arrays but no function, so a builder supplies the function. The match of variables and arrays is checked array by
+array.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ def restore(
     Args:
       path: as the job names it, for errors.
       prefix: of the checkpoint.
-      variables: what computes, by name.
+      variables: the model's variables by name.
       root: the object that tracks them, for checkpoints that follow objects; None for a graph of TensorFlow 1.
       by_position: whether the order of numbered layers decides, whatever the variables' names.
 
     Returns:
-      What was decided without a name, as sentences.
+      What was matched without a name, as sentences.
 
     Raises:
       ModelError: LOAD_CORRUPT when it cannot be read, LOAD_FAILED for a model without variables, WEIGHTS_MISMATCH when arrays are
-        left over, variables are not filled, or names do not say which is whose.
+        left over, variables are not filled, or names do not decide.
     """
     import tensorflow as tf
 
@@ -111,7 +112,7 @@ def _restore_objects(stored: _Stored, variables: Mapping[str, Any], root: Any, *
 
 
 def _beside(tried: Sequence[object_graph.Holder], holder: object_graph.Holder) -> tuple[str, ...]:
-    """What else a checkpoint holds besides the object that the model is."""
+    """The other contents of a checkpoint, besides the object that is the model."""
     others = [one.name for one in tried if holder.name and one.name not in ("", holder.name) and (one.left or one.found)]
     return (f"only the object {holder.name} of the checkpoint is used, not {', '.join(others)}",) if others else ()
 
@@ -119,7 +120,9 @@ def _beside(tried: Sequence[object_graph.Holder], holder: object_graph.Holder) -
 def _restore_by_full_names(
     path: str, reader: Any, tried: Sequence[object_graph.Holder], variables: Mapping[str, Any], root: Any
 ) -> tuple[str, ...]:
-    """The model holds its variables in other objects than the checkpoint: every one by its own name, or none."""
+    """For a model that holds its variables in other objects than the checkpoint: restores every variable by its own name, or
+    none.
+    """
     every = tried[0]
     stored = [*(one for one, _ in every.found), *every.left]
     theirs, ours = object_graph.full_names(stored), _model_slots(variables)
@@ -151,6 +154,6 @@ def _restore_names(path: str, reader: Any, variables: Mapping[str, Any], names: 
 
 
 def _is_slot(name: str, among: Collection[str]) -> bool:
-    """Whether an array is training's: a counter, an optimizer's power, or what is kept beside a variable of the checkpoint."""
+    """Whether an array belongs to training: a counter, an optimizer's power, or a slot of a variable in the checkpoint."""
     scope, _, last = name.rpartition("/")
     return scope in among or last in _COUNTERS or name.split("/")[0] in _NOT_MODELS

@@ -1,5 +1,5 @@
-"""A loaded checkpoint -> one traced inference function with safe names. SavedModel, converter and reference all run this
-trace.
+"""A loaded checkpoint -> one traced inference function with safe names. SavedModel, converter and
+reference all use this trace.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def in_calls(traced: TracedModel, function: Any, inputs: Mapping[str, np.ndarray
 
 
 def on_rows(traced: TracedModel, inputs: Mapping[str, np.ndarray]) -> TracedModel:
-    """A traced model of which the first rows say what its shapes leave open: which outputs are one answer for a call."""
+    """A traced model after its first rows have decided what its shapes leave open: which outputs have one answer per call."""
     call = functools.partial(run_function, traced.function)
     calls = decide(call, inputs, batch=traced.calls.batch, outputs=traced.signature.outputs)
     return dataclasses.replace(traced, calls=calls)
@@ -82,7 +82,7 @@ def array_of(tensor: Any) -> np.ndarray:
 
 
 def safe_names(names: Sequence[str]) -> dict[str, str]:
-    """Own name -> a Python identifier, unique; names that are identifiers already stay."""
+    """Own name -> a Python identifier, unique. Names that are identifiers already stay."""
     result: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
@@ -102,10 +102,10 @@ def trace(model: LoadedModel, *, batch: int | None = None) -> TracedModel:
 
     Args:
       model: the loaded checkpoint.
-      batch: None keeps the batch dimension as the model has it (free, for most); a number fixes it.
+      batch: None keeps the model's own batch dimension (mostly free); a number fixes it.
 
     Raises:
-      ModelError: EXPORT_FAILED with TensorFlow's own words when the model cannot be traced.
+      ModelError: EXPORT_FAILED with TensorFlow's message when the model cannot be traced.
     """
     import tensorflow as tf
 
@@ -152,7 +152,7 @@ def _calls(signature: Signature) -> Calls:
 
 
 def assigned_variables(function: Any) -> tuple[str, ...]:
-    """The operators of a ConcreteFunction that assign to a variable: its answers may depend on the calls before."""
+    """The operators of a ConcreteFunction that assign to a variable: its answers may depend on earlier calls."""
     graph = function.graph.as_graph_def()
     nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
     found = {node.name for node in nodes if node.op.startswith("Assign") or node.op.startswith("ResourceScatter")}
@@ -166,8 +166,9 @@ def holds_tables(function: Any) -> bool:
 
 
 def _traced_once(function: Callable[..., Any], specs: Mapping[str, Any]) -> Any:
-    """A ConcreteFunction. AutoGraph rewrites the source of every function on the way, Keras's own included, which takes most of
-    the time; only Python that branches or loops on a tensor needs it, and raises without it.
+    """A ConcreteFunction, traced without AutoGraph where possible. AutoGraph rewrites the source of every function on the way,
+    including Keras's own, which takes most of the time; only Python that branches or loops on a tensor needs it, and raises
+    without it.
     """
     import tensorflow as tf
 
@@ -198,13 +199,14 @@ def is_deterministic(
 ) -> bool:
     """Whether a checkpoint is one function of its inputs, and the trace is that function. Runs it eagerly twice and traced twice.
 
-    A trace alone cannot tell: what Python computed while it was made, random numbers of NumPy included, is a constant in it.
+    A trace alone cannot show it: everything that Python computed during tracing, including NumPy's random numbers, is a constant
+    in it.
 
     Args:
       inputs: a few rows, (rows, ...) each.
-      first: what `run_eagerly` answered to them.
-      eager_runs: 1 is enough where the same Python code has run twice for a sibling: it is still compared with the trace, and
-        run again where it differs, to tell why.
+      first: the answers of `run_eagerly` to them.
+      eager_runs: 1 is enough where the same Python code has run twice for a sibling: it is still compared with the trace, and run
+        again where it differs, to find the reason.
 
     Raises:
       ModelError: EXPORT_MISMATCH when the trace computes something else than the checkpoint called eagerly.
@@ -229,7 +231,7 @@ def is_deterministic(
 
 
 def run_eagerly(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The checkpoint called as its author would call it, without any graph around it."""
+    """Calls the checkpoint as its author would, without a graph around it."""
     import tensorflow as tf
 
     own = {given: name for name, given in traced.renamed.items()}
@@ -264,7 +266,7 @@ def relative_distance(expected: np.ndarray, observed: np.ndarray) -> float:
 
 
 def is_number(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype holds numbers; NumPy does not say so of those of ml_dtypes, bfloat16 for one."""
+    """Whether a dtype is numeric, including those of ml_dtypes (bfloat16, for example), which NumPy does not count."""
     return np.issubdtype(dtype, np.number) or (
         dtype.kind == "V" and not dtype.fields and dtype.name != f"void{8 * dtype.itemsize}"
     )

@@ -1,4 +1,4 @@
-"""Variables that a load leaves as they were made: of layers of the user's, which load their own variables as they like."""
+"""Finds variables that a load left at their initial values: user layers may load their own variables in any way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LIBRARIES = ("keras.", "tf_keras.")
 
 
 def loads_its_own(model: Any) -> list[Any]:
-    """Layers whose saving or loading of variables is the user's."""
+    """Whether a layer has its own code for saving or loading its variables."""
     return [
         layer
         for layer in model._flatten_layers()
@@ -33,7 +33,7 @@ def own_variables(layer: Any) -> list[Any]:
 
 
 def refuse(path: str, model: Any, load: Callable[[], None]) -> None:
-    """Loads the weights and raises where such a layer did not fill a variable, which then holds what no file does.
+    """Loads the weights and raises where such a layer left a variable unfilled: its value would come from no file.
 
     Args:
       path: as errors name the file.
@@ -60,7 +60,7 @@ def refuse(path: str, model: Any, load: Callable[[], None]) -> None:
 
 
 def _mark(variable: Any) -> np.ndarray | None:
-    """Fills a variable with a value that no training leaves; None for what has no such value."""
+    """Fills a variable with a value that training never produces; None for a dtype without such a value."""
     dtype = np.asarray(variable).dtype
     if dtype.kind in "iu" and dtype.itemsize > 1:
         value: Any = np.iinfo(dtype).max - 41

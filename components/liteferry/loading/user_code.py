@@ -1,4 +1,4 @@
-"""The code a user trusts: `modules`, `custom_objects` and `builder` of the job file, imported inside a sandbox only."""
+"""The user's trusted code: `modules`, `custom_objects` and `builder` of the job file, imported inside a sandbox only."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 
 
 def import_module(name: str) -> ModuleType:
-    """Imports a module by dotted name, or a .py file by path; a file's folder goes on sys.path so that it finds its
-    neighbours.
-    """
+    """Imports a module by dotted name, or a .py file by path; a file's folder goes on sys.path so that its imports work."""
     try:
         if not name.endswith(".py"):
             return importlib.import_module(name)
@@ -52,7 +50,7 @@ def _imported(path: str) -> ModuleType | None:
 
 
 def resolve(reference: str, *, key: str) -> Any:
-    """The object that "module:name" stands for; `key` names the job file's key in errors."""
+    """The object that "module:name" names; `key` is the job file's key, for errors."""
     module_name, _, attribute = reference.partition(":")
     module = sys.modules.get(module_name) or import_module(module_name)
     if not hasattr(module, attribute):
@@ -64,8 +62,8 @@ def resolve(reference: str, *, key: str) -> Any:
 
 
 def defined_in(module: ModuleType) -> dict[str, Any]:
-    """The classes and functions a module defines itself. What it imports from elsewhere is not offered: it could be the
-    other Keras's.
+    """The classes and functions that a module defines itself. Imported ones are not offered: they could belong to the other
+    Keras.
     """
     return {
         name: value
@@ -87,15 +85,15 @@ def defined_below(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Offered:
-    """What the user's code offers a loader. `problems` says which modules could not be imported, and why.
+    """The objects in the user's code. `problems` says which modules could not be imported, and why.
 
     A module that cannot be imported fails only the checkpoints that need it: one written for Keras 3 does not import where
-    `keras` means Keras 2, and an older file in the same job may well do without it.
+    `keras` means Keras 2, and an older file in the same job may not need it.
 
     Attributes:
       defined: every class and function of the user's modules by its own name; several where modules share a name.
-      chosen: the job's `custom_objects`, which decide over everything else.
-      packages: the modules that are packages, whose submodules may be asked for later.
+      chosen: the job's `custom_objects`, which take precedence.
+      packages: the modules that are packages, whose submodules may be imported later.
     """
 
     defined: Mapping[str, tuple[Any, ...]]
@@ -105,7 +103,7 @@ class Offered:
 
     @property
     def objects(self) -> dict[str, Any]:
-        """What each name means that means one object."""
+        """Name -> object, for names with exactly one object."""
         return {**{name: values[0] for name, values in self.defined.items() if len(values) == 1}, **self.chosen}
 
     def names(self) -> set[str]:
@@ -116,7 +114,7 @@ class Offered:
 def gather(modules: Sequence[str], custom_objects: Mapping[str, str]) -> Offered:
     """Imports the user's modules and returns every object they offer.
 
-    All are imported anew, since `keras` may have come to mean the other library; each of them once.
+    All are imported anew, since `keras` may mean the other library by now; each is imported once.
     """
     defined: dict[str, list[Any]] = {}
     chosen: dict[str, Any] = {}
@@ -172,9 +170,8 @@ def source_digest(value: Any) -> str | None:
 def route_to_tf_keras(*, plain_keras: bool) -> None:
     """Makes `tensorflow.keras` mean Keras 2 in this process, and with `plain_keras` also `import keras`.
 
-    Code that goes with a file written before Keras 3 expects Keras 2 behind these names; a class built on Keras 3's Layer
-    could not be used by the tf_keras loader at all. TensorFlow decides the same by TF_USE_LEGACY_KERAS, but only once, when
-    it is imported.
+    Code that belongs to a file written before Keras 3 expects Keras 2 behind these names; the tf_keras loader cannot use a class
+    built on Keras 3's Layer. TensorFlow has TF_USE_LEGACY_KERAS for this, but reads it only once, at import.
     """
     import tensorflow as tf
     import tf_keras
@@ -192,9 +189,9 @@ def route_to_tf_keras(*, plain_keras: bool) -> None:
 
 
 def route_to_keras_3() -> None:
-    """Makes `import keras` mean Keras 3 again, the very modules that were set aside.
+    """Makes `import keras` mean Keras 3 again, with the original module objects.
 
-    Keras 3 imports its own parts by name while it computes, and a second copy of it would not do.
+    Keras 3 imports its own parts by name while it computes, and a second copy of it would not work.
     """
     import tf_keras
 

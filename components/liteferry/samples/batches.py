@@ -5,9 +5,9 @@
     for shard in sample_set.shards:
         for batch in read_batches(shard, binding, batch_size=64): ...
 
-Nothing is repaired: no nulls filled, no shapes changed, no lossy casts. Two liberties: a scalar column may feed an input of shape
-(batch, 1), and flat lists of tf.Examples, which have no other, take the input's shape. All records are frozen and picklable;
-files on object stores are read from the local cache (`sample_copies`).
+Nothing is repaired: nulls are not filled, shapes are not changed, casts are never lossy. There are two exceptions: a scalar
+column may feed an input of shape (batch, 1), and the flat lists of tf.Examples take the input's shape. All records are frozen and
+picklable; files on object stores are read from the local cache (`local_copies`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from liteferry.samples.sample_set import Batch, Shard
 
 
 def read_batches(shard: Shard, binding: Binding, batch_size: int) -> Iterator[Batch]:
-    """Batches of at most `batch_size` rows, in order. Where they end depends on the shard and `batch_size` alone.
+    """Batches of at most `batch_size` rows, in order. Batch boundaries depend on the shard and `batch_size` alone.
 
-    Rows are cut every `batch_size` rows, and in between wherever a ragged column changes its shape, so no batch mixes shapes.
-    Memory: one batch (Parquet) or the columns read (npz). SamplesError (SAMPLES_MISMATCH) names the column and the row of a null,
-    of a value that its input's dtype cannot hold, or of a shape its input does not take.
+    A batch ends after `batch_size` rows, and earlier where a ragged column changes its shape, so no batch mixes shapes. Memory:
+    one batch (Parquet) or the columns read (npz). SamplesError (SAMPLES_MISMATCH) names the column and row of a null, of a value
+    that the input's dtype cannot hold, or of a shape that the input does not take.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
@@ -42,7 +42,7 @@ def read_batches(shard: Shard, binding: Binding, batch_size: int) -> Iterator[Ba
 
 
 def _blocks(shard: Shard, path: str, binding: Binding, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, Rows]]]:
-    """(rows,) numbers of the rows in the whole set, and their columns; `batch_size` rows of which the chosen ones are left."""
+    """(rows,) row numbers in the whole set, and their columns; of every `batch_size` rows only the chosen ones are left."""
     wanted = RowRange(start=shard.row_in_file, count=shard.row_count, first_row=shard.first_row, block_rows=batch_size)
     blocks = read_rows(path, binding.columns(), wanted)
     first_row = shard.first_row

@@ -1,4 +1,4 @@
-"""Which column feeds which model input: decided once against the signature, then held to for every batch."""
+"""Which column feeds which model input: decided once against the signature, then used for every batch."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class Binding:
 def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samples_name: str) -> Binding:
     """Finds what feeds every input, see `choosing.choose`.
 
-    A dimension that is None on either side fits anything now; `read_batches` checks the rows. One SamplesError
-    (SAMPLES_MISMATCH) holds everything that does not fit.
+    A dimension that is None on either side fits anything here; `read_batches` checks the rows. All misfits are reported in one
+    SamplesError (SAMPLES_MISMATCH).
     """
     columns = sample_set.columns
     key = f"samples.{samples_name}"
@@ -154,7 +154,7 @@ def _bind_stacked(
 
 
 def _bind_one(tensor: TensorSpec, column: str, found: ColumnSpec, spec: SamplesSpec, key: str) -> tuple[BoundInput, list[str]]:
-    """One input and its column, and what does not fit. An input of any rank takes the column's."""
+    """One input, its column, and the misfits. An input of any rank takes the column's rank."""
     if tensor.shape is None:
         tensor = dataclasses.replace(tensor, shape=_as_input(tensor.name, found, spec).shape)
     if (spec.decode is not None or found.is_image) and found.dtype == "string" and tensor.dtype != "string":
@@ -172,7 +172,7 @@ def _bind_one(tensor: TensorSpec, column: str, found: ColumnSpec, spec: SamplesS
 
 
 def _flat_shape(tensor: TensorSpec, column: ColumnSpec) -> tuple[int, ...] | None:
-    """The input's own shape for flat lists of as many values, which say nothing of their shape themselves."""
+    """The input's own shape, for flat lists of as many values: such lists carry no shape."""
     shape = tuple(size for size in _row_shape(tensor) if size is not None)
     is_known = len(shape) > 1 and len(shape) == len(_row_shape(tensor))
     if not (column.is_flat and is_known and len(column.shape) <= 1):
@@ -202,8 +202,8 @@ def _row_shape(tensor: TensorSpec) -> tuple[int | None, ...]:
 
 
 def columns_as_inputs(sample_set: SampleSet, spec: SamplesSpec) -> tuple[SampleColumn, ...]:
-    """What the columns may feed, for models that do not say what they take: those under `inputs`, under the input's name, then
-    all others that have no role. Encoded images that are decoded are taken for RGB.
+    """What the columns may feed, for models without declared inputs: columns mapped under `inputs`, under the input's name, then
+    all other columns that have no role. Decoded images count as RGB.
     """
     columns = sample_set.columns
     said_columns = {name: (said,) if isinstance(said, str) else tuple(said) for name, said in spec.inputs.items()}
@@ -235,7 +235,7 @@ def _as_input(name: str, column: ColumnSpec, spec: SamplesSpec, *, is_mapped: bo
 
 
 def _key_problems(columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signature: Signature, key: str) -> list[str]:
-    """What is wrong with the entry itself: inputs the model has not, label and id columns that are not there."""
+    """Mistakes in the samples entry itself: inputs that the model does not have, label and id columns that do not exist."""
     problems = []
     names = signature.input_names()
     for name in spec.inputs:
@@ -256,7 +256,7 @@ def _role_problems(role: str, column: str, columns: Mapping[str, ColumnSpec], ke
         return [f"{key}: column {column!r} is {spec.dtype}; labels are numbers or text"]
     names_rows = spec.shape == () and is_usable(spec.dtype) and (spec.dtype == "string" or np.dtype(spec.dtype).kind in "iu")
     if role == "id" and not names_rows:
-        return [f"{key}: column {column!r} is {_column_text(spec)}; one text or whole number names a row"]
+        return [f"{key}: column {column!r} is {_column_text(spec)}; a row's name is one text or whole number"]
     return []
 
 
@@ -297,8 +297,8 @@ def _dtype_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str)
 
 
 def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, numbers: np.ndarray, path: str) -> np.ndarray:
-    """`rows`, (rows, ...), as its input takes them; `numbers`, (rows,), are theirs in the whole set. SamplesError names the
-    column and row of what does not fit.
+    """`rows`, (rows, ...), in the input's dtype and shape; `numbers`, (rows,), are their numbers in the whole set. SamplesError
+    names the column and row of a misfit.
     """
     tensor = bound.input
     where = f"{path}: column {bound.column!r}, row"

@@ -1,4 +1,4 @@
-"""Which dtypes of sample columns may feed which dtypes of inputs, and what a cast has lost."""
+"""Which dtypes of sample columns may feed which input dtypes, and which values a cast has changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _is_narrow_float(dtype: str) -> bool:
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
-    """A dtype by its name, those of ml_dtypes included."""
+    """A dtype by its name, including those of ml_dtypes."""
     if not _is_narrow_float(name):
         return np.dtype(name)
     import ml_dtypes
@@ -35,7 +35,7 @@ def dtype_of(name: str) -> np.dtype[Any]:
 
 
 def can_cast(have: str, want: str) -> bool:
-    """Casts that keep the meaning: to more precision, whole numbers to float, float to narrower float, between integer widths."""
+    """Casts that keep the meaning: to more precision, integer to float, float to narrower float, between integer widths."""
     if "string" in (have, want) or not is_usable(have) or _is_narrow_float(have):
         return have == want
     if _is_narrow_float(want):
@@ -46,7 +46,9 @@ def can_cast(have: str, want: str) -> bool:
 
 
 def lost(values: np.ndarray, cast: np.ndarray) -> np.ndarray:
-    """Where a cast gave another value: an integer that wrapped, a number too big for the float type. Rounding is no loss."""
+    """Where a cast changed a value: an integer that wrapped, or a number too large for the float type.
+    Rounding does not count.
+    """
     if cast.dtype.kind in "iu" and values.dtype.kind in "iu":
         limits = np.iinfo(cast.dtype)
         return np.asarray((values < limits.min) | (values > limits.max))

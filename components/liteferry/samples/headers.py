@@ -1,4 +1,4 @@
-"""The headers of sample files, looked at in a process that may die: Arrow and tf.Example are parsed by native code."""
+"""Reads the headers of sample files in a child process: Arrow and tf.Example are parsed by native code that may crash."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from liteferry.storage.transient import is_storage_failure, is_transient_read_er
 
 
 def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iterator[FileFacts]:
-    """What `describe_files` says, in order. SamplesError also for a file that ends its reader."""
+    """As `describe_files`, in a child process. A file that kills the reader raises a SamplesError as well."""
     requests = [{"path": path, "schema_file": schema_file} for path in paths]
     readable = [*paths, *([schema_file] if schema_file else [])]
     answers = reader.ask(answer, requests, readable=readable)
@@ -36,7 +36,7 @@ def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iter
 
 
 def _cause(told: dict[str, Any]) -> OSError | None:
-    """What `misreading` looks for below an error, as far as the reader told: it stays what it was there."""
+    """The error that `is_transient_read_error` looks for below a SamplesError, rebuilt from the flags in the reader's answer."""
     if told["trouble"]:
         return OSError(errno.EIO, os.strerror(errno.EIO))
     return OSError("cannot be read to its end") if told["misread"] else None

@@ -1,8 +1,8 @@
-"""Encoded images -> arrays: PNG, JPEG and what else Pillow reads, alike in every process that reads rows.
+"""Encoded images -> arrays: PNG, JPEG and the other formats Pillow reads, with the same result in every process that reads rows.
 
-Pillow, not TensorFlow: rows are also read where TensorFlow is not, and nothing here depends on threads or devices, so every
-runner gets the same bytes. JPEG is decoded with libjpeg-turbo's exact integer transform; rotation that EXIF asks for is not done,
-as TensorFlow does none.
+Pillow, not TensorFlow: rows are also read in processes without TensorFlow, and nothing here depends on threads or devices, so
+every runner gets the same bytes. JPEG is decoded with libjpeg-turbo's exact integer transform; EXIF rotation is not applied, as
+TensorFlow does not apply it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ImageDecoding:
     offset: float | None = None
 
     def row_shape(self) -> tuple[int | None, ...]:
-        """Of one decoded image."""
+        """The shape of one decoded image."""
         return (*(self.size or (None, None)), *([self.channels] if self.has_channel_axis else []))
 
     def dtype(self) -> str:
@@ -46,7 +46,7 @@ class ImageDecoding:
 
 
 def can_decode(channels: int) -> bool:
-    """Whether there are images with so many channels."""
+    """Whether images with this many channels are supported."""
     return channels in _MODES
 
 
@@ -58,7 +58,7 @@ def decode_images(rows: Rows, decoding: ImageDecoding, *, where: str, numbers: S
       numbers: of the rows in the whole set, for errors.
 
     Raises:
-      SamplesError: SAMPLES_MISMATCH with the row that is no image, or not one of 8 bits a channel.
+      SamplesError: SAMPLES_MISMATCH with the row that is not an image, or has more than 8 bits per channel.
     """
     images = []
     for number, content in zip(numbers, rows.values, strict=True):
@@ -66,7 +66,7 @@ def decode_images(rows: Rows, decoding: ImageDecoding, *, where: str, numbers: S
             images.append(_decode(content, decoding))
         except Exception as error:  # Pillow's decoders are many, and raise anything for damaged files
             why = " ".join(str(error).split()) or type(error).__name__
-            raise mismatch(f"{where}, row {number}: is no image that can be decoded: {why}; correct or drop the row") from error
+            raise mismatch(f"{where}, row {number}: cannot be decoded as an image: {why}; correct or drop the row") from error
     shapes = np.array([image.shape for image in images], np.int64).reshape(len(images), len(decoding.row_shape()))
     values = np.concatenate([image.reshape(-1) for image in images]) if images else np.zeros(0, decoding.dtype())
     return Rows(values, shapes)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def labels_of(spec: SamplesSpec | None, columns: Arrays, label: npt.NDArray[Any] | None, outputs: Arrays) -> dict[str, Any]:
-    """output -> its label column: its own under `labels`, else the one of all."""
+    """output -> its label column: its own under `labels`, else the common one under `label`."""
     own = spec.labels if spec is not None else {}
     found = {name: columns[column] for name, column in own.items() if column in columns}
     return {name: found.get(name, label) for name in outputs if found.get(name, label) is not None}

@@ -1,4 +1,4 @@
-"""Sample files on object stores: read from this machine's cache, called by their URIs in whatever is said of them."""
+"""Sample files on object stores: read from this machine's cache; results and errors call them by their URIs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def readable(uri: str, *, stamp: str | None = None, copy: str | None = None) -> Iterator[str]:
-    """The local path of a sample file while the context lasts: `copy`, if somebody holds one already; of a local file, itself.
+    """The local path of a sample file while the context lasts: the file itself, or `copy` if one was made already, or a new copy.
 
     Raises:
-      SamplesError: STORAGE_FAILED when it cannot be had, or is not what it was at `stamp`; what is raised inside, with the URI.
+      SamplesError: STORAGE_FAILED when the file cannot be fetched, or has changed since `stamp`; errors raised inside the
+        context, with the URI.
     """
     if not storage.is_remote(uri):
         yield storage.require_local(uri)

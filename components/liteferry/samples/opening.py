@@ -35,12 +35,12 @@ _OPENED_AT_ONCE = 8  # files on stores: they wait for the network
 
 
 def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> SampleSet:
-    """Looks at the headers of every file, sorted by path, and reads all of them once for the digest.
+    """Reads the headers of every file, sorted by path, and reads all files once for the digest.
 
-    `describe`: what looks; `sample_headers.describe_contained` does it in a process that may die.
+    `describe`: reads the headers; `headers.describe_contained` does so in a child process.
 
-    SamplesError: SAMPLES_MISSING if no file is there, SAMPLES_MISMATCH for one that cannot be read or has other columns than the
-    first, SAMPLES_EMPTY if there is no row at all, STORAGE_FAILED if a store does not give it.
+    SamplesError: SAMPLES_MISSING if there is no file, SAMPLES_MISMATCH for a file that cannot be read or whose columns differ
+    from the first one's, SAMPLES_EMPTY if there is no row at all, STORAGE_FAILED if a store fails.
     """
     paths = _files(spec.path)
     shards: list[Shard] = []
@@ -60,7 +60,9 @@ def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> S
             row_in_file += size
     columns = _with_defaults(columns, spec)
     if not row_count:
-        raise SamplesError(ReasonCode.SAMPLES_EMPTY, f"{spec.path}: has no rows in {len(paths)} file(s); nothing could be proven")
+        raise SamplesError(
+            ReasonCode.SAMPLES_EMPTY, f"{spec.path}: has no rows in {len(paths)} file(s), so nothing can be proven"
+        )
     selection = select(row_count, rows_to_take(row_count, take=spec.take, fraction=spec.fraction), seed=spec.seed)
     chosen = shards if selection is None else _shards_of(selection, shards)
     return SampleSet(
@@ -102,7 +104,7 @@ def _open_all(paths: Sequence[str], schema_file: str | None, describe: Describe)
 
 
 def _open(path: str, schema_file: str | None, describe: Describe) -> _Opened:
-    """Headers and digest of one file, and what it was on its store when these were taken."""
+    """Headers and digest of one file, and its version on the store (`stamp`) when they were taken."""
     try:
         stamp = local_cache.stamp_of([path])
         with readable(path, stamp=stamp) as local:
@@ -116,7 +118,7 @@ def _open(path: str, schema_file: str | None, describe: Describe) -> _Opened:
 
 @contextlib.contextmanager
 def _local_schema(uri: str | None) -> Iterator[str | None]:
-    """Where a schema can be read: what looks at headers may have no network."""
+    """A local path of the schema: the process that reads headers may have no network."""
     if uri is None or not storage.is_remote(uri):
         yield uri
         return
@@ -133,7 +135,7 @@ def _local_schema(uri: str | None) -> Iterator[str | None]:
 
 
 def _shards_of(selection: Selection, shards: Sequence[Shard]) -> list[Shard]:
-    """The shards that anything is taken of; neighbours of which little is taken become one, since each is a process or two."""
+    """The shards from which rows are taken. Neighbours with few rows are joined, since each shard costs one or two processes."""
     groups: list[list[Shard]] = []
     rows = 0
     for shard in (dataclasses.replace(shard, selection=selection) for shard in shards):
@@ -167,7 +169,7 @@ def _is_folder(path: str) -> SamplesError:
 
 
 def _shard_sizes(range_sizes: Sequence[int]) -> list[int]:
-    """Neighbouring ranges together, up to ROWS_PER_SHARD rows each; a bigger range is a shard of its own."""
+    """Joins neighbouring ranges, up to ROWS_PER_SHARD rows each; a bigger range is a shard of its own."""
     sizes: list[int] = []
     for size in range_sizes:
         if sizes and sizes[-1] + size <= ROWS_PER_SHARD:
@@ -180,7 +182,7 @@ def _shard_sizes(range_sizes: Sequence[int]) -> list[int]:
 def _same_columns(
     expected: Mapping[str, ColumnSpec], columns: Mapping[str, ColumnSpec], *, path: str, first_path: str
 ) -> dict[str, ColumnSpec]:
-    """The columns that all files have; lists that say nothing of their shape may have another length in another file."""
+    """The columns, checked to be the same in all files; flat lists may have another length in another file."""
     same = {}
     for name in [*expected, *columns]:
         there, here = expected.get(name), columns.get(name)

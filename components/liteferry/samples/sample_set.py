@@ -1,4 +1,4 @@
-"""Records of the sample data: a set of rows, its shards, and a batch that was read."""
+"""Records of the sample data: a set of rows, its shards, and one batch of rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from liteferry.samples.subsampling import NamedRows, Selection
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Consecutive rows of one file, or those of them that are chosen. `first_row` counts over all files of the set, `row_in_file`
-    over this file alone; `row_count` rows from there on are looked at. `more`: what is read with it, where `take` leaves few.
-    `stamp`, `copy`: of a file on a store, what it was when it was opened, and where a copy of it is held.
+    """Consecutive rows of one file, or a selection of them. `first_row` counts over all files of the set, `row_in_file` over this
+    file alone; the shard covers `row_count` rows from there. `more`: shards read together with it, where `take` leaves few rows.
+    `stamp`, `copy`: for a file on a store, its version when it was opened, and the path of a local copy.
     """
 
     path: str
@@ -28,7 +28,7 @@ class Shard:
     copy: str | None = None
 
     def taken(self) -> int:
-        """How many rows come out of it."""
+        """How many rows it yields."""
         own = self.row_count
         if self.selection is not None:
             own = int(np.count_nonzero(self.selection.chosen(self.first_row, self.row_count)))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def columns_of_slices(spec: SamplesSpec | None, sample_set: SampleSet | None) -> tuple[tuple[Columns, ...], tuple[str, ...]]:
-    """The lists of columns that cut parity slices, each in order of names, and a sentence for each that cannot."""
+    """The lists of columns that define parity slices, each sorted by name, and a sentence for each that cannot be used."""
     usable: list[Columns] = []
     problems: list[str] = []
     if spec is None or sample_set is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The rows whose key is at most `threshold`. More may be read off a shard, knowing nothing of the others."""
+    """The rows whose key is at most `threshold`. Each shard can decide by itself which of its rows are taken."""
 
     seed: int
     threshold: int

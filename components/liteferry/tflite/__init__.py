@@ -1,4 +1,4 @@
-"""A traced graph -> .tflite files: lowering, quantisation, reading them and running them."""
+"""A traced graph -> .tflite files: lowering, quantisation, reading and running them."""
 
 from liteferry.tflite.lowering import Lowered, LoweringOptions, lower
 from liteferry.tflite.quantize import QuantizationOptions

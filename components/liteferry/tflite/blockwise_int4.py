@@ -1,7 +1,7 @@
-"""int4 weights with a scale for every 32 of them, in the operators for which the AI Edge quantizer and LiteRT have that.
+"""int4 weights with one scale for every 32 weights, for the operators where the AI Edge quantizer and LiteRT support it.
 
-One scale for a whole channel leaves sixteen values for weights of very different size. Blocks exist for matrices whose rows
-divide into them, so the rules of a recipe depend on the model.
+One scale per channel leaves sixteen values for weights of very different magnitude. Blocks exist for matrices whose rows divide
+into them, so the rules of a recipe depend on the model.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ BLOCK = 32
 
 
 def with_blocks(recipe: Any, content: bytes) -> Any:
-    """A recipe of dynamic int4 with rules for blocks put over it, one for each operator of a float flatbuffer that can have them;
-    the recipe itself where none can.
+    """A recipe of dynamic int4, with an added blockwise rule for each operator of a float flatbuffer that supports one; the
+    recipe itself where none does.
     """
     from ai_edge_quantizer import qtyping, recipe_manager
 

@@ -1,4 +1,4 @@
-"""What the converter refused, in words: which TensorFlow operators, and which layers of the model they come from."""
+"""Errors of the converter as messages: which TensorFlow operators it refused, and which layers of the model they come from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def layer_classes(keep: Any) -> dict[str, str]:
 
 
 def layer_of(node: str, layers: Mapping[str, str]) -> str | None:
-    """The innermost layer a graph node belongs to. Its scope carries the layer's name, maybe with a number of TensorFlow's."""
+    """The innermost layer that a graph node belongs to. The node's scope contains the layer's name, possibly with a number that
+    TensorFlow added.
+    """
     for scope in reversed(node.split("/")):
         for name in (scope, re.sub(r"_\d+$", "", scope)):
             if name in layers:
@@ -27,7 +29,7 @@ def layer_of(node: str, layers: Mapping[str, str]) -> str | None:
 
 
 def conversion_error(error: Any, layers: Mapping[str, str]) -> ModelError:
-    """A ConverterError as NEEDS_FLEX, CONVERT_UNSUPPORTED_OP (custom operators) or CONVERT_FAILED with operators and layers.
+    """A ConverterError as NEEDS_FLEX, CONVERT_UNSUPPORTED_OP (custom operators) or CONVERT_FAILED, with operators and layers.
 
     Args:
       error: carries structured errors with operators and the graph nodes they came from.
@@ -55,7 +57,7 @@ def other_error(error: Exception) -> ModelError:
 
 
 def _places(errors: Any, layers: Mapping[str, str]) -> dict[str, list[str]]:
-    """Operator -> where it is used: layers with their class, graph nodes where no layer is known."""
+    """Operator -> where it is used: layers with their class, or graph nodes where no layer is known."""
     found: dict[str, list[str]] = {}
     for one in errors:
         if one.operator.name in ("", "tf.Const"):
@@ -69,14 +71,14 @@ def _places(errors: Any, layers: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _nodes(location: Any) -> Iterator[str]:
-    """Names of graph nodes, whole paths first, without the calls that a loaded SavedModel is wrapped in."""
+    """Names of graph nodes, whole paths first, without the wrapper calls of a loaded SavedModel."""
     names = [call.name.partition("@")[0].removesuffix(":") for call in location.call if call.name]
     for name in sorted(names, key=lambda name: -name.count("/")):
         yield own_name(name)
 
 
 def own_name(node: str) -> str:
-    """A node's name without the calls that a loaded SavedModel is wrapped in."""
+    """A node's name without the wrapper calls of a loaded SavedModel."""
     return re.sub(r"^(?:(?:Stateful)?PartitionedCall(?:_\d+)?/)+", "", node)
 
 

@@ -1,4 +1,4 @@
-"""Reading and completing a .tflite flatbuffer: signature names in, contract and operator counts out. Imports no TensorFlow."""
+"""Reads .tflite flatbuffers (contract, operator counts, weights) and adds signature names to them. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METADATA_NAME = "liteferry"
 
 
 def is_tflite(path: str) -> bool:
-    """Whether a file is a .tflite flatbuffer, by its bytes, whatever it is called."""
+    """Whether a file is a .tflite flatbuffer, by its bytes, not by its name."""
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
@@ -49,7 +49,7 @@ def add_signature(
       metadata: JSON-friendly; embedded under the name "liteferry", where `read_metadata` finds it.
 
     Raises:
-      ModelError: CONVERT_FAILED when a name does not lead to exactly one input or output. Never falls back to positions.
+      ModelError: CONVERT_FAILED when a name does not match exactly one input or output. Positions are never used instead.
     """
     schema = _schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
@@ -113,7 +113,7 @@ def _embed(schema: Any, model: Any, metadata: Mapping[str, Any]) -> None:
 
 
 def read_metadata(content: bytes) -> dict[str, Any] | None:
-    """What `add_signature` embedded; None in a file of somebody else's."""
+    """The metadata that `add_signature` embedded; None in a file that LiteFerry did not write."""
     model = _schema().Model.GetRootAs(content, 0)
     for i in range(model.MetadataLength()):
         entry = model.Metadata(i)
@@ -124,8 +124,8 @@ def read_metadata(content: bytes) -> dict[str, Any] | None:
 
 
 def count_weights(content: bytes) -> dict[str, int]:
-    """Elements of constant tensors by dtype, float and quantised ones; indices and shapes (int32 and wider without a scale)
-    and the scales of blocks are left out.
+    """Elements of constant float and quantised tensors, by dtype. Indices and shapes (int32 and wider without a scale) and the
+    scales of blocks do not count.
     """
     schema = _schema()
     model = schema.Model.GetRootAs(content, 0)
@@ -147,7 +147,7 @@ def count_weights(content: bytes) -> dict[str, int]:
 
 
 def is_constant(model: Any, tensor: Any) -> bool:
-    """Whether the file holds the tensor's values."""
+    """Whether the file contains the tensor's values."""
     buffer = model.Buffers(tensor.Buffer())
     return bool(buffer.DataLength() or buffer.Offset() > 1)
 
@@ -158,7 +158,7 @@ def dtype_name(tensor: Any) -> str:
 
 
 def _scales_of_blocks(tensor: Any) -> int | None:
-    """The tensor that holds the scales of one whose blocks have their own; None for any other."""
+    """The tensor that holds the block scales of a blockwise-quantised tensor; None for any other."""
     schema = _schema()
     quantization = tensor.Quantization()
     if quantization is None or quantization.DetailsType() != schema.QuantizationDetails.BlockwiseQuantization:
@@ -199,8 +199,8 @@ def _tensor_maps(schema: Any, subgraph: Any, indices: Sequence[int], names: Mapp
 
 
 def read_contract(content: bytes) -> Contract:
-    """Names, positions, dtypes, shapes and quantisation parameters of the first signature's inputs and outputs; of the main
-    graph's, under the names of its tensors, for a file without a signature.
+    """Names, positions, dtypes, shapes and quantisation parameters of the inputs and outputs of the first signature; in a file
+    without a signature, of the main graph, under tensor names.
     """
     schema = _schema()
     model = schema.Model.GetRootAs(content, 0)
@@ -221,7 +221,7 @@ def read_contract(content: bytes) -> Contract:
 
 
 def has_signature(content: bytes) -> bool:
-    """Whether a .tflite file says under which names its inputs and outputs are meant."""
+    """Whether a .tflite file names its inputs and outputs in a signature."""
     return int(_schema().Model.GetRootAs(content, 0).SignatureDefsLength()) > 0
 
 
@@ -272,8 +272,8 @@ _DTYPES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InnerTensorEntry:
-    """What an operator of the main subgraph gives. `position` is the operator's place in order of execution; `constants` are
-    the names of its constant inputs, weights most often.
+    """An output of an operator of the main subgraph. `position` is the operator's index in order of execution; `constants` are
+    the names of its constant inputs, mostly weights.
     """
 
     index: int

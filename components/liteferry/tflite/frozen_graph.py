@@ -1,7 +1,7 @@
 """A traced model -> one float flatbuffer with its signature names, from one conversion of the frozen graph.
 
-TensorFlow's public helper freezes, imports the frozen graph again and copies every constant several times: 2.7 of the 5 s
-that ResNet50 takes. Here the constants are put into the graph once, and for a sibling only their values are changed.
+TensorFlow's public helper freezes, imports the frozen graph again and copies every constant several times: 2.7 of the 5 s that
+ResNet50 takes. Here the constants are put into the graph once; for a sibling only their values change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class FrozenGraph:
         self._constants = {node.name: node for node in self._graph.node if node.op == "Const"}
 
     def refresh(self) -> None:
-        """Puts the present values of the variables in: after a sibling's weights were loaded into the traced model."""
+        """Updates the constants to the current values of the variables, after a sibling's weights were loaded into the traced
+        model.
+        """
         import tensorflow as tf
 
         function = self._traced.function
@@ -88,7 +90,7 @@ class FrozenGraph:
         inputs = _graph_inputs(self._traced)
 
         class Converter(lite.TFLiteFrozenGraphConverterV2):  # type: ignore[misc]
-            """TensorFlow's converter, handed a graph that is frozen already."""
+            """TensorFlow's converter for a graph that is already frozen."""
 
             def _freeze_concrete_function(self) -> tuple[Any, list[Any], list[Any], Any]:
                 return graph, inputs, function.outputs, function
@@ -114,7 +116,7 @@ def _keeps_state(assigns: Sequence[str]) -> ModelError:
 
 
 class _NoDebugInfo:
-    """Stands where TensorFlow looks for source locations that came with a model, and has none."""
+    """Stands in for source locations, which TensorFlow looks up for its error messages; it has none."""
 
     def __init__(self) -> None:
         from tensorflow.core.framework import graph_debug_info_pb2
@@ -123,7 +125,16 @@ class _NoDebugInfo:
 
 
 def convert(traced: TracedModel) -> bytes:
-    """One float flatbuffer of a traced model; see `FrozenGraph.convert`."""
+    """Converts with LiteRT's builtin operators.
+
+    Args:
+      metadata: embedded in the file.
+      quantization: "float16" or "dynamic_int8" lets TensorFlow quantise the weights during conversion.
+      select_tf_ops: operators that LiteRT does not have stay TensorFlow operators; such a file runs only with the Flex library.
+
+    Raises:
+      ModelError: NEEDS_FLEX, CONVERT_UNSUPPORTED_OP (custom operators) or CONVERT_FAILED, with the operators named.
+    """
     return FrozenGraph(traced).convert()
 
 
@@ -131,7 +142,8 @@ _ELEMENT_SHAPE = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorList
 
 
 def _fix_lists(graph: Any, batch: int) -> None:
-    """Puts the batch into the shapes of tensor lists, -1 in a graph that was traced with a free batch, as a SavedModel's is.
+    """Puts the batch size into the shapes of tensor lists, which are -1 in a graph traced with a free batch, as a SavedModel's
+    is.
 
     Constants may be shared with other operators, so each list gets its own.
     """
@@ -159,6 +171,6 @@ def _fix_lists(graph: Any, batch: int) -> None:
 
 
 def _graph_inputs(traced: TracedModel) -> list[Any]:
-    """The placeholders of the signature's inputs, in its order; each was given its signature name when it was traced."""
+    """The placeholders of the signature's inputs, in its order; tracing gave each its signature name."""
     by_name = {tensor.op.name: tensor for tensor in traced.function.inputs}
     return [by_name[spec.name] for spec in traced.signature.inputs]

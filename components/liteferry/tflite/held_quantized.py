@@ -1,4 +1,4 @@
-"""What a .tflite file holds in the format that its name claims, read off it: weights, arithmetic, and what stayed in float."""
+"""Which formats a .tflite file really uses: dtypes of its weights and arithmetic, and the weights that stayed in float32."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read(content: bytes) -> dict[str, Any]:
 
 
 def _takers(subgraph: Any, codes: list[str]) -> dict[int, str]:
-    """Tensor -> the operator that takes it first."""
+    """Tensor -> the first operator that reads it."""
     takers: dict[int, str] = {}
     for j in range(subgraph.OperatorsLength()):
         operator = subgraph.Operators(j)
@@ -81,7 +81,7 @@ def _takers(subgraph: Any, codes: list[str]) -> dict[int, str]:
 
 
 def _held(tensor: Any) -> str | None:
-    """The dtype of a tensor of numbers: floating point, or integers with a scale; None of indices, shapes and truth values."""
+    """The dtype of a numeric tensor: floating point, or integers with a scale. None for indices, shapes and truth values."""
     dtype = flatbuffer.dtype_name(tensor)
     quantization = tensor.Quantization()
     has_scale = bool(quantization and (quantization.ScaleLength() or quantization.Details()))
@@ -89,7 +89,7 @@ def _held(tensor: Any) -> str | None:
 
 
 def _computes_in(subgraph: Any, operator: Any) -> str | None:
-    """The dtype of the numbers that an operator gives, or takes where it gives none; None where neither are numbers."""
+    """The dtype of an operator's numeric outputs, or of its inputs where it has none; None where neither are numeric."""
     sides = (
         [subgraph.Tensors(int(operator.Outputs(k))) for k in range(operator.OutputsLength()) if operator.Outputs(k) >= 0],
         [subgraph.Tensors(int(operator.Inputs(k))) for k in range(operator.InputsLength()) if operator.Inputs(k) >= 0],

@@ -1,6 +1,7 @@
-"""The ladder of lowerings: ways to bring a traced model to LiteRT, the one that keeps most of it first.
+"""The ladder of lowerings: ways to convert a traced model to LiteRT, the one that preserves most of it first.
 
-The first that converts *and* computes the same on a few rows is taken; the verdict on all rows comes later, from the evaluation.
+The first rung that converts *and* computes the same on a few rows is used; the verdict on all rows comes later, from the
+evaluation.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ Graph = frozen_graph.FrozenGraph | saved_model_graph.SavedModelGraph
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoweringOptions:
-    """`fixed_batch`: where it cannot stay free. `allow_select_tf_ops`: as the last way, a file that nothing here runs."""
+    """`fixed_batch`: the batch to fix where it cannot stay free. `allow_select_tf_ops`: allows, as the last rung, a file that
+    nothing here can run.
+    """
 
     fixed_batch: int = 1
     allow_select_tf_ops: bool = False
@@ -41,7 +44,7 @@ _TOLERANCE = 1e-3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lowered:
-    """The rung that holds: what to convert a sibling with, its batch, what was tried on the way. No `frozen`: none converts.
+    """The rung that was used: how to convert a sibling, its batch, and what was tried before. No `frozen`: no rung converts.
 
     `flex`: why the file needs Select TF ops; None when it does not.
     """
@@ -54,8 +57,8 @@ class Lowered:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """What is lowered: the model, its trace, and a few sample rows, named as the trace's inputs, to hold a conversion against.
-    Without rows (None) the first rung that converts is taken.
+    """What is lowered: the model, its trace, and a few sample rows (named as the trace's inputs) on which a conversion is
+    checked. Without rows (None) the first rung that converts is used.
     """
 
     model: LoadedModel
@@ -66,11 +69,12 @@ class Source:
 def lower(
     source: Source, *, options: LoweringOptions, sibling: Lowered | None, metadata: Mapping[str, Any]
 ) -> tuple[bytes | None, Lowered]:
-    """A float flatbuffer and how it came about; it is None when no rung converts, and then every attempt has its error.
+    """A float flatbuffer and a record of how it was made. The flatbuffer is None when no rung converts; every attempt then has
+    its error.
 
     Args:
-      options: what the job says about the ladder.
-      sibling: how an earlier sibling of the same trace was lowered; that way is taken at once, with the present weights.
+      options: the job's settings for the ladder.
+      sibling: how an earlier sibling of the same trace was lowered; that rung is tried first, with the current weights.
       metadata: JSON-friendly; written into the file.
     """
     model, traced, rows = source.model, source.traced, source.rows
@@ -106,7 +110,7 @@ def lower(
 def _with_select_tf_ops(
     traced: TracedModel, options: LoweringOptions, metadata: Mapping[str, Any], attempts: list[Attempt]
 ) -> tuple[bytes | None, Lowered]:
-    """The last rung, where the job allows it and it is what the last one lacked."""
+    """The last rung: used if the job allows it and the last error was missing operators."""
     lacking = attempts[-1].error
     if not options.allow_select_tf_ops or lacking is None or lacking.code is not ReasonCode.NEEDS_FLEX:
         return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
@@ -145,10 +149,10 @@ def _graphs(
 
 
 def _rungs(traced: TracedModel, options: LoweringOptions) -> list[tuple[str, int | None]]:
-    """What to try: a name for the report, and the batch to trace with, None for the trace that is there.
+    """The rungs: a name for the report, and the batch to trace with, None for the existing trace.
 
     There is no rung without LiteRT's fused recurrent operators, which clip the cell state at 10 and keep state between calls:
-    freezing inlines the functions that the converter would fuse, so recurrent layers arrive as plain loops.
+    freezing inlines the functions that the converter would fuse, so recurrent layers are converted as plain loops.
     """
     own = traced.calls.batch
     if own is not None:
@@ -157,7 +161,7 @@ def _rungs(traced: TracedModel, options: LoweringOptions) -> list[tuple[str, int
 
 
 def _deviation(content: bytes, traced: TracedModel, rows: Mapping[str, np.ndarray] | None) -> Reason | None:
-    """Why a converted file is not taken: it cannot run, differs from the trace, or answers differently when asked again."""
+    """Why a converted file is rejected: it does not run, differs from the trace, or gives another answer when run again."""
     if rows is None:
         return None
     try:

@@ -118,11 +118,11 @@ def make(
     """One variant of a float flatbuffer; `float32` is the flatbuffer itself.
 
     Args:
-      rows: batches of sample rows by input name, asked for only where activations have to be calibrated.
-      recipes: the user's, as JSON, by the name of the variant; taken as they are, inputs and outputs included.
+      rows: batches of sample rows by input name, read only where activations have to be calibrated.
+      recipes: the user's, as JSON, by the name of the variant; used unchanged, inputs and outputs included.
 
     Raises:
-      ModelError: SAMPLES_MISSING when there is nothing to calibrate on, CONVERT_FAILED with the quantizer's words.
+      ModelError: SAMPLES_MISSING without rows to calibrate on, CONVERT_FAILED with the quantizer's message.
     """
     if variant == FLOAT32:
         return float_content
@@ -210,10 +210,10 @@ def quantized(worker: Any, ranges: Any) -> bytes:
 
 
 def _ranges(worker: Any, rows: Rows, *, by_the_kernels: bool = False) -> Any:
-    """Ranges of the activations as the smallest and largest value seen in any row.
+    """Ranges of the activations: the smallest and largest value in any row.
 
-    Not the quantizer's default, a moving average: it depends on the order of the rows and cuts off what only few of them
-    show. On the demo's CNN it made int8 0.52 wrong where this is 0.011.
+    Not the quantizer's default, a moving average: that depends on the order of the rows and cuts off values that only few of them
+    show. On the demo's CNN the default gave int8 an error of 0.52, this gives 0.011.
     """
     from ai_edge_quantizer import calibrator
     from ai_edge_quantizer.utils import qsv_utils
@@ -234,9 +234,9 @@ _LARGEST_IN_RANGE = 3e38
 
 
 def _ranges_by_the_kernels(worker: Any, rows: Rows) -> Any:
-    """The same ranges, to the last bit, found while the kernels run and not by copying every tensor out: a fifth of the time.
+    """The same ranges, bit for bit, taken while the kernels run instead of copying every tensor out: a fifth of the time.
 
-    None where that search is not the same: in more than one subgraph, or beyond what counts as a value.
+    None where the results would differ: with more than one subgraph, or with values that the quantizer leaves out.
     """
     from ai_edge_litert import schema_py_generated as schema
 

@@ -1,4 +1,4 @@
-"""run(batch) -> named arrays, alike for a SavedModel and for a LiteRT file. Neither knows anything of the code that trained
+"""run(batch) -> named arrays, with the same interface for a SavedModel and for a LiteRT file. Neither needs the code that trained
 the model.
 """
 
@@ -46,7 +46,7 @@ class SavedModelRunner:
             ) from error
 
     def bring_variables(self, directory: str) -> bool:
-        """Reads every variable of another SavedModel with the same graph; False when they are not all there."""
+        """Reads every variable of another SavedModel with the same graph; False when one is missing."""
         import tensorflow as tf
 
         reader = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
@@ -86,9 +86,9 @@ def _proven_signature(directory: str) -> str:
 
 
 class SavedModels:
-    """SavedModels of one family: the graph is loaded once, for the next one only its variables are read.
+    """SavedModels of one family: the graph is loaded once; for each next model only its variables are read.
 
-    That is the same as loading it whole, since the graph files are equal byte for byte.
+    This equals a whole load, since the graph files are equal byte for byte.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class SavedModels:
         self._graph: tuple[bytes, Sequence[str]] | None = None
 
     def runner(self, directory: str, *, per_call: Sequence[str] = ()) -> SavedModelRunner:
-        """A runner with this directory's variables; the one handed out before must not be used any more."""
+        """A runner with this directory's variables. The runner returned before must not be used any more."""
         with open(os.path.join(directory, "saved_model.pb"), "rb") as file:
             graph = file.read()
         if self._runner is not None and (graph, per_call) == self._graph and self._runner.bring_variables(directory):
@@ -108,8 +108,8 @@ class SavedModels:
 class LiteRTRunner:
     """A .tflite file, its tensors matched by signature name, never by position.
 
-    The interpreter is sized once per batch shape. State that a file keeps between invocations is not reset: an app that
-    calls it twice would not either, so a file whose second answer depends on its first must show up here.
+    The interpreter is resized once per batch shape. State that a file keeps between invocations is not reset, as an app would not
+    reset it either: a file whose second answer depends on its first must show up here.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class LiteRTRunner:
             raise _cannot_run(error) from error
 
     def decide_calls(self, inputs: Arrays) -> Calls:
-        """How the file takes rows, by the first of them: for a file of which nothing else is known. It is run so from now on.
+        """Decides from the first rows how the file takes rows, for a file without a signature from elsewhere; later runs use it.
 
         Raises:
           ModelError: CONVERT_FAILED when LiteRT cannot run it.
@@ -178,17 +178,15 @@ class LiteRTRunner:
         return self._calls
 
     def multiplications(self, rows: int) -> float:
-        """No more than about so many are in a run of `rows` rows, after such a run: every tensor of the main graph is taken to be
-        made with as many for each element as the largest tensor has along all axes but its first.
+        """An upper estimate of the multiplications in a run of `rows` rows, to be called after such a run: every element of every
+        tensor of the main graph counts as many as the largest tensor has elements per row.
         """
         shapes = [tensor["shape"].tolist() for tensor in self._interpreter.get_tensor_details()]
         largest = max((math.prod(shape[1:]) for shape in shapes), default=0)
         return float(sum(math.prod(shape) for shape in shapes) * largest) * (rows / self.fixed_batch if self.fixed_batch else 1)
 
     def inner_tensor(self, index: int) -> np.ndarray | None:
-        """What a tensor held after the last run, integers of a quantised one as floats; None for text and for what holds
-        nothing.
-        """
+        """A tensor's values after the last run, quantised integers as floats; None for text and for tensors without data."""
         details = self._interpreter._get_tensor_details(index, 0)
         try:
             value = self._interpreter.get_tensor(index)
@@ -203,10 +201,10 @@ class LiteRTRunner:
         return np.asarray((value.astype(np.float32) - zero_point) * np.float32(scales[0]))
 
     def prepare(self, inputs: Arrays) -> Callable[[], None]:
-        """The bare invocation with these inputs set, to be timed. A file with a fixed batch takes just as many rows.
+        """The bare invocation with these inputs set, to be timed. A file with a fixed batch takes exactly that many rows.
 
         Raises:
-          ModelError: CONVERT_FAILED when LiteRT does not take them.
+          ModelError: CONVERT_FAILED when LiteRT rejects them.
         """
         try:
             self._set(inputs)
@@ -238,7 +236,9 @@ def _read(path: str) -> bytes:
 
 
 def _fixed_batch(inputs: tuple[TensorContract, ...]) -> int | None:
-    """None as well where inputs fix different numbers: each is then given all rows, and LiteRT says why not."""
+    """The fixed batch, or None; also None where inputs fix different sizes: each then gets all rows, and LiteRT's error says why
+    that fails.
+    """
     with contextlib.suppress(BatchError):
         return fixed_batch(TensorSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype) for tensor in inputs)
     return None
@@ -248,8 +248,8 @@ _OF_A_TWIN = ("float16", "bfloat16", "float64")  # inputs of a model whose file 
 
 
 def as_file_takes_it(value: np.ndarray, tensor: TensorContract) -> Any:
-    """Floats for a file with integer inputs are rounded and clipped to its range, those in another format become float32 for a
-    float32 twin's file; nothing else is ever changed.
+    """For integer inputs, floats are quantised: rounded and clipped to the range. Inputs in another float format become float32
+    for a float32 twin's file. Nothing else is changed.
     """
     if tensor.dtype == "string" or value.dtype == np.dtype(tensor.dtype):
         return value
@@ -262,7 +262,7 @@ def as_file_takes_it(value: np.ndarray, tensor: TensorContract) -> Any:
 
 
 def as_model_gives_it(value: np.ndarray, tensor: TensorContract) -> np.ndarray:
-    """Integers of a quantised output as the floats they stand for, as an app computes them."""
+    """Dequantises an integer output to floats, as an app does."""
     if tensor.scale and value.dtype.kind in "iu":
         return ((value.astype(np.float32) - (tensor.zero_point or 0)) * np.float32(tensor.scale)).astype(np.float32)
     return value

@@ -1,7 +1,7 @@
-"""TensorFlow's own quantisation, for models that the AI Edge quantizer cannot do.
+"""TensorFlow's own quantisation, for models that the AI Edge quantizer refuses.
 
-It is slower, and it aborts on some models instead of raising: what is made by it is made last, with the report already told
-that it may not come back.
+It is slower, and on some models it aborts instead of raising: its variants are made last, after the report's data so far has been
+handed over.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def make(variant: str, source: FloatFile, *, rows: Callable[[], Rows], options: 
       rows: batches of sample rows by input name.
 
     Raises:
-      ModelError: CONVERT_FAILED with TensorFlow's words, or where it has no such variant.
+      ModelError: CONVERT_FAILED with TensorFlow's message, or where it cannot make that variant.
     """
     content, lowered = source.content, source.lowered
     assert lowered.frozen is not None

@@ -49,8 +49,8 @@ class ComparedRow:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compared:
-    """What came of it. `stats` by the reference's output names; `kind`: the variant whose default gates counted; `notes`:
-    sentences about names, kinds and rows, of both sides.
+    """The result of a comparison. `stats` are keyed by the reference's output names; `kind` is the variant whose default gates
+    applied; `notes` are sentences about names, kinds and rows, from both sides.
     """
 
     stats: Mapping[str, OutputStats]
@@ -61,7 +61,7 @@ class Compared:
     rows: Sequence[ComparedRow]
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready facts; `is_within` says whether every gate is."""
+        """JSON-ready facts; `is_within` says whether every gate passes."""
         reason = self.verdict.reason
         return {
             "is_within": self.verdict.is_blessed,
@@ -139,7 +139,7 @@ def compare(  # wide: public
 
 
 def _compared(tasks: Sequence[SideTask], outcomes: Sequence[sandbox.Outcome], gates: Mapping[str, float | None]) -> Compared:
-    """Reads what both sandboxes have written, compares and judges it. Raises as `compare` does."""
+    """Reads what both sandboxes wrote, compares it and judges it. Raises as `compare` does."""
     spec, sample_set, rows = tasks[0].spec, tasks[0].sample_set, tasks[0].rows
     matched, notes = _match(outcomes, spec)
     for task, outcome in zip(tasks, outcomes, strict=True):
@@ -167,7 +167,7 @@ def _compared(tasks: Sequence[SideTask], outcomes: Sequence[sandbox.Outcome], ga
 
 
 def _verdict_on_flags(case: Case) -> Verdict:
-    """The verdict, in the words of the command line: gates come from flags here, not from a job file."""
+    """The verdict, worded for the command line: here gates come from flags, not from a job file."""
     judged = verdict(case)
     if judged.reason is None:
         return judged
@@ -176,7 +176,7 @@ def _verdict_on_flags(case: Case) -> Verdict:
 
 
 def _cautions(stats: Mapping[str, OutputStats], inputs: Mapping[str, int]) -> list[str]:
-    """What stands beside the verdict because it says nothing of it."""
+    """Sentences printed beside the verdict about things that the verdict does not cover."""
     answers = {name: one.nonfinite_reference for name, one in stats.items() if one.nonfinite_reference}
     return [
         *(f"{NONFINITE} in the sample rows: input {name!r}, {count:,} rows" for name, count in inputs.items()),
@@ -213,7 +213,7 @@ def _check_gates(gates: Mapping[str, float | None]) -> None:
 
 
 def _match(outcomes: Sequence[sandbox.Outcome], spec: SamplesSpec) -> tuple[dict[str, str], list[str]]:
-    """Reference's output name -> candidate's, and the notes; nothing while a side has not got as far as its names."""
+    """Reference's output name -> candidate's, and notes about the matching. Empty while a side has not yet reported its names."""
     if not all(outcome.results for outcome in outcomes):
         return {}, []
     reference, candidate = (outcome.results[0] for outcome in outcomes)
@@ -238,7 +238,7 @@ def _match(outcomes: Sequence[sandbox.Outcome], spec: SamplesSpec) -> tuple[dict
 
 
 def _calls(outcomes: Sequence[sandbox.Outcome], matched: Mapping[str, str]) -> Calls:
-    """How both take rows: what is one answer for a call to either is compared so."""
+    """How both sides take rows. An output that is one answer per call on either side is compared per call."""
     reference, candidate = (outcome.results[1] for outcome in outcomes)
     names = [name for name, theirs in matched.items() if name in reference["per_call"] or theirs in candidate["per_call"]]
     return Calls(batch=reference["batch"], per_call=tuple(names))
@@ -247,7 +247,9 @@ def _calls(outcomes: Sequence[sandbox.Outcome], matched: Mapping[str, str]) -> C
 def _compare_answers(
     tasks: Sequence[SideTask], matched: Mapping[str, str], rows: Sequence[str], calls: Calls
 ) -> tuple[StatsAccumulator, list[ComparedRow], Reason | None]:
-    """Both sides batch by batch. The reason says what cannot be compared at all, shapes that differ for one."""
+    """Compares both sides batch by batch. Returns a reason where they cannot be compared at all, for
+    example where shapes differ.
+    """
     comparison = StatsAccumulator(calls=calls)
     wanted, found = set(rows), []
     of_rows = matched.keys() - set(calls.without_rows())
@@ -278,7 +280,7 @@ def _compare_answers(
 
 
 def _plain(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Nested lists; bytes as text, what is not finite as its name."""
+    """Nested lists; bytes become text, non-finite numbers become their names."""
     return {name: _plain_value(np.asarray(value).tolist()) for name, value in arrays.items()}
 
 

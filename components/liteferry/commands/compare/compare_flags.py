@@ -23,24 +23,24 @@ examples:
   liteferry compare model.h5 quantised.tflite --samples rows.npz --gate argmax_agreement=0.98 --gate max_rel=null --rows 17,204
 
 exit status: 0 within the gates, 1 not, 2 bad usage, or a side that cannot be loaded or run
-default gates: those of the candidate's kind: a quantised .tflite has int8's, a float16 one its own, all else float32's
+default gates, by the candidate: int8's for a quantised .tflite, float16's for a float16 one, float32's for all others
 """
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds what `compare` takes."""
+    """Adds the flags of `compare`."""
     parser.add_argument("reference", nargs="?", metavar="REFERENCE", help="checkpoint, SavedModel directory or .tflite file")
-    parser.add_argument("candidate", nargs="?", metavar="CANDIDATE", help="the same, to be held against it")
+    parser.add_argument("candidate", nargs="?", metavar="CANDIDATE", help="the same kinds; compared with the reference")
     parser.add_argument("--samples", metavar="FILE", help="sample rows: a file or a quoted pattern")
     parser.add_argument("--kit", metavar="DEST", help="judge a device's answers: the folder that `liteferry kit` wrote")
     parser.add_argument("--answers", metavar="DIR", help="what the device answered to the kit: DIR/OUTPUT.npy")
     job_flags.add_sample_flags(parser)
     parser.add_argument(
-        "--gate", action="append", default=[], metavar="METRIC=LIMIT", help="may be given again; null removes one"
+        "--gate", action="append", default=[], metavar="METRIC=LIMIT", help="limit of a gate, repeatable; null removes the gate"
     )
     parser.add_argument("--rows", metavar="ID,ID", help="print inputs and answers of these rows")
     job_flags.add_load_flags(parser, trust=("lambda", "file_ops", "links"))
-    parser.add_argument("--json", action="store_true", help="print everything that was computed as JSON")
+    parser.add_argument("--json", action="store_true", help="print all results as JSON")
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
@@ -100,7 +100,7 @@ def _judge_kit(arguments: argparse.Namespace) -> int:
 
 
 def _job_parts(arguments: argparse.Namespace) -> tuple[Any, Any]:
-    """The flags as a job's samples entry and what it says about loading, checked as a job file is."""
+    """The flags as a samples entry and as the loading part of a job, checked as a job file is."""
     from liteferry.config.load import parse_job
     from liteferry.loading.model import LoadSpec
 
@@ -150,5 +150,5 @@ def _limit(name: str, value: str) -> float | None:
         return float(value)
     except ValueError:
         raise JobError(
-            [f"--gate {name}: {value!r} is no number; write one, or null for no gate"], source="command line"
+            [f"--gate {name}: {value!r} is not a number; write one, or null for no gate"], source="command line"
         ) from None

@@ -34,7 +34,9 @@ OnRows = Callable[[Mapping[str, np.ndarray]], tuple[Run, Calls]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SideTask:
-    """One artifact on all rows. `folder`: where its answers go. `rows`: ids of rows whose inputs are kept, too."""
+    """One artifact to run on all rows. `folder`: where its answers are written. `rows`: ids of rows whose inputs are kept as
+    well.
+    """
 
     side: str
     path: str
@@ -46,7 +48,7 @@ class SideTask:
     rows: tuple[str, ...] = ()
 
     def flavor(self) -> Flavor:
-        """Files that LiteRT runs need no Keras and none of the user's code."""
+        """.tflite files need neither Keras nor the user's code."""
         return Flavor.CLEAN if flatbuffer.is_tflite(self.path) else Flavor.KERAS
 
 
@@ -107,7 +109,7 @@ def _kind(path: str) -> str:
 
 
 def read_answers(folder: str) -> Iterator[Answers]:
-    """What `run_side` left, in order."""
+    """The batches that `run_side` wrote, in order."""
     with open(os.path.join(folder, "outputs.json"), encoding="utf-8") as file:
         names = json.load(file)
     number = 0
@@ -133,8 +135,8 @@ def _batches(task: SideTask, binding: Any) -> Iterator[sample_set.Batch]:
 
 
 def _own_spec(spec: SamplesSpec, signature: Signature) -> SamplesSpec:
-    """The mapping of inputs as far as it is this side's. With one input here and one entry, that entry is this input's, since the
-    other side may call it something else.
+    """The part of the `inputs` mapping that belongs to this side. Where the side has one input and the mapping one entry, the
+    entry is for that input even if the name is the other side's.
     """
     names = signature.input_names()
     own = {name: column for name, column in spec.inputs.items() if name in names}
@@ -144,7 +146,9 @@ def _own_spec(spec: SamplesSpec, signature: Signature) -> SamplesSpec:
 
 
 def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], OnRows, list[str]]:
-    """The artifact's signature under its own input names, the names that its rows are called instead, what runs it, and notes."""
+    """The artifact's signature under its own input names, the names under which rows are read instead, the function that runs it,
+    and notes.
+    """
     if flatbuffer.is_tflite(task.path):
         return _load_tflite(task.path, task.load.trust)
     from liteferry import checkpoints
@@ -192,5 +196,5 @@ def _load_tflite(path: str, trust: Collection[str] = ()) -> tuple[Signature, Map
 
 
 def _free_batch(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    """A fixed batch is the runner's business: rows are given in any number."""
+    """The shape with a free first dimension: the runner handles a fixed batch itself, and takes any number of rows."""
     return (None, *shape[1:]) if shape else shape

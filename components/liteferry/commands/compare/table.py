@@ -36,7 +36,7 @@ _STATISTICS = (
 
 
 def text_of(compared: Compared) -> str:
-    """The whole answer as lines of text."""
+    """The whole result as lines of text."""
     facts = compared.as_json()
     lines = [*compared.notes, f"{compared.row_count:,} rows", ""]
     lines += _table(facts["parity"])
@@ -86,7 +86,7 @@ def _verdict(facts: Mapping[str, Any]) -> Iterator[str]:
     yield from (note for note in facts["notes"] if note.startswith(NONFINITE))
     if facts["reason"] is not None:
         yield f"{facts['reason']['code']}: {facts['reason']['message']}"
-    yield f"Limits: those of {facts['gates_of']}, and what --gate says."
+    yield f"Limits: the default gates of {facts['gates_of']}, and those given with --gate."
     yield "The candidate is within every gate." if facts["is_within"] else "The candidate is not within the gates."
 
 

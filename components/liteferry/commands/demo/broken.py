@@ -1,4 +1,4 @@
-"""Checkpoints that fail, each in its own way, to show that they hurt nobody else."""
+"""Checkpoints that fail, each in its own way, to show that a failing checkpoint does not affect the others."""
 
 from __future__ import annotations
 

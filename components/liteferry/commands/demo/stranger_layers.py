@@ -1,4 +1,4 @@
-"""A layer of somebody else's, which the demo's job file does not offer."""
+"""A layer whose code the demo's job file does not list."""
 
 import keras
 

@@ -59,7 +59,7 @@ def _item_bytes(dtype: str) -> int:
 def _entries(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     footer = content[-_FOOTER_BYTES:]
     if footer[-len(_MAGIC) :] != _MAGIC:
-        raise ValueError("it does not end as the index of a checkpoint does")
+        raise ValueError("its end is not that of a checkpoint's index")
     _, _, at = _handle(footer, 0)  # the block of meta data, empty here
     offset, size, _ = _handle(footer, at)
     for _, handle in _block(content, offset, size):

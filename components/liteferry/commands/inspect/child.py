@@ -1,4 +1,4 @@
-"""What a reader process answers about a stranger's file; see `reader_process`."""
+"""What a reader process does with an untrusted file; see `sandbox.reader`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What an architecture says without being built: inputs, outputs, layers of note, code that has to be given, what is refused."""
+"""What an architecture says without being built: inputs, outputs, notable layers, code that the user must supply, what would be
+refused.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def _named(config: Any, classes: frozenset[str] | set[str]) -> list[str]:
 
 
 def _layers(config: Any) -> Iterator[dict[str, Any]]:
-    """The objects that are layers: not initializers, regularizers, dtype policies or functions. The model itself is none."""
+    """The objects that are layers, without initializers, regularizers, dtype policies and functions, and without the model
+    itself.
+    """
     pending: list[Any] = [config.get("config") if isinstance(config, dict) else None]
     while pending:
         node = pending.pop()
@@ -76,9 +80,9 @@ def _layers(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def custom_objects(config: dict[str, Any]) -> dict[str, str | None]:
-    """Classes and functions that neither Keras brings -> the module the config names for each, None where it names none.
+    """Classes and functions that neither Keras has -> the module that the config names for each, None where it names none.
 
-    Files of Keras 2 name classes alone, so those are held against the names that both libraries know.
+    Files of Keras 2 hold class names without modules, so those names are looked up in both libraries.
     """
     found: dict[str, str | None] = dict(config_scan.scan(config).custom_objects)
     for node in [config, *_layers(config)]:
@@ -169,7 +173,7 @@ def _dims(shape: Any) -> list[int | None] | None:
 
 
 def _of_build_config(config: Mapping[str, Any]) -> Tensors | None:
-    """A subclassed model remembers the shapes it was called with, not the names."""
+    """Inputs of a subclassed model: it stores the shapes it was called with, but no names."""
     build = config.get("build_config")
     shapes = build.get("input_shape") if isinstance(build, dict) else None
     if isinstance(shapes, dict):

@@ -1,6 +1,6 @@
-"""The parent's side of `inspect`: the reading happens in a short-lived process that may die, see `reader_process`.
+"""The parent's side of `inspect`: a short-lived child process reads the file, so that a crash ends only the child.
 
-It is no security boundary: against code execution in a parser, open strangers' files in a container.
+It is no security boundary: against code execution in a parser, open untrusted files in a container.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from liteferry.storage.local_cache import Wanted
 
 
 def inspect(uri: str, *, seconds: float = SECONDS, unit: Callable[[str], Any] = child.answer) -> dict[str, Any]:
-    """The static facts of a checkpoint, a SavedModel directory or a .tflite file; keys as docs/inspect.md lists them.
+    """The static facts of a checkpoint, a SavedModel directory or a .tflite file; docs/inspect.md lists the keys.
 
     Args:
       uri: file or directory, also on an object store; or the prefix of a TensorFlow checkpoint, on a store its .index file.
@@ -29,8 +29,9 @@ def inspect(uri: str, *, seconds: float = SECONDS, unit: Callable[[str], Any] = 
       unit: what runs in the reader.
 
     Raises:
-      StorageError: there is no such file, or the store does not give it.
-      ModelError: LOAD_CORRUPT, LOAD_UNSUPPORTED; CRASHED, TIMEOUT or OUT_OF_MEMORY when the reader did not survive the file.
+      StorageError: the file does not exist, or the store fails.
+      ModelError: LOAD_CORRUPT, LOAD_UNSUPPORTED; CRASHED, TIMEOUT or OUT_OF_MEMORY when the reader process did not survive the
+        file.
     """
     if not storage.is_remote(uri):
         return _inspect(storage.require_local(uri), seconds, unit)

@@ -1,4 +1,4 @@
-"""One artifact -> its facts, as JSON-friendly dicts. Runs in the reader's process; see `contained` for why."""
+"""One artifact -> its facts, as JSON-friendly dicts. Runs in the reader process; `contained` says why."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _LOADERS = {True: "tf_keras", False: "keras"}
 
 
 def describe(path: str) -> Facts:
-    """The facts of a checkpoint or a .tflite file. Keys that an artifact says nothing of are None or empty.
+    """The facts of a checkpoint or a .tflite file. A key is None or empty where the artifact does not say.
 
     Raises:
-      ModelError: LOAD_CORRUPT, LOAD_UNSUPPORTED. What is LOAD_UNSAFE is no error here: it is among the findings.
+      ModelError: LOAD_CORRUPT, LOAD_UNSUPPORTED. What would be LOAD_UNSAFE in a run is no error here: it is listed under the
+        findings.
     """
     if not os.path.exists(path) and os.path.isfile(f"{path}.index"):
         path = f"{path}.index"  # a TensorFlow checkpoint by its prefix
@@ -34,7 +35,7 @@ def describe(path: str) -> Facts:
 
 
 def _size(path: str) -> int:
-    """Bytes of a file or folder; of a TensorFlow checkpoint with its data files."""
+    """Bytes of a file or folder; for a TensorFlow checkpoint its data files are included."""
     if not os.path.isdir(path):
         parts = glob.glob(f"{glob.escape(path.removesuffix('.index'))}.data-*") if path.endswith(".index") else []
         return sum(map(os.path.getsize, [path, *parts]))

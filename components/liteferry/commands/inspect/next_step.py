@@ -8,7 +8,7 @@ from typing import Any
 
 
 def next_step(facts: Mapping[str, Any]) -> str:
-    """One command, or what stands in its way."""
+    """One command to type next, or what prevents one."""
     path = str(facts["artifact"])
     if facts["kind"] == "tflite":
         return _for_tflite(facts)

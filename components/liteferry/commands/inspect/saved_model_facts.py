@@ -1,4 +1,4 @@
-"""What a SavedModel directory says of itself, read off its protobuf and the index of its variables."""
+"""Facts of a SavedModel directory, from its protobuf and the index of its variables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INITIALIZER = "__saved_model_init_op"
 
 
 def describe(directory: str) -> dict[str, Any]:
-    """Facts of a SavedModel: one entry for each of its graphs, and what of them reaches outside.
+    """Facts of a SavedModel: one entry per graph, and the operations and files that reach outside it.
 
     Raises:
       ModelError: LOAD_CORRUPT, and LOAD_UNSAFE for links out of the directory.

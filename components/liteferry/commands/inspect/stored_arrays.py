@@ -88,10 +88,10 @@ def _datasets(file: Any) -> Iterator[StoredArray]:
 
 
 def normalization_statistics(path: str, facts: CheckpointFacts) -> Mapping[str, Statistics]:
-    """Layer name -> (mean, variance) of Normalization layers that were adapted, whose statistics are weights.
+    """Layer name -> (mean, variance) of adapted Normalization layers, whose statistics are weights.
 
-    Both libraries keep them as the first two arrays of the layer: H5 under the layer's name, archives under the class's name with
-    a counter, in the order of the layers. A file where the count does not agree says nothing.
+    Both libraries store them as the layer's first two arrays: H5 files under the layer's name, archives under the class's name
+    with a counter, in the order of the layers. A file where the counts do not agree gives nothing.
     """
     names = [_name(node) for node in serialized_objects(facts.config) if _class_of(node) == "Normalization"]
     if not names or facts.kind not in (Kind.KERAS, Kind.H5_MODEL):
@@ -114,8 +114,8 @@ def _name(node: Mapping[str, Any]) -> str:
 
 
 def _groups_by_class(file: Any) -> list[Any]:
-    """Groups called `normalization`, `normalization_1`, ... that hold `vars`; only where one folder holds them all is their
-    order known.
+    """Groups called `normalization`, `normalization_1`, ... that hold `vars`, provided that one folder holds them all: otherwise
+    their order is not known.
     """
     import h5py
 

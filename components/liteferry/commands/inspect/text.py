@@ -1,4 +1,4 @@
-"""The facts of `inspect` for a person: one fact a line, in the order in which people ask."""
+"""The facts of `inspect` as text: one fact per line, the most asked for first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOADERS = {
 
 
 def as_text(facts: Mapping[str, Any]) -> str:
-    """Lines of `label  value`. Text out of the artifact is never more than a line's words: control characters are replaced."""
+    """Lines of `label  value`. Text from the artifact cannot break out of its line: control characters are replaced."""
     lines = [single_line(str(facts["artifact"]))]
     for label, value in _rows(facts):
         lines.append(f"  {label:<{_WIDTH}}{single_line(value)}")

@@ -1,4 +1,4 @@
-"""What a .tflite file says of itself: contract, operators, weights, and what LiteFerry embedded. Imports no TensorFlow."""
+"""Facts of a .tflite file: contract, operators, weights, and LiteFerry's embedded metadata. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_BYTES = 2**31  # a flatbuffer's own limit; larger ones keep their weights b
 
 
 def is_tflite(path: str) -> bool:
-    """Whether to read a file as .tflite: by its bytes, or by its name, and then it is a broken one."""
+    """Whether to read a file as .tflite: its bytes say so, or its name does (then its bytes are broken)."""
     return flatbuffer.is_tflite(path) or (os.path.isfile(path) and path.endswith(".tflite"))
 
 
@@ -21,8 +21,8 @@ def describe(path: str) -> dict[str, Any]:
     """Facts of a .tflite file.
 
     Raises:
-      ModelError: LOAD_CORRUPT when it is none. A file that only pretends raises anything else, which the
-        caller's process is made for.
+      ModelError: LOAD_CORRUPT when the file is not one. A malformed file may raise anything else; the calling process is there to
+        contain that.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:

@@ -1,1 +1,1 @@
-"""The second opinion: the library's own loader and plain calls, with nothing of our own loading."""
+"""The second opinion: the library's own loader and plain calls, without LiteFerry's loading code."""

@@ -16,7 +16,7 @@ Answers = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
 class NoOpinionError(Exception):
-    """There can be no second opinion of this kind of checkpoint. The message is a reason that docs/checkpoints.md lists."""
+    """This kind of checkpoint has no second opinion. The message is a reason that docs/checkpoints.md lists."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class OwnModel:
     """A checkpoint as its own library loads it.
 
     `answers`: arrays by input name, (rows, ...) each -> arrays by output name. `by`: the library, with its version.
-    `corrections`: a sentence for each that was made.
+    `corrections`: a sentence for each correction made.
     """
 
     answers: Answers
@@ -75,8 +75,8 @@ def _first_that_takes(call: Callable[[tuple[Any, ...], dict[str, Any]], Any], fo
 
 
 def _forms(model: Any, tensors: Mapping[str, Any]) -> list[Form]:
-    """How a subclassed model may be called: as its `call` names its arguments, as it remembers to have been built, else as a
-    dict, a list, or one argument after the other.
+    """How a subclassed model may be called: by the argument names of `call`, in the structure it was built with, else as a dict,
+    a list, or one argument after the other.
     """
     names, parameters, built = list(tensors), _parameters(model.call), None
     with contextlib.suppress(Exception):
@@ -97,7 +97,7 @@ def _forms(model: Any, tensors: Mapping[str, Any]) -> list[Form]:
 
 
 def _like(built: Any, tensors: Mapping[str, Any]) -> Any:
-    """A dict as deep as the model remembers to have been built with, its leaves by their keys; None where keys are missing."""
+    """A dict with the structure that the model was built with, filled by the leaves' keys; None where keys are missing."""
     made = {}
     for key, item in built.items():
         made[key] = _like(item, tensors) if isinstance(item, Mapping) else tensors.get(key)
@@ -152,7 +152,7 @@ def _parameters(call: Any) -> tuple[str, ...]:
 
 
 def first_that_takes(loaded: Any, tensors: Sequence[Any]) -> Any:
-    """What a SavedModel without a signature answers, called as an object; inference where it has a training argument."""
+    """The outputs of a SavedModel without a signature, called as an object; in inference where it has a training argument."""
     function = loaded if callable(loaded) else loaded.serve
     forms: list[Form] = [(tuple(tensors), {"training": False}), (tuple(tensors), {})]
     return _first_that_takes(lambda arguments, keywords: function(*arguments, **keywords), forms)
@@ -164,7 +164,7 @@ def _output_names(model: Any) -> list[str]:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Equal names get a number that makes no name which is there, as docs/checkpoints.md says."""
+    """Equal names get a number; the result never repeats an existing name, as docs/checkpoints.md says."""
     found: list[str] = []
     for name in names:
         numbered = (f"{name}_{number}" for number in range(1, len(names) + 1))
@@ -174,7 +174,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def named(outputs: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Answers in any structure, by name: keys of dicts, `names` of as many others, else output_0, output_1, ..."""
+    """Outputs in any structure, by name: keys of dicts, `names` if there are as many, else output_0, output_1, ..."""
     leaves = list(_leaves(outputs, ""))
     of_model = not isinstance(outputs, Mapping) and len(names) == len(leaves)
     found = _unique(names if of_model else [path for path, _ in leaves])
@@ -194,7 +194,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _parts(value: Any) -> Any:
-    """The tensors that a ragged or sparse one is made of, by the names that docs/checkpoints.md gives them."""
+    """The components of a ragged or sparse tensor, under the names that docs/checkpoints.md gives them."""
     import tensorflow as tf
 
     if isinstance(value, tf.SparseTensor):

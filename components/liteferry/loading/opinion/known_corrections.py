@@ -1,6 +1,6 @@
-"""What the libraries' own loaders are known to get wrong in whole models, mended for the second opinion by code of its own.
+"""Known mistakes of the libraries' own loaders in whole models, corrected for the second opinion by independent code.
 
-Each is a line of the table in docs/checkpoints.md, and a sentence in the report.
+Each correction is a line of the table in docs/checkpoints.md, and a sentence in the report.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _CUDNN: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def corrected_copy(path: str, facts: CheckpointFacts, library: Any) -> tuple[str, tuple[str, ...]]:
-    """The checkpoint itself, or a copy whose config is corrected, and what was corrected.
+    """The checkpoint itself, or a copy whose config is corrected, and the corrections.
 
-    Settings of training are taken out of nested models as well, without a word: `compile=False` says that they are not wanted.
+    Training settings of nested models are removed as well, without a note: `compile=False` already says that they are not wanted.
 
     Raises:
-      NoOpinionError: CuDNN's layers in a `.keras` archive.
+      NoOpinionError: CuDNN layers in a `.keras` archive.
     """
     config = copy.deepcopy(facts.config)
     said = []
@@ -102,8 +102,8 @@ def _written(path: str, facts: CheckpointFacts, config: Any) -> str:
 
 
 def built_by_all_arguments(model: Any, path: str, build: Callable[[], None]) -> tuple[str, ...]:
-    """A file of Keras 3 remembers shapes of the first argument of `call`: layers that others feed are not built when it is
-    loaded, and get random weights at their first call.
+    """A file of Keras 3 records shapes of the first argument of `call` only: layers fed by other arguments are not built when it
+    is loaded, and get random weights at their first call.
     """
     before = len(model.weights) if model.built else 0
     build()
@@ -114,7 +114,7 @@ def built_by_all_arguments(model: Any, path: str, build: Callable[[], None]) -> 
 
 
 def after_loading(model: Any, library: Any, facts: CheckpointFacts, *, strip: Collection[str]) -> tuple[str, ...]:
-    """Mends a whole model that was loaded. Returns what was done."""
+    """Corrects a whole model after it was loaded. Returns the corrections."""
     said: tuple[str, ...] = ()
     if facts.kind is Kind.H5_MODEL and facts.path is not None:
         said = weights.by_name_where_it_differs(facts.path, model, library, facts)

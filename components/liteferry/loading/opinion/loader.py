@@ -1,8 +1,8 @@
 """The library's own loader on a checkpoint, for the second opinion: what a user's script of a few lines would load and call.
 
-Nothing here shares code with what loads the reference: no rewritten config, no weights assigned, no names resolved. Where the
-library's own loader is known to be wrong, `own_corrections` mends what docs/checkpoints.md lists, by code of its own, and it is
-said. Runs inside a sandbox only.
+It shares no code with the loader of the reference: no rewritten config, no assigned weights, no resolved names. Where the
+library's own loader is known to be wrong, `known_corrections` corrects what docs/checkpoints.md lists, with independent code, and
+the report says so. Runs inside a sandbox only.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, oracle: str, inpu
 
 
 def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> dict[str, Any]:
-    """What a user's script would hand over: the job's custom_objects, and of its modules the classes and functions whose names
-    mean nothing else: neither the library's own nor twice there.
+    """What a user's script would pass: the job's custom_objects, and from its modules the classes and functions whose names are
+    unambiguous (not the library's own, and defined once).
     """
     offered = user_code.gather(spec.modules, spec.custom_objects)
     theirs = offered.names() - own_names(library)
@@ -129,7 +129,9 @@ def _is_librarys(name: str, library: Any) -> bool:
 
 
 def refuse_foreign(facts: CheckpointFacts, objects: Collection[str], spec: LoadSpec, library: Any) -> None:
-    """Raises ValueError where the library would import a module that neither it nor the job names: importing is running."""
+    """Raises ValueError where the library would import a module that neither the library nor the job
+    names: an import runs code.
+    """
     trusted = {os.path.basename(module).removesuffix(".py").split(".")[0] for module in spec.modules}
     for node in serialized_objects(facts.config):
         module, name, registered = node.get("module"), node["class_name"], node.get("registered_name")

@@ -35,8 +35,8 @@ def load(path: str, model: Any, library: Any, facts: CheckpointFacts, *, by_posi
 
 
 def by_name_where_it_differs(path: str, model: Any, library: Any, facts: CheckpointFacts) -> tuple[str, ...]:
-    """For a whole model in HDF5, which its library has filled: arrays that lie in another layer's variables go where the names in
-    the file say. Returns the correction, if any was made.
+    """For a whole model in HDF5, filled by its library: moves arrays that the library put into another layer's variables to where
+    their names say. Returns the correction, if any was made.
     """
     return _assigned(_pairs(path, model, library, facts))
 
@@ -60,8 +60,8 @@ def _values(variable: Any) -> np.ndarray:
 
 
 def finalised(model: Any, library: Any, facts: CheckpointFacts) -> tuple[str, ...]:
-    """State that follows from variables, computed again where the library's reader does not: Keras 3 after HDF5, both after
-    TensorFlow's checkpoints, tf_keras for its own layers in an archive. Returns what was done that the library would not have.
+    """Recomputes state that follows from variables, where the library's reader does not: Keras 3 after HDF5, both after
+    TensorFlow's checkpoints, tf_keras for its own layers in an archive. Returns what was done beyond the library.
     """
     layers = [layer for layer in model._flatten_layers() if layer is not model]
     knows_protocol = facts.kind is Kind.KERAS or facts.weights_layout == "keras_v3"
@@ -82,7 +82,7 @@ def _is_left_out(layer: Any, library: Any, knows_protocol: bool) -> bool:
 
 
 def _through_themselves(layers: Sequence[Any]) -> tuple[str, ...]:
-    """Layers of the user's that load their own variables: only archives and the new layout of HDF5 call them."""
+    """The user's layers that load their own variables: only archives and the new layout of HDF5 call them."""
     called = []
     for layer in layers:
         own = getattr(type(layer), "load_own_variables", None)

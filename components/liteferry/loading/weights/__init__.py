@@ -1,1 +1,1 @@
-"""Arrays of a file -> variables of a model, by their names: each array used once, each variable filled."""
+"""Matches arrays of a file to variables of a model by name: each array used once, each variable filled."""

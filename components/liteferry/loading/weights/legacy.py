@@ -1,7 +1,7 @@
-"""Weights in the legacy HDF5 layout, where every layer's group lists the names of its arrays: they decide, not their order.
+"""Weights in the legacy HDF5 layout, where every layer's group lists the names of its arrays: names decide, not their order.
 
-The libraries read it by order alone: layers in theirs, and in each layer what is trained before what is not. A frozen layer, a
-branch that is made first, and arrays of equal shapes change places without an error.
+The libraries read it by order alone: layers in their order, and in each layer trainable arrays before the others. A frozen layer,
+a branch that is built first, and arrays of equal shapes change places without an error.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _slots(arrays: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> list[Slot]:
 
 
 def has_other_layout(file: Any, *, unless_told: bool = False) -> bool:
-    """Whether arrays are stored as Keras 1 or another backend did, which only tf_keras's own loader knows how to turn.
+    """Whether arrays are stored as Keras 1 or another backend did; only tf_keras's own loader can convert those.
 
     `unless_told`: whether a file without a version counts as one of Keras 1, as it does for tf_keras.
     """
@@ -92,15 +92,15 @@ def fill(path: str, place: str, model: Any, *, load: Callable[[], None]) -> tupl
     """Fills a builder's model by the names in the file.
 
     Args:
-      path: as errors name the file; `place`: where it lies, CuDNN's arrays made portable.
+      path: as errors name the file; `place`: the copy of it, CuDNN's arrays made portable.
       model: a Keras model with its variables.
-      load: the library's own way, for layouts that it alone knows.
+      load: the library's own reader, for layouts that only it can convert.
 
     Returns:
-      What was decided without a name, as sentences.
+      What was matched without a name, as sentences.
 
     Raises:
-      ModelError: WEIGHTS_MISMATCH where the file's names do not say which array is whose.
+      ModelError: WEIGHTS_MISMATCH where the file's names do not decide which array belongs to which variable.
     """
     import h5py
 
@@ -141,16 +141,16 @@ def _match(path: str, arrays: Mapping[str, Any], variables: Sequence[tuple[str, 
 
 
 def put_right(path: str, place: str, model: Any) -> tuple[str, ...]:
-    """Holds a whole model that a library has loaded against the names in its file, and puts arrays where their names are.
+    """Compares a whole model that a library has loaded with the names in its file, and moves arrays to where their names say.
 
     Args:
-      path: as errors name the file. place: where it lies. model: a Keras model of the file's own architecture.
+      path: as errors name the file. place: the copy of it. model: a Keras model of the file's own architecture.
 
     Returns:
       A sentence where the library had put arrays into other variables.
 
     Raises:
-      ModelError: WEIGHTS_MISMATCH where arrays are left over or variables hold none of them.
+      ModelError: WEIGHTS_MISMATCH where arrays are left over or variables are not filled.
     """
     import h5py
 
@@ -179,7 +179,7 @@ def put_right(path: str, place: str, model: Any) -> tuple[str, ...]:
 
 
 def refuse_left_over(path: str, place: str, model: Any) -> None:
-    """Raises WEIGHTS_MISMATCH unless a model's variables hold all arrays of a file, and no others, in whatever order."""
+    """Raises WEIGHTS_MISMATCH unless a model's variables hold all arrays of a file, and no others, in any order."""
     import h5py
 
     with h5py.File(place, "r") as file:
@@ -189,7 +189,7 @@ def refuse_left_over(path: str, place: str, model: Any) -> None:
 
 
 def _holds_all(file: Any, arrays: Mapping[str, Any], variables: Sequence[tuple[str, Any]]) -> bool:
-    """Whether the variables hold the file's arrays, whatever these are called: older versions had other names and layouts."""
+    """Whether the variables hold the file's arrays, whatever their names: older versions had other names and layouts."""
     if has_other_layout(file):
         return len(arrays) == len(variables)
     left = [np.asarray(array) for array in _portable(file, arrays)]

@@ -1,4 +1,4 @@
-"""WEIGHTS_MISMATCH: arrays of a file and variables of a model that are not each other's."""
+"""WEIGHTS_MISMATCH: arrays of a file and variables of a model that do not match."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def shape_of(array: Any) -> tuple[int, ...]:
 
 
 def mismatch(path: str, stored: Sequence[Slot], wanted: Sequence[Slot], why: str) -> ModelError:
-    """The error with both counts and what differs, nearest names side by side.
+    """The error with both counts and the differences, nearest names side by side.
 
     Args:
       path: the checkpoint.
-      stored: what the file holds.
+      stored: the file's arrays.
       wanted: the model's variables.
-      why: what stands in the way.
+      why: the reason that they cannot be matched.
     """
     differing = side_by_side(stored, wanted)
     lists = f" {differing}." if differing else ""

@@ -1,8 +1,8 @@
-"""Which array of a file belongs to which variable of a model, by their names. Pure Python; knows neither Keras nor HDF5.
+"""Which array of a file belongs to which variable of a model, by their names. Pure Python; imports neither Keras nor HDF5.
 
-Names are paths, `encoder/dense_3/kernel`. Names that somebody gave decide, in whatever order they stand. Names that a library
-made by counting (`dense_3`) depend on what was built before in that process: they agree by their turn within the class, where the
-turn says something. It does not where two of them could change places without anything else showing it: that is refused.
+Names are paths, `encoder/dense_3/kernel`. Names given by a person decide, in whatever order they stand. Names that a library made
+by counting (`dense_3`) depend on what was built before in that process: they are matched by their order within the class, where
+the wiring gives one. Where two of them could change places unnoticed, the match is refused.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerNames:
-    """What a model says of its layers' names.
+    """The model's layer names, for the matching.
 
     Attributes:
-      counted: name of a layer -> what its library calls its class, for names that were made by counting.
-      turns: name of a layer -> its container and its depth in it, for layers whose turn follows from the wiring: two with equal
-        values could change places. A layer that is not in here has no known turn.
+      counted: name of a layer -> its class name as its library spells it in names, for names made by counting.
+      turns: name of a layer -> its container and its depth in it, for layers whose order follows from the wiring: two with equal
+        values could change places. A layer that is not in here has no known order.
     """
 
     counted: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -43,14 +43,14 @@ class LayerNames:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Matching:
-    """`places`: for every variable, which array of the file is its own. `notes`: what was decided without a name."""
+    """`places`: for every variable, the index of its array in the file. `notes`: what was matched without a name."""
 
     places: tuple[int, ...]
     notes: tuple[str, ...]
 
 
 class NoMatchError(Exception):
-    """Names do not say which array is whose. `why` says what stands in the way."""
+    """Names do not decide which array belongs to which variable. `why` gives the reason."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -78,7 +78,7 @@ def match(stored: Sequence[Slot], wanted: Sequence[Slot], names: LayerNames) -> 
 
     Args:
       stored: arrays in the order of the file. wanted: variables in the order of the model.
-      names: what the model says of its layers.
+      names: the model's layer names.
 
     Raises:
       NoMatchError: where an array or a variable is left over, or where two could change places.
@@ -102,7 +102,7 @@ def _tree(slots: Sequence[Slot]) -> _Node:
 
 
 def _collapsed(node: _Node) -> _Node:
-    """Without scopes that hold one other scope and nothing else: versions differ in whether they write them."""
+    """Without scopes that hold exactly one other scope: versions differ in whether they write them."""
     while not node.arrays and len(node.scopes) == 1:
         (node,) = node.scopes.values()
     node.scopes = {name: _collapsed(scope) for name, scope in node.scopes.items()}
@@ -115,7 +115,7 @@ def _uncounted(name: str) -> str:
 
 
 def _ranks(names: Sequence[str]) -> list[int]:
-    """The order of names by what they count: [1, 0] for dense_4, dense_3."""
+    """The order of names by their numbers: [1, 0] for dense_4, dense_3."""
     counts = [int(found[1]) if (found := _COUNTER.search(name)) else 0 for name in names]
     return [sorted(counts).index(count) for count in counts]
 
@@ -163,7 +163,7 @@ class _Pairing:
         raise NoMatchError(f"layers {_told(theirs)} of the file and {_told(ours)} of the model have other shapes in their order")
 
     def _refuse_equal_turns(self, ours: list[str], signatures: list[tuple[object, ...]], theirs: list[str]) -> None:
-        """Two layers of equal shapes, of which the wiring does not say which one comes first."""
+        """Refuses two layers of equal shapes whose order does not follow from the wiring."""
         seen: dict[object, str] = {}
         for name, signature in zip(ours, signatures, strict=True):
             turn = self._names.turns.get(name)
@@ -195,12 +195,14 @@ class _Pairing:
         self._place_rest(spare, rest, at)
 
     def _are_counted(self, spare: Sequence[_Array], rest: Sequence[_Array]) -> bool:
-        """Whether nobody has named any of these variables, and their shapes agree in order."""
+        """Whether none of these variables has a given name, and their shapes agree in order."""
         are_counted = all(_COUNTER.sub("", name) in _COUNTED_VARIABLES for name, *_ in [*spare, *rest])
         return are_counted and [shape for *_, shape in spare] == [shape for *_, shape in rest]
 
     def _place_rest(self, spare: Sequence[_Array], rest: Sequence[_Array], at: str) -> None:
-        """Variables of one layer that nobody named, in the order in which the layer makes them; others only where shapes tell."""
+        """Places variables without given names: those of one layer in the order in which the layer makes them, others only where
+        their shapes are unique.
+        """
         if self._are_counted(spare, rest):
             pairs = list(zip(spare, rest, strict=True))
         else:
@@ -214,8 +216,8 @@ class _Pairing:
     def _pair_by_shape(
         self, left: Mapping[str, _Node], open_: Mapping[str, _Node], at: str, *, fitting: list[_Node], places: list[_Node]
     ) -> None:
-        """Scopes whose names are not in both: only where their shapes are no other scope's, so that nothing is chosen. What is
-        left over once the others have their names may be a chain of new names.
+        """Pairs scopes whose names are not on both sides, only where their shapes are unique, so that nothing is guessed. Scopes
+        left over after all others are paired may form a chain of new names.
         """
         if not left and not open_:
             return

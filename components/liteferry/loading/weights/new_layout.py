@@ -1,8 +1,8 @@
 """Weights in the layout of `.keras` and `.weights.h5`: every array of the file is used, every variable of the model filled.
 
 The libraries write one group of arrays for each layer, under the attribute that holds it or, in a list of layers, under its class
-and a number. Keras 3 writes the layer's name beside it, tf_keras does not. A loader looks for each group and passes over what it
-does not look for. What a model would save right now, place by place, is what it must have found.
+and a number. Keras 3 writes the layer's name beside it, tf_keras does not. A loader looks for each group by its place and ignores
+all others. So the check is: the places that the model would save now must be the places in the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _BOOKKEEPING = re.compile(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Places:
-    """Arrays by their place, `layers/dense/vars/0`, and the names of layers by the place of their group where they are told."""
+    """Arrays by their place, `layers/dense/vars/0`, and the names of layers by the place of their group,
+    where the file has them.
+    """
 
     arrays: Mapping[str, Any]
     names: Mapping[str, str]
@@ -97,7 +99,7 @@ def _by_number(place: str) -> list[Any]:
 
 
 def saved_by(model: Any) -> Places:
-    """What a model would save: variables, or arrays where a layer makes something else of them."""
+    """What a model would save: variables, or arrays where a layer converts them."""
     arrays: dict[str, Any] = {}
     names: dict[str, str] = {}
     try:
@@ -112,7 +114,7 @@ def saved_by(model: Any) -> Places:
 
 
 class _Group(dict[str, Any]):
-    """Takes what a layer stores in place of a group of the file."""
+    """Stands in for a group of the file and records what a layer stores in it."""
 
     def __init__(self, place: str, arrays: dict[str, Any]) -> None:
         super().__init__()
@@ -129,7 +131,7 @@ def _record_keras_3(model: Any, arrays: dict[str, Any], names: dict[str, str]) -
     from keras.src.saving import saving_lib
 
     class Recorder(saving_lib.H5IOStore):  # type: ignore[misc]
-        """Keras asks for this type."""
+        """The store that records those groups; Keras requires this type."""
 
         def __init__(self) -> None:
             pass
@@ -156,10 +158,10 @@ def _record_tf_keras(model: Any, arrays: dict[str, Any]) -> None:
 
 
 def refuse_differences(path: str, facts: CheckpointFacts, place: str, model: Any) -> None:
-    """Raises unless a model that was loaded holds the file's arrays, each where the file has it.
+    """Raises unless a loaded model holds the file's arrays, each where the file has it.
 
     Args:
-      path: as errors name the file; `place`: where it lies. facts: of it. model: a Keras model.
+      path: as errors name the file; `place`: the copy of it. facts: of it. model: a Keras model.
 
     Raises:
       ModelError: WEIGHTS_MISMATCH with both lists.
@@ -179,7 +181,7 @@ def refuse_differences(path: str, facts: CheckpointFacts, place: str, model: Any
 
 
 def _misplaced(in_file: Places, in_model: Places, *, counted: Collection[str]) -> list[str]:
-    """Layers of a whole model that hold the arrays of a layer with another name, of names that somebody gave."""
+    """Layers of a whole model that hold the arrays of a layer with another given name."""
     groups = {_group(place) for place in in_model.arrays}
     return [
         f"{in_file.names[own]} was put into {name}"
@@ -189,7 +191,7 @@ def _misplaced(in_file: Places, in_model: Places, *, counted: Collection[str]) -
 
 
 def _is_same_elsewhere(in_file: Places, in_model: Places) -> bool:
-    """Whether what is at other places is the same arrays: versions of a library name a place in different ways."""
+    """Whether the arrays at other places are the same ones: versions of a library spell a place differently."""
     theirs = [array for place, array in in_file.arrays.items() if place not in in_model.arrays]
     ours = [array for place, array in in_model.arrays.items() if place not in in_file.arrays]
     for value in ours:
@@ -221,16 +223,16 @@ def fill(path: str, place: str, facts: CheckpointFacts, model: Any, *, load: Cal
     """Fills a builder's model by the names in the file.
 
     Args:
-      path: as errors name the file; `place`: where it lies.
+      path: as errors name the file; `place`: the copy of it.
       facts: of the file.
       model: a Keras model with its variables.
-      load: the library's own way, which goes by places alone.
+      load: the library's own reader, which goes by places alone.
 
     Returns:
-      What was decided without a name, as sentences.
+      What was matched without a name, as sentences.
 
     Raises:
-      ModelError: WEIGHTS_MISMATCH where the file's names do not say which array is whose.
+      ModelError: WEIGHTS_MISMATCH where the file's names do not decide which array belongs to which variable.
     """
     with opened(place, facts) as files:
         in_file, in_model = stored(files), saved_by(model)
@@ -264,7 +266,7 @@ def _group(place: str) -> str:
 
 
 def _load_from(place: str, facts: CheckpointFacts, model: Any, groups: Mapping[str, str]) -> None:
-    """The library's own walk over the model, with each layer's group where its name is."""
+    """The library's own walk over the model, reading each layer's group from where its name is."""
     if layer_names.is_keras_3(model):
         from keras.src.saving import saving_lib
 

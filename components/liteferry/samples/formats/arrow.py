@@ -18,7 +18,7 @@ _PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # the row numbers of a DataF
 
 
 class _BadRowError(Exception):
-    """`row` counts from the start of the array that was looked at."""
+    """`row` counts from the start of the array that was read."""
 
     def __init__(self, row: int, problem: str) -> None:
         super().__init__(problem)
@@ -73,7 +73,9 @@ def _tensor_shape(tensor_type: pa.FixedShapeTensorType) -> tuple[int, ...]:
 
 
 def regroup(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[list[pa.RecordBatch]]:
-    """Batches whose lengths add up to `size`; files cut their own short wherever a dictionary or a buffer ends."""
+    """Regroups batches so that their lengths add up to `size`; files end their own batches early wherever a dictionary or a
+    buffer ends.
+    """
     parts: list[pa.RecordBatch] = []
     missing = size
     for batch in batches:

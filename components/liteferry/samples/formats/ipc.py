@@ -1,6 +1,6 @@
-"""Arrow IPC sample files, both kinds: the file format (Feather is one) and the stream format. The content says which one it is.
+"""Arrow IPC sample files, in the file format (Feather is one) and in the stream format. The content says which one a file is.
 
-Imports pyarrow, so only `sample_readers` imports it, when it meets such a file.
+Imports pyarrow, so only `registry` imports this module, when it reads such a file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FILE_MAGIC = b"ARROW1"
 
 
 def describe_ipc(path: str) -> FileFacts:
-    """The file's own record batches are its row ranges. Compressed batches are unpacked on the way, one at a time."""
+    """The file's own record batches are its row ranges. Compressed batches are unpacked one at a time."""
     with _batches(path, None) as (schema, batches):
         columns = columns_of(schema, path)
         return FileFacts(columns=columns, range_sizes=tuple(batch.num_rows for batch in batches))
@@ -54,8 +54,8 @@ def _batches(path: str, names: Sequence[str] | None) -> Iterator[tuple[pa.Schema
 
 
 def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Arrow takes the offsets of lists and texts as the file has them: damaged ones lead anywhere in memory, or to lists of
-    gigabytes.
+    """Checks a batch fully. Arrow takes the offsets of lists and texts as the file has them: damaged ones point anywhere in
+    memory, or claim lists of gigabytes.
     """
     batch.validate(full=True)
     return batch

@@ -1,6 +1,6 @@
-"""Parquet sample files: what columns one has, and its rows, block by block.
+"""Parquet sample files: their columns, and their rows block by block.
 
-Imports pyarrow, so only `sample_readers` imports it, when it meets such a file.
+Imports pyarrow, so only `registry` imports this module, when it reads such a file.
 """
 
 from __future__ import annotations

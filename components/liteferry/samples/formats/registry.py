@@ -33,13 +33,13 @@ def describe_file(path: str, *, schema_file: str | None = None) -> FileFacts:
 
 
 class Describe(Protocol):
-    """What looks at the headers of sample files: facts for each path, in order."""
+    """Reads the headers of sample files: facts for each path, in order."""
 
     def __call__(self, paths: Sequence[str], *, schema_file: str | None) -> Iterable[FileFacts]: ...
 
 
 def describe_files(paths: Sequence[str], *, schema_file: str | None) -> Iterator[FileFacts]:
-    """Columns and row ranges of sample files, looked at in this process."""
+    """Columns and row ranges of sample files, read in this process."""
     for path in paths:
         yield describe_file(path, schema_file=schema_file)
 
@@ -117,13 +117,13 @@ def _what_it_is(path: str) -> str:
 
 
 def is_tfrecord(path: str) -> bool:
-    """By its name, whatever comes after: rows.tfrecord, rows.tfrecord.gz, data_tfrecord-00000-of-00002.gz."""
+    """By name, whatever follows the ending: rows.tfrecord, rows.tfrecord.gz, data_tfrecord-00000-of-00002.gz."""
     return ".tfrec" in os.path.basename(path).lower() or "_tfrecord" in os.path.basename(path).lower()
 
 
 @contextlib.contextmanager
 def _readable(path: str) -> Iterator[None]:
-    """Whatever the libraries below raise for a damaged file, as an error that names it."""
+    """Turns any error that the libraries raise for a damaged file into one that names the file."""
     try:
         yield
     except FileNotFoundError as error:

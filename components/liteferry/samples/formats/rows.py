@@ -1,4 +1,4 @@
-"""What readers of sample files hand over: columns of a file, and values of one column for a block of rows."""
+"""What readers of sample files return: columns of a file, and values of one column for a block of rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FileFacts:
 class RowRange:
     """Rows [start, start + count) of a file, to be read in blocks of `block_rows` rows (the last may have fewer).
 
-    `first_row`: the number that errors give to row `start`, counted over all files of the sample set.
+    `first_row`: the number of row `start` over all files of the sample set, as errors give it.
     """
 
     start: int
@@ -70,7 +70,7 @@ class Rows:
         return values.reshape(stop - start, *self.shapes[start])
 
     def pick(self, places: np.ndarray) -> Rows:
-        """The rows at these places, in this order."""
+        """The rows at these indices, in this order."""
         offsets = self._offsets
         filled = None if self.filled is None else self.filled[places]
         if len(self.shapes) and (self.shapes == self.shapes[0]).all():

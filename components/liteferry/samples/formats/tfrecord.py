@@ -1,7 +1,7 @@
 """TFRecord sample files of tf.Example, plain and gzip: framing and checksums here, decoding by tfx-bsl.
 
-The decoder is the one that `tfx_bsl.tfxio.TFExampleRecord` uses. It is taken by itself because tfxio imports Beam, TensorFlow and
-Keras, none of which a process that reads rows may need. Imports pyarrow, so only `sample_readers` imports it.
+The decoder is the one that `tfx_bsl.tfxio.TFExampleRecord` uses. It is used directly because tfxio imports Beam, TensorFlow and
+Keras, which a process that only reads rows does not need. Imports pyarrow, so only `registry` imports this module.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _ROWS_LOOKED_AT, _BYTES_LOOKED_AT = 4096, 2**28
 
 
 def describe_tfrecord(path: str, *, schema_file: str | None) -> FileFacts:
-    """Counts the records, which walks over all of them. Columns are the schema's, or what the first records hold: a feature with
-    as many values in each of them has that many, () for one.
+    """Counts the records by reading through the file. Columns come from the schema, or from the first records: a feature that has
+    the same number of values in each of them has that shape, () for one value.
     """
     with opened(path) as (file, is_gzip):
         lengths = frame_lengths(file)
@@ -62,7 +62,7 @@ def read_tfrecord(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange
 
 
 def _decoder(dtypes: Mapping[str, str] | None) -> Any:
-    """Decodes tf.Examples to record batches: these features alone, with these types, or, for None, whatever there is."""
+    """Decodes tf.Examples to record batches: only these features, with these types, or all features for None."""
     from tensorflow_metadata.proto.v0 import schema_pb2
     from tfx_bsl.cc.tfx_bsl_extension.coders import ExamplesToRecordBatchDecoder
 
@@ -78,7 +78,7 @@ def _decode(decoder: Any, records: Sequence[bytes], path: str, first_row: int) -
         return decoder.DecodeBatch(records)
     except RuntimeError as error:  # how tfx-bsl says what is wrong with an Example; it does not say in which
         rows = f"rows {first_row} to {first_row + len(records) - 1}"
-        raise mismatch(f"{path}: {rows}: not the tf.Examples they should be: {error}; write the file again") from error
+        raise mismatch(f"{path}: {rows}: not valid tf.Examples: {error}; write the file again") from error
 
 
 def _infer(path: str) -> dict[str, ColumnSpec]:
