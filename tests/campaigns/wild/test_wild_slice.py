@@ -240,15 +240,15 @@ def facts_of(**stats: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("status", "facts", "complaint"),
     [
-        (0, facts_of(), "exit status 0, expected 1"),
+        (1, facts_of(), "exit status 1, expected 0"),
         (2, {"error": "cannot be loaded"}, "cannot be loaded"),
-        (1, facts_of(max_abs=0.2), "max_abs is 0.2"),
-        (1, facts_of(max_abs=0.0), "max_abs is 0.0"),
-        (1, facts_of(p99_abs=0.001), "no tail"),
-        (1, facts_of(example_count=0), "0 rows"),
-        (1, facts_of(nonfinite_mismatch=3), "3 not finite"),
+        (0, facts_of(max_abs=0.2), "max_abs is 0.2"),
+        (0, facts_of(max_abs=0.0), "max_abs is 0.0"),
+        (0, facts_of(p99_abs=0.001), "no tail"),
+        (0, facts_of(example_count=0), "0 rows"),
+        (0, facts_of(nonfinite_mismatch=3), "3 not finite"),
     ],
 )
 def test_a_bad_comparison_is_named(status: int, facts: dict[str, Any], complaint: str) -> None:
-    assert comparisons.problems_of(FER_PAIR, 1, facts_of()) == []
+    assert comparisons.problems_of(FER_PAIR, 0, facts_of()) == []
     assert any(complaint in problem for problem in comparisons.problems_of(FER_PAIR, status, facts))
