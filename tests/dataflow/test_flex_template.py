@@ -25,6 +25,9 @@ NAMES = {parameter["name"] for parameter in PARAMETERS}
 # Flags of `liteferry run` that the template leaves out, and why.
 LEFT_OUT = {
     **dict.fromkeys(("checkpoints", "samples", "variants", "modules", "reads", "builder"), "a scheduled job has a job file"),
+    **dict.fromkeys(("exclude", "metrics", "builder_args", "signature", "trust"), "a scheduled job has a job file"),
+    **dict.fromkeys(("inputs", "label", "id", "schema_file", "decode", "size", "scale", "offset", "take", "seed"), "likewise"),
+    **dict.fromkeys(("only", "strict"), "a scheduled job does all of its models and reports each"),
     **dict.fromkeys(("verbose", "quiet", "help"), "nobody sits in front of it"),
 }
 
