@@ -146,7 +146,7 @@ def called_by_a_lambda(writer: Writer, name: str, base: str) -> dict[str, tuple[
         "deserialize_of_activations": (function(f"{root}.activations", "deserialize"), hidden, "'deserialize'"),
         "saved_model_layer": (of_class(f"{root}.layers", "TFSMLayer", {"filepath": marker}), "x", "TFSMLayer"),
         "torch_module": (of_class(f"{root}.layers", "TorchModuleWrapper", {"module": "x"}), "x", "TorchModuleWrapper"),
-        "another_layer": (of_class(f"{root}.layers", "Dense", {"units": 1}), "x", "no such thing stands"),
+        "another_layer": (of_class(f"{root}.layers", "Dense", {"units": 1}), "x", "which Keras does not allow there"),
         "typespec_gadget": (
             {
                 "class_name": "__typespec__",

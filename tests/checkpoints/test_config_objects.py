@@ -75,8 +75,11 @@ HOSTILE = {
     "a dotted name": (calling(function("tf_keras.losses", "tf.load_op_library")), "'tf.load_op_library'"),
     "a package before a name": (calling(of_class("os", "pkg>system")), "'pkg>system' of module 'os'"),
     "TensorFlow's inside": (calling(of_class("tensorflow.python.framework.load_library", "load_op_library")), "no part of Keras"),
-    "a layer as an initializer": (dense(kernel_initializer=of_class("keras.layers", "Dense")), "no such thing stands"),
-    "a layer as a Lambda's function": (calling(of_class("keras.layers", "Dense")), "no such thing stands"),
+    "a layer as an initializer": (
+        dense(kernel_initializer=of_class("keras.layers", "Dense")),
+        "Keras does not allow there",
+    ),
+    "a layer as a Lambda's function": (calling(of_class("keras.layers", "Dense")), "Keras does not allow there"),
     "a model over a path as a function": (calling(of_class("keras.layers", "TFSMLayer")), "loads a SavedModel"),
     "bytecode as a mask": (calling("f", mask=["4wAA"], mask_type="lambda"), "bytecode"),
     "a function among constants": (

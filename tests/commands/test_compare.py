@@ -164,7 +164,7 @@ def test_the_command(demo: Run, spec: SamplesSpec) -> None:
     [
         (["missing.keras", "missing.tflite", "--samples=x.npz"], "missing.keras: no such file or directory"),
         ([__file__, __file__, "--samples=x.npz", "--inputs=image"], "--inputs: 'image' is not INPUT=COLUMN"),
-        ([__file__, __file__, "--samples=x.npz", "--gate=max_abs=x"], "--gate max_abs: 'x' is no number"),
+        ([__file__, __file__, "--samples=x.npz", "--gate=max_abs=x"], "--gate max_abs: 'x' is not a number"),
         ([__file__, __file__, "--samples=x.npz", "--size=4,4"], "--size: is for decoded images"),
         ([__file__, __file__, "--samples=x.npz", "--size=4", "--decode=image"], "--size: '4' is not HEIGHT,WIDTH"),
         ([__file__, __file__, "--samples=none.npz"], "no such file; give a"),

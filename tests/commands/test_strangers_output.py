@@ -144,7 +144,7 @@ def test_a_model_whose_folder_or_report_is_a_link_has_none(out: Path, elsewhere:
     assert not (real / "report.html").exists()
     problems = dict(verify(str(out), processes=1, with_rows=False).problems)
     assert "its folder is a link to" in problems["linked"]
-    assert "report.json is not there" in problems["inner"]
+    assert "report.json is missing" in problems["inner"]
 
 
 def test_a_pipe_in_place_of_a_report_is_not_waited_for(out: Path) -> None:

@@ -114,7 +114,7 @@ DAMAGES: dict[str, tuple[Damage, str | None, str]] = {
         "cnn",
         "new.tflite is not listed in report.json",
     ),
-    "no report": (lambda out: (out / "models/cnn/report.json").unlink(), "cnn", "report.json is not there"),
+    "no report": (lambda out: (out / "models/cnn/report.json").unlink(), "cnn", "report.json is missing"),
     "half a report": (cut_the_report, "cnn", "report.json is missing or not a report"),
     "another model's report": (edit_report("cnn", lambda r: r.update(model_id="mlp")), "cnn", "report.json is about 'mlp'"),
     "a report that nobody vouched for": (edit_report("cnn", lambda r: r.update(metadata={})), "cnn", "was written for another"),

@@ -271,8 +271,8 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"polcy": {}},
         (
             "polcy: is an unknown key (did you mean policy?); the keys here are auto, conversion, custom_objects, eval_config, "
-            "evaluation, gates, limits, metrics, min_saving, models, modules, policy, quantization, reads, recipes, samples, "
-            "targets, trust, variants"
+            "evaluation, gates, keep, limits, metrics, min_saving, models, modules, policy, quantization, reads, recipes, "
+            "samples, targets, trust, variants"
         ),
     ),
     (

@@ -196,14 +196,16 @@ def test_a_variant_that_the_job_asks_for_anew_is_no_reason_to_take_back(good: Mo
 
 
 def test_the_same_export_judged_on_other_rows_takes_it_back(good: ModelPlan) -> None:
-    told = publish(dataclasses.replace(good, recipe_digest="sha256:other rows"), difference=0.1)
+    told = publish(dataclasses.replace(good, recipe_digest="sha256:other rows", work_digest="sha256:other rows"), difference=0.1)
     assert told["held_back"] is None
     assert "judged once more" in told["takes_back"]["why"]
 
 
 @pytest.mark.parametrize("code", [ReasonCode.CRASHED, ReasonCode.TIMEOUT, ReasonCode.KILLED, ReasonCode.OUT_OF_DISK])
 def test_the_same_export_that_did_not_come_to_a_verdict_takes_nothing_back(good: ModelPlan, code: ReasonCode) -> None:
-    assert publish(dataclasses.replace(good, recipe_digest="sha256:other rows"), reason=code)["held_back"]
+    assert publish(dataclasses.replace(good, recipe_digest="sha256:other rows", work_digest="sha256:other rows"), reason=code)[
+        "held_back"
+    ]
 
 
 def test_newer_rules_that_lack_something_take_it_back_though_the_checkpoint_is_another(good: ModelPlan) -> None:

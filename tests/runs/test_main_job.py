@@ -255,7 +255,7 @@ limits: {seconds_per_model: soon}
         (["run", "--output", "out"], ["--config or --checkpoints"]),
         (["run", "--config", "job.yaml", "--ouput", "out", "--output", "out"], ["--ouput", "did you mean --output?"]),
         (["show", "nowhere"], ["nowhere", "no finished run"]),
-        (["frobnicate"], ["invalid choice"]),
+        (["frobnicate"], ["no such command: 'frobnicate'"]),
     ],
     ids=[
         "empty glob",

@@ -300,7 +300,7 @@ def test_a_name_that_is_no_file_name_is_refused(bucket: Bucket, tmp_path: Path) 
     if bucket.uri.startswith("s3"):  # GCS's emulator keeps names as paths and refuses this one
         bucket.put("m/../../evil", b"1")
     for name in {key.partition("/")[0] for key in bucket.names()}:
-        with pytest.raises(StorageError, match="which is no file name"):
+        with pytest.raises(StorageError, match="which is not a valid file name"):
             storage.download(f"{bucket.uri}/{name}", str(tmp_path / "into" / name))
     assert list(tmp_path.rglob("evil")) == []
 

@@ -14,7 +14,7 @@ from liteferry.evaluation.divergence import Localised, localise_isolated, tasks_
 from liteferry.evaluation.evaluate import evaluate_isolated, evaluate_siblings_isolated, split_by_shards
 from liteferry.evaluation.results import merge
 from liteferry.exporting.export import export_isolated
-from liteferry.output import fleet_files, run_lock
+from liteferry.output import fleet_files, held_back, run_lock
 from liteferry.output.begin import find_finished
 from liteferry.output.publish import judge_and_publish
 from liteferry.plan.fingerprints import fingerprint
@@ -22,7 +22,7 @@ from liteferry.plan.job_files import refuse_missing_files
 from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.plan.planning import plan_models
 from liteferry.sandbox import scratch
-from liteferry.storage import beneath
+from liteferry.storage import beneath, layout
 from liteferry.types import ExportedModel
 
 Confirm = Callable[[ModelPlan, ExportedModel], ExportedModel]
@@ -81,8 +81,9 @@ def _work_on(plan: ModelPlan, confirm: Confirm | None) -> Mapping[str, Any]:
 
 
 def report_of(out: str, model_id: str) -> tuple[str, dict[str, Any]]:
-    """The folder and the report of a model."""
-    from liteferry.json_records import parse
-
-    folder = storage.join(storage.join(out, "models"), model_id)
-    return folder, parse(storage.read_bytes(storage.join(folder, "report.json")))
+    """The folder and the report of what was done last for a model: its attempt where one is held back, so that an older blessing
+    is never taken for this one.
+    """
+    published, attempt = held_back.reports_of(out, model_id)
+    folder = layout.ATTEMPTS if attempt else layout.MODELS
+    return storage.join(out, folder, model_id), attempt or published

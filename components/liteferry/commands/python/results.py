@@ -99,7 +99,7 @@ def of_report(folder: str, report: Mapping[str, Any]) -> Exported:
         report=report,
         saved_model=os.path.join(folder, saved["path"]) if saved.get("path") else None,
         variants={name: os.path.join(folder, path) for name, path in variants.items()},
-        blessed=tuple(name for name, part in parts.items() if (part or {}).get("status") == _BLESSED),
+        blessed=tuple(name for name, part in parts.items() if (part or {}).get("status") == _BLESSED and part.get("path")),
         reason=(report.get("reason") or {}).get("message"),
         page=os.path.join(folder, "report.html"),
     )
