@@ -227,6 +227,7 @@ NAMES = {
     "targets.<target>.variants": "<variant>",
     "targets.<target>.variants.<variant>.parity": "<output>",
     "twin.parity": "<output>",
+    "input_ranges": "<input>",
     "variants": "<variant>",
     "variants.<variant>.parity": "<output>",
     "variants.<variant>.slices": "<slice>",

@@ -269,7 +269,7 @@ def test_the_command_says_the_same(sweep: Path, tmp_path: Path) -> None:
     ],
 )
 def test_chunks_are_large_and_every_process_gets_as_many(count: int, processes: int, sizes: list[int]) -> None:
-    plans: list[Any] = [types.SimpleNamespace(model_id=f"m{number:04}") for number in range(count)]
+    plans: list[Any] = [types.SimpleNamespace(model_id=f"m{number:04}", variants=()) for number in range(count)]
     made = siblings.chunks(plans, processes=processes)
     assert [len(chunk) for chunk in made] == sizes
     assert [plan for chunk in made for plan in chunk] == plans

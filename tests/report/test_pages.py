@@ -189,7 +189,7 @@ def test_slices_that_missed_a_limit_stand_first(blessed):
         variant["metric_slices"] = many
     found = metric_tables(report)
     assert len(found["tables"][1]["rows"]) == 60
-    assert found["notes"] == ["40 more rows of slices stand in report.json."]
+    assert found["notes"] == ["40 more rows of slices are in report.json."]
 
 
 def test_problems_of_metrics_are_told(blessed, read_page):

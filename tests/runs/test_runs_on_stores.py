@@ -191,7 +191,7 @@ def test_a_store_that_refuses_everything_is_told_in_one_message(s3: Bucket, argu
     s3.fail("PUT", "/out/", status=403)
     said = liteferry(*arguments, "--output", f"{s3.uri}/out")
     assert (said.returncode, said.stdout) == (1, "")
-    assert said.stderr.startswith(f"liteferry: {s3.uri}/out/.staging/lock/000000001.json: cannot be created: ")
+    assert f"\nliteferry: {s3.uri}/out/.staging/lock/000000001.json: cannot be created: " in f"\n{said.stderr}"
     assert "check the credentials" in said.stderr
     assert "Traceback" not in said.stderr
     assert s3.names() == []

@@ -518,8 +518,8 @@ class TestBinding:
                 {"label": "labels", "id": "pixels"},
                 (
                     "rows.npz: (1) samples.rows.label: no column 'labels' (did you mean label?); name one that is there or "
-                    "remove the key; (2) samples.rows.id: column 'pixels' is (batch, 28, 28) float64; one text or whole "
-                    "number names a row. "
+                    "remove the key; (2) samples.rows.id: column 'pixels' is (batch, 28, 28) float64; a row's name is "
+                    "one text or whole number. "
                     "Columns: label (batch) int64, pixels (batch, 28, 28) float64"
                 ),
             ),

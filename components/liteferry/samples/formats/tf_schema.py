@@ -27,7 +27,7 @@ def columns_of_schema(schema_file: str) -> dict[str, ColumnSpec]:
             schema = text_format.Parse(content.decode(), schema_pb2.Schema())
     except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
         raise mismatch(
-            f"{schema_file}: is no TensorFlow Metadata schema: {error}; give the schema.pbtxt that TFX or TFDV wrote"
+            f"{schema_file}: is not a TensorFlow Metadata schema: {error}; give the schema.pbtxt that TFX or TFDV wrote"
         ) from error
     types = {schema_pb2.INT: "int64", schema_pb2.FLOAT: "float32", schema_pb2.BYTES: "string"}
     tensors = {
