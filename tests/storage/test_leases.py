@@ -135,10 +135,69 @@ def test_a_process_with_the_same_number_is_not_the_one_that_died(store: str) -> 
     mine = leases.take(folder)
     assert isinstance(mine, Lease)
     living = json.loads(storage.read_bytes(f"{folder}/000000001.json"))["process"]
+    mine.release()
     machine, pid, started = living.rsplit(" ", 2)
     assert pid == str(os.getpid())
     lay(folder, 2, holder(process=f"{machine} {pid} {int(started) - 1}", pid=os.getpid()))
     assert isinstance(leases.take(folder), Lease)
+
+
+@pytest.mark.parametrize(
+    "meanwhile", ["given back", "given back and held by a third", "followed, given back and left by a third"]
+)
+def test_who_paused_after_its_look_gets_nothing_that_has_changed_since(
+    store: str, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """It saw a dead holder, and while it paused another process followed that one, gave the lease back, and a third took it."""
+    folder = f"{store}/lease"
+    lay(folder, 5, holder(left_s=-1))
+    third = holder(token="third", left_s=-1 if "left" in meanwhile else 60)
+    place = 5 if "followed" in meanwhile else 1
+    real = storage.create_exclusively
+    seen: list[bool] = []
+
+    def create(uri: str, data: bytes) -> bool:
+        if not seen:
+            storage.remove_tree(f"{folder}/000000005.json")
+            if "third" in meanwhile:
+                lay(folder, place, third)
+        made = real(uri, data)
+        seen.append(made)
+        return made
+
+    monkeypatch.setattr(storage, "create_exclusively", create)
+    found = leases.take(folder)
+    assert seen[0], "the number that it had in mind was free"
+    if "held" in meanwhile:
+        assert isinstance(found, Holder)
+        assert found.token == "third"
+        assert storage.list_directory(folder) == ["000000001.json"]
+    else:
+        assert isinstance(found, Lease)
+        assert len(seen) == 2, "it looked again before it had the lease"
+        assert len(storage.list_directory(folder)) == 1
+
+
+def test_who_came_too_late_does_not_disturb_the_holder(store: str) -> None:
+    folder = f"{store}/lease"
+    mine = leases.take(folder)
+    assert isinstance(mine, Lease)
+    lay(folder, 6, holder(token="late dead"))
+    assert mine.is_mine()
+    found = leases.take(folder)
+    assert isinstance(found, Holder)
+    assert found.pid == os.getpid(), "the holder is named, not who is about to give up"
+    lay(folder, 6, holder(token="late dead", left_s=-1))
+    assert isinstance(leases.take(folder), Holder), "even if that one died before it gave up"
+
+
+def test_who_was_followed_finds_out_though_its_object_is_still_there(store: str) -> None:
+    folder = f"{store}/lease"
+    first = leases.take(folder)
+    assert isinstance(first, Lease)
+    token = json.loads(storage.read_bytes(f"{folder}/000000001.json"))["token"]
+    lay(folder, 2, holder(token=f"other {token}"))
+    assert not first.is_mine()
 
 
 def test_who_was_taken_for_dead_finds_out(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

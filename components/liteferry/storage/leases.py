@@ -3,8 +3,11 @@ lives.
 
 A lease is a folder of small objects with rising numbers; the highest one counts. A process takes the lease by creating the next
 number, which the store grants to one process only (`storage.create_exclusively`). So of two processes that find a dead holder,
-one gets the lease. No process overwrites another's object, and a holder that was wrongly taken for dead finds a number higher
-than its own.
+one gets the lease. No process overwrites another's object. A holder that was wrongly taken for dead finds that its object is
+gone, or that a higher one names it as the dead holder.
+
+Numbers start again when a lease is released. So a process that looked, paused and then created the next number looks once more:
+it has the lease only if nothing has changed since its first look. Otherwise the lease was released and taken again meanwhile.
 
 A holder is dead when its process is known to be gone (same machine, and no process of that id, or another one), or when it has
 not renewed its lease for `TTL_S`. The clocks of two machines may differ by `SKEW_S`; a holder stops trusting its own lease before
@@ -23,7 +26,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from liteferry import storage
@@ -39,8 +42,8 @@ _LOOKS, _GIVEN_BACK_S = 100, 0.05
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Holder:
-    """The holder of a lease, as its object says. `expires`, `since`: Unix time in seconds. `note`: what the holder stored with
-    the lease.
+    """The holder of a lease, as its object says. `token`: a random id, and behind it the id of the dead holder that this one
+    follows. `expires`, `since`: Unix time in seconds. `note`: what the holder stored with the lease.
     """
 
     token: str
@@ -58,6 +61,10 @@ class Holder:
         here, own = _machine(), _process(self.pid)
         is_here = here is not None and self.process.startswith(f"{here} ")
         return (is_here and self.process != own) or time.time() > self.expires
+
+    def follows(self, other: Holder) -> bool:
+        """Whether this holder took the lease because `other` was dead."""
+        return self.token.partition(" ")[2] == other.token.partition(" ")[0] != ""
 
     def in_words(self) -> str:
         """`process 4711 on build-3 since 2026-01-31 03:00:02 UTC`."""
@@ -91,10 +98,14 @@ class Lease:
         """Whether this process still holds it; asks the store. Raises StorageError."""
         if not self._is_lost:
             # Numbers start again when a lease is released, so the same number may belong to another process.
-            is_highest = _numbers(self._folder)[-1:] == [self._number]
-            found = _read(self._folder, self._number) if is_highest else None
-            self._is_lost = found is None or found.token != self._holder.token
+            found = _read(self._folder, self._number)
+            self._is_lost = found is None or found.token != self._holder.token or self._is_followed()
         return self.is_safe()
+
+    def _is_followed(self) -> bool:
+        """A higher number that does not follow this holder belongs to a process that is about to find that it came too late."""
+        later = (_read(self._folder, number) for number in _numbers(self._folder) if number > self._number)
+        return any(holder is not None and holder.follows(self._holder) for holder in later)
 
     def renew(self) -> None:
         """Extends the lease. A failed request is repeated at the next renewal."""
@@ -182,28 +193,31 @@ def exclusive(folder: str, *, place: str) -> Iterator[Lease]:
 
 def holder_of(folder: str) -> Holder | None:
     """The living holder of the lease, or None. Raises StorageError."""
-    for number in reversed(_numbers(folder)):
-        holder = _read(folder, number)
-        if holder is not None:
-            return None if holder.is_gone() else holder
-    return None
+    return _living([_read(folder, number) for number in _numbers(folder)])
+
+
+def _living(holders: Sequence[Holder | None]) -> Holder | None:
+    """The lowest that lives and is not followed: a living one above it came too late, and goes when it looks again."""
+    there = [holder for holder in holders if holder is not None]
+    living = (holder for holder in there if not holder.is_gone() and not any(other.follows(holder) for other in there))
+    return next(living, None)
 
 
 def take(folder: str, note: Mapping[str, Any] | None = None) -> Lease | Holder:
     """The lease, or its present holder. Raises StorageError."""
     for _ in range(_LOOKS):
         numbers = _numbers(folder)
-        last = numbers[-1] if numbers else 0
-        if numbers:
-            before = _read(folder, last)
-            if before is None:
-                time.sleep(_GIVEN_BACK_S)  # released just now
-                continue
-            if not before.is_gone():
-                return before
+        holders = [_read(folder, number) for number in numbers]
+        if None in holders:
+            time.sleep(_GIVEN_BACK_S)  # released just now
+            continue
+        living = _living(holders)
+        if living is not None:
+            return living
+        last, before = (numbers[-1], holders[-1]) if numbers else (0, None)
         now = time.time()
         mine = Holder(
-            token=uuid.uuid4().hex,
+            token=uuid.uuid4().hex + (f" {before.token.partition(' ')[0]}" if before else ""),
             host=socket.gethostname(),
             pid=os.getpid(),
             process=_process(os.getpid()),
@@ -213,8 +227,7 @@ def take(folder: str, note: Mapping[str, Any] | None = None) -> Lease | Holder:
         )
         began = Lease(folder, last + 1, mine)
         if storage.create_exclusively(_path(folder, last + 1), _content(mine)):
-            # A process that looked earlier may have created a higher number: the lease was released and taken again in between.
-            if began.is_mine():
+            if _numbers(folder) == [*numbers, last + 1] and (not numbers or _read(folder, last) == before):
                 _remove(folder, numbers)
                 return began
             storage.remove_tree(_path(folder, last + 1))

@@ -24,6 +24,7 @@ import datetime
 import functools
 import hashlib
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,6 +41,7 @@ _CONTENT_KEYS = ("generation", "ETag", "etag", "md5Hash")
 _TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created")
 _STAMP_KEYS = (*_CONTENT_KEYS, *_TIME_KEYS)
 _SETTLED_S = 60.0  # a modification time does not tell two writes in the same tick apart, and clocks differ
+_ONE_AT_A_TIME = threading.Lock()  # the memory store looks first and creates then; only one process can see it
 _MARK = "liteferry-call"  # metadata of an object that was created exclusively: which call made it
 
 
@@ -268,7 +270,8 @@ def create_exclusively(uri: str, data: bytes) -> bool:
 
 def _create(driver: Any, path: str, data: bytes, marks: Mapping[str, Any]) -> None:
     try:
-        driver.pipe_file(path, data, mode="create", **marks)
+        with _ONE_AT_A_TIME if not marks else contextlib.nullcontext():
+            driver.pipe_file(path, data, mode="create", **marks)
     except OSError as error:
         if status_of(error) == 412:  # s3fs has no exception class for it
             raise FileExistsError(path) from error
