@@ -11,8 +11,9 @@ VENV_PYTHON := .venv/bin/python
 PYTEST_ARGS ?=
 WILD_CACHE ?= .cache/wild
 
-# Another project's modules on the path would shadow the pinned ones.
-unexport PYTHONPATH PYTHONHOME
+# Another project's modules on the path would shadow the pinned ones; without bytecode each of the tests' processes would compile
+# every module of ours anew, a second each.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## List the targets

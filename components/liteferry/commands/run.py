@@ -20,7 +20,7 @@ from liteferry.output.progress import Watcher
 from liteferry.pipeline import local_workers
 from liteferry.pipeline.run_request import RunRequest, fits_only
 from liteferry.pipeline.runner_traits import RunnerTraits, refuse_bare_workers, refuse_local_paths, traits_of
-from liteferry.storage import beneath
+from liteferry.storage import beneath, layout
 
 _LOOK_EVERY_S = 0.3
 _LOOK_AT_STORE_EVERY_S = 2.0
@@ -56,6 +56,8 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
         refuse_local_paths(request.job, request.out)
         refuse_bare_workers(request.beam_flags)
     request = dataclasses.replace(request, out=storage.absolute(request.out))
+    if traits.is_here and not storage.exists(storage.join(request.out, layout.FLEET_FACTS)):
+        sandbox.warm_up()  # there is work for certain, and this process has imports of its own to do meanwhile
     out, total = request.out, count_checkpoints(request.job, out=request.out, only=request.only, tell=print)
     beneath.refuse_links(out)
     if traits.is_here and _is_foreseen_to_fail(request, how) and how.is_strict:

@@ -125,6 +125,7 @@ class Nursery:
 
     def __init__(self, process: _Process, connection: socket.socket, errors: IO[bytes]) -> None:
         self.is_closed = False
+        self._is_used = False
         self._lock = threading.Lock()
         self._process, self._socket, self._errors = process, connection, errors
 
@@ -140,6 +141,7 @@ class Nursery:
         nursery is dead.
         """
         with self._lock:
+            self._is_used = True
             socket.send_fds(self._socket, [b"f"], [channel.fileno(), status.fileno()])
 
     def last_words(self) -> str:
@@ -166,7 +168,7 @@ class Nursery:
     def wait(self) -> None:
         """Waits for the end of a nursery whose connection was closed."""
         try:
-            self._process.wait(timeout=1)
+            self._process.wait(timeout=1 if self._is_used else 0)
         except subprocess.TimeoutExpired:  # it is still importing and has not noticed
             self.kill()
 
