@@ -273,7 +273,8 @@ def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
         beam_flags=flags,
         only=arguments.only,
     )
-    return run_job(request, How(is_quiet=arguments.quiet, is_verbose=arguments.verbose, is_strict=arguments.strict))
+    how = How(is_alone=True, is_quiet=arguments.quiet, is_verbose=arguments.verbose, is_strict=arguments.strict)
+    return run_job(request, how)
 
 
 def _check_output(output: str) -> None:

@@ -10,14 +10,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from liteferry import storage
+from liteferry import sandbox, storage
 from liteferry.commands import live_display
 from liteferry.commands.show import ALL_BLESSED, NOT_ALL_BLESSED, print_summary, read_fleet, status_of
 from liteferry.config.job import Job
 from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
 from liteferry.output import progress, run_lock
 from liteferry.output.progress import Watcher
-from liteferry.pipeline import local_workers
+from liteferry.pipeline import beam_import, local_workers
 from liteferry.pipeline.run_request import RunRequest, fits_only
 from liteferry.pipeline.runner_traits import RunnerTraits, refuse_bare_workers, refuse_local_paths, traits_of
 from liteferry.storage import beneath, layout
@@ -29,9 +29,10 @@ _LOOK_AT_STORE_EVERY_S = 2.0
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class How:
     """How a run talks: `is_quiet`, without progress; `is_verbose`, with what libraries log. `is_strict`: it does not begin where
-    some checkpoint is going to fail.
+    some checkpoint is going to fail. `is_alone`: the process runs nothing but this command, so that Beam may be imported in part.
     """
 
+    is_alone: bool = False
     is_quiet: bool = False
     is_verbose: bool = False
     is_strict: bool = False
@@ -44,7 +45,6 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
       JobError, StorageError: before anything ran.
       RunnerError: the runner refused the job, or failed before the job was finished.
     """
-    from liteferry import sandbox
     from liteferry.report.pages.render import write_assets
     from liteferry.sandbox import held, scratch
 
@@ -69,10 +69,8 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
         _tell_of_submitted(out)
         run_lock.clear_leftovers(out)
         write_assets(out)  # the first report may be opened long before the last
-        if traits.is_here:  # elsewhere the workers have nurseries of their own
-            sandbox.warm_up()
         with _progress(out, total, is_quiet=how.is_quiet or not traits.waits) as counts:
-            name = _run_pipeline(request, traits)
+            name = None if traits.is_here and _is_finished(request) else _run_pipeline(request, traits, how)
         if not traits.waits:
             return _handed_over(out, traits, name)
         run_lock.clear_leftovers(out)
@@ -123,7 +121,17 @@ def _tell_of_submitted(out: str) -> None:
         )
 
 
-def _run_pipeline(request: RunRequest, traits: RunnerTraits) -> str | None:
+def _is_finished(request: RunRequest) -> bool:
+    from liteferry.pipeline.finished_fleet import write_if_finished
+
+    return write_if_finished(request)
+
+
+def _run_pipeline(request: RunRequest, traits: RunnerTraits, how: How) -> str | None:
+    if traits.is_here:  # elsewhere the workers have nurseries of their own
+        sandbox.warm_up()
+    if traits.is_here and how.is_alone:
+        beam_import.import_for_local_run()
     try:
         with local_workers.watched():
             from liteferry.pipeline import batch_export

@@ -37,6 +37,9 @@ class RunnerTraits:
     workers: int
 
 
+_WITHOUT_FLAGS = RunnerTraits(name="FnApiRunner", is_local=True, is_here=True, is_dataflow=False, waits=True, workers=1)
+
+
 def with_local_engine(flags: Sequence[str]) -> list[str]:
     """The flags with Beam's bundled engine, where they name no runner or the one that would download another engine."""
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -46,7 +49,9 @@ def with_local_engine(flags: Sequence[str]) -> list[str]:
 
 
 def traits_of(flags: Sequence[str]) -> RunnerTraits:
-    """The traits of the runner in Beam's flags."""
+    """The traits of the runner in Beam's flags. Without flags, Beam need not be imported."""
+    if not flags:
+        return _WITHOUT_FLAGS
     from apache_beam.options.pipeline_options import (
         DirectOptions,
         GoogleCloudOptions,

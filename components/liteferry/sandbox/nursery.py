@@ -44,10 +44,10 @@ _KERAS_OF_TENSORFLOW = ("keras.src.optimizers", "tf_keras.src.optimizers")
 _RSS_UNIT_BYTES = 1024 if sys.platform == "linux" else 1
 
 
-def preload(modules: Sequence[str], *, hidden: Sequence[str] = ()) -> None:
+def preload(modules: Sequence[str], *, without: Sequence[str] = ()) -> None:
     """Imports what children need, while modules that they do not need are hidden from what is imported."""
     gc.disable()  # imports make hardly any garbage, and collecting takes a seventh of their time
-    with _hidden(hidden):
+    with hidden(without):
         for name in modules:
             importlib.import_module(name)
     python_paths()  # children inherit the answer
@@ -73,7 +73,7 @@ def _forbid_keras() -> None:
 
 
 @contextlib.contextmanager
-def _hidden(names: Sequence[str]) -> Iterator[None]:
+def hidden(names: Sequence[str]) -> Iterator[None]:
     """Hides modules as if they were not installed, while the context lasts."""
     for name in names:
         sys.modules[name] = None  # type: ignore[assignment]
@@ -243,7 +243,7 @@ def main(argv: list[str]) -> NoReturn:
         os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if lives:
-        preload(_in_common(preloads), hidden=_KERAS_OF_TENSORFLOW)
+        preload(_in_common(preloads), without=_KERAS_OF_TENSORFLOW)
     own, twins = _fork_twins(lives)
     for number, server in enumerate(servers):
         if number != own:
@@ -253,7 +253,7 @@ def main(argv: list[str]) -> NoReturn:
     _call_yourself(flavors[own].value)
     if flavors[own] is Flavor.CLEAN:
         _forbid_keras()
-    preload(preloads[own], hidden=NOT_PRELOADED.get(flavors[own], ()))
+    preload(preloads[own], without=NOT_PRELOADED.get(flavors[own], ()))
     _serve(servers[own], _Children(held=[lives[own - 1]] if own else [], twins=twins))
 
 

@@ -1,0 +1,44 @@
+"""A run that finds every model done already: it needs neither Beam nor a sandbox with TensorFlow."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from liteferry import storage
+from liteferry.errors import LiteFerryError
+from liteferry.output import fleet_files
+from liteferry.output.begin import find_finished, report_of_other
+from liteferry.pipeline.run_request import RunRequest, fits_only
+from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.model_plan import ModelPlan
+from liteferry.plan.planning import plan_models
+
+
+def write_if_finished(request: RunRequest) -> bool:
+    """Writes the fleet's files and returns True if an earlier run has left a report that stands for every model. Otherwise, and
+    where the stages would meet an error or have to read from a store, returns False: then the pipeline has to run.
+
+    It looks at one model after another and ends at the first that has work to do. What it has done by then, a new verdict by new
+    gates for example, the pipeline finds done.
+    """
+    if request.force or storage.is_remote(request.out):
+        return False
+    entries = []
+    try:
+        for plan in plan_models(request.job, request.out):
+            entry = None if storage.is_remote(plan.uri) else _entry(plan, request.only)
+            if entry is None:
+                return False
+            entries.append(entry)
+        fleet_files.write(filter(None, entries), request.out, uuid.uuid4().hex)
+    except (LiteFerryError, OSError):
+        return False
+    return True
+
+
+def _entry(plan: ModelPlan, only: str | None) -> dict[str, Any] | None:
+    """What the fleet's table needs of a model; {} where the run leaves it out and it has no report, None if work is to do."""
+    if not fits_only(plan.model_id, only):
+        return report_of_other(plan)[1]
+    return find_finished(fingerprint(plan), force=False)[1]
