@@ -48,6 +48,14 @@ TABLE: dict[str, tuple[str, dict[str, Any], dict[str, Any], Any]] = {
     "attributes_and_lists": ("subclassed", {}, {}, {"keras objects": REFUSED, "": RIGHT}),
     "blocks_of_the_users": ("blocks", {}, {}, RIGHT),
     "remembers_from_call_to_call": ("stateful", {}, {}, RIGHT),
+    "no_variables_at_all": ("reshaping", {}, {}, RIGHT),
+    "variables_for_a_model_without": ("reshaping", {"dense": True}, {}, REFUSED),
+    "variables_for_a_model_without_by_position": (
+        "reshaping",
+        {"dense": True},
+        {},
+        {"keras legacy": FAILED, "tf_keras legacy": FAILED, "": REFUSED},
+    ),
 }
 
 

@@ -133,3 +133,12 @@ def stateful(library):
     k = importlib.import_module(library)
     x = k.Input((5, 3), batch_size=8, name="x")
     return k.Model(x, k.layers.Dense(2, name="y")(k.layers.LSTM(4, stateful=True, name="lstm")(x)))
+
+
+def reshaping(library, dense=False):
+    """Layers without variables."""
+    k = _k(library)
+    a = k.Input((4,), name="x")
+    h = k.layers.Reshape((2, 2))(k.layers.Dropout(0.5)(a))
+    h = k.layers.Flatten()(k.layers.UpSampling1D(2)(h))
+    return k.Model(a, k.layers.Dense(3)(h) if dense else h)

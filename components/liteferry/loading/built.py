@@ -81,18 +81,17 @@ def _told(notes: Sequence[str]) -> tuple[str, ...]:
 
 def _fill_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any) -> tuple[str, ...]:
     """Loads the weights into a Keras model; returns what was matched without a name."""
-    if facts.kind is Kind.TF_CHECKPOINT:
-        variables = {str(getattr(weight, "path", weight.name)).removesuffix(":0"): weight for weight in model.weights}
-        return tf_checkpoint.restore(
-            path, tf_checkpoint_files.prefix_of(path), variables, root=model, by_position=spec.is_by_position
-        )
-    if not model.weights:
+    if not model.weights and not keras_model.is_built(model):
         raise ModelError(
             ReasonCode.LOAD_FAILED,
             Stage.LOAD,
             f"{path}: the model of builder {spec.builder} has no variables yet; call or build it in the builder, or give "
             "`samples` that it can be called with",
         )
+    if facts.kind is Kind.TF_CHECKPOINT:
+        variables = {str(getattr(weight, "path", weight.name)).removesuffix(":0"): weight for weight in model.weights}
+        prefix = tf_checkpoint_files.prefix_of(path)
+        return tf_checkpoint.restore(path, prefix, variables, root=model, by_position=spec.is_by_position)
     is_legacy = facts.kind is Kind.H5_MODEL or facts.weights_layout == "legacy"
     place = path
     if is_legacy and not any(type(layer).__name__ in cudnn_weights.CLASSES for layer in model._flatten_layers()):

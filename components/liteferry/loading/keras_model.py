@@ -126,8 +126,7 @@ def build_from_samples(model: Any, columns: Sequence[TensorSpec]) -> bool:
     """
     import tensorflow as tf
 
-    is_built = getattr(model, "built", False) and all(layer.built for layer in model._flatten_layers())
-    if not columns or is_built or getattr(model, "inputs", None):
+    if not columns or is_built(model) or getattr(model, "inputs", None):
         return False
     library = library_of(model)
     infer = _inference_call(model, library)  # else a layer that augments would train the others with these zeros
@@ -140,6 +139,11 @@ def build_from_samples(model: Any, columns: Sequence[TensorSpec]) -> bool:
             model.build((None, *(template.specs[0].shape or ())[1:]))  # a call would fix its batch at one row
         infer(*arguments, **keywords)
     return getattr(model, "built", False) and len(model.weights) > before
+
+
+def is_built(model: Any) -> bool:
+    """Whether a model and every layer in it have all of their variables; a model that has none then needs none."""
+    return getattr(model, "built", False) and all(layer.built for layer in model._flatten_layers())
 
 
 def library_of(model: Any) -> Any:

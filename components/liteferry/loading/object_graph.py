@@ -205,3 +205,9 @@ def _numbered(path: str) -> str:
 def full_names(variables: Sequence[StoredVariable]) -> list[Slot]:
     """Arrays under the variables' own names, for messages and for models that hold them in other objects."""
     return [Slot(name=variable.full_name or variable.path, shape=variable.shape) for variable in variables]
+
+
+def beside_variables(reader: Any) -> list[Slot]:
+    """What objects other than variables have stored, such as the contents of tables."""
+    shapes = reader.get_variable_to_shape_map()
+    return [Slot(name=key, shape=tuple(shapes[key])) for key in sorted(shapes) if key != KEY and not key.endswith(_VARIABLE)]

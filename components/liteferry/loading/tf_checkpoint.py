@@ -29,15 +29,16 @@ def restore(
       path: as the job names it, for errors.
       prefix: of the checkpoint.
       variables: the model's variables by name.
-      root: the object that tracks them, for checkpoints that follow objects; None for a graph of TensorFlow 1.
+      root: the object that tracks them, for checkpoints that follow objects: a Keras model that is built, or a tf.Module; None
+        for a graph of TensorFlow 1.
       by_position: whether the order of numbered layers decides, whatever the variables' names.
 
     Returns:
       What was matched without a name, as sentences.
 
     Raises:
-      ModelError: LOAD_CORRUPT when it cannot be read, LOAD_FAILED for a model without variables, WEIGHTS_MISMATCH when arrays are
-        left over, variables are not filled, or names do not decide.
+      ModelError: LOAD_CORRUPT when it cannot be read, LOAD_FAILED where variables are yet to be made, WEIGHTS_MISMATCH
+        when arrays are left over, variables are not filled, or names do not decide.
     """
     import tensorflow as tf
 
@@ -51,15 +52,26 @@ def restore(
             Stage.LOAD,
             f"{prefix}: not a whole TensorFlow checkpoint ({error}); copy it with its .data files",
         ) from error
-    if not variables:
+    if not variables and not hasattr(root, "_flatten_layers"):
         raise ModelError(
             ReasonCode.LOAD_FAILED,
             Stage.LOAD,
             f"{path}: the builder's model has no variables yet; call or build it in the builder",
         )
+    if object_graph.KEY in shapes and not variables:
+        return _nothing_to_restore(path, reader, root)
     if object_graph.KEY in shapes and root is not None:
         return _restore_objects(_Stored(path=path, prefix=prefix, reader=reader), variables, root, by_position=by_position)
     return _restore_names(path, reader, variables, _names_in(root))
+
+
+def _nothing_to_restore(path: str, reader: Any, root: Any) -> tuple[str, ...]:
+    """For a model without variables: whatever the checkpoint holds for a model, in variables or tables, is left over."""
+    everything = object_graph.holders(reader, root, {}, not_models=_NOT_MODELS)[0]
+    left = [*object_graph.full_names(everything.left), *object_graph.beside_variables(reader)]
+    if left:
+        raise mismatch(path, left, [], "the builder's model has no variables")
+    return ()
 
 
 def _names_in(root: Any) -> LayerNames:

@@ -102,6 +102,14 @@ def test_a_bad_report_is_named(path: tuple[str, ...], value: Any, complaint: str
     assert any(complaint in problem for problem in expect.unmet(FER, [report]))
 
 
+@pytest.mark.parametrize(("apart", "demands"), [(4e-4, True), (6e-4, False), (None, True)])
+def test_float32_is_demanded_where_two_kernels_agree_on_the_file(apart: float | None, demands: bool) -> None:
+    report = report_of()
+    report["variants"]["float32"]["status"] = "not_blessed"
+    report["noise_floor"] = {"float32": apart and {"outputs": {"y": {"max_rel": apart}}}}
+    assert bool(expect.unmet(FER, [report])) is demands
+
+
 def test_as_many_reports_as_checkpoints() -> None:
     assert expect.unmet(FER, []) == ["fer: 0 reports for 1 checkpoints"]
     assert expect.unmet(FER, [report_of(), report_of()]) == ["fer: 2 reports for 1 checkpoints"]
