@@ -34,8 +34,8 @@ def tell(request: None, reporter: Any) -> None:
     import tensorflow  # noqa: F401  # its operations are registered by importing it
     import tf_keras
 
-    _import_all(keras)
-    _import_all(tf_keras)
+    import_all(keras)
+    import_all(tf_keras)
     reporter.result({"group": "operations", "names": sorted(_operations())})
     reporter.result({"group": "operations with state", "names": sorted(name for name, state in _operations().items() if state)})
     for group, names in (_public(keras, tf_keras) | _tables()).items():
@@ -45,13 +45,17 @@ def tell(request: None, reporter: Any) -> None:
     reporter.result({"group": "resolved keys", "names": sorted(_resolved_keys())})
 
 
-def _import_all(package: ModuleType) -> None:
+def import_all(package: ModuleType) -> list[str]:
+    """The names of all modules below a package that can be imported here, which they are then."""
+    imported = []
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.", onerror=lambda _: None):
         if not any(part in found.name for part in _SKIPPED):
             try:
                 importlib.import_module(found.name)
             except Exception:  # noqa: BLE001  # parts of backends that are not installed
                 continue
+            imported.append(found.name)
+    return imported
 
 
 def _operations() -> dict[str, bool]:

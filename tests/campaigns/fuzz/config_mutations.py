@@ -1,16 +1,22 @@
 """Architectures whose nodes name anything: seeds of both libraries, with one to three places changed.
 
-Names come from every module of Python and of both Kerases; so do modules, registered names, and symbols of TensorFlow.
+Names come from every module of Python and of both Kerases; so do modules, registered names, and symbols of TensorFlow. All of
+them are imported for it: what a process happens to have loaded would make other configs of the same numbers.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import pickle
+import pkgutil
 import random
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from tests.checkpoints.names_units import import_all
 
 Node = dict[str, Any]
 INPUTS = 3
@@ -24,6 +30,8 @@ _HOMES = (
     "keras",
     None,
 )
+# They open a window or a browser, print a poem, or are Python's own tests.
+_NOT_IMPORTED = frozenset({"antigravity", "this", "idlelib", "lib2to3", "test", "tkinter", "turtle", "turtledemo"})
 _HARMFUL_SYMBOLS = ("io.write_file", "io.gfile.remove", "numpy_function", "load_op_library", "print")
 
 
@@ -34,7 +42,7 @@ class Names:
         from liteferry.checkpoints import config_names, tf_symbols
 
         self._rng = rng
-        self.pairs = [(module, name) for module in _modules() for name in _names(module)]
+        self.pairs = [(module, name) for module in import_everything() for name in _names(module)]
         self.listed = sorted(config_names.ANYTHING | config_names.FUNCTIONS)
         self.functions = sorted(config_names.FUNCTIONS)
         self.is_function = config_names.FUNCTIONS
@@ -69,15 +77,35 @@ class Names:
         return self._rng.choice(_HOMES) if self._rng.random() < 0.7 else self.any_pair()[0]
 
 
-def _modules() -> Iterator[str]:
-    for name in sorted(sys.modules):
-        if name.split(".")[0] in ("keras", "tf_keras") or name in sys.stdlib_module_names:
+@functools.cache
+def import_everything() -> tuple[str, ...]:
+    """Imports all modules of Python and of both Kerases that can be imported here. Their names, sorted."""
+    import keras
+    import tf_keras
+
+    found = [*import_all(keras), *import_all(tf_keras), "keras", "tf_keras"]
+    return tuple(sorted({*found, *_python_modules()}))
+
+
+def _python_modules() -> Iterator[str]:
+    for name in sorted(sys.stdlib_module_names - _NOT_IMPORTED):
+        if _can_be_imported(name):
             yield name
+            inside = pkgutil.iter_modules(getattr(sys.modules[name], "__path__", ()), f"{name}.")
+            yield from (found.name for found in inside if "__main__" not in found.name and _can_be_imported(found.name))
+
+
+def _can_be_imported(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except Exception:  # noqa: BLE001  # those of other systems raise anything
+        return False
+    return True
 
 
 def _names(module: str) -> list[str]:
-    loaded = sys.modules.get(module)
-    return [name for name in vars(loaded) if not name.startswith("__") and callable(vars(loaded)[name])] if loaded else []
+    inside = vars(sys.modules[module])
+    return sorted(name for name in inside if not name.startswith("__") and callable(inside[name]))
 
 
 class Mutator:

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.campaigns.fuzz import batches
 from tests.campaigns.fuzz.canaries import Canaries
-from tests.campaigns.fuzz.config_mutations import INPUTS, Mutator, Node, seeds
+from tests.campaigns.fuzz.config_mutations import INPUTS, Mutator, Node, import_everything, seeds
 
 _BATCH = 10_000
 # Of what was built so many are also called on rows, which is what a Lambda's function or a layer of symbols waits for.
@@ -104,8 +104,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
-    import keras  # noqa: F401  # once, for all batches
-    import tf_keras  # noqa: F401
+    import_everything()  # once, for all batches
 
     told = batches.run(ConfigBatch(options.seed), options.configs, size=_BATCH, seconds=options.seconds)
     print(json.dumps(told))

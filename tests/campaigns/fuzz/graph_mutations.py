@@ -2,11 +2,16 @@
 
 Seeds hold nodes called `slot...`: in the main graph, in an initializer, in functions, branches, loops and functions of functions.
 A mutation puts a node beside one of them, and the slot tells what came of it, so that nothing prunes it.
+
+A number makes the same graph in every process, so nothing is drawn from what differs between processes: TensorFlow lists its
+operations in another order each time, together with those of other packages, and counts the names of functions from what was
+traced before.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ _TEXT = 7  # DT_STRING, as the protobuf numbers it
 _RESOURCE, _VARIANT = 20, 21
 _NUMBERS = (1, 3, 9, 10)  # float, int32, int64, bool
 _SCALAR = 0.7
+LEFT_OUT = Path(__file__).resolve().parents[2] / "checkpoints" / "left_out.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,19 +96,28 @@ class GraphMutator:
     """Makes SavedModels, always the same ones for a seed number."""
 
     def __init__(self, made: list[Seed], seed: int, paths: list[str], operations: list[str] | None = None) -> None:
-        """`paths`: what texts say. `operations`: names that are put in, all registered ones by default."""
+        """`paths`: what texts say. `operations`: names that are put in, all of TensorFlow's own by default."""
         from tensorflow.core.framework import op_def_pb2
         from tensorflow.python.client import pywrap_tf_session
 
         every = op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(pywrap_tf_session.TF_GetAllOpList())).op
-        self._operations = [operation for operation in every if operations is None or operation.name in operations]
+        self._registered = {operation.name: operation for operation in every}
+        self._names = _reviewed() if operations is None else sorted(operations)
+        if not self._registered.keys() & set(self._names):
+            raise ValueError(f"TensorFlow has none of the operations {self._names}")
         self._rng, self._seed = random.Random(seed), seed
         self._seeds, self._paths = made, paths
 
     def make(self, number: int) -> tuple[Seed, Any, str]:
-        """For a number the seed, its SavedModel with one to two nodes more, and what was put where."""
+        """For a number the seed, its SavedModel with one to two nodes more, and what was put where.
+
+        The first numbers make the seeds as they are: what there is to see when nothing is in the way of running.
+        """
         from tensorflow.core.protobuf import saved_model_pb2
 
+        if number < len(self._seeds):
+            seed = self._seeds[number]
+            return seed, saved_model_pb2.SavedModel.FromString(seed.content), "nothing"
         self._rng.seed(f"{self._seed} {number}")
         seed = self._rng.choice(self._seeds)
         saved_model = saved_model_pb2.SavedModel.FromString(seed.content)
@@ -111,11 +126,12 @@ class GraphMutator:
         return seed, saved_model, "; ".join(told)
 
     def _put(self, graph: Any) -> str:
-        bodies = [(graph.node, "the graph"), *((one.node_def, one.signature.name) for one in graph.library.function)]
+        functions = sorted(graph.library.function, key=lambda one: _without_count(one.signature.name))
+        bodies = [(graph.node, "the graph"), *((one.node_def, _without_count(one.signature.name)[0]) for one in functions)]
         slots = [(body, name, node) for body, name in bodies for node in body if node.op == _TELLS and "slot" in node.name]
         body, place, slot = self._rng.choice(slots)
-        operation = self._rng.choice(self._operations)
-        writer = _Nodes(self._rng, body, self._paths, functions=[one.signature.name for one in graph.library.function])
+        operation = self._operation()
+        writer = _Nodes(self._rng, body, self._paths, functions=[one.signature.name for one in functions])
         node, kinds = writer.add(operation)
         separator = ":0" if place == "the graph" else f":{operation.output_arg[0].name}:0" if operation.output_arg else ""
         if self._rng.random() < 0.15 or not kinds or kinds[0] in (_RESOURCE, _VARIANT):
@@ -126,6 +142,25 @@ class GraphMutator:
         slot.attr["T"].list.type[:] = [kinds[0]]
         slot.input[0] = f"{node.name}{separator}"
         return f"{operation.name} told by {slot.name} of {place}"
+
+    def _operation(self) -> Any:
+        """The definition of an operation. Names that this release of TensorFlow does not have are drawn again."""
+        while (name := self._rng.choice(self._names)) not in self._registered:
+            continue
+        return self._registered[name]
+
+
+def _reviewed() -> list[str]:
+    """All operations of TensorFlow that `tests/checkpoints/test_names.py` holds the lists to."""
+    from liteferry.checkpoints import graph_ops
+
+    return sorted({*graph_ops.HARMLESS, *json.loads(LEFT_OUT.read_text())["operations"]})
+
+
+def _without_count(function: str) -> tuple[str, int]:
+    """The name of a function and the number behind it, which counts what its process has traced."""
+    name, _, count = function.rpartition("_")
+    return (name, int(count)) if count.isdigit() else (function, 0)
 
 
 class _Nodes:

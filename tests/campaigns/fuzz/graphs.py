@@ -56,11 +56,12 @@ class GraphBatch:
 
 
 def _is_refused(saved_model: Any) -> bool:
-    from tensorflow.python.framework import op_def_registry
-
     from liteferry.checkpoints import graph_scan
+    from liteferry.errors import ModelError
 
-    if any(op_def_registry.get(name) is not None for name in graph_scan.function_names(saved_model)):
+    try:
+        graph_scan.refuse_shadowing("a", saved_model)
+    except ModelError:
         return True
     return bool(graph_scan.findings(saved_model))
 

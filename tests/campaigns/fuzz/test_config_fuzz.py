@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 from liteferry.sandbox import Flavor, Limits
+from tests.campaigns.fuzz.graph_mutations import LEFT_OUT
 from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=120, memory_bytes=8 * 10**9)
+READABLE = [str(LEFT_OUT)]
 
 
 def told(kind: str, **request: Any) -> dict[str, Any]:
-    outcome = run_unit(f"tests.campaigns.fuzz.{kind}:in_sandbox", {"seed": 7, **request}, flavor=Flavor.KERAS, limits=LIMITS)
+    unit = f"tests.campaigns.fuzz.{kind}:in_sandbox"
+    outcome = run_unit(unit, {"seed": 7, **request}, flavor=Flavor.KERAS, limits=LIMITS, readable=READABLE)
     assert outcome.error is None, outcome.error
     (result,) = outcome.results
     return dict(result)
@@ -38,8 +41,29 @@ def test_what_the_scan_refuses_would_set_canaries_off() -> None:
 def test_no_graph_that_passes_the_scan_touches_a_file() -> None:
     found = told("graphs", count=24, operations=None, is_scanned=True)
     assert not found["fired"]
-    assert found["refused"] > 3, found
-    assert found["run"] > 1, found
+    assert found["graphs"] == 24
+    assert found["run"] >= 2, found  # the seeds as they are
+
+
+def test_what_computes_only_passes_the_scan_and_runs() -> None:
+    found = told("graphs", count=12, operations=["AsString"], is_scanned=True)
+    assert not found["fired"]
+    assert found["run"] > 2, found
+
+
+def test_what_opens_files_does_not_pass_the_scan() -> None:
+    found = told("graphs", count=12, operations=["ReadFile", "WriteFile"], is_scanned=True)
+    assert not found["fired"]
+    assert found["refused"] > 0, found
+
+
+def test_a_number_makes_the_same_input_in_every_process() -> None:
+    """What a test was run beside, and the order in which TensorFlow writes a graph's functions, are none of it."""
+    outcome = run_unit("tests.campaigns.fuzz.same_units:tell", None, flavor=Flavor.KERAS, limits=LIMITS, readable=READABLE)
+    assert outcome.error is None, outcome.error
+    (differing,) = outcome.results
+    assert not differing["graphs"]
+    assert not differing["architectures"]
 
 
 @pytest.mark.parametrize(("operation", "event"), [("ReadFile", "secret.txt: opened"), ("WriteFile", "marker: changed")])
