@@ -105,6 +105,16 @@ def _as_a_gradient(meta: Any) -> None:
     gradient.function_name, gradient.gradient_func = "g", "f"
 
 
+def _instead_of_another_function(meta: Any) -> None:
+    """TensorFlow runs a function for another one that implements the same, for another device."""
+    _served(meta).attr["f"].func.name = "g"
+    for name, device in (("g", b"GPU"), ("f", b"CPU")):
+        function = _function(meta, name)
+        function.attr["api_implements"].s, function.attr["api_preferred_device"].s = b"same", device
+    _node(meta.graph_def.library.function[-2], "n", "NoOp")
+    _node(meta.graph_def.library.function[-1], "n", PLANTED)
+
+
 def _in_the_object_graph(meta: Any) -> None:
     meta.object_graph_def.concrete_functions["f"].SetInParent()
     _node(_function(meta), "n", PLANTED)
@@ -189,6 +199,7 @@ PLACES: dict[str, Callable[[Any], None]] = {
     "inside a function's attribute": _inside_a_functions_attribute,
     "called as an operation": _called_as_an_operation,
     "as a gradient": _as_a_gradient,
+    "instead of another function": _instead_of_another_function,
     "in the object graph": _in_the_object_graph,
     "while it is loaded": _while_it_is_loaded,
     "in a table's initializer": _in_a_table_initializer,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +81,7 @@ def write(writer: Writer) -> None:
         writer.cases[f"graph_{name}"] = _case(f"graph_{name}", operation, "file_ops")
     _links(tf, writer)
     _second_graph(tf, writer)
+    _functions_by_other_names(writer, marker)
 
 
 def _case(name: str, says: str, trust: str = "") -> dict[str, Any]:
@@ -144,6 +147,49 @@ def _links(tf: Any, writer: Writer) -> None:
     (writer.out / "linked_asset" / "assets").mkdir(exist_ok=True)
     os.symlink(writer.canary / "secret.txt", writer.out / "linked_asset" / "assets" / "words.txt")
     writer.cases["linked_asset"] = _case("linked_asset", "is a link to", "links")
+
+    with zipfile.ZipFile(io.BytesIO(writer.base["k3.keras"])) as archive:
+        (writer.out / "linked_beside.weights.h5").write_bytes(archive.read("model.weights.h5"))
+    os.symlink(writer.canary / "secret.txt", writer.out / "linked_beside.json")  # where its architecture would be
+    writer.cases["linked_beside"] = _case("linked_beside.weights.h5", "is a link to", "links")
+
+
+def _functions_by_other_names(writer: Writer, marker: str) -> None:
+    """Functions that TensorFlow would run for another: swapped for what implements the same, or under an operation's name."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    swapped, named = "graph_swapped_function", "graph_function_named_as_an_operation"
+    for name in (swapped, named):
+        shutil.copytree(writer.out.parent / "elsewhere" / "saved", writer.out / name)
+        place = writer.out / name / "saved_model.pb"
+        saved_model = saved_model_pb2.SavedModel.FromString(place.read_bytes())
+        library = saved_model.meta_graphs[0].graph_def.library
+        if name == swapped:
+            served = next(function for function in library.function if "inference_serve" in function.signature.name)
+            _writes(library, served, marker, name="implements_the_same")
+            for function, device in ((served, b"GPU"), (library.function[-1], b"CPU")):
+                function.attr["api_implements"].s, function.attr["api_preferred_device"].s = b"same", device
+        else:
+            _writes(library, None, marker, name="WriteFile")
+        place.write_bytes(saved_model.SerializeToString())
+    writer.cases[swapped] = _case(swapped, "WriteFile", "file_ops")
+    writer.cases[named] = _case(named, "functions under the names of operations")
+
+
+def _writes(library: Any, like: Any, marker: str, *, name: str) -> None:
+    """A function that writes a file, with the signature of another one."""
+    function = library.function.add()
+    if like is not None:
+        function.CopyFrom(like)
+    function.signature.name = name
+    for node, text in (("path", marker), ("content", "x")):
+        constant = function.node_def.add(name=node, op="Const")
+        constant.attr["dtype"].type = constant.attr["value"].tensor.dtype = 7
+        constant.attr["value"].tensor.tensor_shape.SetInParent()
+        constant.attr["value"].tensor.string_val.append(text.encode())
+    function.node_def.add(name="evil", op="WriteFile").input.extend(["path:output:0", "content:output:0"])
+    function.control_ret["evil"] = "evil"
+    function.signature.control_output.append("evil")
 
 
 def _second_graph(tf: Any, writer: Writer) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,52 @@ def test_graphs_of_a_strangers_folder_are_looked_over_before_they_run(
             assert SECRET not in said
             assert [path.name for path in (folder / "canary").iterdir()] == ["secret"], command
     sandbox.close()
+
+
+def of_tensorflow(code: str, operation: str, **functions: str) -> bytes:
+    """A .tflite file with one operator of TensorFlow's: its code, and what its options tell the delegate to run."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers import flexbuffers
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    node = field(1, b"n") + field(2, operation.encode())
+    for name, function in functions.items():
+        node += field(5, field(1, name.encode()) + field(2, field(10, field(1, function.encode()))))
+    options = flexbuffers.Builder()
+    with options.Vector():
+        options.String(operation)
+        options.String(node.decode())
+    model, custom, subgraph, operator = (
+        schema.ModelT(),
+        schema.OperatorCodeT(),
+        schema.SubGraphT(),
+        schema.OperatorT(),
+    )
+    custom.customCode, custom.builtinCode = f"Flex{code}", schema.BuiltinOperator.CUSTOM
+    custom.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    operator.opcodeIndex, operator.inputs, operator.outputs, operator.customOptions = 0, [], [], list(options.Finish())
+    subgraph.tensors, subgraph.inputs, subgraph.outputs, subgraph.operators = [], [], [], [operator]
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [custom], [subgraph], []
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_an_operator_of_tensorflow_is_judged_by_what_its_options_run() -> None:
+    refuse_unsafe_tflite("plain.tflite", of_tensorflow("Erfinv", "Erfinv"))
+    hostile = {
+        "WriteFile": of_tensorflow("Erfinv", "WriteFile"),
+        "ReadFile": of_tensorflow("ReadFile", "Erfinv"),
+        "PrintV2": of_tensorflow("Print", "PrintV2"),
+        "?": of_tensorflow("PartitionedCall", "PartitionedCall", f="evil"),
+    }
+    for operation, content in hostile.items():
+        with pytest.raises(ModelError, match=re.escape(f"TensorFlow's operation {operation}")) as refused:
+            refuse_unsafe_tflite("hostile.tflite", content)
+        assert refused.value.reason.code is ReasonCode.LOAD_UNSAFE
 
 
 def test_a_tflite_file_whose_weights_lie_elsewhere_is_refused() -> None:

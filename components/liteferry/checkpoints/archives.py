@@ -29,6 +29,7 @@ _SMALL_BYTES = 2**28
 MAX_BYTES = 64 * 2**30
 # Sizes of a zip file's records: an entry of its directory, the end of it, and what a zip64 file has before that end.
 _ENTRY_BYTES, _END_BYTES, _END_BYTES_64 = 46, 22, 76
+_NOT_PLAIN = 0x1 | 0x20 | 0x40  # bits of a member's flags: encrypted, patched, strongly encrypted
 _FILE_ENDINGS = (".keras", ".h5", ".hdf5", ".index")
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -83,10 +84,17 @@ def refuse_members(path: str, members: Sequence[Member]) -> None:
 
 
 def refuse_packing(path: str, archive: zipfile.ZipFile) -> None:
-    """Raises LOAD_UNSUPPORTED for compression methods other than stored and deflated: Python's zip reader unpacks those by the
-    block, so a hundred bytes of bzip2 become gigabytes before the first of them can be counted, whatever size they announce.
+    """Raises LOAD_UNSUPPORTED for members that are encrypted or patched, and for compression methods other than stored and
+    deflated: Python's zip reader unpacks others by the block, so a hundred bytes of bzip2 become gigabytes before the first of
+    them can be counted, whatever size they announce.
     """
     for entry in archive.infolist():
+        if entry.flag_bits & _NOT_PLAIN:
+            raise ModelError(
+                ReasonCode.LOAD_UNSUPPORTED,
+                Stage.LOAD,
+                f"{path}: its member {entry.filename!r} is encrypted, or a patch of another archive; unpack it yourself",
+            )
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ModelError(
                 ReasonCode.LOAD_UNSUPPORTED,
@@ -242,7 +250,7 @@ def unpack(place: str, *, shown: str, most_bytes: int = MAX_BYTES) -> str:
                 _copy(shown, member, stream, file)
     except FileExistsError as error:
         raise unsafe(shown, f"two of its members are called {os.path.relpath(error.filename, folder.name)!r}") from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError, RuntimeError, zlib.error) as error:
         raise ModelError(
             ReasonCode.LOAD_CORRUPT,
             Stage.LOAD,

@@ -102,7 +102,7 @@ def _is_keras_archive(path: str) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return "config.json" in archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return not path.lower().endswith(".zip")
 
 
@@ -162,10 +162,10 @@ def _examine(asked: _Request, place: str) -> CheckpointFacts:
         weights = _merged(path, place, links) if place.endswith(gathered.SHARDED) else place
         facts = _examine_h5(path, weights, copy=copy)
         beside = gathered.architecture_beside(place) if facts.kind is Kind.H5_WEIGHTS and not asked.has_builder else None
-        if beside is not None and foreign.is_architecture(beside):
-            facts = _examine_with_architecture(
-                path, facts, follow_part(path, os.path.dirname(place), os.path.basename(beside), links)
-            )
+        if beside is not None:  # followed before it is read: a link may lead to anybody's file
+            architecture = follow_part(path, os.path.dirname(place), os.path.basename(beside), links)
+            if foreign.is_architecture(architecture):
+                facts = _examine_with_architecture(path, facts, architecture)
     elif kind is Kind.TF_CHECKPOINT:
         prefix = tf_checkpoint_files.prefix_of(place)
         copied = f"{scanned_copy.copy_bundle(path, prefix, scanned_copy.private_folder(), links)}.index" if copy else place
@@ -248,7 +248,7 @@ def _examine_archive(path: str, place: str, *, copy: bool) -> CheckpointFacts:
         if inner:
             raise foreign.unsupported(path, f"a zip archive with {inner[0]} inside", "unzip it and name that file") from error
         raise _corrupt(path, f"a zip archive, but no Keras one: {error.args[0]}") from error
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError, RecursionError, zlib.error) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError, RuntimeError, zlib.error) as error:
         raise _corrupt(path, f"not a whole .keras archive ({error})") from error
     return CheckpointFacts(kind=Kind.KERAS, keras_version=_version(metadata.get("keras_version")), config=config, path=place)
 

@@ -149,7 +149,7 @@ def _is_torch_archive(place: str, head: bytes) -> bool:
     try:
         with zipfile.ZipFile(place) as archive:
             return any(name.endswith("/data.pkl") or name == "data.pkl" for name in archive.namelist()[:1000])
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
 
 

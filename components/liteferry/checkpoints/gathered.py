@@ -79,7 +79,7 @@ def checkpoints_inside(place: str) -> list[str]:
     try:
         with zipfile.ZipFile(place) as archive:
             return [name for name in archive.namelist()[:1000] if name.endswith((".keras", ".h5", "saved_model.pb"))]
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return []
 
 

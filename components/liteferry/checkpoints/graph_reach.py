@@ -15,6 +15,7 @@ _INIT_OPERATIONS = ("saved_model_main_op", "legacy_init_op", "table_initializer"
 _CONDITIONAL = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile"}) | _CONDITIONAL
 _PASSING = frozenset({"Identity", "StopGradient", "PlaceholderWithDefault", "EnsureShape", "Enter", "Switch", "Snapshot"})
+_INTERFACE = "api_implements"  # of two functions, by which an optimizer of TensorFlow swaps them
 _MOST_STEPS = 10_000
 # What no constant is made of: TensorFlow evaluates nothing that depends on one of these when it imports a graph.
 _NO_CONSTANTS = frozenset({"Placeholder", "PlaceholderV2", "VarHandleOp", "Variable", "VariableV2"}) | STATEFUL
@@ -104,6 +105,18 @@ class Graph:
             yield from (Place(function=name, node=node) for node in body)
             pending.extend(self._named_by(body))
             pending.extend(gradient.gradient_func for gradient in self._gradients(name))
+            pending.extend(self._instead_of(name))
+
+    def _instead_of(self, name: str) -> list[str]:
+        """The functions that TensorFlow may run in place of one: those that say of themselves that they implement the same, for
+        another device.
+        """
+        interface = self._functions[name].attr[_INTERFACE].s if _INTERFACE in self._functions[name].attr else b""
+        if not interface:
+            return []
+        return [
+            other for other, body in self._functions.items() if _INTERFACE in body.attr and body.attr[_INTERFACE].s == interface
+        ]
 
     def _gradients(self, name: str) -> list[Any]:
         return [gradient for gradient in self._meta.graph_def.library.gradient if gradient.function_name == name]

@@ -119,6 +119,17 @@ def function_names(saved_model: Any) -> set[str]:
     return {function.signature.name for graph in saved_model.meta_graphs for function in graph.graph_def.library.function}
 
 
+def refuse_shadowing(path: str, saved_model: Any) -> None:
+    """Raises LOAD_UNSAFE for functions that have the name of a registered operation: a node of that name is then read as a call
+    here, and may be the operation to a part of TensorFlow. Imports TensorFlow.
+    """
+    from tensorflow.python.framework import op_def_registry
+
+    shadowing = sorted(name for name in function_names(saved_model) if op_def_registry.get(name) is not None)
+    if shadowing:
+        raise unsafe(path, f"it has functions under the names of operations ({', '.join(shadowing[:8])})")
+
+
 def operations(saved_model: Any) -> set[str]:
     """The names of all operations in a SavedModel that are not on the list of those known to compute only."""
     graphs = [meta_graph.graph_def for meta_graph in saved_model.meta_graphs]

@@ -78,15 +78,15 @@ def follow_part(checkpoint: str, folder: str, name: str, rule: LinkRule) -> str:
     raise _leads_out(checkpoint, name, real, root)
 
 
-def reachable(path: str, rule: LinkRule) -> list[str]:
-    """The real places that a checkpoint may lead to by links, itself first: a process that reads it needs read access to them."""
-    real = os.path.realpath(path)
+def reachable(folder: str, rule: LinkRule) -> list[str]:
+    """The real places that a checkpoint's folder may lead to by links, itself first: a process that reads it needs read access
+    to them.
+    """
+    real = os.path.realpath(folder)
     roots = [root_of(real)] if rule.root is None else [root_of(real), root_of(rule.root)]
-    folder, stem = (real, "") if os.path.isdir(real) else (os.path.dirname(path), os.path.basename(path).removesuffix(".index"))
     targets = []
-    for inside, folders, names in os.walk(folder):
-        folders[:] = folders if os.path.isdir(real) else []
-        places = [os.path.join(inside, name) for name in (*folders, *names) if name.startswith(stem)]
+    for inside, folders, names in os.walk(real):
+        places = [os.path.join(inside, name) for name in (*folders, *names)]
         targets += [os.path.realpath(place) for place in places if os.path.islink(place)]
     allowed = [target for target in targets if rule.trusted or any(is_inside(target, root) for root in roots)]
     return list(dict.fromkeys([real, *allowed]))

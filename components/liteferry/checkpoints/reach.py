@@ -18,25 +18,40 @@ def files_of_checkpoint(path: str, links: LinkRule = WRITTEN_OUT) -> list[str]:
       links: where symbolic links may lead.
 
     Returns:
-      The real path itself, for an index also its data files, and the allowed targets of links. Nothing for a link that may not be
-        followed: loading it raises the error.
+      The real path itself, the files beside it that belong to it, and the allowed targets of links. Nothing for a link that may
+        not be followed: loading it raises the error.
     """
     real = os.path.realpath(path)
     if links.root is not None and not links.trusted and not is_inside(real, root_of(links.root)):
         return []
-    prefix = path.removesuffix(".index")
-    if (beside := companions(path)) and os.path.isfile(real):
-        return [real, *(place for name in beside for place in reachable(name, links))]
-    if not path.endswith(".index") and not os.path.isfile(f"{path}.index"):
-        return reachable(path, links) if os.path.isdir(real) else [real]
-    shards = globbing.glob(f"{globbing.escape(prefix)}.data-?????-of-?????")
-    return [real, f"{prefix}.index", *(shard for shard in shards if not os.path.islink(shard)), *reachable(path, links)]
+    if os.path.isdir(real):
+        return reachable(path, links)
+    index = [f"{path}.index"] if os.path.isfile(f"{path}.index") else []
+    found = (_followed(path, part, links) for part in (*index, *beside(index[0] if index else path)))
+    return [real, *(part for part in found if part is not None)]
+
+
+def beside(path: str) -> list[str]:
+    """The files beside a local checkpoint's file that are read with it, by their names: the data files of an index, the shards of
+    sharded weights, the architecture of weights.
+    """
+    if path.endswith(".index"):
+        return sorted(globbing.glob(f"{globbing.escape(path.removesuffix('.index'))}.data-?????-of-?????"))
+    return companions(path)
+
+
+def _followed(path: str, part: str, links: LinkRule) -> str | None:
+    """Where a file beside a checkpoint's leads; None for a link that may not be followed."""
+    try:
+        return follow_part(path, os.path.dirname(path), os.path.basename(part), links)
+    except ModelError:
+        return None
 
 
 def leads_out(path: str, links: LinkRule) -> bool:
-    """Whether a local checkpoint, or a link in its folder, leads to a place that links may not reach. A process without
-    confinement, such as the launcher, reads nothing of such a checkpoint, not even for a digest: the link may lead anywhere on
-    the disk.
+    """Whether a local checkpoint, a link in its folder, or a file that is read with it leads to a place that links may not reach.
+    A process without confinement, such as the launcher, reads nothing of such a checkpoint, not even for a digest: the link may
+    lead anywhere on the disk.
     """
     try:
         real = follow(path, links)
@@ -46,4 +61,4 @@ def leads_out(path: str, links: LinkRule) -> bool:
                     follow_part(path, real, os.path.relpath(place, real), links)
     except ModelError:
         return True
-    return False
+    return any(_followed(path, part, links) is None for part in beside(path))

@@ -154,8 +154,8 @@ def _shards(folder: str, stem: str) -> list[str]:
     may not list the folder.
     """
     for count in range(1, MOST_SHARDS + 1):
-        names = [f"{stem}.data-{shard:05}-of-{count:05}" for shard in range(count)]
-        if os.path.lexists(os.path.join(folder, names[0])):
+        if os.path.lexists(os.path.join(folder, f"{stem}.data-00000-of-{count:05}")):
+            names = (f"{stem}.data-{shard:05}-of-{count:05}" for shard in range(count))
             return [name for name in names if os.path.lexists(os.path.join(folder, name))]
     return []
 

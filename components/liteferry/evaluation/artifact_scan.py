@@ -10,13 +10,12 @@ from liteferry.checkpoints.config_trust import FILE_OPS, Finding
 from liteferry.checkpoints.graph_ops import HARMLESS, told
 from liteferry.checkpoints.links import WRITTEN_OUT
 
-_FLEX = "Flex"  # an operator of a .tflite file with this prefix is TensorFlow's, where a runtime has a delegate for it
-
 
 def refuse_unsafe(path: str, *, trust: Collection[str] = ()) -> None:
     """Raises LOAD_UNSAFE for a SavedModel or a .tflite file that does more than compute, unless the job trusts it."""
     if os.path.isdir(path):
         saved_model = graph_scan.read(path)
+        graph_scan.refuse_shadowing(path, saved_model)
         graph_scan.refuse_links(path, os.path.realpath(path), saved_model, WRITTEN_OUT)
         config_trust.refuse(path, graph_scan.findings(saved_model), trust=trust)
     else:
@@ -31,11 +30,11 @@ def refuse_unsafe_tflite(path: str, content: bytes, *, trust: Collection[str] = 
 
 def _of_tflite(content: bytes) -> Iterator[Finding]:
     """Finds weights in other files, and operators of TensorFlow: LiteRT's own only compute, TensorFlow's may do anything."""
-    from liteferry.tflite.flatbuffer import count_operators, external_files
+    from liteferry.tflite import flex
+    from liteferry.tflite.flatbuffer import external_files
 
     for name in external_files(content):
         yield Finding(what=f"its weights lie in another file, {name!r}")
-    for name in count_operators(content):
-        operation = name.removeprefix(_FLEX)
-        if name.startswith(_FLEX) and (operation not in HARMLESS or operation == "PrintV2"):
+    for operation in dict.fromkeys(flex.operations(content)):
+        if operation not in HARMLESS or operation == "PrintV2":
             yield Finding(what=f"it runs TensorFlow's operation {operation}: {told(operation)}", opened_by=FILE_OPS)

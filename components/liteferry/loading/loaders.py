@@ -15,7 +15,6 @@ from typing import Any
 from liteferry.checkpoints import architecture_facts, bytecode, config_trust, graph_scan
 from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detection import CheckpointFacts, Kind
-from liteferry.checkpoints.h5_files import unsafe
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import (
     config_rewrite,
@@ -123,9 +122,7 @@ def refuse_graph(path: str, saved_model: Any, spec: LoadSpec) -> None:
             f"{path}: its graph needs operations that TensorFlow does not have ({', '.join(missing[:8])}); list the package that "
             f"registers them under `modules`{_package_of(missing)}, and have it installed where the job runs",
         )
-    shadowing = sorted(name for name in graph_scan.function_names(saved_model) if op_def_registry.get(name) is not None)
-    if shadowing:
-        raise unsafe(path, f"it has functions under the names of operations ({', '.join(shadowing[:8])})")
+    graph_scan.refuse_shadowing(path, saved_model)
     found = graph_scan.findings(saved_model, provided=unregistered.__contains__)
     config_trust.refuse(path, found, trust=spec.trust)
 

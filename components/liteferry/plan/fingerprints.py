@@ -10,8 +10,8 @@ import glob as globbing
 from collections.abc import Callable
 
 from liteferry import storage
-from liteferry.checkpoints.gathered import SHARDED, companions
-from liteferry.checkpoints.reach import leads_out
+from liteferry.checkpoints.gathered import SHARDED
+from liteferry.checkpoints.reach import beside, leads_out
 from liteferry.errors import StorageError
 from liteferry.plan.model_plan import ModelPlan, sha256_of
 from liteferry.storage import digest_cache, local_cache
@@ -22,11 +22,13 @@ def files_of(uri: str) -> list[str]:
     """What a checkpoint consists of: one of TensorFlow is named by its index and lies in data files beside it, sharded weights
     by the JSON file that lists the shards, weights may have their architecture beside them. Any other is what is named.
     """
+    if not storage.is_remote(uri):
+        return [uri, *beside(uri)]
     if uri.endswith(SHARDED):
         return [uri, *storage.glob(f"{globbing.escape(uri.removesuffix(SHARDED))}_?????.weights.h5")]
-    if not uri.endswith(".index"):
-        return [uri, *(companions(uri) if not storage.is_remote(uri) else ())]
-    return [uri, *storage.glob(f"{globbing.escape(uri.removesuffix('.index'))}.data-*")]
+    if uri.endswith(".index"):
+        return [uri, *storage.glob(f"{globbing.escape(uri.removesuffix('.index'))}.data-*")]
+    return [uri]
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from liteferry import storage
 from liteferry.errors import StorageError
@@ -19,6 +20,7 @@ _ENDINGS = (".keras", ".h5", ".hdf5", ".weights.json", ".index", ".zip", ".tar",
 _SHARD_OF_WEIGHTS = re.compile(r"(.+)_\d{5}\.weights\.h5")
 _SHARD_OF_BUNDLE = re.compile(r"(.+)\.data-\d{5}-of-\d{5}")
 _MOST_DEPTH = 6
+_MOST_BEHIND_LINKS = 10_000
 # The folders that TFX writes a model into, the one that serves first; `Format-TFMA` is for its Evaluator alone.
 _TFX_FOLDERS = ("Format-Serving", "serving_model_dir")
 _TFX_BESIDE = {"Format-TFMA", "eval_model_dir"}
@@ -75,7 +77,7 @@ def is_ignored_folder(path: str) -> bool:
     return bool(names) and all(name.startswith(".") or is_beside(storage.join(path, name), ()) for name in names)
 
 
-def checkpoints_in(folder: str, *, versions: str = NEWEST, depth: int = 0) -> list[Place]:
+def checkpoints_in(folder: str, *, versions: str = NEWEST) -> list[Place]:
     """The checkpoints that a folder is or holds; none where nothing in it looks like one.
 
     Args:
@@ -83,26 +85,50 @@ def checkpoints_in(folder: str, *, versions: str = NEWEST, depth: int = 0) -> li
       versions: of numbered versions, and of the steps of a CheckpointManager, the `newest` or `all`.
 
     Raises:
-      StorageError: a store that does not answer.
+      StorageError: a store that does not answer, or a folder whose links lead in circles.
     """
+    return _checkpoints_in(folder, _Search(versions=versions))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Search:
+    """How folders are searched: which versions count, how deep this one lies, and whether links led to it."""
+
+    versions: str
+    depth: int = 0
+    is_behind_links: bool = False
+    behind_links: Iterator[int] = dataclasses.field(default_factory=itertools.count)  # one for all of a search
+
+    def below(self, path: str) -> _Search:
+        """For a folder in the one that this search is at."""
+        is_behind = self.is_behind_links or storage.is_link(path)
+        return dataclasses.replace(self, depth=self.depth + 1, is_behind_links=is_behind)
+
+
+def _checkpoints_in(folder: str, search: _Search) -> list[Place]:
+    if search.is_behind_links and next(search.behind_links) > _MOST_BEHIND_LINKS:
+        raise StorageError(
+            f"{folder}: is one of more than {_MOST_BEHIND_LINKS:,} folders behind links, which may lead in circles"
+        )
     names = _names(folder)
     if is_checkpoint_folder(names):
         steps = sorted(name for name in names if name.endswith(".index"))
-        if versions == ALL and "checkpoint" in names and len(steps) > 1 and not _SAVED_MODEL_FILES & set(names):
+        if search.versions == ALL and "checkpoint" in names and len(steps) > 1 and not _SAVED_MODEL_FILES & set(names):
             return [Place(uri=storage.join(folder, name), named=storage.join(folder, name)) for name in steps]
         return [Place(uri=folder, named=folder)]
-    if depth > _MOST_DEPTH:
+    if search.depth > _MOST_DEPTH:
         return []
     for name in _TFX_FOLDERS:
         if name in names:
-            inner = checkpoints_in(storage.join(folder, name), versions=versions, depth=depth + 1)
+            inside = storage.join(folder, name)
+            inner = _checkpoints_in(inside, search.below(inside))
             return [Place(uri=place.uri, named=folder) for place in inner] if len(inner) == 1 else inner
     if "MLmodel" in names:
         return _of_mlflow(folder)
     numbered = [name for name in names if name.isdecimal()]
     if numbered and all(name.isdecimal() or name.startswith(".") or is_beside(storage.join(folder, name), ()) for name in names):
-        return _of_versions(folder, numbered, versions, depth)
-    return _of_folder(folder, names, versions, depth)
+        return _of_versions(folder, numbered, search)
+    return _of_folder(folder, names, search)
 
 
 def is_checkpoint_folder(names: Sequence[str]) -> bool:
@@ -113,13 +139,14 @@ def is_checkpoint_folder(names: Sequence[str]) -> bool:
     return bool(_SAVED_MODEL_FILES & there) or is_unzipped or is_bundle
 
 
-def _of_versions(folder: str, numbered: Sequence[str], versions: str, depth: int) -> list[Place]:
+def _of_versions(folder: str, numbered: Sequence[str], search: _Search) -> list[Place]:
     found = []
     for name in sorted(numbered, key=int, reverse=True):
-        inner = checkpoints_in(storage.join(folder, name), versions=versions, depth=depth + 1)
-        if versions == NEWEST and len(inner) == 1:
+        inside = storage.join(folder, name)
+        inner = _checkpoints_in(inside, search.below(inside))
+        if search.versions == NEWEST and len(inner) == 1:
             return [Place(uri=inner[0].uri, named=folder)]
-        if versions == NEWEST and inner:
+        if search.versions == NEWEST and inner:
             return inner
         found += inner
     return found
@@ -133,7 +160,7 @@ def _of_mlflow(folder: str) -> list[Place]:
     return []
 
 
-def _of_folder(folder: str, names: Sequence[str], versions: str, depth: int) -> list[Place]:
+def _of_folder(folder: str, names: Sequence[str], search: _Search) -> list[Place]:
     found = []
     every = [storage.join(folder, name) for name in names]
     for name, path in zip(names, every, strict=True):
@@ -142,8 +169,8 @@ def _of_folder(folder: str, names: Sequence[str], versions: str, depth: int) -> 
         if name.endswith(_ENDINGS):
             if not is_beside(path, every):
                 found.append(Place(uri=path, named=path))
-        elif storage.is_directory(path):
-            found += checkpoints_in(path, versions=versions, depth=depth + 1)
+        elif storage.is_directory(path) and not storage.leads_back(path):
+            found += _checkpoints_in(path, search.below(path))
     return found
 
 

@@ -31,6 +31,7 @@ _LOOKS = 3
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")  # the temporary names of `write_bytes`
 _WILDCARD = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\[([*?\[])\]")
+_ACROSS_FOLDERS, _MOST_BEHIND_LINKS = "**", 50_000
 _PARTS_OF_A_BUCKET = 3  # "gs:", "", "bucket"
 
 
@@ -119,8 +120,27 @@ def glob(pattern: str) -> list[str]:
     fixed, rest = split_pattern(pattern)
     if is_remote(pattern):
         return object_store.glob(fixed, rest)
+    if _ACROSS_FOLDERS in rest.split("/"):
+        _refuse_circles(fixed or os.curdir)
     escaped = globbing.escape(fixed)
     return sorted(globbing.glob(os.path.join(escaped, rest) if rest else escaped, recursive=True))
+
+
+def _refuse_circles(folder: str) -> None:
+    """Raises StorageError for a folder that a search of does not end, since it follows all links as often as the kernel does."""
+    behind: set[str] = set()
+    count = 0
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if os.path.dirname(place) in behind or (place != folder and os.path.islink(place)):
+            behind.add(place)
+            count += 1 + len(folders) + len(names)
+        if count > _MOST_BEHIND_LINKS:
+            raise _circles(folder, place)
+
+
+def _circles(folder: str, last: str) -> StorageError:
+    more = f"more than {_MOST_BEHIND_LINKS:,} files and folders behind links, which may lead in circles"
+    return StorageError(f"{folder}: cannot be searched: it has {more}, the last of them in {last}")
 
 
 def read_bytes(uri: str) -> bytes:
@@ -240,21 +260,47 @@ def files_under(uri: str) -> list[str]:
     path = require_local(uri)
     if not os.path.isdir(path):
         return [os.path.basename(path)]
-    found: list[str] = []
-    for folder, folders, names in os.walk(path, onerror=_raise_unreadable, followlinks=True):
-        folders[:] = [name for name in folders if not _leads_back(folder, name)]
-        found.extend(os.path.relpath(os.path.join(folder, name), path) for name in names)
-    return sorted(found)
+    return sorted(os.path.relpath(os.path.join(folder, name), path) for folder, names in _walked(path) for name in names)
 
 
-def _raise_unreadable(error: OSError) -> None:
-    raise StorageError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
+def _walked(top: str) -> Iterator[tuple[str, list[str]]]:
+    """Every folder below a folder, itself first, and the names of the files in it. Links are followed, but not to a folder that
+    led to them. Raises StorageError, also where so much lies behind links that they may lead in circles.
+    """
+    behind_links = 0
+    pending: list[tuple[str, bool, tuple[tuple[int, int], ...]]] = [(top, False, ())]
+    while pending:
+        folder, is_behind, way = pending.pop()
+        try:
+            status = os.stat(folder)
+            with os.scandir(folder) as entries:
+                found = {entry.name: (entry.is_dir(), entry.is_symlink()) for entry in entries}
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # as deep as the kernel follows links
+                continue
+            raise StorageError(f"{folder}: cannot be read: {error.strerror or error}") from error
+        here = (status.st_dev, status.st_ino)
+        if here in way:
+            continue
+        behind_links += len(found) if is_behind else 0
+        if behind_links > _MOST_BEHIND_LINKS:
+            raise _circles(top, folder)
+        yield folder, [name for name, (is_folder, _) in found.items() if not is_folder]
+        inner = [(name, is_linked) for name, (is_folder, is_linked) in found.items() if is_folder]
+        pending += [(os.path.join(folder, name), is_behind or is_linked, (*way, here)) for name, is_linked in inner]
 
 
-def _leads_back(folder: str, name: str) -> bool:
-    """Whether a link in a folder points to the folder itself or to one above it."""
-    link = os.path.join(folder, name)
-    return os.path.islink(link) and f"{os.path.realpath(folder)}{os.sep}".startswith(f"{os.path.realpath(link)}{os.sep}")
+def is_link(uri: str) -> bool:
+    """Whether a place is a symbolic link. A store has none."""
+    return not is_remote(uri) and os.path.islink(require_local(uri))
+
+
+def leads_back(uri: str) -> bool:
+    """Whether a place is a link to the folder that it is in, or to one above it. A store has no links."""
+    if not is_link(uri):
+        return False
+    path = require_local(uri)
+    return f"{os.path.realpath(os.path.dirname(path))}{os.sep}".startswith(f"{os.path.realpath(path)}{os.sep}")
 
 
 def sizes_under(uri: str) -> dict[str, int]:

@@ -87,9 +87,10 @@ def _files(path: str) -> list[str]:
     with open(os.path.join(path, _METADATA), "rb") as file:
         content = file.read(_MOST_SPEC_BYTES)
     run = next((value.decode() for number, value in proto_wire.fields(content) if number == 2 and isinstance(value, bytes)), "")
-    folder = os.path.join(path, os.path.basename(run))
-    found = [os.path.join(above, name) for above, _, names in os.walk(folder) for name in names if name.endswith(".snapshot")]
-    if not run or not found:
+    run = os.path.basename(run)
+    walked = os.walk(os.path.join(path, run)) if run not in ("", ".", "..") else ()
+    found = [os.path.join(above, name) for above, _, names in walked for name in names if name.endswith(".snapshot")]
+    if not found:
         raise mismatch(f"{path}: its snapshot.metadata names no run with files in it; save the dataset again")
     return sorted(found)
 
