@@ -27,8 +27,8 @@ def archive(*, flags: int = 0, version: int = 20, inside: str = "") -> bytes:
             written.writestr(name, content)
     made = bytearray(stream.getvalue())
     starts = {_LISTED: ((8, flags), (6, version)), _LOCAL: ((6, flags),)}
-    listed = [(made.rfind(_LISTED), _LISTED), (0, _LOCAL)] if inside else [(at, _LISTED) for at in _places(made, _LISTED)]
-    listed += [] if inside else [(at, _LOCAL) for at in _places(made, _LOCAL)]
+    listed = [(made.rfind(_LISTED), _LISTED), (0, _LOCAL)] if inside else [(at, _LISTED) for at in _places(bytes(made), _LISTED)]
+    listed += [] if inside else [(at, _LOCAL) for at in _places(bytes(made), _LOCAL)]
     for at, kind in listed:
         for field, value in starts[kind]:
             struct.pack_into("<H", made, at + field, value)
