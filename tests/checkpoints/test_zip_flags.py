@@ -64,3 +64,11 @@ def test_the_same_archive_without_such_claims_is_read(tmp_path: Path) -> None:
     (tmp_path / "m.keras").write_bytes(archive())
     (tmp_path / "m.zip").write_bytes(archive(inside="inner.keras"))
     assert [look(str(tmp_path / name)).keras_version for name in ("m.keras", "m.zip")] == ["3.0.0", "3.0.0"]
+
+
+def test_what_is_wrong_inside_an_archive_is_said_of_the_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as written:
+        written.writestr("inner.h5", b"")
+    with pytest.raises(ModelError) as refused:
+        look(str(tmp_path / "m.zip"))
+    assert refused.value.reason.message.startswith(f"{tmp_path / 'm.zip'} (inner.h5) is an empty file")

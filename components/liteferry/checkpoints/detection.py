@@ -215,7 +215,11 @@ def _examine_unpacked(asked: _Request, place: str) -> CheckpointFacts:
         raise ModelError(
             ReasonCode.LOAD_UNSUPPORTED, Stage.LOAD, f"{path} holds another archive, {os.path.basename(inner)}; unpack it"
         )
-    return _examine(dataclasses.replace(asked, path=inner), os.path.realpath(inner))
+    try:
+        return _examine(dataclasses.replace(asked, path=inner), os.path.realpath(inner))
+    except ModelError as error:
+        said = error.reason.message.replace(inner, f"{path} ({os.path.basename(inner)})")  # where it was unpacked is soon gone
+        raise ModelError(error.reason.code, error.reason.stage, said) from error
 
 
 def _corrupt(path: str, what: str) -> ModelError:

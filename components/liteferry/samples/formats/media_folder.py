@@ -28,7 +28,10 @@ def files_in(folder: str) -> list[str]:
     found = []
     for above, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [os.path.relpath(os.path.join(above, name), folder) for name in names if name.lower().endswith(_IMAGES + _AUDIO)]
+        media = [os.path.join(above, name) for name in names if name.lower().endswith(_IMAGES + _AUDIO)]
+        if (odd := next((path for path in media if not os.path.isfile(path)), None)) is not None:
+            raise mismatch(f"{odd}: is no file but a pipe, a socket, a device or a link to nothing; remove it")
+        found += [os.path.relpath(path, folder) for path in media]
         if len(found) > _MOST_FILES:
             raise mismatch(f"{folder}: holds more than {_MOST_FILES:,} files; name a part of it")
     return sorted(found)

@@ -65,6 +65,8 @@ def is_saved_dataset(path: str) -> bool:
 
 
 def _format(path: str) -> _Reader:
+    if os.path.lexists(path) and not (os.path.isdir(path) or os.path.isfile(path)):
+        raise mismatch(f"{path}: is no file but a pipe, a socket, a device or a link to nothing")  # reading it may never end
     if os.path.isdir(path):
         module, name = ("tf_dataset", "dataset") if is_saved_dataset(path) else ("media_folder", "media")
     else:
