@@ -44,7 +44,7 @@ test: venv ## Check, then every test but the nightly ones: a quarter of an hour;
 
 .PHONY: nightly
 nightly: venv ## What `make test` leaves out, orchestrators and smaller campaigns: at most 100 minutes
-	$(VENV_PYTHON) -m pytest -m nightly --durations=20 $(PYTEST_ARGS)
+	$(VENV_PYTHON) -m pytest -m nightly --durations=20 $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-n 2 --dist loadfile)
 	@$(MAKE) test-tfx test-kfp
 	$(VENV_PYTHON) -m tests.campaigns.chaos --scale 0.1 --minutes 20
 	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 20000 --loads 100
