@@ -35,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What takes more than a moment to import is imported when it is asked for."""
+    """Imports the slow parts on first use."""
     if name == "BatchExport":
         from liteferry.pipeline.batch_export import BatchExport
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from liteferry.checkpoints.config_scan import serialized_objects
 
-# Layers that prepare inputs, in either library. With the random ones they say how the model was fed in training.
+# Layers that prepare inputs, in either library. Together with the random layers they show how the model was fed in training.
 _PREPROCESSING = frozenset(
     {
         "AutoContrast",
@@ -73,7 +73,7 @@ STRIPPABLE = frozenset(
         "SpatialDropout3D",
     }
 )
-# Layers that leave the range of pixel values as it is, so that what follows them still sees the input's.
+# Layers that do not change the range of pixel values, so the next layer gets the input's range.
 _RANGE_KEEPING = STRIPPABLE | {
     "InputLayer",
     "Resizing",
@@ -86,8 +86,8 @@ _RANGE_KEEPING = STRIPPABLE | {
 }
 # Mean and variance of a Normalization layer, flat.
 Statistics: TypeAlias = tuple[list[float], list[float]]
-_LARGER = 4.0  # times the expected values, before rows are said to be of another scale
-_SMALLER = 8.0  # the same the other way: dark pictures are still pictures
+_LARGER = 4.0  # rows this many times larger than expected get a warning about their scale
+_SMALLER = 8.0  # likewise for smaller rows; the factor is larger because dark pictures are common
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

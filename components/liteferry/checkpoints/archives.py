@@ -23,7 +23,7 @@ from liteferry.checkpoints.h5_files import refuse_unsafe, unsafe
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _MAX_MEMBERS = 100_000
-# Deflate reaches 1,032 to 1 on zeros and weights never come near it: what is large and expands a hundredfold was made to.
+# Deflate reaches 1,032 to 1 on zeros and weights never come near it: a large member that expands a hundredfold was crafted.
 _MAX_RATIO = 100
 _SMALL_BYTES = 2**28
 MAX_BYTES = 64 * 2**30
@@ -46,7 +46,7 @@ class Member:
 
 
 def is_tar(path: str) -> bool:
-    """Whether a path is a tar file, by its name: the bytes of a compressed one do not show it."""
+    """Whether a path is a tar file, by its name, since the first bytes of a compressed tar do not show it."""
     return path.lower().endswith(_TAR_ENDINGS)
 
 
@@ -68,7 +68,7 @@ def _tar_members(path: str, archive: tarfile.TarFile, most_bytes: int, stored: i
         is_plain = entry.isreg() or entry.isdir()
         result.append(Member(name=entry.name, bytes=entry.size, is_directory=entry.isdir(), is_plain=is_plain, handle=entry))
         refuse_members(path, result[-1:])
-        # A compressed tar has to be read to be listed: what it announces must be refused before it is inflated.
+        # A compressed tar has to be read to be listed: sizes that are too large must be refused before anything is decompressed.
         refuse_sizes(path, sum(member.bytes for member in result), len(result), stored, most_bytes=most_bytes)
     return result
 
@@ -198,7 +198,7 @@ def _refuse_unsafe_weights(path: str, archive: zipfile.ZipFile, member: Member) 
         try:
             file = h5py.File(stream, "r")
         except OSError:
-            return  # broken, not hostile: whoever loads it says so
+            return  # broken, not hostile: the loader reports it
         with file:
             refuse_unsafe(f"{path} ({member.name})", file, stored_bytes=member.bytes)
 
@@ -206,7 +206,7 @@ def _refuse_unsafe_weights(path: str, archive: zipfile.ZipFile, member: Member) 
 def _seekable(archive: zipfile.ZipFile, member: Member) -> IO[bytes]:
     """A member as a seekable stream: small ones in memory, since zipfile starts over at every step back."""
     if member.bytes <= _SMALL_BYTES:
-        with contextlib.suppress(zipfile.BadZipFile):  # a wrong checksum: Keras would read it all the same
+        with contextlib.suppress(zipfile.BadZipFile):  # a wrong checksum: Keras would still read the file
             return io.BytesIO(archive.read(member.name))
     return archive.open(member.name)
 
@@ -311,5 +311,6 @@ def _only_checkpoint(path: str, folder: str) -> str:
     )
 
 
-# What is unpacked of an archive to be looked at. Published checkpoints in archives are below this; a bomb is refused sooner.
+# The most bytes unpacked from an archive for `inspect`. Published checkpoints are smaller; a zip bomb is refused before it is
+# unpacked.
 MOST_UNPACKED_BYTES = 4 * 2**30

@@ -104,7 +104,7 @@ def _written(code: CodeType, raw: bytes) -> bytes:
 
 
 def _foreign_instruction(code: CodeType, raw: bytes) -> str | None:
-    """What this Python would not have written, in a function or in a function nested in it."""
+    """The first trait of a function, or of a function nested in it, that this Python's compiler would not produce."""
     names: list[str] = []
     caches = 0
     argument = 0

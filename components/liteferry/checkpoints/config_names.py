@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from liteferry.checkpoints.keras_names import ACTIVATIONS, LAYERS, MADE_BY_KERAS
 
-# Where training's settings stand. Nothing below is built for inference, see `config_scan.without_training`.
+# Keys of training settings. Nothing below them is built for inference, see `config_scan.without_training`.
 TRAINING_KEYS = ("compile_config", "training_config")
 
 # Layers that do more than compute with what is in the checkpoint.
@@ -136,7 +136,7 @@ FUNCTIONS = _set(_FUNCTIONS, _LOSS_FUNCTIONS) | ACTIVATIONS
 BUILT = (LAYERS | MADE_BY_KERAS | _set(_MORE_LAYERS) | OPERATIONS) - FOREIGN_LAYERS.keys()
 ANYTHING = BUILT | INITIALIZERS | REGULARIZERS | CONSTRAINTS | DTYPES | QUANTIZERS | COLUMNS | DATA | LOSSES
 
-# Where a library's own object says what stands under a key.
+# For objects of the libraries: which classes may be found under a key.
 _ENDINGS = {"_initializer": INITIALIZERS, "_regularizer": REGULARIZERS, "_constraint": CONSTRAINTS, "_quantizer": QUANTIZERS}
 _KEYS = {
     "activation": BUILT,
@@ -156,12 +156,12 @@ _KEYS = {
     "recurrent_activation": BUILT,
     "regularizer": REGULARIZERS,
 }
-# Keys under which a name is a file's, for whoever builds the object.
+# Keys whose value is a file name that the built object opens.
 PATHS = frozenset({"vocabulary", "vocabulary_file", "ckpt_to_load_from", "filepath", "file_path", "vocab_file", "idf_weights"})
 
 
 def expected(key: str, inherited: frozenset[str]) -> frozenset[str]:
-    """The classes that may stand under a key of a library's object; `inherited` where the key does not determine them."""
+    """The classes that are allowed under a key of a library's object; `inherited` if the key does not determine them."""
     if key in _KEYS:
         return _KEYS[key]
     return next((names for ending, names in _ENDINGS.items() if key.endswith(ending)), inherited)

@@ -14,12 +14,12 @@ from typing import Any
 from liteferry.checkpoints import config_names
 from liteferry.checkpoints.config_objects import FILE_OPS, LAMBDA, Finding, Spot, Unknown, Users, Verdict, is_keras, of_object
 
-# Layers whose constants may be any text: the function that gets it is on a list of those that compute only.
+# Layers whose constants may be any text: the function that gets the text is on a list of functions that only compute.
 _TAKES_TEXT = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod"}) | config_names.OPERATIONS
-# Where a layer is given what it is called with, and what its shapes were: data, and nothing that could be called.
+# Keys for a layer's call arguments and shapes: data only, nothing callable.
 _QUANTIZATION_MODE = re.compile(r"(int4|gptq/\d+|awq/\d+)/-?\d+")
 _WORD = re.compile(r"[\w.,>\- ]{0,80}")
-# Keys of names and words that nobody opens, and of bytecode, which is a finding of its own.
+# Keys of names and words that no loader opens as a file, and of bytecode, which is reported separately.
 _ANY_SIGN = ("name", "oov_token", "mask_token", "symbol", "function", "mask", "output_shape")
 _MOST_NESTED_TEXTS = 4
 _OPERATION_LAYERS = ("TensorFlowOpLayer", "AddLoss", "AddMetric")
@@ -71,7 +71,7 @@ def _nested(spot: Spot) -> Iterator[Spot]:
 def _of_text(spot: Spot, users: Users) -> Iterator[Verdict]:
     text = spot.value
     if spot.is_item and not spot.is_constant:
-        return  # words of a vocabulary, for one
+        return  # for example the words of a vocabulary
     if spot.key in config_names.PATHS and text:
         yield Finding(what=f"the layer {spot.layer!r} reads the file {text!r}", opened_by=FILE_OPS)
     elif spot.is_constant:
@@ -81,7 +81,7 @@ def _of_text(spot: Spot, users: Users) -> Iterator[Verdict]:
         if text not in config_names.FUNCTIONS | config_names.BUILT and text not in users.offered:
             yield Unknown(name=text)
     elif spot.key == "mode" and _QUANTIZATION_MODE.fullmatch(text):
-        return  # how Keras writes down in blocks of how many it has quantised
+        return  # Keras's key for the block size of quantised weights
     elif ("/" in text or "\\" in text) and not spot.key.endswith(_ANY_SIGN):
         yield Finding(what=f"the layer {spot.layer!r} has the path {text[:200]!r} as its {spot.key}", opened_by=FILE_OPS)
 
@@ -121,7 +121,9 @@ def _children(spot: Spot, class_name: str) -> Iterator[Spot]:
 
 
 def _below(key: str, spot: Spot, class_name: str = "") -> frozenset[str]:
-    """What may stand under a key. In a user's object that is anything; a Lambda's function is no object that can be called."""
+    """The classes that are allowed under a key. In a user's object anything is allowed. A Lambda's function is not a callable
+    object of the config.
+    """
     if class_name.split(">")[-1] == "Lambda" and key in ("function", "mask", "output_shape"):
         return config_names.DATA
     if not spot.of_library:

@@ -90,7 +90,8 @@ def refuse_untrusted(path: str, facts: ConfigFacts, *, offered: Collection[str],
       trust: the job's `trust` list.
 
     Raises:
-      ModelError: LOAD_UNSAFE for Lambda bytecode, LOAD_UNKNOWN_OBJECT for a class or function nobody offered.
+      ModelError: LOAD_UNSAFE for Lambda bytecode, LOAD_UNKNOWN_OBJECT for a class or function that the user's code does not
+        offer.
     """
     if facts.lambda_layers and "lambda" not in trust:
         raise ModelError(
@@ -119,7 +120,7 @@ def without_training(config: Any) -> Any:
     return [without_training(item) for item in config] if isinstance(config, list) else config
 
 
-# What only training uses, or what the weights in the file replace; two checkpoints that differ in nothing else are siblings.
+# Settings that only training uses, or that the weights in the file replace. Checkpoints that differ only in these are siblings.
 _TRAINING_KEYS = {"trainable", "compile_config", "training_config", "seed"}
 _TRAINING_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 _COUNTER = re.compile(r"_\d+$")
@@ -129,8 +130,8 @@ def architecture_digest(config: dict[str, Any]) -> str:
     """sha256 of a config without weights, automatic numbers and training settings: equal for siblings.
 
     The number a name ends with is replaced by the order in which the names first appear, so that `dense_17` of one checkpoint
-    and `dense_3` of another agree, while the wiring between layers still counts. All else counts as it stands: a layer's name
-    may be the same word as a function's ("relu"), and a dtype policy has a name too.
+    and `dense_3` of another agree, while the wiring between layers still counts. Everything else counts unchanged: a layer's
+    name may be the same word as a function's ("relu"), and a dtype policy has a name too.
     """
     numbers: dict[str, int] = {}
 

@@ -44,10 +44,10 @@ class Kind(str, enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointFacts:
-    """What the files say of themselves. `config` is the architecture as parsed JSON, None where the kind holds none.
+    """The facts that the files themselves contain. `config` is the architecture as parsed JSON, None where the kind holds none.
 
     `weights_layout` tells the two HDF5 dialects apart ("legacy" or "keras_v3"); it is None for other kinds. `path` is what
-    loaders get: a private copy, see `examine`, or for `look` the place itself, which for an archive is where it was unpacked.
+    loaders get: for `examine` a private copy, for `look` the original (for an archive, the folder it was unpacked into).
     `found_as` is the name of the file or folder.
     """
 
@@ -59,7 +59,7 @@ class CheckpointFacts:
     found_as: str | None = None
 
     def written_before_keras_3(self) -> bool:
-        """Whether Keras 2's functions are the right ones. A weights-only file of the new layout does not say: its builder
+        """Whether the checkpoint was written by Keras 2. A weights-only file of the new layout does not say so: its builder
         decides.
         """
         if self.keras_version is not None:
@@ -79,7 +79,7 @@ def detect(path: str) -> Kind | None:
         has_metadata = os.path.isfile(os.path.join(path, "keras_metadata.pb"))
         return Kind.SAVED_MODEL_KERAS if has_metadata else Kind.SAVED_MODEL
     if os.path.lexists(path) and not os.path.isfile(path):
-        return None  # a pipe is read for ever, a link to nothing not at all
+        return None  # reading a pipe would never end; a broken link cannot be read
     with open(path, "rb") as file:
         magic = file.read(8)
     if magic == h5_files.MAGIC:
@@ -109,20 +109,21 @@ def _is_keras_archive(path: str) -> bool:
 def examine(
     path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT, has_builder: bool = False
 ) -> CheckpointFacts:
-    """Copies a checkpoint and scans the copy: reads what the files say of themselves, and looks for what no loader should see.
+    """Copies a checkpoint and scans the copy: reads the facts that the files contain, and searches for content that no loader
+    should see.
 
-    `path` of the result is the copy, in the sandbox's scratch: the only file that may be handed to a loader. It is written from
-    the parts that are scanned, under a name that one reader takes, without training's settings; see `scanned_copy`.
+    `path` of the result is the copy, in the sandbox's scratch: the only file that may be handed to a loader. The copy holds
+    only scanned parts, without training settings, under a file name that only one reader accepts; see `scanned_copy`.
 
     Args:
       path: as the job names it.
       most_bytes: that an archive may unpack to.
       links: where symbolic links may lead.
-      has_builder: the job names one, so an architecture that lies beside weights is not asked.
+      has_builder: the job names a builder, so an architecture file beside the weights is ignored.
 
     Raises:
-      ModelError: LOAD_CORRUPT for a broken file, LOAD_UNSUPPORTED for something that is no checkpoint, LOAD_UNSAFE for files that
-        point outside themselves, are two things at once, or claim sizes that cannot be.
+      ModelError: LOAD_CORRUPT for a broken file, LOAD_UNSUPPORTED for something that is no checkpoint, LOAD_UNSAFE for files
+        that refer to other files, that are valid in two formats at once, or that claim impossible sizes.
     """
     return _examine(_Request(path, most_bytes, links, True, has_builder), follow(path, links))
 
@@ -130,15 +131,15 @@ def examine(
 def look(
     path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT, has_builder: bool = False
 ) -> CheckpointFacts:
-    """`examine` where the file lies, for who only reads: `path` of the result must never be handed to a loader. Archives are
-    unpacked into a temporary folder even so, and what lies in several files is put together there.
+    """`examine` without a copy, for callers that only read: never pass `path` of the result to a loader. Archives are still
+    unpacked into a temporary folder, and checkpoints of several files are put together there.
     """
     return _examine(_Request(path, most_bytes, links, False, has_builder), follow(path, links))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Request:
-    """What `examine` and `look` were asked; `is_copied`: the former, which copies what it scans."""
+    """The arguments of `examine` and `look`. `is_copied`: True for `examine`, which copies what it scans."""
 
     path: str
     most_bytes: int
@@ -162,7 +163,7 @@ def _examine(asked: _Request, place: str) -> CheckpointFacts:
         weights = _merged(path, place, links) if place.endswith(gathered.SHARDED) else place
         facts = _examine_h5(path, weights, copy=copy)
         beside = gathered.architecture_beside(place) if facts.kind is Kind.H5_WEIGHTS and not asked.has_builder else None
-        if beside is not None:  # followed before it is read: a link may lead to anybody's file
+        if beside is not None:  # resolved before the file is read: a link may lead to another user's file
             architecture = follow_part(path, os.path.dirname(place), os.path.basename(beside), links)
             if foreign.is_architecture(architecture):
                 facts = _examine_with_architecture(path, facts, architecture)

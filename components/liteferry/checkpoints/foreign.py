@@ -1,4 +1,4 @@
-"""Files that are named as checkpoints and are something else, told by their bytes: what each is, and the fix for exactly that."""
+"""Recognises, by their bytes, files that are named like checkpoints but are something else, and names the fix for each kind."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _PRESET_FILES = {"task.json", "preprocessor.json", "tokenizer.json"}
 
 
 def refuse_foreign(path: str, place: str) -> None:
-    """Raises for a file or folder that is known to be something else than a checkpoint that LiteFerry reads.
+    """Raises for a file or folder of a known kind that is not a checkpoint that LiteFerry reads.
 
     Args:
       path: as the job names it.
       place: where it lies.
 
     Raises:
-      ModelError: LOAD_CORRUPT for what stands where a checkpoint should be (a Git LFS pointer, an error page, nothing),
-        LOAD_UNSUPPORTED for other kinds of files, each with the fix for it.
+      ModelError: LOAD_CORRUPT for a placeholder of a checkpoint (a Git LFS pointer, an error page, an empty file),
+        LOAD_UNSUPPORTED for other kinds of files, each with its fix.
     """
     if os.path.isdir(place):
         _refuse_folder(path, place)
@@ -80,7 +80,7 @@ _DOWNLOAD = "download the checkpoint again, and look at what the server says (`c
 
 
 def _other_format(place: str, name: str, head: bytes) -> tuple[str, str] | None:
-    """What a file of another library is, and what to do with it."""
+    """LOAD_UNSUPPORTED for a file of another library, saying what it is and how to convert it; None for other files."""
     suffix = os.path.splitext(name)[1].lower()
     if head[4:8] == b"TFL3":
         hint = "there is nothing to export; `liteferry inspect` shows what it holds, `liteferry compare` holds it against another"
@@ -129,7 +129,7 @@ def _graph_file(name: str, head: bytes) -> tuple[str, str] | None:
 
 
 def _shard(place: str, name: str) -> tuple[str, str] | None:
-    """A part of a checkpoint, named alone."""
+    """LOAD_UNSUPPORTED if the path is only one part of a checkpoint."""
     bundle = _SHARD_OF_BUNDLE.fullmatch(name)
     if bundle:
         return "one data file of a TensorFlow checkpoint", f"name its index, {bundle[1]}.index"
@@ -164,7 +164,7 @@ def is_architecture(place: str) -> bool:
 
 
 def unsupported(path: str, what: str, fix: str) -> ModelError:
-    """LOAD_UNSUPPORTED for something that is known, with the fix for it."""
+    """LOAD_UNSUPPORTED for a known kind of file, with its fix."""
     return ModelError(ReasonCode.LOAD_UNSUPPORTED, Stage.LOAD, f"{path} is {what}; {fix}")
 
 

@@ -1,7 +1,7 @@
-"""Checkpoints that lie in several files, put together in a private folder as the one file that its library writes.
+"""Puts a checkpoint of several files together as one file, the one that its library writes, in a private folder.
 
 An unzipped `.keras` folder becomes the archive, sharded weights become one weights file, and an architecture beside weights
-becomes the whole model: what is scanned afterwards, by the scan of that one kind, is what is loaded.
+becomes the whole model: that file is scanned like any other of its kind, and then loaded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_unzipped(folder: str) -> bool:
 
 
 def zipped(path: str, folder: str, rule: LinkRule) -> str:
-    """The `.keras` archive that a folder is the inside of; what else lies there, a README for one, is left out.
+    """Makes a `.keras` archive from a folder with its contents. Other files there, for example a README, are left out.
 
     Args:
       path: as the job names it, for errors.
@@ -75,7 +75,7 @@ def _readable(path: str, folder: str, name: str, rule: LinkRule) -> str:
 
 
 def checkpoints_inside(place: str) -> list[str]:
-    """The names of checkpoints in a zip file that is none itself."""
+    """The names of the checkpoints in a zip file that is not a checkpoint itself."""
     try:
         with zipfile.ZipFile(place) as archive:
             return [name for name in archive.namelist()[:1000] if name.endswith((".keras", ".h5", "saved_model.pb"))]
@@ -101,7 +101,9 @@ def companions(path: str) -> list[str]:
 
 
 def architecture_beside(path: str) -> str | None:
-    """The JSON file that may hold the architecture of a file of weights: under its name, else under one that says so."""
+    """The JSON file that may hold the architecture of a file of weights: a file of the same name, else one of the usual names
+    for an architecture.
+    """
     ending = next((ending for ending in _WEIGHTS_ENDINGS if path.endswith(ending)), None)
     if ending is None:
         return None

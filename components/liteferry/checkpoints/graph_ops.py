@@ -1,4 +1,5 @@
-"""TensorFlow operations that an untrusted graph may contain, by name, each group with its reason. All others are refused.
+"""TensorFlow operations that an untrusted graph may contain, grouped by name with a reason for each group. All others are
+refused.
 
 From the registry of TensorFlow 2.21. `tests/checkpoints/test_names.py` checks that every registered operation is listed here or
 among those that were reviewed and left out, so a new operation fails a test first.
@@ -139,15 +140,15 @@ DecodeCSV DecodeCompressed DecodeJSONExample DecodePaddedRaw DecodeRaw ParseExam
 ParseSequenceExample ParseSequenceExampleV2 ParseSingleExample ParseSingleSequenceExample ParseTensor SerializeTensor
 StringToNumber
 """
-# Control flow, and calls of functions, whose bodies are looked at as well. Not Abort, which ends the process, nor RemoteCall.
+# Control flow, and calls of functions, whose bodies are scanned as well. Not Abort, which ends the process, nor RemoteCall.
 _CONTROL = """
 Batch BatchFunction Case ControlTrigger DeviceIndex Enter Exit FakeParam For If LoopCond MapDefun Merge NextIteration
 NoOp OptionalFromValue OptionalGetValue OptionalHasValue OptionalNone PartitionedCall RefEnter RefExit RefMerge
 RefNextIteration RefSelect RefSwitch StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile Switch
 SymbolicGradient ToBool Unbatch UnbatchGrad While
 """
-# Variables of the model, stacks, lists, tables in memory, and iterators, which only dataset operations could fill.
-# Tables from files are looked at one by one.
+# Variables of the model, stacks, lists, tables in memory, and iterators, which only dataset operations could fill. Tables from
+# files are checked one by one.
 _STATE = """
 AnonymousHashTable AnonymousIteratorV2 AnonymousIteratorV3 AnonymousMutableDenseHashTable AnonymousMutableHashTable
 AnonymousMutableHashTableOfTensors Assign AssignAdd AssignAddVariableOp AssignSub AssignSubVariableOp AssignVariableOp
@@ -198,7 +199,7 @@ BoostedTreesQuantileStreamResourceHandleOp BoostedTreesSerializeEnsemble Boosted
 BoostedTreesSparseCalculateBestFeatureSplit BoostedTreesTrainingPredict BoostedTreesUpdateEnsemble
 BoostedTreesUpdateEnsembleV2 IsBoostedTreesEnsembleInitialized IsBoostedTreesQuantileStreamResourceInitialized
 """
-# Checks, prints to the log, and summaries as strings. PrintV2 is looked at: it may print into a file.
+# Checks, prints to the log, and summaries as strings. PrintV2 is checked: it may print into a file.
 _TOLD = """
 Assert AudioSummary AudioSummaryV2 HistogramSummary ImageSummary MergeSummary Print PrintV2 ScalarSummary
 TensorSummary TensorSummaryV2 Timestamp
@@ -230,7 +231,7 @@ HARMLESS = frozenset(
     for name in group.split()
 )
 
-# Harmless or not by what they are given, which `graph_scan` looks at.
+# Whether these are harmless depends on their inputs, which `graph_scan` checks.
 TABLES_FROM_FILES = frozenset({"InitializeTableFromTextFile", "InitializeTableFromTextFileV2"})
 RESTORING = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
 _PROTOS = ("DecodeProtoV2", "EncodeProto")
@@ -252,7 +253,7 @@ def is_harmless(operation: str, attributes: Any) -> bool:
 
 
 def told(operation: str) -> str:
-    """What a refusal says of an operation."""
+    """The words for an operation in a refusal."""
     if operation in PYTHON_OPERATIONS:
         return "Python code, which is not in the file"
     return "not known to compute only: it may reach files, other machines or the process"
@@ -277,8 +278,8 @@ def harmful_in(node_def: Any) -> Iterator[str]:
 
 
 def _names_functions(node_def: dict[str, Any]) -> bool:
-    """Whether a node names functions. A layer has no functions of its own: such a name would be another
-    function in the process.
+    """Whether a node names functions. A layer's node has no function library, so the name would refer to another function in
+    the process.
     """
     return '"func"' in json.dumps(node_def.get("attr", {}))
 

@@ -15,9 +15,9 @@ _INIT_OPERATIONS = ("saved_model_main_op", "legacy_init_op", "table_initializer"
 _CONDITIONAL = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile"}) | _CONDITIONAL
 _PASSING = frozenset({"Identity", "StopGradient", "PlaceholderWithDefault", "EnsureShape", "Enter", "Switch", "Snapshot"})
-_INTERFACE = "api_implements"  # of two functions, by which an optimizer of TensorFlow swaps them
+_INTERFACE = "api_implements"  # TensorFlow's optimizer may replace a function with one that has the same value here
 _MOST_STEPS = 10_000
-# What no constant is made of: TensorFlow evaluates nothing that depends on one of these when it imports a graph.
+# Operations that are never constant: when TensorFlow imports a graph, it evaluates no node that depends on one of these.
 _NO_CONSTANTS = frozenset({"Placeholder", "PlaceholderV2", "VarHandleOp", "Variable", "VariableV2"}) | STATEFUL
 
 
@@ -108,8 +108,8 @@ class Graph:
             pending.extend(self._instead_of(name))
 
     def _instead_of(self, name: str) -> list[str]:
-        """The functions that TensorFlow may run in place of one: those that say of themselves that they implement the same, for
-        another device.
+        """The functions that TensorFlow may run in place of one: functions whose attributes declare that they implement the
+        same for another device.
         """
         interface = self._functions[name].attr[_INTERFACE].s if _INTERFACE in self._functions[name].attr else b""
         if not interface:
@@ -276,7 +276,7 @@ def node_name(tensor: str) -> str:
 
 
 def _tensor(name: str) -> str:
-    """A tensor's whole name: of a node's outputs one is fed, and the others are what the node makes of them."""
+    """A tensor's full name. One output of a node may be fed while the node computes its other outputs."""
     return name if ":" in name else f"{name}:0"
 
 

@@ -73,7 +73,7 @@ def asset_names(saved_model: Any) -> list[str]:
 
 
 def findings(saved_model: Any, *, provided: Callable[[str], bool] = lambda _: False) -> list[Finding]:
-    """The operations that are not known to compute only, among those that loading or serving any of its graphs may run.
+    """The operations that are not known to only compute, among those that may run when any of the graphs is loaded or served.
 
     Operations also read a SavedModel's own variables and vocabularies. Those count as findings only when they are given another
     file.
@@ -120,8 +120,8 @@ def function_names(saved_model: Any) -> set[str]:
 
 
 def refuse_shadowing(path: str, saved_model: Any) -> None:
-    """Raises LOAD_UNSAFE for functions that have the name of a registered operation: a node of that name is then read as a call
-    here, and may be the operation to a part of TensorFlow. Imports TensorFlow.
+    """Raises LOAD_UNSAFE for functions that have the name of a registered operation: this scan reads a node of that name as a
+    call, but parts of TensorFlow may run the operation. Imports TensorFlow.
     """
     from tensorflow.python.framework import op_def_registry
 
@@ -131,7 +131,7 @@ def refuse_shadowing(path: str, saved_model: Any) -> None:
 
 
 def operations(saved_model: Any) -> set[str]:
-    """The names of all operations in a SavedModel that are not on the list of those known to compute only."""
+    """The names of all operations in a SavedModel that are not on the list of operations that only compute."""
     graphs = [meta_graph.graph_def for meta_graph in saved_model.meta_graphs]
     bodies = [graph.node for graph in graphs] + [function.node_def for graph in graphs for function in graph.library.function]
     return {node.op for body in bodies for node in body if not is_harmless(node.op, node.attr)} - function_names(saved_model)

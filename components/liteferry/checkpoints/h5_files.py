@@ -19,7 +19,7 @@ _SUPERBLOCK_BYTES = 60
 _MAX_RATIO = 1100
 _SMALL_BYTES = 2**28
 _MAX_OBJECTS = 1_000_000
-_MEMORY_PER_BYTE = 8  # of the file, for what has lengths of its own: its bytes, HDF5's buffers, Python's text
+_MEMORY_PER_BYTE = 8  # times the file's size, for objects of variable length: their bytes, HDF5's buffers, Python's text
 
 
 def unsafe(path: str, what: str) -> ModelError:
@@ -32,7 +32,7 @@ def unsafe(path: str, what: str) -> ModelError:
 
 
 def refuse_ambiguous(path: str, stream: IO[bytes], size: int) -> None:
-    """Raises unless a file is HDF5 from its first byte to its last, and nothing else besides.
+    """Raises unless the whole file, from its first byte to its last, is HDF5 and nothing else.
 
     Args:
       path: how the file is named in errors.
@@ -131,7 +131,7 @@ def _try_attributes(name: str, item: Any) -> None:
 
 
 def _try_lengths(name: str, stored: Any) -> None:
-    """Reads what has lengths of its own, texts above all. OSError for what is damaged, or claims more memory than it may."""
+    """Reads objects of variable length, mostly texts. Raises OSError if one is damaged or claims more memory than allowed."""
     import numpy as np
     from h5py import h5a, h5s
 
@@ -141,7 +141,7 @@ def _try_lengths(name: str, stored: Any) -> None:
         values = np.empty(stored.shape or (), stored.dtype)
         stored.read(values) if isinstance(stored, h5a.AttrID) else stored.read(h5s.ALL, h5s.ALL, values)
     except TypeError:
-        return  # a type that h5py has no values for; no loader of ours reads it
+        return  # h5py has no values for this type, and no loader here reads it
     except (OSError, RuntimeError, ValueError, MemoryError) as error:
         raise OSError(f"{name} cannot be read: {error or type(error).__name__}") from error
 

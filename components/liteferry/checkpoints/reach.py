@@ -1,4 +1,4 @@
-"""The files of a checkpoint: what a process that loads it may read of the disk, without its neighbours."""
+"""The files of a checkpoint: all that a process may read from the disk to load it, without neighbouring checkpoints."""
 
 from __future__ import annotations
 

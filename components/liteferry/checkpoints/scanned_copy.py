@@ -1,8 +1,8 @@
 """The copy of a checkpoint that loaders get, written from the scanned parts, under a name that LiteFerry chooses.
 
-A file may be two things at once, such as an HDF5 file followed by a zip archive, and each library picks its reader by other
-signs: the name, the first bytes, the last ones. So no loader sees the original file. It gets a private copy that only one reader
-accepts. The copy is scanned after it is written: later changes to the original have no effect.
+A file may be valid in two formats at once, such as an HDF5 file followed by a zip archive, and libraries choose their reader by
+different signs: the name, the first bytes, the last bytes. So no loader sees the original file. It gets a private copy that
+only one reader accepts. The copy is scanned after it is written: later changes to the original have no effect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from liteferry.checkpoints.links import LinkRule, follow_part, is_inside
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.storage.files import is_holes
 
-# What a `.keras` archive is made of; loaders read nothing else of it, so nothing else is copied.
+# The members of a `.keras` archive that loaders read; nothing else is copied.
 MOST_SHARDS = 10_000
 _MEMBERS = re.compile(r"config\.json|metadata\.json|model\.weights(_\d+)?\.h5|model\.weights\.(json|npz)|assets/.+")
 _COPY_BYTES = 2**26
@@ -47,7 +47,7 @@ def release() -> None:
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[IO[bytes]]:
-    """A regular file, without following a link that was put in its place meanwhile.
+    """Opens a regular file without following a link that has replaced it meanwhile.
 
     Raises:
       OSError: it is gone, a link, a pipe or a device.
@@ -144,7 +144,7 @@ def copy_bundle(path: str, prefix: str, target: str, rule: LinkRule) -> str:
     """Copies a TensorFlow checkpoint, its index and data files, into the folder `target`. Returns the prefix of the copy."""
     folder, stem = os.path.split(prefix)
     _copy_parts(path, folder, target, [f"{stem}.index", *_shards(folder, stem)], rule)
-    with open(os.path.join(target, "checkpoint"), "x", encoding="utf-8") as state:  # for a builder that looks into the folder
+    with open(os.path.join(target, "checkpoint"), "x", encoding="utf-8") as state:  # for a builder that reads the folder
         state.write(f"model_checkpoint_path: {json.dumps(stem)}\n")
     return os.path.join(target, stem)
 

@@ -29,7 +29,7 @@ def latest_prefix(directory: str) -> str | None:
 
 
 def prefix_of(path: str) -> str:
-    """The prefix behind what the job names: an .index file, or a folder with a `checkpoint` file."""
+    """The prefix of the checkpoint that a path names: an .index file, or a folder with a `checkpoint` file."""
     if os.path.isdir(path):
         prefix = latest_prefix(path)
         assert prefix is not None, path  # `detect` has seen it

@@ -1,6 +1,6 @@
 """TensorFlow symbols that a Keras 2 layer may call by name (`TFOpLambda`): functions of tensors, by module.
 
-Left out are symbols that take a function, open a file, print into one, make or change variables, or change the process.
+Symbols that take a function, open a file or print into one, make or change variables, or change the process are left out.
 `tests/checkpoints/test_names.py` checks that every public function of TensorFlow is either listed here or among those left out.
 """
 
@@ -223,7 +223,7 @@ unicode_encode unicode_script unicode_split unicode_split_with_offsets unicode_t
 SYMBOLS = frozenset(f"{home}.{name}".lstrip(".") for home, names in _SYMBOLS.items() for name in names.split())
 _VERSION = re.compile(r"^compat\.v[12]\.")
 
-# Methods that Keras 2 makes layers of when a model calls them on its ragged and sparse tensors, by class.
+# Methods of ragged and sparse tensors, by class, that Keras 2 turns into layers when a model calls them.
 _METHODS = {
     "RaggedTensor": """
 from_nested_row_lengths from_nested_row_splits from_nested_value_rowids from_row_lengths from_row_limits from_row_splits

@@ -24,7 +24,7 @@ FINE, SOME_WILL_FAIL = 0, 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What is foreseen of a job: its samples by name, each checkpoint, the variants, and what was ignored."""
+    """The forecast for a job: its samples by name, each checkpoint, the variants, and the ignored files."""
 
     samples: dict[str, Rows]
     models: list[Foreseen]
@@ -64,14 +64,14 @@ def check(job: Job, *, out: str | None = None) -> Checked:
     """What a job would do.
 
     Args:
-      out: the output folder; without it nothing is said to be already done.
+      out: the output folder; without it no model counts as already done.
 
     Raises:
-      JobError: a pattern that names nothing, modules or samples that are not there.
+      JobError: a pattern matches nothing, or modules or samples do not exist.
     """
     refuse_missing_files(job)
     found = look_for_checkpoints(job)
-    # Each looks into files in a process of its own, which takes longer to start than to look.
+    # Each reads files in a process of its own, which takes longer to start than to read.
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         rows = dict(zip(job.samples, pool.map(_opened, job.samples.values()), strict=True))
     models = foresee(job, found.checkpoints, rows)
@@ -94,7 +94,7 @@ def _opened(spec: SamplesSpec) -> Rows:
 
 
 def _with_done(job: Job, out: str, models: Sequence[Foreseen]) -> list[Foreseen]:
-    """What an earlier run has left for the same checkpoint and recipe is done, whatever is foreseen of it."""
+    """A checkpoint with a valid report from an earlier run is done, whatever the forecast says."""
     from liteferry.output.finished import finished_report
     from liteferry.plan.fingerprints import fingerprint
     from liteferry.plan.planning import plan_models
@@ -116,7 +116,7 @@ def _samples(rows: Rows) -> dict[str, Any]:
 
 
 def print_check(job: Job, *, out: str | None = None, as_json: bool = False) -> int:
-    """Prints every checkpoint with what is foreseen of it, and the state of the samples. Returns the exit status."""
+    """Prints the forecast for every checkpoint, and the state of the samples. Returns the exit status."""
     checked = check(job, out=out)
     if as_json:
         print(json.dumps(checked.as_json(), indent=1))
@@ -136,14 +136,14 @@ def print_check(job: Job, *, out: str | None = None, as_json: bool = False) -> i
 
 
 def ignored_line(ignored: Sequence[str]) -> str:
-    """One line on what patterns name that is no checkpoint."""
+    """One line about matched files that are not checkpoints."""
     names = [single_line(path.rpartition("/")[2]) for path in ignored[:_IGNORED_SHOWN]]
     more = f" and {len(ignored) - _IGNORED_SHOWN} more" if len(ignored) > _IGNORED_SHOWN else ""
     return f"ignored, since they are no checkpoints by their names: {', '.join(names)}{more}"
 
 
 def tell(models: Sequence[Foreseen]) -> None:
-    """Prints what a run is going to meet, to standard error, one line for each finding; nothing for what is ready."""
+    """Prints the problems that a run will meet to standard error, one line each; prints nothing about models that are ready."""
     for model in models:
         if model.state.is_bad:
             for line in _lines(model):

@@ -1,4 +1,4 @@
-"""Output on terminals and logs that cannot show every character: plain letters stand in, and nothing raises."""
+"""Output for terminals and logs that cannot show every character: replaces such characters with plain letters, never raises."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def show_plain_where_needed() -> None:
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """An error handler for encoding: what cannot be written, in letters that every encoding has."""
+    """An error handler for encoding: replaces characters that cannot be written with ASCII ones."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end

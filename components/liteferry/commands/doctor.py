@@ -1,4 +1,4 @@
-"""`liteferry doctor`: what this machine and this installation have, without importing anything heavy."""
+"""`liteferry doctor`: checks what this machine and this installation provide, without importing anything heavy."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def examine() -> dict[str, Any]:
-    """JSON-ready facts: `confinement` (name -> whether it holds), `versions`, `extras` (name -> distributions that are missing),
-    `cores`, `memory_bytes`, `disk` (what for -> path and free bytes) and `problems`, sentences that say what to do.
+    """JSON-ready facts: `confinement` (name -> whether it holds), `versions`, `extras` (name -> distributions that are
+    missing), `cores`, `memory_bytes`, `disk` (what for -> path and free bytes) and `problems`, sentences that each name a fix.
     """
     holding = held.held()
     facts: dict[str, Any] = {

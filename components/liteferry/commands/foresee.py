@@ -1,4 +1,6 @@
-"""What would become of a job's checkpoints, told from files and syntax alone: what `check` prints, and `run` before it begins."""
+"""Predicts the result for a job's checkpoints from files and syntax alone. `check` prints the forecast, and `run` prints it
+before it begins.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ _SERVED_NEXT = "serve"
 
 
 class State(str, enum.Enum):
-    """What is foreseen of a checkpoint."""
+    """The forecast for a checkpoint."""
 
     READY = "ready"
     DONE = "already done"
@@ -38,8 +40,9 @@ class State(str, enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Foreseen:
-    """One checkpoint. `problems`: (reason code, sentence with the fix) of what a run would refuse; `unknowns`: what only running
-    the user's code can tell; `notes`: what feeds what, where nobody said it. `refused`: what of its code would be refused.
+    """One checkpoint. `problems`: (reason code, sentence with the fix) for everything that a run would refuse. `unknowns`:
+    questions that only running the user's code can answer. `notes`: which column feeds which input, if the job does not say.
+    `refused`: code in the checkpoint that would be refused.
     """
 
     model_id: str
@@ -54,21 +57,21 @@ class Foreseen:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rows:
-    """A samples entry: opened, or why it cannot be."""
+    """A samples entry: opened, or why it cannot be opened."""
 
     sample_set: SampleSet | None = None
     problem: tuple[str, str] | None = None
 
 
 def foresee(job: Job, found: Sequence[FoundCheckpoint], rows: Mapping[str, Rows]) -> list[Foreseen]:
-    """One for each checkpoint, in their order."""
+    """One forecast for each checkpoint, in the same order."""
     sources = [source_names.read(module) for module in job.modules]
     seen = _seen(job, found)
     return [_one(job, at, seen[at.uri, at.entry], sources, rows) for at in found]
 
 
 def _seen(job: Job, found: Sequence[FoundCheckpoint]) -> dict[tuple[str, int], dict[str, Any]]:
-    """What a reader that may die has read off each."""
+    """The facts of each checkpoint, read in a reader process that may die."""
     from liteferry.commands.inspect.contained import outlines
 
     trust = [trusted.value for trusted in job.trust]
@@ -124,7 +127,9 @@ def _one(job: Job, at: FoundCheckpoint, seen: Mapping[str, Any], sources: Sequen
 def _code_problems(
     at: FoundCheckpoint, entry: ModelSpec, job: Job, seen: Mapping[str, Any], sources: Sequence[Source]
 ) -> list[tuple[str, str]]:
-    """Weights without a builder, builders that are not there, classes that nobody offers, modules with errors in their text."""
+    """Problems with code: weights without a builder, builders that do not exist, classes that no module defines, modules with
+    syntax errors.
+    """
     found = []
     needs_code = bool(seen.get("needs_builder") or seen.get("custom_objects"))
     if seen.get("needs_builder") and entry.builder is None:
@@ -169,7 +174,9 @@ def _unknowns(entry: ModelSpec, seen: Mapping[str, Any]) -> list[str]:
 def _fit(
     job: Job, entry: ModelSpec, seen: Mapping[str, Any], rows: Mapping[str, Rows]
 ) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """What of the samples does not fit the model: names, shapes, dtypes, labels, gates and metrics of outputs it has not."""
+    """Mismatches between samples and model: names, shapes, dtypes, labels, and gates or metrics for outputs that the model does
+    not have.
+    """
     from liteferry.samples.binding import bind
 
     if entry.samples is None:
@@ -192,7 +199,7 @@ def _fit(
 
 
 def _signature(entry: ModelSpec, seen: Mapping[str, Any]) -> Signature | None:
-    """What the model takes and gives, as far as its files say it for sure."""
+    """The model's inputs and outputs, as far as its files state them with certainty."""
     signatures = seen.get("signatures")
     if signatures is not None:
         chosen = entry.signature or next((name for name in (_DEFAULT_SIGNATURE, _SERVED_NEXT) if name in signatures), None)

@@ -1,4 +1,4 @@
-"""Flags that stand for a job's keys, alike in `run`, `check` and `compare`: the sample rows, and how checkpoints are loaded."""
+"""Flags that set keys of a job, the same in `run`, `check` and `compare`: the sample rows, and how checkpoints are loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from liteferry.errors import JobError
 
 _SAMPLE_KEYS = ("label", "id", "schema_file", "decode", "scale", "offset", "take", "seed")
-# What of a job the flags of `run` and `check` say; none of them goes with --config.
+# The job keys that `run` and `check` take as flags; none of these flags can be combined with --config.
 JOB_FLAGS = (
     *("checkpoints", "exclude", "samples", "inputs", "label", "id", "schema_file", "decode", "size", "scale", "offset", "take"),
     *("seed", "variants", "metrics", "modules", "reads", "builder", "builder_args", "signature", "trust"),
@@ -18,7 +18,7 @@ JOB_FLAGS = (
 
 
 def add_job_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds what stands for a job file: checkpoints, variants, metrics, and the flags below."""
+    """Adds the flags that replace a job file: checkpoints, variants, metrics, and the flags below."""
     parser.add_argument("--config", metavar="FILE", help="the job file (YAML); `liteferry schema` describes every key")
     parser.add_argument(
         "--checkpoints",
@@ -38,7 +38,7 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sample_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds what stands for a `samples` entry besides its path."""
+    """Adds the flags for the keys of a `samples` entry, except its path."""
     parser.add_argument(
         "--inputs",
         action="append",
@@ -57,7 +57,7 @@ def add_sample_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_load_flags(parser: argparse.ArgumentParser, *, trust: Sequence[str]) -> None:
-    """Adds what stands for the keys that say how checkpoints are loaded; `trust`: what --trust takes."""
+    """Adds the flags for the keys that say how checkpoints are loaded. `trust`: the values that --trust accepts."""
     parser.add_argument("--modules", action="append", metavar="FILE", help="code you trust, may be given again")
     parser.add_argument("--reads", action="append", metavar="PATH", help="what that code may read besides, may be given again")
     parser.add_argument("--builder", metavar="MODULE:NAME", help="callable that builds the model for weights-only files")
@@ -67,7 +67,7 @@ def add_load_flags(parser: argparse.ArgumentParser, *, trust: Sequence[str]) -> 
 
 
 def given(arguments: argparse.Namespace) -> list[str]:
-    """The flags of a job that were given, as they are typed."""
+    """The job flags that the user gave, as typed on the command line."""
     return [f"--{name}" for name in JOB_FLAGS if getattr(arguments, name) not in (None, [])]
 
 
@@ -75,7 +75,7 @@ def samples_entry(arguments: argparse.Namespace) -> dict[str, Any]:
     """The flags as an entry under `samples` of a job file.
 
     Raises:
-      JobError: flags that are not written as they should be.
+      JobError: a flag's value has the wrong form.
     """
     entry = {name: getattr(arguments, name) for name in _SAMPLE_KEYS if getattr(arguments, name) is not None}
     if arguments.inputs:
@@ -101,7 +101,7 @@ def model_entry(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def input_columns(values: Sequence[str]) -> dict[str, str | list[str]]:
-    """`["A=a,B=b"]` -> input -> column. An item without "=" continues the list before it: `x=a,b,c`."""
+    """Parses `["A=a,B=b"]` into input -> column. An item without "=" adds a column to the input before it: `x=a,b,c`."""
     found: dict[str, list[str]] = {}
     for value in values:
         name = ""
@@ -119,7 +119,7 @@ def input_columns(values: Sequence[str]) -> dict[str, str | list[str]]:
 
 
 def builder_args(value: str) -> dict[str, Any]:
-    """A JSON object, or `units=64,name=small`, where a value is JSON if it reads as such and text if not."""
+    """Parses a JSON object, or `units=64,name=small`. A value that is valid JSON is read as JSON, any other as text."""
     if value.lstrip().startswith("{"):
         try:
             found = json.loads(value)
@@ -136,7 +136,7 @@ def builder_args(value: str) -> dict[str, Any]:
 
 
 def metrics(value: str | None) -> list[Mapping[str, Any]] | None:
-    """`AUC,MeanSquaredError`, or a JSON list as a job file has it."""
+    """Parses `AUC,MeanSquaredError`, or a JSON list in the form of a job file."""
     if value is None:
         return None
     if value.lstrip().startswith(("[", "{")):

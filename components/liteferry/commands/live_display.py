@@ -38,7 +38,7 @@ def shown(watcher: Watcher, total: int, *, is_quiet: bool) -> Iterator[OnLine]:
 
 def _print_line(line: Mapping[str, Any], number: int, total: int) -> None:
     if line["is_new"]:
-        # A checkpoint may come after they were counted.
+        # A checkpoint may have been added after the count.
         print(f"[{number}/{max(number, total)}] {line['line']}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`liteferry prune`: models in an output folder that have no checkpoint any more, shown, and removed after a yes."""
+"""`liteferry prune`: lists models in an output folder whose checkpoint no longer exists, and removes them after a yes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Orphan:
 
 
 def orphans(out: str) -> list[Orphan]:
-    """Models that the last run did not name and whose checkpoint is not where it was, in order of model ids. Another job's models
-    stay, and so does what has no report that says where its checkpoint was.
+    """Models, in order of model ids, that the last run did not include and whose checkpoint no longer exists at its recorded
+    place. Models of another job stay, and so do folders without a report of where the checkpoint was.
 
     Raises:
       JobError: no finished run in `out`.
@@ -52,7 +52,7 @@ def _orphans(out: str, named: set[str]) -> Iterator[Orphan]:
 
 
 def _may_be_there(uri: str) -> bool:
-    """A store that does not answer says nothing of what is gone."""
+    """Whether the checkpoint still exists. If the store does not answer, it counts as existing."""
     try:
         return storage.exists(uri)
     except StorageError:
@@ -60,8 +60,8 @@ def _may_be_there(uri: str) -> bool:
 
 
 def remove(out: str, found: Sequence[Orphan]) -> None:
-    """Removes their folders, attempts and what is remembered of them; a folder goes from its final path by one rename, or, on a
-    store, its marker goes first.
+    """Removes the models' folders, their attempts and their entries in the history. On a disk, a folder leaves its final path
+    by one rename; on a store, its marker is removed first.
 
     Raises:
       StorageError: another run is writing here, or a folder cannot be removed.

@@ -17,7 +17,7 @@ _AT_ONCE = 16
 
 
 def read_reports(out: str) -> list[dict[str, Any]]:
-    """The reports under OUT that can be read, in order of model_id, without what only their own pages show."""
+    """The readable reports under OUT, in order of model_id, reduced to the parts that the fleet's pages show."""
     return [_told(own, attempt) for _, own, attempt in _reports(out)]
 
 
@@ -28,8 +28,8 @@ def _told(own: dict[str, Any], attempt: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reports(out: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Those of published models, each with the attempt that is held back beside it, or {}; what is being put there, or was left
-    half done, is none.
+    """(report, report of the held-back attempt or {}) of every published model. A folder that is still being published, or was
+    left half done, is skipped.
     """
     beneath.refuse_links(out)
     models = storage.join(out, layout.MODELS)
@@ -66,7 +66,7 @@ def rebuild_pages(out: str) -> int:
 
 
 def _of_last_run(out: str, key: str) -> dict[str, Any] | None:
-    """`changes` or `run` of the fleet.json that is there."""
+    """`changes` or `run` of the existing fleet.json."""
     try:
         found = parse(beneath.read_bytes(out, layout.FLEET_FACTS)).get(key)
     except (StorageError, ValueError, AttributeError):

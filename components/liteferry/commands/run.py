@@ -28,8 +28,9 @@ _LOOK_AT_STORE_EVERY_S = 2.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class How:
-    """How a run talks: `is_quiet`, without progress; `is_verbose`, with what libraries log. `is_strict`: it does not begin where
-    some checkpoint is going to fail. `is_alone`: the process runs nothing but this command, so that Beam may be imported in part.
+    """How a run behaves on the command line. `is_quiet`: no progress. `is_verbose`: with the libraries' logs. `is_strict`: does
+    not begin if the forecast says that a checkpoint will fail. `is_alone`: the process runs nothing but this command, so Beam
+    may be imported in part.
     """
 
     is_alone: bool = False
@@ -39,7 +40,7 @@ class How:
 
 
 def run_job(request: RunRequest, how: How | None = None) -> int:
-    """Runs a job and prints what came of it. Returns the exit status; 0 for a job that was handed over and is not waited for.
+    """Runs a job and prints its results. Returns the exit status; 0 for a job that was submitted without waiting for its end.
 
     Raises:
       JobError, StorageError: before anything ran.
@@ -57,12 +58,12 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
         refuse_bare_workers(request.beam_flags)
     request = dataclasses.replace(request, out=storage.absolute(request.out))
     if traits.is_here and not storage.exists(storage.join(request.out, layout.FLEET_FACTS)):
-        sandbox.warm_up()  # there is work for certain, and this process has imports of its own to do meanwhile
+        sandbox.warm_up()  # there is certainly work, and this process can do its own imports meanwhile
     out, total = request.out, count_checkpoints(request.job, out=request.out, only=request.only, tell=print)
     beneath.refuse_links(out)
     if traits.is_here and _is_foreseen_to_fail(request, how) and how.is_strict:
         return NOT_ALL_BLESSED
-    told = held.warning() if traits.is_here else None  # elsewhere the reports say what their workers' kernels hold
+    told = held.warning() if traits.is_here else None  # on other machines, the reports say what the workers' kernels enforce
     if told:
         print(told, file=sys.stderr)
     with run_lock.exclusive(out):
@@ -79,7 +80,9 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
 
 
 def _is_foreseen_to_fail(request: RunRequest, how: How) -> bool:
-    """Tells what `check` finds, and whether some checkpoint of the run would not be blessed. The run itself finds more."""
+    """Prints the findings of `check`. Returns whether some checkpoint of the run would not be blessed, as far as can be
+    predicted.
+    """
     from liteferry.commands.check import check, tell
 
     checked = check(request.job)
@@ -95,8 +98,8 @@ def _is_foreseen_to_fail(request: RunRequest, how: How) -> bool:
 def count_checkpoints(
     job: Job, *, out: str | None = None, only: str | None = None, tell: Callable[[str], object] = lambda _: None
 ) -> int:
-    """How many checkpoints the job's patterns name, of those whose ids fit `only`; `tell` gets a line on what lies beside them.
-    Raises JobError for a pattern, a module or samples that name nothing.
+    """The number of checkpoints that the job's patterns match and whose ids match `only`. `tell` gets a line about other files
+    that were matched. Raises JobError for a pattern, a module or samples that do not exist.
     """
     from liteferry.commands.check import ignored_line
     from liteferry.plan.job_files import look_for_checkpoints, refuse_missing_files

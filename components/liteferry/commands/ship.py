@@ -1,8 +1,8 @@
-"""`liteferry ship`: what of a run is blessed, copied to where apps and servers take it from, with a manifest.
+"""`liteferry ship`: copies a run's blessed artifacts to the place from which apps and servers load them, with a manifest.
 
-Every file is held against the digest it was judged with while it is copied, appears whole, and the manifest comes last. Of a
-model that is held back, the last blessed files ship. Nothing that DEST has is removed unless asked, and then only what an earlier
-`ship` has put there.
+While a file is copied, its digest is compared with the one recorded when it was judged. Files appear whole, the manifest last.
+For a model that is held back, the last blessed files are shipped. Nothing in DEST is removed unless asked, and then only files
+that an earlier `ship` wrote.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ _SAVED_MODEL = "saved_model.pb"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to ship, and how it is called there.
+    """What to ship, and under which names.
 
-    `what`: `recommended` (one .tflite for each model), `blessed` (all that are) or `saved_model`. `target`: the one whose choice
-    counts, where the job has targets. `stable_names`: `<model>.tflite`. `prune`: removes what an earlier order put there.
+    `what`: `recommended` (one .tflite for each model), `blessed` (all blessed artifacts) or `saved_model`. `target`: ships the
+    variant recommended for this target, if the job has targets. `stable_names`: names files `<model>.tflite`. `prune`: removes
+    files of an earlier order.
     """
 
     what: str = "recommended"
@@ -59,7 +60,9 @@ class Order:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shipped:
-    """What came of it. `silent`: models of the last run of which nothing is blessed. `removed`: what an earlier order had put."""
+    """The result of shipping. `silent`: models of the last run with nothing blessed. `removed`: files of an earlier order that
+    were removed.
+    """
 
     files: Mapping[str, Mapping[str, Any]]
     silent: tuple[str, ...]
@@ -68,7 +71,7 @@ class Shipped:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Item:
-    """One artifact: where it lies below a model's folder, where it goes below DEST, and the manifest's facts of it."""
+    """One artifact: its path below the model's folder, its path below DEST, and its facts for the manifest."""
 
     folder: str
     source: str
@@ -77,12 +80,12 @@ class _Item:
 
 
 def ship(out: str, destination: str, order: Order) -> Shipped:
-    """Copies what is blessed in the folder `out` to a folder or a store.
+    """Copies the blessed artifacts in the folder `out` to a folder or a store.
 
     Raises:
-      JobError: no run there, a target that it does not have, or a DEST within it.
-      StorageError: a file that has other bytes than those that were judged, or that cannot be copied; what stands at DEST then is
-        whole files, under the manifest that was there before.
+      JobError: there is no run in `out`, the run does not have the target, or DEST lies within `out`.
+      StorageError: a file's bytes are not the judged ones, or it cannot be copied. DEST then holds complete files, and the
+        previous manifest.
     """
     from liteferry.commands.show import read_fleet
 
@@ -171,7 +174,7 @@ def _facts(report: lenient.Report, name: str, about: Mapping[str, Any], **told: 
 
 
 def _put(item: _Item, destination: str) -> dict[str, Mapping[str, Any]]:
-    """Copies one file, or leaves it where the same bytes are there already."""
+    """Copies one file, unless the same bytes are there already."""
     target = storage.join(destination, item.target)
     expected = item.facts.get("sha256")
     if storage.exists(target) and not storage.is_directory(target) and storage.digest(target) == expected:
@@ -179,7 +182,7 @@ def _put(item: _Item, destination: str) -> dict[str, Mapping[str, Any]]:
     source = storage.join(item.folder, item.source)
     with _work_folder(destination) as folder:
         copy = os.path.join(folder, "file")
-        storage.download(source, copy)  # what is judged is the copy: the source may be replaced meanwhile
+        storage.download(source, copy)  # check the copy, not the source: the source may be replaced meanwhile
         if storage.digest(copy) != expected:
             raise StorageError(
                 f"{source} has other bytes than those that were judged (sha256); it was not shipped. `liteferry verify` tells "
@@ -195,7 +198,9 @@ def _put(item: _Item, destination: str) -> dict[str, Mapping[str, Any]]:
 
 @contextlib.contextmanager
 def _work_folder(destination: str) -> Iterator[str]:
-    """A folder on the file system of a local DEST, so that a file gets its name by a rename; else on this machine's own."""
+    """A temporary folder on the file system of a local DEST, so that a file can be renamed into place; for a store, on this
+    machine's disk.
+    """
     where = None if storage.is_remote(destination) else storage.require_local(destination)
     if where is not None:
         os.makedirs(where, exist_ok=True)
@@ -222,7 +227,7 @@ def _remove_empty(destination: str, name: str) -> None:
 
 
 def print_ship(out: str, destination: str, order: Order) -> int:
-    """Ships and says what. Returns the exit status: 0, or 1 where nothing of the run is blessed."""
+    """Ships and prints what was shipped. Returns the exit status: 0, or 1 if nothing in the run is blessed."""
     shipped = ship(out, destination, order)
     total = sum(lenient.integer(facts.get("bytes")) or 0 for facts in shipped.files.values())
     models = {facts["model_id"] for facts in shipped.files.values()}

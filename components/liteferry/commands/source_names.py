@@ -1,4 +1,4 @@
-"""What a user's modules define, by their syntax trees alone: nothing is imported."""
+"""The names that a user's modules define, read from their syntax trees; nothing is imported."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """A module of the job. `names`: classes, functions and variables of its top level; `is_open`: it may define more than it
-    says, by a star import or because only its package is named. `problem`: why it cannot be imported, as far as its text tells.
+    """A module of the job. `names`: classes, functions and variables of its top level; `is_open`: it may define more names,
+    through a star import or because only its package is named. `problem`: why it cannot be imported, if its source shows that.
     """
 
     module: str
@@ -22,12 +22,12 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """What the module is called when it is imported."""
+        """The name under which the module is imported."""
         return os.path.basename(self.module).removesuffix(".py") if self.module.endswith(".py") else self.module
 
 
 def read(module: str) -> Source:
-    """A `.py` file by its text, an installed module by whether it can be found."""
+    """Reads a `.py` file's syntax; for an installed module, only checks that it can be found."""
     if not module.endswith(".py"):
         top = module.partition(".")[0]
         try:
@@ -68,7 +68,7 @@ def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def builder_problem(builder: str, sources: Sequence[Source]) -> str | None:
-    """Why `module:name` cannot be the builder, as far as files tell."""
+    """Why `module:name` cannot be the builder, if the files show that; else None."""
     module, _, name = builder.partition(":")
     found = next((source for source in sources if module in (source.stem, source.module)), None)
     if found is None:

@@ -33,7 +33,7 @@ from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
 _LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
 SAVED_MODEL = "saved_model"
 _MOST_CHARS = 2000
-# A few rows run in another batch than the judged ones: kernels round differently, and what is quantised may take the next step.
+# A few rows run in another batch than the judged ones: kernels round differently, and a quantised value may move by one step.
 _ROUNDING = {"float32": 1e-5, "float16": 1e-3}
 _QUANTIZED_ROUNDING = 2e-2
 
@@ -54,7 +54,7 @@ def verify(out: str, *, processes: int, with_rows: bool = True, trust: Sequence[
     Args:
       processes: sandboxes at once.
       with_rows: whether to run blessed artifacts again; without, only files and verdicts are checked, without TensorFlow.
-      trust: as in the job: operations that artifacts may contain although they reach outside their graph.
+      trust: as in the job: operations that artifacts may contain although they access files or the network.
 
     Raises:
       JobError: there is no run here.
@@ -131,7 +131,7 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
 
 
 def _status_of(out: str, model_id: str) -> object:
-    """What the model's own reports make of it: one that is held back is not blessed, whatever stands in its folder."""
+    """The status of a model by its own reports: a model with a held-back attempt is not blessed, although its folder is."""
     own, attempt = held_back.reports_of(out, model_id)
     if attempt:
         return Status.NOT_BLESSED.value
@@ -203,7 +203,7 @@ def _unproven(name: str, part: Mapping[str, Any], report: lenient.Report) -> Ite
     except LackingError as error:
         yield f"{error}; run the job again"
         return
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # somebody's hand was in it
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # the report was edited by hand
         yield f"its report cannot be judged: {single_line(error, limit=_MOST_CHARS)}"
         return
     if judged.reason is not None:

@@ -1,4 +1,6 @@
-"""The variant `auto` of one model: the search, the rows that it may look at and those that prove it, and what is told of both."""
+"""Makes the variant `auto` of one model: splits the rows into search and proof rows, runs the search, and builds the report's
+entry.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,21 @@ from liteferry.tflite.auto_search import Judges
 from liteferry.tflite.rows_judge import Answered, RowsJudge
 
 NAME = "auto"
-_TOLD_APART_FROM = 64  # rows: with fewer, both halves would be too few to judge on
+_TOLD_APART_FROM = 64  # rows: with fewer, each half would be too small to judge on
 _MOST_ROWS = 1024  # of each half
-_SEARCH_ROWS = 128  # that every candidate is run on; what is found is proven on all of the other half
+_SEARCH_ROWS = 128  # every candidate runs on these; the result must then hold on all proof rows
 _NOISE_ROWS = 16
 
 
 def search(plan: ModelPlan, trace: Trace, binding: Any, source: Source) -> tuple[bytes, dict[str, Any]]:
-    """The smallest file that is within the gates of `auto` on the first shard's rows, and what is told of the search.
+    """Finds the smallest file that meets the gates of `auto` on the first shard's rows. Returns the file and the report's
+    entry.
 
-    A sibling of a searched model tries that one's mix first. The verdict is the evaluation's, on all rows of all shards.
+    A sibling tries the mix found for the first model of its family before it searches. The evaluation then judges the file on
+    all rows of all shards.
 
     Raises:
-      ModelError: SAMPLES_MISSING without rows; CONVERT_FAILED where nothing, float32 included, holds.
+      ModelError: SAMPLES_MISSING without rows; CONVERT_FAILED if no mix meets the gates, not even float32.
     """
     if binding is None:
         message = f"{NAME} is searched for on sample rows; give the model `samples`, or drop the variant"
@@ -60,7 +64,7 @@ def search(plan: ModelPlan, trace: Trace, binding: Any, source: Source) -> tuple
 
 
 def _answered(plan: ModelPlan, trace: Trace, binding: Any) -> list[Answered]:
-    """Batches of the first shard with the model's own answers."""
+    """The first shard's batches, with the model's own answers to them."""
     found, left = [], 2 * _MOST_ROWS
     for batch in bound_rows.batches(plan, binding, shard_index=0):
         take = min(left, len(batch.ids))
@@ -74,7 +78,7 @@ def _answered(plan: ModelPlan, trace: Trace, binding: Any) -> list[Answered]:
 
 
 def _halves(answered: list[Answered]) -> tuple[list[Answered], list[Answered]]:
-    """Rows in turn: files are often sorted, and a class may be in one half of one alone."""
+    """Splits by alternating rows: files are often sorted by class, so two consecutive halves could hold different classes."""
     return [part for one in answered if len(part := one.every_second(0))], [
         part for one in answered if len(part := one.every_second(1))
     ]

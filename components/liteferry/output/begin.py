@@ -1,4 +1,4 @@
-"""A plan before its work begins: is it done already, does it take a new verdict alone, or is there work to do?"""
+"""Decides what a plan needs: nothing (an earlier run has done it), a new verdict only, or the whole export."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.report import rejudge
 from liteferry.report.model_report import fleet_entry
 
-# One checkpoint at a time is looked into, as where no digest is remembered: HDF5 takes a sandbox.
+# Fingerprints one checkpoint at a time, as the run does when no digest is cached: HDF5 is read in a sandbox.
 _READING = threading.Lock()
 
 
 def report_of_other(plan: ModelPlan) -> tuple[ModelPlan, dict[str, Any]]:
-    """What the fleet's table needs of the report that a model has, whatever run made it; nothing where it has none. For models
-    that a run leaves out.
+    """For a model that the run leaves out: the fleet table's entry for its report, from any earlier run; {} if it has no
+    report.
     """
     try:
         own, attempt = held_back.reports_of(plan.out, plan.model_id)
@@ -36,14 +36,14 @@ def report_of_other(plan: ModelPlan) -> tuple[ModelPlan, dict[str, Any]]:
 
 
 def find_finished(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str, Any] | None]:
-    """The plan, ready to be worked on, and None; or the plan and what the fleet's table needs of a report that ends the matter:
-    that of an earlier run, unless `force`, or that nobody can tell what is there. Never raises.
+    """(plan, None) if there is work to do; else (plan, the fleet table's entry). The entry comes from the report of an earlier
+    run, unless `force` is set, or says that the output cannot be read. Never raises.
     """
     is_new = True
     try:
         folder = model_folder.scan(plan.model_directory())
         told = None if force else finished(plan, folder)
-        if told is None and plan.is_remembered:  # what is exported is known by its bytes
+        if told is None and plan.is_remembered:  # an export needs the digest of the checkpoint's bytes
             with _READING:
                 plan = read_remembered(plan)
             told = None if force else finished(plan, folder)
@@ -59,8 +59,8 @@ def find_finished(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str,
             return numbered(plan, folder), None
         if publish_to_store.is_unfinished(folder):
             publish_to_store.clear(plan.model_directory())
-        storage.remove_unfinished(plan.model_directory())  # of a `liteferry report` that was killed
-    except StorageError as error:  # to write there now might replace what is good
+        storage.remove_unfinished(plan.model_directory())  # left by a killed `liteferry report`
+    except StorageError as error:  # writing there now could replace a good model
         told = failed_fleet_entry(plan, reason_for(error, Stage.PUBLISH))
     with contextlib.suppress(StorageError):
         progress.report_finished(plan.out, told, is_new=is_new)
@@ -68,10 +68,10 @@ def find_finished(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str,
 
 
 def _judged_again(plan: ModelPlan, older: Mapping[str, Any], terms: rejudge.Terms | None = None) -> dict[str, Any] | None:
-    """What older rules or other gates judged, judged by today's and put in its place; None where that takes the model itself."""
+    """Judges an earlier report again by today's rules and gates, and publishes the result; None if that needs a new export."""
     try:
         report = {**rejudge.judged_again(older, terms), "recipe_digest": plan.recipe_digest}
-    except (LackingError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):  # or somebody's hand was in it
+    except (LackingError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):  # edited by hand
         return None
     (plan,) = begin_attempt([dataclasses.replace(plan, version=older["version"])])
     staging = plan.staging_directory()

@@ -1,4 +1,4 @@
-"""What an earlier run has left of a model: whether it still stands, and the number that its next SavedModel gets."""
+"""Finds the result of an earlier run: whether it is still valid, and which version number the next SavedModel gets."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from liteferry.report.environment import upgrades
 from liteferry.report.model_report import fleet_entry
 from liteferry.version import REPORT_SCHEMA_VERSION
 
-# These say something of the machine at that hour, not of the model: the same command tries again.
+# These reasons describe the machine at that time, not the model: the next run tries the model again.
 _TRANSIENT = {code.value for code in ReasonCode if code.is_transient}
-# These depend on the limits: they are tried again when the job allows more.
+# These depend on the limits: the next run tries again if the job raises them.
 _LIMITED = {
     ReasonCode.TIMEOUT.value: "seconds",
     ReasonCode.OUT_OF_MEMORY.value: "memory_bytes",
@@ -26,8 +26,8 @@ _LIMITED = {
 
 
 def finished(plan: ModelPlan, folder: model_folder.ModelFolder) -> dict[str, Any] | None:
-    """What the fleet's table needs of a report that an earlier run left for exactly this work: in the model's folder, or beside
-    a blessed one that is kept. None when there is work to do.
+    """The fleet table's entry for an earlier run's report on exactly this work, from the model's folder or from its held-back
+    attempt; None if there is work to do.
     """
     report = finished_report(plan, folder)
     if report is not None:
@@ -40,11 +40,11 @@ def finished(plan: ModelPlan, folder: model_folder.ModelFolder) -> dict[str, Any
 
 
 def numbered(plan: ModelPlan, folder: model_folder.ModelFolder | None = None) -> ModelPlan:
-    """The plan with the number of its SavedModel's folder: that of the last run in this OUT where nothing has changed, else the
-    next one. A server that watches the folder sees a new number for every new function, and the same one is never two.
+    """The plan with the version number of its SavedModel: the last run's number if nothing has changed, else the next one. A
+    server that watches the folder sees a new number for every new function, and no number is used for two functions.
 
     Args:
-      folder: what is at the model's final path, if it was looked at already.
+      folder: the listing of the model's final path, if it was read already.
 
     Raises:
       StorageError: the store does not answer.
@@ -105,12 +105,12 @@ def _report_of_same(plan: ModelPlan, folder: model_folder.ModelFolder | None) ->
             raise
         return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None  # none there, or somebody's hand was: the work is done
+        return None  # no usable report (missing, or edited by hand): export the model again
 
 
 def _is_of_same(plan: ModelPlan, report: Mapping[str, Any]) -> bool:
-    """Whether a report is about this checkpoint and recipe, made by the libraries of today, and nothing in it calls for another
-    try.
+    """Whether a report is about this checkpoint and recipe, was made by the installed versions of the libraries, and has no
+    reason to be tried again.
     """
     try:
         return bool(
@@ -129,7 +129,7 @@ def _is_of_same(plan: ModelPlan, report: Mapping[str, Any]) -> bool:
 
 
 def _vouches_for_its_artifacts(report: Mapping[str, Any]) -> bool:
-    """Whether each artifact is a file, or a folder of files, whose digest the report holds."""
+    """Whether the report holds the digest of every artifact: of the file, or of all files in the folder."""
     files = report["files"]
     return all(path in files or any(name.startswith(f"{path}/") for name in files) for path in artifact_paths(report))
 
@@ -144,13 +144,13 @@ def _still_stands(report: Mapping[str, Any], plan: ModelPlan) -> bool:
 
 
 def artifact_paths(report: Mapping[str, Any]) -> set[str]:
-    """Paths of what the report vouches for, relative to the model's folder."""
+    """Paths of the artifacts that the report names, relative to the model's folder."""
     parts = [report["saved_model"], *report["variants"].values()]
     return {part["path"] for part in parts if part is not None and part["path"] is not None}
 
 
 def plain_text(value: Any) -> Any:
-    """A report whose text UTF-8 can hold: file names may bring bytes that it cannot, which neither runners nor tables take."""
+    """A report whose text is valid UTF-8: file names may contain bytes that are not, and runners and tables reject them."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The fleet's files of a run: facts, table, page and history, written when the last report is there."""
+"""Writes the fleet's files at the end of a run: facts, table, page and history."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from liteferry.report.run_facts import run_facts
 
 
 def write(reports: Iterable[Mapping[str, Any]], out: str, run_id: str) -> Mapping[str, Any]:
-    """Writes them and returns the facts. A model that is there twice, as a runner may deliver it, counts once."""
+    """Writes the files and returns the facts. A runner may deliver a model twice; it counts once."""
     once = {str(report["model_id"]): dict(report) for report in reports}
     with run_lock.writing_fleet(out):
         changes, history = since_last_run(out, once.values(), run_id=run_id)

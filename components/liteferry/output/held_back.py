@@ -1,8 +1,9 @@
-"""What was good stays good: a model whose new checkpoint is not blessed keeps its last blessed folder, whole and untouched.
+"""Keeps the last blessed folder of a model whose new checkpoint is not blessed, whole and unchanged.
 
-The new attempt's report, page and marker lie in OUT/attempts/<model_id>, without artifacts, and say since when and why they are
-held back. A blessing goes only before a better one, or where a judge takes it back: today's rules, or the job's gates and policy
-of today, over the kept report's own statistics, or a second run of the same export.
+The new attempt is "held back": its report, page and marker are written to OUT/attempts/<model_id>, without artifacts, and the
+report says since when and why. A blessed folder is replaced only by another blessed one, or when its blessing is taken back. A
+blessing is taken back when today's rules, or the job's current gates and policy, reject the statistics in the kept report, when
+the same checkpoint is refused today (LOAD_UNSAFE), or when a second run of the same export is not blessed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from liteferry.storage.layout import ATTEMPTS, NOT_BLESSED
 from liteferry.types import Status
 from liteferry.version import RULES_VERSION
 
-# What is known of an export that has come so far says something of its bytes; a crash, a limit or a missing file does not.
+# A reason from these stages is about the exported bytes. A crash, a limit or a missing file is not.
 _JUDGING = {Stage.REFERENCE.value, Stage.EVALUATE.value, Stage.JUDGE.value}
 _OF_THE_HOUR = {code.value for code in ReasonCode if code.is_transient} | {
     ReasonCode.CRASHED.value,
@@ -38,8 +39,8 @@ _OF_THE_HOUR = {code.value for code in ReasonCode if code.is_transient} | {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What stands where a report that is not blessed belongs. `kept`: a blessed report that stays; {} where nothing does.
-    `takes_back`: what the new report says of a blessing that it ends; None where it ends none.
+    """The blessed model that is in place when a report without a blessing arrives. `kept`: its report, if the model stays in
+    place; else {}. `takes_back`: the entry that the new report gets if it ends that blessing; else None.
     """
 
     kept: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -47,7 +48,7 @@ class Standing:
 
 
 def directory(plan: ModelPlan) -> str:
-    """Where an attempt of this model lies that is held back."""
+    """The folder for this model's attempt when it is held back."""
     return storage.join(plan.out, ATTEMPTS, plan.model_id)
 
 
@@ -63,7 +64,7 @@ def standing(plan: ModelPlan, report: lenient.Report) -> Standing:
 
 
 def blessed_report(folder: model_folder.ModelFolder) -> dict[str, Any]:
-    """The report of a blessed model that is whole, else {}."""
+    """The report of a folder that holds a complete, blessed model; else {}."""
     report = folder.complete_report()
     return report if report.get("status") == Status.BLESSED.value else {}
 
@@ -78,7 +79,7 @@ def _named(report: lenient.Report) -> dict[str, Any]:
 
 
 def _taken_back(plan: ModelPlan, kept: lenient.Report, report: lenient.Report) -> str | None:
-    """Why today's judge ends an earlier blessing; None where it does not."""
+    """Why the earlier blessing is taken back; None if it stands."""
     why = _under_terms_of_today(plan, kept)
     if why is not None:
         return why
@@ -101,15 +102,15 @@ def _under_terms_of_today(plan: ModelPlan, kept: lenient.Report) -> str | None:
     except LackingError as error:
         return f"rules {older} blessed it, and rules {RULES_VERSION} cannot: {error}" if is_outdated else None
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        return f"its report cannot be judged: {type(error).__name__}: {error}"  # somebody's hand was in it
+        return f"its report cannot be judged: {type(error).__name__}: {error}"  # the report was edited by hand
     if again["status"] == Status.BLESSED.value:
         return None
     return f"judged again by {judge}: {lenient.mapping(again['reason']).get('message')}"
 
 
 def attempt_report(plan: ModelPlan, report: lenient.Report, kept: lenient.Report) -> dict[str, Any]:
-    """The report of an attempt that is held back: its artifacts are not kept, so it names no path, and `held_back` says since
-    when the kept folder stands in for it, and why.
+    """The report of an attempt that is held back: its artifacts are not kept, so all paths are None. `held_back` says why, and
+    since when the kept folder has been in place of it.
     """
     before = model_folder.scan(directory(plan)).published_report().get("held_back")
     since = lenient.text(lenient.mapping(before).get("since"))
@@ -132,8 +133,8 @@ def _now() -> str:
 
 
 def told(attempt: lenient.Report, kept: lenient.Report) -> dict[str, Any]:
-    """What the fleet's table needs of a model that is held back: the attempt, which is not blessed whatever came of it, and
-    beside it what is shipped meanwhile.
+    """The fleet table's entry for a model whose attempt is held back: the attempt, always with the status `not_blessed`, and
+    the kept artifacts that are shipped meanwhile.
     """
     slim = fleet_entry(attempt)
     summary = model_summary(fleet_entry(kept))
@@ -143,7 +144,7 @@ def told(attempt: lenient.Report, kept: lenient.Report) -> dict[str, Any]:
 
 
 def finished_attempt(plan: ModelPlan, kept: lenient.Report) -> dict[str, Any]:
-    """The report in the attempt's folder, beside a blessed one that is kept; {} where either is missing."""
+    """The report in the attempt's folder, if it was held back for exactly this kept report; else {}."""
     if not kept:
         return {}
     report = model_folder.scan(directory(plan)).complete_report()
@@ -152,14 +153,13 @@ def finished_attempt(plan: ModelPlan, kept: lenient.Report) -> dict[str, Any]:
 
 
 def forget(plan: ModelPlan) -> None:
-    """Removes an attempt that stands beside nothing any more: what is in the model's folder is the last word. Raises
-    StorageError."""
+    """Removes an attempt once the model's folder holds the latest result. Raises StorageError."""
     if storage.exists(directory(plan)):
         storage.remove_tree(directory(plan))
 
 
 def reports_of(out: str, model_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the published report of a model, the attempt that is held back beside it), each {} where there is none."""
+    """(the published report of a model, the report of its held-back attempt); {} for either that does not exist."""
     own = model_folder.scan(storage.join(out, layout.MODELS, model_id)).published_report()
     attempt = model_folder.scan(storage.join(out, ATTEMPTS, model_id)).published_report()
     is_held_back = own.get("status") == Status.BLESSED.value and bool(lenient.mapping(attempt.get("held_back")))
@@ -167,7 +167,7 @@ def reports_of(out: str, model_id: str) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def problems(out: str, model_id: str) -> list[str]:
-    """What of an attempt is not as it should be, a sentence each: it has a marker, no artifacts, and never a blessing."""
+    """Checks an attempt's folder; a sentence for each problem. An attempt has a marker and no artifacts, and is never blessed."""
     place = storage.join(out, ATTEMPTS, model_id)
     folder = model_folder.scan(place)
     report = folder.published_report()

@@ -1,8 +1,7 @@
-"""How a published model is read, on any storage: no marker, no model; and the marker vouches for the report, the report for the
-files.
+"""Reads a published model, on any storage. A model is published once its marker exists.
 
-A marker holds the sha256 of `report.json`, and `report.json` holds sizes and sha256 of every file. So whoever has read a marker,
-a report and files that agree has one whole model, whatever was written in between.
+The marker holds the sha256 of `report.json`, and `report.json` holds the size and sha256 of every file. So a reader whose
+marker, report and files agree has read one complete model, even if another process wrote to the folder meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ BESIDE = (REPORT, PAGE, *MARKERS)
 
 
 def marker_of(report: Mapping[str, Any]) -> str:
-    """The name of the marker that a report calls for."""
+    """The name of the marker that belongs to a report's status."""
     return BLESSED if report["status"] == Status.BLESSED.value else NOT_BLESSED
 
 
@@ -37,7 +36,7 @@ def vouch_for(report: bytes) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class ModelFolder:
-    """A model's folder as one listing has shown it: `sizes`, path -> bytes. What is read of it later may be another meanwhile."""
+    """A model's folder as listed once. `sizes`: path -> bytes. Files read later may have changed since the listing."""
 
     directory: str
     sizes: Mapping[str, int]
@@ -48,12 +47,12 @@ class ModelFolder:
         return self._read(there[0]) if len(there) == 1 else None
 
     def raw_report(self) -> dict[str, Any]:
-        """The report that lies there, whether the model is published or not; {} where none can be read."""
+        """The report in the folder, whether the model is published or not; {} if it cannot be read."""
         return _parse(self._read(REPORT) or b"")
 
     def published_report(self) -> dict[str, Any]:
-        """The report of a published model, {} where none is: no marker, two of them, one that speaks of another report, or a
-        report that calls for the other. Files are not looked at.
+        """The report of a published model, else {}. Not published: no marker, two markers, a marker with another report's
+        digest, or a marker that contradicts the report's status. Does not check the files.
         """
         marker = self.marker()
         data = None if marker is None else self._read(REPORT)
@@ -63,7 +62,7 @@ class ModelFolder:
         return report if "status" in report and marker_of(report) in self.sizes else {}
 
     def complete_report(self) -> dict[str, Any]:
-        """As `report`, and every file that it names is there with its size."""
+        """As `published_report`; also checks that every file it lists exists with the right size."""
         report = self.published_report()
         files = report.get("files")
         if not isinstance(files, Mapping):
@@ -72,7 +71,7 @@ class ModelFolder:
         return report if is_whole else {}
 
     def versions(self) -> list[int]:
-        """Numbers of the folders below saved_model/."""
+        """Version numbers: the names of the folders below saved_model/."""
         parts = [name.split("/") for name in self.sizes]
         names = {part[1] for part in parts if part[0] == "saved_model" and len(part) > 1}
         return sorted(int(name) for name in names if name.isdecimal())
@@ -86,11 +85,11 @@ class ModelFolder:
         try:
             return beneath.read_bytes(self.directory, name)
         except StorageError:
-            return None  # a disk is asked again when the folder is put in place
+            return None  # on a disk, checked again when the folder is moved into place
 
 
 def scan(directory: str) -> ModelFolder:
-    """Lists a model's folder: its files, and nothing that is behind a link. Raises StorageError when it cannot be listed."""
+    """Lists the files in a model's folder; does not follow links. Raises StorageError when it cannot be listed."""
     return ModelFolder(directory, beneath.sizes_of(directory))
 
 

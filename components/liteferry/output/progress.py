@@ -1,5 +1,5 @@
-"""The progress of a run, for whoever watches it: JSON lines under OUT/.staging, appended at once or, on a store, written now and
-then.
+"""The progress of a run, for the live display and other readers: JSON lines under OUT/.staging, appended at once or, on a
+store, written now and then.
 
 A line says that a model's report is in place (`line`, `status`, `is_new`), or that work on models has begun (`doing`, `stage`).
 """
@@ -98,7 +98,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 class Watcher:
-    """Reads the lines that are new since its last look, and keeps the models in work: `running`, model_id -> its line."""
+    """Reads the lines added since the last call, and keeps the models in progress: `running`, model_id -> its line."""
 
     def __init__(self, out: str) -> None:
         self._folder = _folder(out)

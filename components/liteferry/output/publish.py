@@ -1,5 +1,5 @@
-"""A finished model -> its folder under OUT/models: whole, report and marker inside, by one rename, or as `store_publish` does it
-on an object store. Also: is it there already?
+"""Publishes a finished model: moves its folder, with report and marker, to OUT/models by one rename. On an object store,
+`publish_to_store` does it.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from liteferry.report.model_report import build, fleet_entry
 from liteferry.storage.layout import BLESSED, PAGE, REPORT
 from liteferry.types import ExportedModel
 
-# One of these for each work folder, by its name.
+# A work folder's name selects its lock.
 _LOCKS = tuple(threading.Lock() for _ in range(64))
 
 
 def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Writes the report, with the digest of every file it vouches for, and its page into the staging directory, the marker last,
-    and puts the directory in place. Where the report is not blessed and a blessed model stands there, that one stays and the
-    report goes beside it, see `held_back`.
+    """Writes the report, with the digest of every file it vouches for, and its page into the staging directory, the marker
+    last, and puts the directory in place. If the report is not blessed and a blessed model is published, the published folder
+    stays and the report goes to OUT/attempts, see `held_back`.
 
     Returns:
-      What the fleet's table needs of the report that stands: this one, or, on a store, that of another run which has put the
-      same result there meanwhile.
+      The fleet table's entry for the report that is now in place: this one, or, on a store, the report of another run that has
+      published the same result meanwhile.
 
     Raises:
-      StorageError: when the output cannot be written, or the staging directory has lost what the report is about.
+      StorageError: when the output cannot be written, or files that the report lists are missing from the staging directory.
     """
     staging = plan.staging_directory()
     _refuse_lost(staging, report)
@@ -56,7 +56,7 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _put_in_place(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
     staging = plan.staging_directory()
-    if "files" not in report:  # one that is judged again has them: their bytes are those that were judged
+    if "files" not in report:  # a report that is judged again already lists its files: the judged bytes must not change
         older = _keep_versions(plan, report) if model_folder.marker_of(report) == BLESSED else []
         report = {**report, "kept_versions": older, "files": manifest.files_of(staging)}
     _write_about(staging, report)
@@ -70,7 +70,7 @@ def _put_in_place(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, An
     def settled() -> dict[str, Any] | None:
         others = _put_there_meanwhile(plan)
         if others is None and model_folder.marker_of(report) != BLESSED:
-            kept.update(held_back.standing(plan, report).kept)  # another run has put a blessed one there
+            kept.update(held_back.standing(plan, report).kept)  # another run has published a blessed one
         return others or kept or None
 
     others = publish_to_store.put_in_place(staging, plan.model_directory(), intent=intent, settled=settled)
@@ -82,8 +82,8 @@ def _put_in_place(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, An
 
 
 def _keep_versions(plan: ModelPlan, report: Mapping[str, Any]) -> list[int]:
-    """Takes the newest SavedModels that were blessed before this one into its work folder, as many as the job keeps. Returns
-    their numbers.
+    """Copies the newest earlier blessed SavedModels into the plan's work folder, as many as the job keeps. Returns their
+    version numbers.
     """
     before = held_back.blessed_report(model_folder.scan(plan.model_directory())) if plan.keep_versions > 1 else {}
     numbers = {name.split("/")[1] for name in before.get("files", ()) if name.startswith("saved_model/")}
@@ -96,7 +96,7 @@ def _keep_versions(plan: ModelPlan, report: Mapping[str, Any]) -> list[int]:
 
 
 def take_artifacts(plan: ModelPlan, names: Collection[str]) -> None:
-    """Artifacts of a published model in the work folder of its plan, as links to the same bytes where the file system has them.
+    """Puts a published model's artifacts into the work folder of its plan, as hard links where the file system supports them.
     Raises StorageError.
     """
     for name in names:
@@ -111,7 +111,7 @@ def take_artifacts(plan: ModelPlan, names: Collection[str]) -> None:
 
 
 def _write_about(folder: str, report: Mapping[str, Any]) -> None:
-    """A report, its page and, last, its marker."""
+    """Writes a report, its page and, last, its marker."""
     from liteferry.report.pages.render import render_model
 
     text = json.dumps(report, indent=2, allow_nan=False).encode()
@@ -121,7 +121,7 @@ def _write_about(folder: str, report: Mapping[str, Any]) -> None:
 
 
 def _hold_back(plan: ModelPlan, report: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Puts what is told of an attempt beside the blessed model that stays, and drops what was made."""
+    """Writes the attempt's report to OUT/attempts and removes its artifacts; the blessed model stays."""
     staging = plan.staging_directory()
     attempt = held_back.attempt_report(plan, report, kept)
     storage.remove_tree(staging)
@@ -135,20 +135,22 @@ def _hold_back(plan: ModelPlan, report: Mapping[str, Any], kept: Mapping[str, An
 
 
 def _put_there_meanwhile(plan: ModelPlan) -> dict[str, Any] | None:
-    """The report of the same work that was not there yet when this plan was made."""
+    """The report of the same work, if another run published it after this plan was made."""
     folder = model_folder.scan(plan.model_directory())
     return None if folder.marker() == plan.marker_before else finished_report(plan, folder)
 
 
 def _refuse_lost(staging: str, report: Mapping[str, Any]) -> None:
-    """Somebody may have removed the output, or a part of it, after its artifacts were judged."""
+    """Raises StorageError if an artifact is missing: the output, or a part of it, may have been deleted since the artifacts
+    were judged.
+    """
     lost = sorted(path for path in artifact_paths(report) if not storage.exists(storage.join(staging, path)))
     if lost:
         raise StorageError(f"{staging}: {', '.join(lost)} has been removed while the run went on")
 
 
 def _remove_unreported(staging: str, report: Mapping[str, Any]) -> None:
-    """A process that was killed may have left half of an artifact: what no report names does not go to a final path."""
+    """Removes files that the report does not name: a killed process may have left half of an artifact."""
     artifacts = artifact_paths(report)
     for folder in ("saved_model", "tflite"):
         inside = {storage.join(folder, name) for name in storage.list_directory(storage.join(staging, folder))}
@@ -157,12 +159,13 @@ def _remove_unreported(staging: str, report: Mapping[str, Any]) -> None:
 
 
 def judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> dict[str, Any]:
-    """Makes the report and puts the model's folder in place. Returns what the fleet's table needs of it. Never raises.
+    """Makes the report, publishes the model's folder and returns the fleet table's entry. Never raises.
 
-    Where the report cannot be made or the output not be written, the returned report says so: the run still counts this model,
-    as failed.
+    If the report cannot be made or the output cannot be written, the returned entry says so, and the run counts the model as
+    failed.
     """
-    # A runner may bring a model here twice, and several are published at once: the second one waits, then finds the first.
+    # A runner may deliver a model twice, and models are published in parallel: the second call waits, then finds the first one's
+    # result.
     with _LOCKS[zlib.crc32(os.fsencode(plan.staging_directory())) % len(_LOCKS)]:
         return _judge_and_publish(plan, exported, evaluation)
 
@@ -172,12 +175,12 @@ def _judge_and_publish(plan: ModelPlan, exported: ExportedModel, evaluation: Eva
     try:
         if not is_transient and not storage.exists(plan.staging_directory()):
             before = finished(plan, model_folder.scan(plan.model_directory()))
-            if before is not None:  # a runner may bring a model here twice: the first time took the folder away
+            if before is not None:  # the runner delivered this model twice: the first call has moved the folder
                 return before
             raise StorageError(_lost_work(plan))
         report = plain_text(build(plan, exported, evaluation, worst_rows=results.worst_inputs_of(evaluation)))
         told = dict(publish(plan, report))
-    except Exception as error:  # noqa: BLE001  # what nobody foresaw is one model's report, never the end of the run
+    except Exception as error:  # noqa: BLE001  # an unexpected error fails one model, never the run
         told = _publish_failure(plan, exported, reason_for(error, Stage.PUBLISH))
     with contextlib.suppress(StorageError):
         progress.report_finished(plan.out, told, is_new=True)
@@ -194,14 +197,14 @@ def _lost_work(plan: ModelPlan) -> str:
 
 def _publish_failure(plan: ModelPlan, exported: ExportedModel, reason: Reason) -> dict[str, Any]:
     report = _failed(plan, exported, reason)
-    with contextlib.suppress(Exception):  # the report in the fleet's table is then the only one
+    with contextlib.suppress(Exception):  # then this entry in the fleet's table is the only report
         storage.remove_tree(plan.staging_directory())
         return dict(publish(plan, report))
     return fleet_entry(report)
 
 
 def failed_fleet_entry(plan: ModelPlan, reason: Reason) -> dict[str, Any]:
-    """What the fleet's table needs of a model of which nothing else can be told."""
+    """The fleet table's entry for a model whose report could not be made."""
     return fleet_entry(_failed(plan, ExportedModel(reason=reason), reason))
 
 

@@ -69,7 +69,7 @@ def unfinished(target: str) -> Mapping[str, Any]:
 
 
 def is_unfinished(folder: model_folder.ModelFolder) -> bool:
-    """Whether a process is publishing there, or was."""
+    """Whether a process is publishing there, or was killed while it did."""
     return any(name.startswith(f"{PUBLISHING}/") for name in folder.sizes)
 
 

@@ -6,12 +6,13 @@ number, which the store grants to one process only (`storage.create_exclusively`
 one gets the lease. No process overwrites another's object. A holder that was wrongly taken for dead finds that its object is
 gone, or that a higher one names it as the dead holder.
 
-Numbers start again when a lease is released. So a process that looked, paused and then created the next number looks once more:
-it has the lease only if nothing has changed since its first look. Otherwise the lease was released and taken again meanwhile.
+Numbers start again when a lease is released. A process may therefore read the lease, be delayed, and create its number only
+after other processes have taken and released the lease. So it reads the lease once more after creating its object, and holds
+the lease only if nothing has changed since the first read.
 
-A holder is dead when its process is known to be gone (same machine, and no process of that id, or another one), or when it has
-not renewed its lease for `TTL_S`. The clocks of two machines may differ by `SKEW_S`; a holder stops trusting its own lease before
-others do, measured by a clock that nobody sets.
+A holder counts as dead when its process has ended (same machine, and no process with that id, or a later process that reuses
+the id), or when it has not renewed its lease for `TTL_S`. The clocks of two machines may differ by `SKEW_S`; a holder stops
+trusting its own lease before others do, measured by a monotonic clock.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Holder:
     note: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def is_gone(self) -> bool:
-        """Whether its process is known not to run any more, or the lease has expired."""
+        """Whether its process has ended, as far as this machine can tell, or the lease has expired."""
         if self.token in _given_up:
             return True
         here, own = _machine(), _process(self.pid)
@@ -72,7 +73,7 @@ class Holder:
         return f"process {self.pid} on {self.host} since {since}"
 
     def seconds_left(self) -> int:
-        """Until it counts as dead, unless it renews."""
+        """Seconds until the holder counts as dead unless it renews."""
         return max(1, round(self.expires - time.time()))
 
 
@@ -91,11 +92,13 @@ class Lease:
         self._renewed = _now()
 
     def is_safe(self) -> bool:
-        """Whether no other process can have taken it over yet, by this process's own clock. Sends no request."""
+        """Whether the lease is surely still valid by this process's own clock, so that no other process can have taken it over.
+        Sends no request.
+        """
         return not self._is_lost and _now() < self._renewed + TTL_S - SKEW_S
 
     def is_mine(self) -> bool:
-        """Whether this process still holds it; asks the store. Raises StorageError."""
+        """Whether this process still holds the lease, read from the store. Raises StorageError."""
         if not self._is_lost:
             # Numbers start again when a lease is released, so the same number may belong to another process.
             found = _read(self._folder, self._number)
@@ -103,7 +106,9 @@ class Lease:
         return self.is_safe()
 
     def _is_followed(self) -> bool:
-        """A higher number that does not follow this holder belongs to a process that is about to find that it came too late."""
+        """Whether a later object names this holder as its dead predecessor. A later object that does not belongs to a process
+        that came too late and will withdraw.
+        """
         later = (_read(self._folder, number) for number in _numbers(self._folder) if number > self._number)
         return any(holder is not None and holder.follows(self._holder) for holder in later)
 
@@ -197,7 +202,9 @@ def holder_of(folder: str) -> Holder | None:
 
 
 def _living(holders: Sequence[Holder | None]) -> Holder | None:
-    """The lowest that lives and is not followed: a living one above it came too late, and goes when it looks again."""
+    """The lowest living holder that no other object names as its predecessor. A living holder above it came too late, and
+    withdraws when it reads the lease again.
+    """
     there = [holder for holder in holders if holder is not None]
     living = (holder for holder in there if not holder.is_gone() and not any(other.follows(holder) for other in there))
     return next(living, None)
@@ -237,7 +244,7 @@ def take(folder: str, note: Mapping[str, Any] | None = None) -> Lease | Holder:
 
 
 def clear(folder: str) -> None:
-    """Removes what dead holders have left, if nobody holds the lease. Raises StorageError."""
+    """Removes the objects of dead holders, if no process holds the lease. Raises StorageError."""
     numbers = _numbers(folder)
     if numbers and holder_of(folder) is None:
         _remove(folder, numbers)
@@ -285,12 +292,12 @@ def _read(folder: str, number: int) -> Holder | None:
 
 
 def _now() -> float:
-    """Seconds on a clock that nobody sets and that runs on while the machine sleeps."""
+    """Seconds on a monotonic clock that also counts while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _machine() -> str | None:
-    """An id of this machine and its process ids; None where the system gives none."""
+    """An id of this machine and its process-id namespace; None if the system gives none."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
@@ -299,7 +306,9 @@ def _machine() -> str | None:
 
 
 def _process(pid: int) -> str:
-    """An id of a process of this machine that no later process with the same number has; empty when there is no such process."""
+    """An id of a process on this machine that stays unique when the process number is reused; empty if there is no such
+    process.
+    """
     machine = _machine()
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:

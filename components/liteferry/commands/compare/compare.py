@@ -106,7 +106,7 @@ def compare(  # wide: public
 
     Raises:
       JobError: names that do not match, a gate or row that is not there.
-      ModelError: a side could not be loaded or run; its message begins with which.
+      ModelError: a side could not be loaded or run; the message begins with the side.
       SamplesError: the samples cannot be read.
     """
     _check_gates(gates or {})

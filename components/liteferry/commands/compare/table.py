@@ -1,4 +1,4 @@
-"""What `liteferry compare` prints: a table of statistics, the worst rows, the verdict, and the rows that were asked for."""
+"""What `liteferry compare` prints: a table of statistics, the worst rows, the verdict, and the rows that the user asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from liteferry.commands.compare.compare import Compared, ComparedRow
 from liteferry.lenient import NONFINITE
 
-# What a table has room for, most telling first; whatever else is computed stands in --json.
+# The statistics that fit in the table, most important first; --json has all of them.
 _STATISTICS = (
     "example_count",
     "max_abs",

@@ -1,4 +1,5 @@
-"""`liteferry inspect`: what an artifact says of itself. Nothing of it is loaded or run, and TensorFlow is not imported.
+"""`liteferry inspect`: shows the facts that an artifact's files contain. It loads and runs nothing, and does not import
+TensorFlow.
 
 `contained.inspect` is what callers use; the other modules run in the process that it starts.
 """

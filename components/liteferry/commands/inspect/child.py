@@ -25,13 +25,13 @@ def answer(path: str) -> dict[str, Any]:
         from liteferry.commands.inspect.facts import describe
 
         return {"facts": describe(path)}
-    except Exception as error:  # noqa: BLE001  # readers written in Python raise anything over bytes that were made to
+    except Exception as error:  # noqa: BLE001  # readers written in Python may raise anything on crafted bytes
         reason = _reason(path, error)
         return {"error": {"code": reason.code.value, "stage": reason.stage.value, "message": reason.message}}
 
 
 def outline(request: dict[str, Any]) -> dict[str, Any]:
-    """What `contained.outlines` says of one checkpoint."""
+    """The entry of `contained.outlines` for one checkpoint."""
     path = request["path"]
     try:
         protobufs_alone()

@@ -1,5 +1,5 @@
-"""What an architecture says without being built: inputs, outputs, notable layers, code that the user must supply, what would be
-refused.
+"""Facts of an architecture, read without building it: inputs, outputs, notable layers, code that the user must supply, findings
+that a run would refuse.
 """
 
 from __future__ import annotations

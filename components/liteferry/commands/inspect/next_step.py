@@ -1,4 +1,4 @@
-"""What to type after `liteferry inspect`: the command or the job file's lines that an artifact asks for."""
+"""The next step after `liteferry inspect`: the command, or the job file's lines, for this artifact."""
 
 from __future__ import annotations
 

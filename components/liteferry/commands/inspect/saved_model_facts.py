@@ -34,7 +34,7 @@ def describe(directory: str) -> dict[str, Any]:
 
 
 def signatures(saved_model: Any) -> dict[str, Any]:
-    """Those of the graph that serves: name -> {inputs, outputs}."""
+    """The signatures of the serving graph: name -> {inputs, outputs}."""
     serving = [meta for meta in saved_model.meta_graphs if "train" not in meta.meta_info_def.tags] or list(
         saved_model.meta_graphs
     )

@@ -17,7 +17,7 @@ from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.commands.inspect.bundle_index import StoredArray
 
 _WEIGHTS_FILE = "model.weights.h5"
-# What a checkpoint keeps besides the model: training's state, and TensorFlow's own records.
+# Contents of a checkpoint other than the model: training state, and TensorFlow's own records.
 _BOOKKEEPING = re.compile(
     r"(^|/)(_?optimizer(_weights)?|optimizer_experimental|seed_generator|keras_api|save_counter|_CHECKPOINTABLE_OBJECT_GRAPH"
     r"|\.OPTIMIZER_SLOT|global_step|Adam(_\d)?|_CHECKPOINTABLE\w*)(/|:|$)"
@@ -91,7 +91,7 @@ def normalization_statistics(path: str, facts: CheckpointFacts) -> Mapping[str, 
     """Layer name -> (mean, variance) of adapted Normalization layers, whose statistics are weights.
 
     Both libraries store them as the layer's first two arrays: H5 files under the layer's name, archives under the class's name
-    with a counter, in the order of the layers. A file where the counts do not agree gives nothing.
+    with a counter, in the order of the layers. Returns nothing for a file whose counts do not agree.
     """
     names = [_name(node) for node in serialized_objects(facts.config) if _class_of(node) == "Normalization"]
     if not names or facts.kind not in (Kind.KERAS, Kind.H5_MODEL):

@@ -1,4 +1,4 @@
-"""The facts of `inspect` as text: one fact per line, the most asked for first."""
+"""The facts of `inspect` as text: one fact per line, the most important first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from liteferry.report.formats import human_bytes, single_line
 
 _WIDTH = 14
 _SHOWN = 12
-_ANY_LENGTH = 100_000  # a command that is cut is none
+_ANY_LENGTH = 100_000  # a truncated command would not work
 _LOADERS = {
     "keras": "Keras 3",
     "tf_keras": "tf_keras (Keras 2), which wrote it",

@@ -1,3 +1,3 @@
-"""`liteferry kit`: a file with rows and expected answers, to be run on a device; `liteferry compare --kit` judges what comes
-back.
+"""`liteferry kit`: packs a .tflite file, sample rows and the expected answers, to be run on a device. `liteferry compare --kit`
+judges the device's answers.
 """

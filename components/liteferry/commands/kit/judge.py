@@ -1,4 +1,4 @@
-"""A kit and the answers of a device -> statistics and verdict, as those of a run."""
+"""A kit and a device's answers -> statistics and verdict, computed as in a run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from liteferry.types import TensorContract
 
 
 def judge_answers(kit: str, answers: str) -> Compared:
-    """Holds what a device has answered against what a kit expects, by the kit's gates.
+    """Compares a device's answers with the kit's expected answers, and judges them by the kit's gates.
 
     Raises:
-      JobError: no kit, no answers at all, or arrays that cannot be read or compared.
+      JobError: the folder is not a kit, there are no answers, or arrays cannot be read or compared.
     """
     manifest = layout.read_manifest(kit)
     with open(os.path.join(kit, layout.ROWS), encoding="utf-8") as file:
@@ -65,7 +65,9 @@ def _load(path: str) -> np.ndarray:
 
 
 def _as_floats(value: np.ndarray, tensor: TensorContract | None, expected: np.ndarray) -> np.ndarray:
-    """Integers of a file with integer outputs stand for floats; an axis of one row that a device left away comes back."""
+    """Dequantises the integers of a file with integer outputs, and restores the expected shape if only axes of length 1 are
+    missing.
+    """
     if tensor is not None and expected.dtype.kind == "f":
         value = as_model_gives_it(value, tensor)
     return value.reshape(expected.shape) if value.size == expected.size else value

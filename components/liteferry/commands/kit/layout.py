@@ -1,4 +1,4 @@
-"""What is where in a kit, and how its arrays are named."""
+"""The files of a kit, and the names of its arrays."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ VERSION = 1
 
 
 def array_path(folder: str, name: str) -> str:
-    """The .npy file of an input or output, whatever its name holds."""
+    """The .npy file name for an input or output, safe for any characters in the name."""
     return os.path.join(folder, f"{urllib.parse.quote(name, safe='')}.npy")
 
 
 def raw_path(row: int, name: str) -> str:
-    """The bytes of one row's input as the file takes them, below a kit."""
+    """The path, in a kit, of one row's input as the raw bytes that the .tflite file takes."""
     return os.path.join(RAW, f"{row:03d}", f"{urllib.parse.quote(name, safe='')}.bin")
 
 
 def read_manifest(kit: str) -> dict[str, Any]:
-    """Raises JobError where the folder is no kit."""
+    """Raises JobError if the folder is not a kit."""
     path = os.path.join(kit, MANIFEST)
     try:
         with open(path, encoding="utf-8") as file:

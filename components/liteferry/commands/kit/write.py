@@ -1,4 +1,4 @@
-"""OUT -> a kit: the file of one variant, rows, the answers that are expected to them, and how to run it elsewhere."""
+"""OUT -> a kit: one variant's file, sample rows, the expected answers, and instructions for running it on a device."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _WORST, _RANDOM, _FIRST = "worst", "random", "first"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KitRequest:
-    """`out`, `model_id`, `variant`: which file. `job`: of the run, for its sample rows; None: the rows that the SavedModel
-    carries.
+    """`out`, `model_id`, `variant`: which file. `job`: the run's job, whose sample rows are used; None: use the warm-up rows in
+    the SavedModel.
     """
 
     out: str
@@ -48,7 +48,9 @@ class KitRequest:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowsTask:
-    """`wanted`: number of a row -> why it is in the kit. `plan` None: the rows that the SavedModel at `saved_model` carries."""
+    """`wanted`: row number -> why the row is in the kit. `plan`: None to use the warm-up rows in the SavedModel at
+    `saved_model`.
+    """
 
     plan: ModelPlan | None
     signature: Signature
@@ -60,10 +62,10 @@ class RowsTask:
 
 
 def write(request: KitRequest, destination: str) -> dict[str, Any]:
-    """Writes a kit into a folder that is not there yet. Returns its manifest.
+    """Writes a kit into a new folder. Returns its manifest.
 
     Raises:
-      JobError: no such model or variant, one that is not blessed, rows that cannot be read, or a folder that is there.
+      JobError: the model or variant does not exist or is not blessed, the rows cannot be read, or the folder exists already.
     """
     if os.path.lexists(destination):
         raise JobError([f"{destination}: is there already; name a folder that is not"], source="liteferry kit")
@@ -103,7 +105,7 @@ def _model_of(request: KitRequest) -> tuple[str, dict[str, Any]]:
 
 
 def _rows(request: KitRequest, home: str, report: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """{ids, rows, why, inputs, expected}: read and answered in a sandbox."""
+    """{ids, rows, why, inputs, expected}. One sandbox reads the rows, another computes the expected answers."""
     saved = lenient.mapping(report["saved_model"])
     plan = None
     if request.job is not None:
@@ -144,7 +146,7 @@ def _rows(request: KitRequest, home: str, report: Mapping[str, Any], folder: str
 
 
 def _wanted(request: KitRequest, report: Mapping[str, Any]) -> dict[int, str]:
-    """The rows on which the variant is furthest off, and random ones, the same for the same model."""
+    """The rows with the variant's largest errors, and random rows; the choice is the same every time for the same model."""
     facts = lenient.mapping(lenient.mapping(report["variants"])[request.variant])
     worst = [
         int(example["row"]) for example in map(lenient.mapping, lenient.listing(facts.get("worst_examples"))) if "row" in example
@@ -155,8 +157,8 @@ def _wanted(request: KitRequest, report: Mapping[str, Any]) -> dict[int, str]:
 
 
 def read_rows(task: RowsTask, reporter: Reporter) -> None:
-    """In a sandbox without Keras, which may read the sample files or the SavedModel: the wanted rows, as inputs.npz in the task's
-    folder. Hands over {ids, rows, why}.
+    """Runs in a sandbox without Keras that may read the sample files or the SavedModel. Writes the wanted rows as inputs.npz
+    into the task's folder; hands over {ids, rows, why}.
     """
     from liteferry.exporting import saved_model
 
@@ -174,7 +176,7 @@ def read_rows(task: RowsTask, reporter: Reporter) -> None:
 
 
 def answer_rows(task: RowsTask, reporter: Reporter) -> None:
-    """In another one, which may read the SavedModel: its answers to these rows, as expected.npz."""
+    """Runs in a second sandbox, which may read the SavedModel. Writes the SavedModel's answers to these rows as expected.npz."""
     from liteferry.tflite import runners
 
     reporter.stage(Stage.REFERENCE)

@@ -1,1 +1,3 @@
-"""What Python calls in place of the command line: `export`, `export_fleet`, `compare`, and a callback for `Model.fit`."""
+"""The library interface, for Python instead of the command line: `export`, `export_fleet`, `compare`, and a callback for
+`Model.fit`.
+"""

@@ -22,7 +22,7 @@ from liteferry.errors import JobError, did_you_mean
 if TYPE_CHECKING:
     from liteferry.commands.compare.compare import Compared
 
-_CHECKPOINTS = "checkpoints"  # below the output: what was saved of live models
+_CHECKPOINTS = "checkpoints"  # below the output: checkpoints saved from live models
 _NAME = "samples"
 
 
@@ -30,11 +30,11 @@ def export(model: Any, samples: Any, *, output: str | os.PathLike[str], force: b
     """Exports one model and proves the result, in this process and sandboxes that stay warm for the next call.
 
     Args:
-      model: path of a checkpoint, a Keras model, or a `tf.Module` with signatures. A live Keras model is asked for its answers
-        before it is saved, and the export is held against these.
+      model: path of a checkpoint, a Keras model, or a `tf.Module` with signatures. A live Keras model is called on the rows
+        before it is saved, and the export must reproduce these answers.
       samples: sample rows: path, pattern or folder; a dict of arrays by column; a pandas DataFrame; a `tf.data.Dataset`.
       output: folder for artifacts and reports.
-      force: do it again if it is done already.
+      force: export again even if an earlier result is valid.
       **keys: keys of a job file, wherever they stand there: `inputs`, `label`, `id`, `take` of the samples; `builder`,
         `signature`, `metadata` of the model; `variants`, `gates`, `metrics`, `modules`, `trust`, `policy` of the job.
 
@@ -65,7 +65,7 @@ def export_fleet(job: Any, output: str | os.PathLike[str], *, force: bool = Fals
     Args:
       job: path of a job file, a mapping as one holds it, or a `Job`.
       output: folder for artifacts and reports.
-      force: do models again that are done already.
+      force: export models again even if an earlier result is valid.
 
     Raises:
       JobError: the job is wrong; every problem is listed.
@@ -142,7 +142,7 @@ def _job(entry: Mapping[str, Any], rows: Mapping[str, Any], rest: Mapping[str, A
 
 @contextlib.contextmanager
 def _rows(samples: Any) -> Iterator[str]:
-    """The path of the rows; what is in memory is written to a folder that lasts as long as the context."""
+    """The path of the rows; rows in memory are written to a temporary folder that exists while the context lasts."""
     if isinstance(samples, (str, os.PathLike)):
         path = os.fspath(samples)
         yield path if "://" in path else os.path.abspath(path)
@@ -180,7 +180,9 @@ def _array(name: str, value: Any) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CallbackOptions:
-    """What `export_callback` watches. `monitor`: a key of the logs of an epoch. `mode`: whether less or more of it is better."""
+    """The metric that `export_callback` watches. `monitor`: a key of an epoch's logs. `mode`: whether less or more of it is
+    better.
+    """
 
     monitor: str = "val_loss"
     mode: str = "min"
@@ -193,7 +195,8 @@ def export_callback(samples: Any, *, output: str | os.PathLike[str], options: Ca
 
     Args:
       samples, output, **keys: as in `export`.
-      options: what decides which epoch is the best; by default the least `val_loss`. Without it in the logs, the last epoch.
+      options: which epoch is the best; by default the one with the least `val_loss`, or the last epoch if the logs do not have
+        it.
     """
     import keras
 

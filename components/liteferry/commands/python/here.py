@@ -1,4 +1,4 @@
-"""A job done in this process and its sandboxes, without Beam: the stages' functions, one after another."""
+"""Runs a job in this process and its sandboxes, without Beam: calls the stages' functions one after another."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def run_here(job: Job, out: str, *, force: bool = False, confirm: Confirm | None
     """Works on every checkpoint of a job, one after another. Other models of `out` keep their reports and rows of the fleet.
 
     Args:
-      confirm: called with each model that was exported and run, before it is judged; returns what it has found out.
+      confirm: called with each model after it was exported and evaluated, before it is judged; returns the exported model, with
+        its findings added.
 
     Returns:
       The ids of the job's models.
@@ -81,8 +82,8 @@ def _work_on(plan: ModelPlan, confirm: Confirm | None) -> Mapping[str, Any]:
 
 
 def report_of(out: str, model_id: str) -> tuple[str, dict[str, Any]]:
-    """The folder and the report of what was done last for a model: its attempt where one is held back, so that an older blessing
-    is never taken for this one.
+    """The folder and the report of a model's latest result: its attempt if one is held back, so that an older blessing is never
+    mistaken for this result.
     """
     published, attempt = held_back.reports_of(out, model_id)
     folder = layout.ATTEMPTS if attempt else layout.MODELS

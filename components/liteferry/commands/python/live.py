@@ -1,4 +1,4 @@
-"""Models that are in memory: saved for a run, and their own answers from before that, which the saved one is held against."""
+"""Models in memory: saves them for a run, and compares the export with the answers they gave before they were saved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def name_of(model: Any) -> str:
-    """What its checkpoint is called."""
+    """The model id of a live model's checkpoint."""
     name = getattr(model, "name", None)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name) if isinstance(name, str) and name else "model"
 
@@ -38,7 +38,7 @@ def save(model: Any, folder: str) -> str:
     """Saves a Keras model as a `.keras` archive, any other `tf.Module` as a SavedModel. Returns its path.
 
     Raises:
-      JobError: for something else, or what its library cannot save.
+      JobError: the object is something else, or its library cannot save it.
     """
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, name_of(model))
@@ -59,13 +59,13 @@ def save(model: Any, folder: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """A live model's answers to all rows: one mapping of outputs for each batch of rows; None where it could not be asked."""
+    """A live model's answers to all rows: one mapping of outputs for each batch of rows; None if it could not be called."""
 
     batches: tuple[Arrays, ...] | None
     why_not: str = ""
 
     def confirm(self, plan: ModelPlan, exported: ExportedModel) -> ExportedModel:
-        """Holds the exported model's reference answers against the live one's. Where they differ the model is not blessed."""
+        """Compares the exported model's reference answers with the live model's. If they differ, the model is not blessed."""
         opinion = exported.second_opinion
         if self.batches is None or (opinion is not None and opinion.code is not None):
             return exported
@@ -106,7 +106,7 @@ def _joined(batches: list[Arrays]) -> dict[str, np.ndarray]:
 
 
 def answers(model: Any, spec: SamplesSpec) -> Answers:
-    """Asks a Keras model, with `training=False`, for its answers to every row."""
+    """Calls a Keras model with `training=False` on every row."""
     inputs = getattr(model, "inputs", None)
     if not inputs or not hasattr(model, "layers"):
         return Answers(None, "it does not say what its inputs are")
@@ -117,7 +117,7 @@ def answers(model: Any, spec: SamplesSpec) -> Answers:
         sample_set = open_samples(spec)
         binding = bind(sample_set, spec, Signature(inputs=specs, outputs=()), samples_name="samples")
     except SamplesError as error:
-        return Answers(None, error.reason.message)  # the run tells the same, with its code
+        return Answers(None, error.reason.message)  # the run reports the same error, with its reason code
     names = list(getattr(model, "output_names", None) or [])
     found = [
         _call(model, [batch.inputs[one.name] for one in specs], names)

@@ -1,4 +1,4 @@
-"""What came of an export, for programs and notebooks."""
+"""The results of an export, for programs and notebooks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _COLUMNS = ("model", "status", "artifact", "verdict", "bytes", "path or reason")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exported:
-    """One model after its export. `report` is its report.json; paths are absolute, of what is on disk.
+    """One model after its export. `report` is its report.json; paths are absolute paths of files on disk.
 
     Attributes:
       saved_model: the SavedModel's version folder, None where there is none.
-      variants: variant -> .tflite file, of those that were made.
-      blessed: names of what was proven: `saved_model`, and variants.
+      variants: variant -> .tflite file, for the variants that were made.
+      blessed: names of the proven artifacts: `saved_model`, and variants.
       reason: why the model is not blessed, None where it is.
       page: the report's page.
     """
@@ -67,7 +67,7 @@ class ExportedFleet:
 
     @property
     def is_blessed(self) -> bool:
-        """Whether every model is."""
+        """Whether every model is blessed."""
         return bool(self.models) and all(model.is_blessed for model in self.models)
 
     def table(self) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ class ExportedFleet:
 
 
 def of_report(folder: str, report: Mapping[str, Any]) -> Exported:
-    """The result that a model's folder and report are."""
+    """The result for a model's folder and report."""
     saved = report.get("saved_model") or {}
     variants = {name: part["path"] for name, part in report.get("variants", {}).items() if part.get("path")}
     parts = {"saved_model": saved, **report.get("variants", {})}
