@@ -171,24 +171,20 @@ truth: venv ## Some thousand models of every layer, state and file against their
 bench: venv ## Time LiteFerry beside the script people write today; about an hour, writes docs/benchmarks.md
 	$(VENV_PYTHON) -m benchmarks --write
 
-# A dry run of pip resolves from the packages' metadata alone, so it takes seconds and installs nothing.
-define WRITE_LOCK
-import json, sys
-packages = {package["metadata"]["name"]: package["metadata"]["version"] for package in json.load(sys.stdin)["install"]}
-packages.pop("liteferry")
-print("# Every package of `make venv`, resolved on Linux x86_64 with Python 3.11 for liteferry[demo,dev]. `make lock` writes this file.")
-for name in sorted(packages, key=str.lower):
-    print(f"{name}=={packages[name]}")
-endef
-export WRITE_LOCK
+# Each Python that is here and that setup.py promises resolves for itself: some packages have other versions for the newer ones. A dry
+# run of pip resolves from the packages' metadata alone, so it takes seconds and installs nothing.
+LOCK_PYTHONS ?= python3.11 python3.12 python3.13
 
 .PHONY: lock
-lock: ## Write requirements.lock anew with the newest versions that setup.py allows
-	@echo "Resolving: about a minute"
-	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
-	@.venv-lock/bin/python -m pip install -qq --upgrade pip
-	@.venv-lock/bin/python -m pip install -qq --dry-run --ignore-installed --report .venv-lock/report.json '.[demo,dev]'
-	@.venv-lock/bin/python -c "$$WRITE_LOCK" < .venv-lock/report.json > .venv-lock/requirements.lock
+lock: venv ## Write requirements.lock anew with the newest versions that setup.py allows
+	@echo "Resolving for $(LOCK_PYTHONS): about a minute each"
+	@rm -rf .venv-lock && mkdir .venv-lock
+	@set -e; for python in $(LOCK_PYTHONS); do \
+		"$$python" -m venv .venv-lock/$$python; \
+		.venv-lock/$$python/bin/python -m pip install -qq --upgrade pip; \
+		.venv-lock/$$python/bin/python -m pip install -qq --dry-run --ignore-installed --report .venv-lock/$$python.json '.[demo,dev]'; \
+	done
+	@$(VENV_PYTHON) -m tools.write_lock $(LOCK_PYTHONS:%=.venv-lock/%.json) > .venv-lock/requirements.lock
 	@mv .venv-lock/requirements.lock requirements.lock
 	@rm -rf .venv-lock
 	@echo "Wrote requirements.lock; run make test, then commit it"

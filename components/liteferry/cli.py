@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_work_on_models(add)
     _add_work_on_outputs(add)
+    _add_work_on_this_machine(add)
     return parser
 
 
@@ -86,10 +87,12 @@ def _add_work_on_models(add: _Add) -> None:
 
 
 def _add_work_on_outputs(add: _Add) -> None:
-    """Commands on the results of a run, and on this installation."""
-    show = add("show", "summary table of a run", "liteferry show out")
+    """Commands on the results of a run."""
+    show = add("show", "summary table of a run, or one of its models", "liteferry show out cnn")
     show.add_argument("output", metavar="OUT")
-    show.add_argument("--json", action="store_true", help="print fleet.json instead")
+    show.add_argument("model", metavar="MODEL", nargs="?", help="model_id: that model alone")
+    show.add_argument("--json", action="store_true", help="print fleet.json, or the model's report.json")
+    show.add_argument("--log", action="store_true", help="print what the processes that worked on MODEL printed")
     report = add("report", "rebuild the pages of a run from its JSON", "liteferry report out")
     report.add_argument("output", metavar="OUT")
     verify = add("verify", "check a finished run again from its files alone", "liteferry verify out")
@@ -130,6 +133,10 @@ def _add_work_on_outputs(add: _Add) -> None:
     prune = add("prune", "show models whose checkpoint is gone, and remove them after a yes", "liteferry prune out")
     prune.add_argument("output", metavar="OUT")
     prune.add_argument("--yes", action="store_true", help="remove without asking")
+
+
+def _add_work_on_this_machine(add: _Add) -> None:
+    """Commands that take no job and no output."""
     doctor = add("doctor", "say what this machine and this installation have, and what is missing", "liteferry doctor")
     doctor.add_argument("--json", action="store_true", help="print what was found as JSON")
     completion = add(
@@ -159,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     arguments, unknown = parser.parse_known_args(words)
     try:
-        _refuse_typos(parser, arguments.command, unknown)
+        _refuse_typos(parser, arguments.command, unknown, arguments)
         return int(_COMMANDS[arguments.command](arguments, unknown))
     except JobError as error:
         _complain(error)
@@ -194,10 +201,23 @@ def _leave_at_once(status: int) -> None:
     os._exit(status)
 
 
-def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequence[str]) -> None:
-    """Only `run` accepts unknown flags, and only those that match a Beam flag exactly. Any other flag or stray word is an
-    error.
-    """
+def _meant_by(word: str, command: str, parsed: argparse.Namespace) -> str:
+    """What a stray word may have been meant as: a file without its flag, or one of several that the shell made of a pattern."""
+    usage = f"`liteferry {command} --help` shows the usage"
+    if command not in ("run", "check") or not os.path.exists(word):
+        return usage
+    if parsed.samples is not None and os.path.splitext(word)[1] == os.path.splitext(parsed.samples)[1]:
+        pattern = os.path.join(os.path.dirname(word), f"*{os.path.splitext(word)[1]}")
+        return f"--samples takes one file, folder or pattern; quote a pattern, or the shell expands it: --samples '{pattern}'"
+    from liteferry.samples.formats.registry import is_known
+
+    if parsed.samples is None and is_known(word) and not word.endswith((".h5", ".hdf5")):
+        return f"for sample rows write --samples {word}"
+    return f"for a checkpoint write --checkpoints {word}" if parsed.checkpoints is None else usage
+
+
+def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequence[str], parsed: argparse.Namespace) -> None:
+    """Only `run` hands flags on: those that are exactly Beam's. Anything else is a typo, and so is a stray word."""
     known = [flag for action in _subparser(parser, command)._actions for flag in action.option_strings]
     beams = set(_beams_flags()) if command == "run" and any(word.startswith("-") for word in unknown) else set()
     problems = []
@@ -210,7 +230,7 @@ def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequen
             also = " and Beam has none either" if command == "run" else ""
             problems.append(f"{flag}: no such flag{also}; {fix}")
         elif not word.startswith("-") and not follows_a_flag:
-            problems.append(f"{word}: unexpected; `liteferry {command} --help` shows the usage")
+            problems.append(f"{word}: unexpected; {_meant_by(word, command, parsed)}")
         follows_a_flag = word.startswith("--") and "=" not in word
     if problems:
         raise JobError(problems, source=f"liteferry {command}")
@@ -323,6 +343,10 @@ def _compare(arguments: argparse.Namespace, _: list[str]) -> int:
 def _show(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry.commands import show
 
+    if arguments.model is not None:
+        return show.print_model(arguments.output, arguments.model, as_json=arguments.json, with_log=arguments.log)
+    if arguments.log:
+        raise JobError([f"--log: name a model, `liteferry show {arguments.output} MODEL --log`"], source="liteferry show")
     facts = show.read_progress(arguments.output)
     if arguments.json:
         print(json.dumps(facts, indent=1))

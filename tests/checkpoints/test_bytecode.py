@@ -10,11 +10,25 @@ from typing import Any
 
 import pytest
 
-from liteferry.checkpoints import bytecode
+from liteferry.checkpoints import bytecode, bytecode_versions
 from liteferry.errors import ModelError, ReasonCode
 
-# `lambda t: abs(t) + 1` as these versions of CPython wrote it.
+# Functions as these versions of CPython wrote them: `lambda t: abs(t) + 1` and others.
 WRITTEN_BY = {
+    "3.6": (
+        "4wEAAAAAAAAAAQAAAAIAAABDAAAAcxwAAAB8AGoAZAEZAGQCawRvGnwAagFqAmQDgwEMAFMAKQRO6QAAAADpAwAAANoBYSkD2gVzaGFwZdoEbm"
+        "FtZdoKc3RhcnRzd2l0aCkB2gF0qQByCAAAAPoKbGFtYmRhcy5wedoIPGxhbWJkYT4LAAAAcwAAAAA="
+    ),
+    "3.7": (
+        "4wIAAAAAAAAABAAAAAMAAAAPAAAAcxgAAACHAIcBZgJkAWQChAh0AGQDgwFEAIMBUwApBE5jAQAAAAAAAAACAAAABAAAABMAAABzIAAAAGcAfA"
+        "BdGH0BfAFkAGsGcgR8AYgAFwCIAWYCkQJxBFMAKQGpAukBAAAA6QIAAACpACkC2gIuMNoBaSkC2gF42gF5cgQAAAD6CmxhbWJkYXMucHn6Cjxs"
+        "aXN0Y29tcD4GAAAAcwIAAAAGAXocPGxhbWJkYT4uPGxvY2Fscz4uPGxpc3Rjb21wPukDAAAAKQHaBXJhbmdlKQRyBwAAAHIIAAAA2gFh2gFrcg"
+        "QAAAApAnIHAAAAcggAAAByCQAAANoIPGxhbWJkYT4FAAAAcwQAAAAAAQwB"
+    ),
+    "3.9": (
+        "4wEAAAAAAAAAAAAAAAEAAAADAAAAQwAAAHMcAAAAfABqAGQBGQBkAmsEbxp8AGoBoAJkA6EBDABTACkETukAAAAA6QMAAADaAWEpA9oFc2hhcG"
+        "XaBG5hbWXaCnN0YXJ0c3dpdGgpAdoBdKkAcggAAAD6Fi90bXAvcGVvcGxlL2xhbWJkYXMucHnaCDxsYW1iZGE+CwAAAPMAAAAA"
+    ),
     "3.8": (
         "4wEAAAAAAAAAAAAAAAEAAAACAAAAQwAAAHMMAAAAdAB8AIMBZAEXAFMAKQJO6QEAAAApAdoDYWJzKQHaAXSpAHIEAAAA+gRtLnB52gg8bGFtYm"
         "RhPgEAAADzAAAAAA=="
@@ -36,6 +50,12 @@ WRITTEN_BY = {
         "oEbS5wedoIPGxhbWJkYT5yBgAAAAEAAABzDAAAAIAAjGOQIYtmkHGKavMAAAAA"
     ),
 }
+# What their bytes tell of it: 3.8 and 3.9 wrote the same for small functions.
+WRITERS = {
+    **dict.fromkeys(("3.6", "3.7"), ("3.7 or older",)),
+    **dict.fromkeys(("3.8", "3.9"), ("3.8", "3.9")),
+    **{version: (version,) for version in ("3.10", "3.11", "3.12", "3.13")},
+}
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -56,7 +76,8 @@ def test_another_version_s_is_refused_by_name(version: str, new_style: bool) -> 
     with pytest.raises(ModelError) as caught:
         bytecode.refuse_other_python("m.h5", config(WRITTEN_BY[version], new_style=new_style))
     assert caught.value.reason.code is ReasonCode.LOAD_FAILED
-    assert "m.h5: the Lambda layer 'lam' holds bytecode of another Python version" in caught.value.reason.message
+    assert "m.h5: the Lambda layer 'lam' holds bytecode of another Python version, 3." in caught.value.reason.message
+    assert WRITERS[version][-1] in caught.value.reason.message.partition("and this is")[0]
     assert f"this is Python {platform.python_version()}" in caught.value.reason.message
 
 
@@ -74,6 +95,18 @@ def test_another_version_s_is_refused_by_name(version: str, new_style: bool) -> 
 )
 def test_this_python_s_is_not(function: Any, new_style: bool) -> None:
     bytecode.refuse_other_python("m.h5", config(encoded(function), new_style=new_style))
+    assert HERE in bytecode_versions.writer_of(marshal.dumps(function.__code__))
+    assert bytecode.foreign_lambdas("m.h5", config(encoded(function), new_style=new_style)) == []
+
+
+@pytest.mark.parametrize(("version", "writers"), WRITERS.items())
+def test_the_version_is_read_off_the_bytes(version: str, writers: tuple[str, ...]) -> None:
+    raw = base64.b64decode(WRITTEN_BY[version])
+    assert bytecode_versions.writer_of(raw) == writers
+    told = bytecode.foreign_lambdas("m.h5", config(WRITTEN_BY[version]))
+    assert bool(told) == (HERE not in writers)
+    for cut in range(len(raw)):
+        bytecode_versions.writer_of(raw[:cut])  # broken bytes are no error
 
 
 def test_what_is_no_code_at_all_is_said() -> None:

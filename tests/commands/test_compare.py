@@ -48,6 +48,14 @@ def test_the_statistics_are_those_of_the_main_job(demo: Run, spec: SamplesSpec, 
     assert facts["row_count"] == report["samples"]["row_count"]
 
 
+def test_a_program_gets_the_verdict_the_gates_and_the_commands_text(demo: Run, spec: SamplesSpec) -> None:
+    found = compared(demo, spec, "float32", gates={"max_abs": 0.0, "mean_abs": None})
+    assert not found.is_within and "max_abs" in str(found.reason)
+    assert {gate["metric"]: gate["is_within"] for gate in found.table()}["max_abs"] is False
+    assert "The candidate is not within the gates." in str(found)
+    assert found._repr_html_().startswith("<pre>") and "max_abs" in found._repr_html_()
+
+
 def test_either_side_may_be_anything(demo: Run, spec: SamplesSpec) -> None:
     kinds = [checkpoint(demo, "mlp"), artifact(demo, "mlp", "saved_model"), artifact(demo, "mlp", "float32")]
     for left, right in zip(kinds, [*kinds[1:], kinds[0]], strict=True):

@@ -20,7 +20,14 @@ from liteferry.config.load import job_from_flags
 from liteferry.errors import JobError
 
 
-def write_model(path: Path, *, name: str = "image", shape: tuple[int, ...] = (8, 8, 1), custom: str | None = None) -> Path:
+def write_model(
+    path: Path,
+    *,
+    name: str = "image",
+    shape: tuple[int, ...] = (8, 8, 1),
+    custom: str | None = None,
+    rescaling: float | None = None,
+) -> Path:
     """A functional `.keras` archive of one input and one Dense layer, without weights: nothing loads it here."""
     inputs: dict[str, Any] = {"module": "keras.layers", "class_name": "InputLayer", "name": name}
     inputs |= {"config": {"name": name, "batch_shape": [None, *shape], "dtype": "float32"}, "inbound_nodes": []}
@@ -30,7 +37,13 @@ def write_model(path: Path, *, name: str = "image", shape: tuple[int, ...] = (8,
         "name": "scores",
     }
     layer |= {"config": {"name": "scores", "units": 2}, "inbound_nodes": [], "registered_name": custom}
-    graph = {"name": "m", "layers": [inputs, layer], "input_layers": [[name, 0, 0]], "output_layers": [["scores", 0, 0]]}
+    layers = [inputs, layer]
+    if rescaling is not None:
+        scaling = {"name": "scaled", "scale": rescaling, "offset": 0.0}
+        ahead = {"class_name": "__keras_tensor__", "config": {"shape": [None, *shape], "keras_history": [name, 0, 0]}}
+        node = {"module": "keras.layers", "class_name": "Rescaling", "name": "scaled", "config": scaling}
+        layers = [inputs, {**node, "inbound_nodes": [{"args": [ahead], "kwargs": {}}]}, layer]
+    graph = {"name": "m", "layers": layers, "input_layers": [[name, 0, 0]], "output_layers": [["scores", 0, 0]]}
     weights = io.BytesIO()
     h5py.File(weights, "w").close()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,6 +159,34 @@ def misspelt_builder(here: Path) -> tuple[str, ...]:
     return ("--checkpoints", "model.weights.h5", *ROWS, "--modules", "nets.py", "--builder", "nets:biuld")
 
 
+def builder_by_its_file(here: Path) -> tuple[str, ...]:
+    write_weights(here / "model.weights.h5")
+    (here / "nets.py").write_text("def build():\n    raise RuntimeError('never called')\n")
+    return ("--checkpoints", "model.weights.h5", *ROWS, "--builder", "nets.py:build")
+
+
+def builder_without_its_file(here: Path) -> tuple[str, ...]:
+    write_weights(here / "model.weights.h5")
+    return ("--checkpoints", "model.weights.h5", *ROWS, "--builder", "nets:build")
+
+
+def module_without_its_ending(here: Path) -> tuple[str, ...]:
+    write_model(here / "model.keras", custom="MyLayer")
+    (here / "my_layers.py").write_text("class MyLayer:\n    pass\n")
+    return (*MODEL, "--modules", "my_layers")
+
+
+def columns_of_a_table(here: Path) -> tuple[str, ...]:
+    write_model(here / "model.keras", name="x", shape=(3,))
+    (here / "rows.csv").write_text("a,b,c,label\n1,2,3,0\n4,5,6,1\n")
+    return ("--checkpoints", "model.keras", "--samples", "rows.csv")
+
+
+def text_for_numbers(here: Path) -> tuple[str, ...]:
+    write_rows(here / "rows.npz", image=np.array(["a.png", "b.png"] * 3))
+    return MODEL
+
+
 def no_rows(here: Path) -> tuple[str, ...]:
     return MODEL[:2]
 
@@ -162,6 +203,11 @@ MISTAKES = {
     module_with_an_error: (State.WILL_FAIL, "LOAD_FAILED", "layers.py, line 1"),
     missing_builder: (State.WILL_FAIL, "LOAD_NEEDS_BUILDER", "--builder module:function"),
     misspelt_builder: (State.WILL_FAIL, "LOAD_FAILED", "it defines build"),
+    builder_by_its_file: (State.WILL_FAIL, "LOAD_FAILED", "write nets:build, and list nets.py under modules (--modules nets.py)"),
+    builder_without_its_file: (State.WILL_FAIL, "LOAD_FAILED", "list nets.py under modules (--modules nets.py)"),
+    module_without_its_ending: (State.WILL_FAIL, "LOAD_FAILED", "for the file write --modules my_layers.py"),
+    columns_of_a_table: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "(--inputs x=a,b,c)"),
+    text_for_numbers: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "(--decode image)"),
     no_rows: (State.DOES_NOT_FIT, "SAMPLES_MISSING", "(--samples FILE)"),
 }
 
@@ -199,6 +245,39 @@ def test_the_status_says_whether_some_checkpoint_will_fail(here: Path, capsys: p
     said = capsys.readouterr().out
     assert "ready" in said and "page.h5 is an HTML page" in said
     assert main(["check", "--checkpoints", "nothing.keras", *ROWS]) == 2
+
+
+def test_an_unquoted_pattern_that_the_shell_expanded_names_no_readme(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_model(here / "ck" / "a.keras")
+    write_model(here / "ck" / "b.keras")
+    (here / "ck" / "README.md").write_text("two models")
+    assert main(["check", "--checkpoints", "ck/README.md", "ck/a.keras", "ck/b.keras", *ROWS]) == 0
+    said = capsys.readouterr().out
+    assert "2 checkpoint(s)" in said
+    assert "ignored, since they are no checkpoints by their names: README.md" in said
+
+
+STRAY = [
+    (
+        ["model.keras", "rows.npz"],
+        ["for a checkpoint write --checkpoints model.keras", "for sample rows write --samples rows.npz"],
+    ),
+    (
+        ["--checkpoints", "model.keras", "--samples", "rows.npz", "more.npz"],
+        ["quote a pattern, or the shell expands it: --samples '*.npz'"],
+    ),
+    (["--checkpoints", "model.keras", *ROWS, "--inputs", "image", "pixels"], ["pixels: unexpected; `liteferry check --help`"]),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), STRAY)
+def test_a_stray_word_is_told_what_it_may_be(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: list[str]
+) -> None:
+    write_rows(here / "more.npz")
+    assert main(["check", *words]) == 2
+    said = capsys.readouterr().err
+    assert [line in said for line in told] == [True] * len(told), said
 
 
 TYPOS = [

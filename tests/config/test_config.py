@@ -19,7 +19,7 @@ import pytest
 
 from liteferry import config
 from liteferry.config import parsing
-from liteferry.config.job import Job, Trust, Variant
+from liteferry.config.job import Job, SamplesSpec, Trust, Variant
 from liteferry.config.value_types import FrozenDict
 from liteferry.errors import JobError
 from tests.support.emulators import Bucket
@@ -661,3 +661,9 @@ def test_importing_config_is_light() -> None:
         "import sys, liteferry.config; print([m for m in ('tensorflow', 'apache_beam', 'pyarrow', 'numpy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_stacked_columns_are_written_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    spec = SamplesSpec(path="rows.csv", inputs={"x": ["a", "b"], "y": "c"})
+    assert spec.model_dump(mode="json")["inputs"] == {"x": ["a", "b"], "y": "c"}
+    assert [str(found.message) for found in recwarn] == []

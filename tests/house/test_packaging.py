@@ -12,12 +12,15 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tests.house.test_architecture import PACKAGE, ROOT, modules
+from tools.write_lock import lock_lines
 
 # Where an import's name is not its distribution's. Parts of a distribution count as that distribution.
 DISTRIBUTION_OF = {"PIL": "pillow", "pydantic_core": "pydantic", "sklearn": "scikit-learn", "yaml": "PyYAML"}
@@ -129,9 +132,46 @@ def test_what_is_declared_is_imported(metadata: email.message.Message) -> None:
 
 
 def locked_versions() -> dict[str, str]:
+    """Of this Python."""
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(name): version for name, version in pins}
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate()
+    }
+
+
+def test_the_lock_has_each_package_once_for_every_python_that_is_promised(metadata: email.message.Message) -> None:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    promised = [f"3.{minor}" for minor in range(30) if SpecifierSet(metadata["Requires-Python"]).contains(f"3.{minor}")]
+    assert promised == ["3.11", "3.12", "3.13"]
+    for python in promised:
+        names = [pin.name for pin in pins if pin.marker is None or pin.marker.evaluate({"python_version": python})]
+        assert len(names) == len(set(names)), python
+        assert {canonicalize_name(pin.name) for pin in pins} == set(map(canonicalize_name, names)), python
+
+
+def _report(python: str, **versions: str) -> dict[str, Any]:
+    install = [{"metadata": {"name": name, "version": version}} for name, version in versions.items()]
+    return {"environment": {"python_version": python}, "install": install}
+
+
+def test_the_lock_names_the_pythons_where_they_need_other_versions() -> None:
+    reports = [
+        _report("3.13", Same="1", b="2", newer="1", liteferry="0"),
+        _report("3.11", Same="1", b="1", older="1", gap="1"),
+        _report("3.12", Same="1", b="1", older="1"),
+    ]
+    assert lock_lines(reports) == [
+        'b==1; python_version < "3.13"',
+        'b==2; python_version >= "3.13"',
+        'gap==1; python_version < "3.12"',
+        'newer==1; python_version >= "3.13"',
+        'older==1; python_version < "3.13"',
+        "Same==1",
+    ]
 
 
 def test_lock_satisfies_what_is_declared(metadata: email.message.Message) -> None:

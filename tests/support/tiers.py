@@ -59,6 +59,8 @@ NIGHTLY = {
     "tests/exporting/test_siblings.py::test_neither_workers_nor_sharing": "two more runs; equal bits are seen by day in shards",
     "tests/runs/test_main_job.py::test_killed_half_way": "the chaos campaign kills at every place",
     "tests/runs/test_main_job.py::test_run_again_with_nothing_changed": "tests/runs/test_runs_on_stores.py runs again by day",
+    "tests/runs/test_only_and_strict.py::test_only_the_models": "one more run",
+    "tests/runs/test_only_and_strict.py::test_strict_stops": "one more run; what check foresees is seen by day",
     "tests/sandbox/test_sandbox.py::test_a_unit_whose_nursery_is_killed_twice": "a nursery that is killed once is seen by day",
     "tests/sandbox/test_sandbox.py::test_when_launcher_and_nursery_are_killed": "each alone is seen by day",
 }

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from liteferry.checkpoints.h5_files import refuse_unsafe, unsafe
+from liteferry.checkpoints.known import Known
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _MAX_MEMBERS = 100_000
@@ -175,8 +176,9 @@ def refuse_sizes(path: str, claimed_bytes: int, count: int, stored: int, *, most
         )
 
 
-def refuse_unsafe_members(path: str, archive: zipfile.ZipFile) -> None:
-    """Checks the members of a `.keras` archive: the HDF5 file of its weights, and arrays that are pickles.
+def refuse_unsafe_members(path: str, archive: zipfile.ZipFile, *, known: Known | None = None) -> None:
+    """Checks the members of a `.keras` archive: the HDF5 file of its weights, and arrays that are pickles. Weights that differ
+    from `known` ones in their numbers alone are not looked over again.
 
     Raises:
       ModelError: LOAD_UNSAFE.
@@ -184,23 +186,28 @@ def refuse_unsafe_members(path: str, archive: zipfile.ZipFile) -> None:
     members = zip_members(archive)
     for member in members:
         if member.name.endswith((".h5", ".hdf5")):
-            _refuse_unsafe_weights(path, archive, member)
+            _refuse_unsafe_weights(path, archive, member, known)
         elif member.name.endswith(".npz"):
             _refuse_pickled_arrays(path, archive, member)
     if len({"model.weights.h5", "model.weights.npz"} & {member.name for member in members}) > 1:
         raise unsafe(path, "it holds its weights twice, as model.weights.h5 and as model.weights.npz")
 
 
-def _refuse_unsafe_weights(path: str, archive: zipfile.ZipFile, member: Member) -> None:
+def _refuse_unsafe_weights(path: str, archive: zipfile.ZipFile, member: Member, known: Known | None = None) -> None:
     import h5py
 
     with _seekable(archive, member) as stream:
+        content = memoryview(stream.getvalue()) if known is not None and isinstance(stream, io.BytesIO) else None
+        if content is not None and known is not None and known.has_layout(content):
+            return
         try:
             file = h5py.File(stream, "r")
         except OSError:
             return  # broken, not hostile: the loader reports it
         with file:
-            refuse_unsafe(f"{path} ({member.name})", file, stored_bytes=member.bytes)
+            data = refuse_unsafe(f"{path} ({member.name})", file, stored_bytes=member.bytes)
+            if content is not None and known is not None:
+                known.add_layout(content, data)
 
 
 def _seekable(archive: zipfile.ZipFile, member: Member) -> IO[bytes]:

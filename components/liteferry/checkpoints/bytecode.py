@@ -14,18 +14,15 @@ import marshal
 import opcode
 import platform
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
+from liteferry.checkpoints import bytecode_versions
 from liteferry.checkpoints.config_scan import serialized_objects
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _CODE_BYTE, _REFERENCE_BIT, _BYTES_BYTES = ord("c"), 0x80, (ord("s"), ord("s") | 0x80)
-_NEW_START, _OLD_START = (
-    21,
-    25,
-)  # where a code object's instructions begin: five numbers before them since 3.11, six in 3.8 to 3.10
 _PARTS = ("function", "mask", "output_shape")
 
 
@@ -40,15 +37,29 @@ def refuse_other_python(path: str, config: Mapping[str, Any]) -> None:
       ModelError: LOAD_FAILED with the layer and this Python's version.
     """
     for name, text in _lambdas(config):
-        problem = _problem(text)
+        raw = _raw(text)
+        problem = _problem(raw)
         if problem is not None:
-            raise ModelError(
-                ReasonCode.LOAD_FAILED,
-                Stage.LOAD,
-                f"{path}: the Lambda layer {name!r} holds bytecode of another Python version ({problem}), and this is Python "
-                f"{platform.python_version()}. Run LiteFerry under the Python version that saved the model, or save the model "
-                "again with a registered function or layer in place of the lambda",
-            )
+            raise ModelError(ReasonCode.LOAD_FAILED, Stage.LOAD, _told(path, name, bytecode_versions.writer_of(raw), problem))
+
+
+def foreign_lambdas(path: str, config: Mapping[str, Any]) -> list[str]:
+    """What `refuse_other_python` would say, as far as bytes tell it: nothing is unmarshalled."""
+    here = ".".join(platform.python_version_tuple()[:2])
+    found = [(name, bytecode_versions.writer_of(_raw(text))) for name, text in _lambdas(config)]
+    return [_told(path, name, writers) for name, writers in found if writers and here not in writers]
+
+
+def _told(path: str, name: str, writers: Sequence[str], problem: str | None = None) -> str:
+    """What is wrong with the bytecode of a Lambda layer; `problem`: a trait of it, for bytes that say nothing of their writer."""
+    here = platform.python_version()
+    is_known = bool(writers) and ".".join(here.split(".")[:2]) not in writers
+    who = f", {' or '.join(writers)}" if is_known else f" ({problem})"
+    under = f"under Python {writers[-1]}" if is_known else "under the Python version that saved the model"
+    return (
+        f"{path}: the Lambda layer {name!r} holds bytecode of another Python version{who}, and this is Python {here}. Run "
+        f"LiteFerry {under}, or save the model again with a registered function or layer in place of the lambda"
+    )
 
 
 def _lambdas(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -73,15 +84,23 @@ def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, text
 
 
-def _problem(text: str) -> str | None:
-    """The trait that shows that bytecode is from another Python version; None if there is none."""
+def _raw(text: str) -> bytes:
+    """The marshalled code: base64 in newer files, its bytes as text in older ones."""
     try:
-        raw = codecs.decode(text.encode("ascii"), "base64")
+        return codecs.decode(text.encode("ascii"), "base64")
     except (UnicodeEncodeError, binascii.Error):
-        raw = text.encode("raw_unicode_escape")
+        return text.encode("raw_unicode_escape")
+
+
+def _problem(raw: bytes) -> str | None:
+    """The trait that shows that bytecode is from another Python version; None if there is none."""
     if not raw or raw[0] & ~_REFERENCE_BIT != _CODE_BYTE:
         return "it is not a code object"
-    if len(raw) > _OLD_START and raw[_OLD_START] in _BYTES_BYTES and raw[_NEW_START] not in _BYTES_BYTES:
+    if (
+        len(raw) > bytecode_versions.SIX_NUMBERS
+        and raw[bytecode_versions.SIX_NUMBERS] in _BYTES_BYTES
+        and raw[bytecode_versions.FIVE_NUMBERS] not in _BYTES_BYTES
+    ):
         return "it has the layout of Python 3.8 to 3.10"
     try:
         code = marshal.loads(raw)  # noqa: S302  # the job trusts this layer's code, and the loader would do the same

@@ -9,6 +9,8 @@ here means nothing else in them.
 
 from __future__ import annotations
 
+import functools
+
 from liteferry.checkpoints.keras_names import ACTIVATIONS, LAYERS, MADE_BY_KERAS
 
 # Keys of training settings. Nothing below them is built for inference, see `config_scan.without_training`.
@@ -161,7 +163,11 @@ PATHS = frozenset({"vocabulary", "vocabulary_file", "ckpt_to_load_from", "filepa
 
 
 def expected(key: str, inherited: frozenset[str]) -> frozenset[str]:
-    """The classes that are allowed under a key of a library's object; `inherited` if the key does not determine them."""
-    if key in _KEYS:
-        return _KEYS[key]
-    return next((names for ending, names in _ENDINGS.items() if key.endswith(ending)), inherited)
+    """The classes that may stand under a key of a library's object; `inherited` where the key does not determine them."""
+    found = _of_key(key)
+    return inherited if found is None else found
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_key(key: str) -> frozenset[str] | None:
+    return _KEYS.get(key) or next((names for ending, names in _ENDINGS.items() if key.endswith(ending)), None)

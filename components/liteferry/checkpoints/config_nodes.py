@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -32,7 +31,8 @@ def judge(config: Any, users: Users) -> Iterator[Verdict]:
         below: list[Spot] = []
         for found in _of_value(pending.pop(), users):
             if isinstance(found, Spot):
-                below.append(found)
+                if isinstance(found.value, (dict, list, str)):  # numbers name nothing
+                    below.append(found)
             else:
                 yield found
         pending.extend(reversed(below))
@@ -52,7 +52,7 @@ def _of_value(spot: Spot, users: Users) -> Iterator[Verdict | Spot]:
 def _of_list(spot: Spot) -> Iterator[Spot]:
     items = spot.value
     is_reference = len(items) >= 3 and isinstance(items[0], str) and isinstance(items[1], int)  # [layer, call, output]
-    yield from (dataclasses.replace(spot, value=item, is_item=True) for item in (items[1:] if is_reference else items))
+    yield from (spot.changed(value=item, is_item=True) for item in (items[1:] if is_reference else items))
 
 
 def _nested(spot: Spot) -> Iterator[Spot]:
@@ -65,7 +65,7 @@ def _nested(spot: Spot) -> Iterator[Spot]:
     except (ValueError, RecursionError):
         return
     allowed = config_names.DATA if spot.of_library else config_names.ANYTHING
-    yield dataclasses.replace(spot, value=nested, allowed=allowed, texts=spot.texts + 1)
+    yield spot.changed(value=nested, allowed=allowed, texts=spot.texts + 1)
 
 
 def _of_text(spot: Spot, users: Users) -> Iterator[Verdict]:
@@ -78,7 +78,7 @@ def _of_text(spot: Spot, users: Users) -> Iterator[Verdict]:
         if not spot.takes_text and not _WORD.fullmatch(text):
             yield Finding(what=f"the layer {spot.layer!r} is called on the text {text[:80]!r}, which no layer takes")
     elif spot.key in ("activation", "recurrent_activation"):
-        if text not in config_names.FUNCTIONS | config_names.BUILT and text not in users.offered:
+        if text not in config_names.FUNCTIONS and text not in config_names.BUILT and text not in users.offered:
             yield Unknown(name=text)
     elif spot.key == "mode" and _QUANTIZATION_MODE.fullmatch(text):
         return  # Keras's key for the block size of quantised weights
@@ -88,7 +88,7 @@ def _of_text(spot: Spot, users: Users) -> Iterator[Verdict]:
 
 def _of_dict(spot: Spot, users: Users) -> Iterator[Verdict | Spot]:
     node = spot.value
-    spot = dataclasses.replace(spot, layer=_name_of(node) or spot.layer)
+    spot = spot.changed(layer=_name_of(node) or spot.layer)
     if _is_bytecode(node) or (isinstance(node.get("config"), dict) and _is_bytecode(node["config"])):
         yield Finding(what=f"Python bytecode in the Lambda layer {spot.layer!r}, which would run", opened_by=LAMBDA)
     class_name = node.get("class_name")
@@ -100,10 +100,10 @@ def _of_dict(spot: Spot, users: Users) -> Iterator[Verdict | Spot]:
     is_users = users.has(node, name)
     if not is_users and class_name != "__lambda__":
         yield from of_object(node, spot)
-    known = name in config_names.ANYTHING | config_names.FUNCTIONS
+    known = name in config_names.ANYTHING or name in config_names.FUNCTIONS
     module = node.get("module")
     is_library = not is_users and known and (not isinstance(module, str) or is_keras(module.split(".")))
-    yield from _children(dataclasses.replace(spot, of_library=is_library, takes_text=class_name in _TAKES_TEXT), class_name)
+    yield from _children(spot.changed(of_library=is_library, takes_text=class_name in _TAKES_TEXT), class_name)
 
 
 def _children(spot: Spot, class_name: str) -> Iterator[Spot]:

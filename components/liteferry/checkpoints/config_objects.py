@@ -181,8 +181,7 @@ class Spot:
 
     def inside(self, key: str, value: Any, allowed: frozenset[str]) -> Spot:
         """The spot of the value under a key of this one."""
-        return dataclasses.replace(
-            self,
+        return self.changed(
             value=value,
             key=key,
             allowed=allowed,
@@ -190,3 +189,10 @@ class Spot:
             is_constant=self.is_constant or key in _CONSTANTS,
             is_item=False,
         )
+
+    def changed(self, **fields: Any) -> Spot:
+        """`dataclasses.replace` without its checks, which would be most of the time that a scan takes."""
+        spot = object.__new__(Spot)
+        spot.__dict__.update(self.__dict__)
+        spot.__dict__.update(fields)
+        return spot

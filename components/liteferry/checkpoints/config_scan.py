@@ -9,12 +9,12 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from liteferry.checkpoints.config_names import TRAINING_KEYS
 from liteferry.checkpoints.config_nodes import judge
-from liteferry.checkpoints.config_objects import Unknown, Users
+from liteferry.checkpoints.config_objects import Unknown, Users, Verdict
 from liteferry.errors import ModelError, ReasonCode, Stage
 
 _TRUSTED_ROOTS = ("keras", "tf_keras", "builtins", "tensorflow")
@@ -43,8 +43,8 @@ def serialized_objects(node: Any) -> Iterator[dict[str, Any]]:
             pending.extend(reversed(current))
 
 
-def scan(config: dict[str, Any]) -> ConfigFacts:
-    """Finds Lambda bytecode and objects from outside Keras."""
+def scan(config: dict[str, Any], verdicts: Iterable[Verdict] | None = None) -> ConfigFacts:
+    """Finds Lambda bytecode and objects from outside Keras. `verdicts`: what `judge` says of it, where that is known."""
     lambdas: list[str] = []
     custom: dict[str, str | None] = {}
     for node in serialized_objects(config):
@@ -56,7 +56,7 @@ def scan(config: dict[str, Any]) -> ConfigFacts:
             custom[_offered_name(node)] = module
         elif module is None and isinstance(node.get("registered_name"), str) and ">" in node["registered_name"]:
             custom[_offered_name(node)] = node["registered_name"].split(">")[0]
-    for found in judge(config, Users()):
+    for found in judge(config, Users()) if verdicts is None else verdicts:
         if isinstance(found, Unknown):
             custom.setdefault(found.name, found.module)
     return ConfigFacts(lambda_layers=tuple(dict.fromkeys(lambdas)), custom_objects=custom)

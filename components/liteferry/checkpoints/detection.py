@@ -18,6 +18,7 @@ from typing import Any
 from liteferry.checkpoints import archives, foreign, gathered, h5_files, scanned_copy, tf_checkpoint_files
 from liteferry.checkpoints.config_scan import without_training
 from liteferry.checkpoints.h5_files import refuse_ambiguous, refuse_unsafe
+from liteferry.checkpoints.known import Known
 from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, follow, follow_part
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.json_records import parse
@@ -129,12 +130,18 @@ def examine(
 
 
 def look(
-    path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT, has_builder: bool = False
+    path: str,
+    *,
+    most_bytes: int = archives.MAX_BYTES,
+    links: LinkRule = WRITTEN_OUT,
+    has_builder: bool = False,
+    known: Known | None = None,
 ) -> CheckpointFacts:
-    """`examine` without a copy, for callers that only read: never pass `path` of the result to a loader. Archives are still
-    unpacked into a temporary folder, and checkpoints of several files are put together there.
+    """`examine` where the file lies, for who only reads: `path` of the result must never be handed to a loader. Archives are
+    unpacked into a temporary folder even so, and what lies in several files is put together there. `known`: what of a sibling
+    need not be looked over again.
     """
-    return _examine(_Request(path, most_bytes, links, False, has_builder), follow(path, links))
+    return _examine(_Request(path, most_bytes, links, False, has_builder, known), follow(path, links))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +153,7 @@ class _Request:
     links: LinkRule
     is_copied: bool
     has_builder: bool
+    known: Known | None = None
 
 
 def _examine(asked: _Request, place: str) -> CheckpointFacts:
@@ -158,7 +166,7 @@ def _examine(asked: _Request, place: str) -> CheckpointFacts:
         raise _no_checkpoint(path, place)
     if kind is Kind.KERAS:
         archive = gathered.zipped(path, place, links) if os.path.isdir(place) else place
-        facts = _examine_archive(path, archive, copy=copy)
+        facts = _examine_archive(path, archive, copy=copy, known=asked.known)
     elif kind is Kind.H5_MODEL:
         weights = _merged(path, place, links) if place.endswith(gathered.SHARDED) else place
         facts = _examine_h5(path, weights, copy=copy)
@@ -228,21 +236,23 @@ def _corrupt(path: str, what: str) -> ModelError:
     return ModelError(ReasonCode.LOAD_CORRUPT, Stage.LOAD, f"{path}{size}: {what}; copy or save the checkpoint again")
 
 
-def _examine_archive(path: str, place: str, *, copy: bool) -> CheckpointFacts:
+def _examine_archive(path: str, place: str, *, copy: bool, known: Known | None = None) -> CheckpointFacts:
     try:
         with scanned_copy.opened(place) as file, zipfile.ZipFile(file) as archive:
             archives.members_in_order(path, archive, os.fstat(file.fileno()).st_size)
-            config, metadata = (
-                parse(archives.read_member(path, archive, name, most_bytes=_MAX_CONFIG_BYTES))
+            config_text, metadata_text = (
+                archives.read_member(path, archive, name, most_bytes=_MAX_CONFIG_BYTES)
                 for name in ("config.json", "metadata.json")
             )
+            config = parse(config_text) if known is None else known.config(config_text)
+            metadata = parse(metadata_text)
             if not isinstance(config, dict) or not isinstance(metadata, dict):
                 raise _corrupt(path, "its config.json or metadata.json is not a JSON object")
             if copy:
                 place = os.path.join(scanned_copy.private_folder(), "model.keras")
                 scanned_copy.copy_archive(path, archive, place, without_training(config))
             else:
-                archives.refuse_unsafe_members(path, archive)
+                archives.refuse_unsafe_members(path, archive, known=known)
                 if (damaged := archive.testzip()) is not None:
                     raise _corrupt(path, f"its member {damaged} fails its checksum")
         if copy:

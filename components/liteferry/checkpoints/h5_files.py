@@ -80,8 +80,11 @@ def _addresses(head: bytes) -> tuple[int, int, bool]:
     return base, end, version < 2 and last != 2 ** (8 * width) - 1
 
 
-def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
+def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> list[tuple[int, int]] | None:
     """Raises unless an open HDF5 file refers to nothing outside itself.
+
+    Returns:
+      Where its arrays lie, (start, size) each; None where some lie in several pieces.
 
     Args:
       path: how the file is named in errors.
@@ -95,15 +98,15 @@ def refuse_unsafe(path: str, file: Any, *, stored_bytes: int) -> None:
     """
     try:
         with allocation.at_most(_SMALL_BYTES + _MEMORY_PER_BYTE * stored_bytes):
-            _look_over(path, file, stored_bytes)
+            return _look_over(path, file, stored_bytes)
     except MemoryError as error:
         raise OSError("looking over it takes more memory than a file of this size can be worth") from error
 
 
-def _look_over(path: str, file: Any, stored_bytes: int) -> None:
+def _look_over(path: str, file: Any, stored_bytes: int) -> list[tuple[int, int]] | None:
     from h5py import h5d
 
-    claimed = 0
+    claimed, data, is_in_pieces = 0, [], False
     _try_attributes("/", file.id)
     for name, item in _items(path, file):
         if isinstance(item, str):
@@ -120,6 +123,10 @@ def _look_over(path: str, file: Any, stored_bytes: int) -> None:
         if claimed > _SMALL_BYTES and claimed > _MAX_RATIO * stored_bytes:
             raise unsafe(path, f"{name} brings its arrays to {claimed:,} bytes, in a file of {stored_bytes:,}")
         _try_lengths(name, item)
+        if how.get_layout() == h5d.CONTIGUOUS and item.get_offset() is not None:
+            data.append((int(item.get_offset()), int(item.get_storage_size())))
+        is_in_pieces = is_in_pieces or how.get_layout() == h5d.CHUNKED
+    return None if is_in_pieces else data
 
 
 def _try_attributes(name: str, item: Any) -> None:

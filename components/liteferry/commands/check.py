@@ -38,7 +38,7 @@ class Checked:
 
     def as_json(self) -> dict[str, Any]:
         """`{samples: {name: {rows, rows_in_files, shards, columns}, or {problem}}, models: [{model_id, kind, uri, refused, state,
-        problems, unknown, notes}], variants, ignored}`.
+        problems, unknown, notes, hints}], variants, ignored}`.
         """
         return {
             "samples": {name: _samples(rows) for name, rows in self.samples.items()},
@@ -52,6 +52,7 @@ class Checked:
                     "problems": [{"code": code, "message": message} for code, message in model.problems],
                     "unknown": list(model.unknowns),
                     "notes": list(model.notes),
+                    "hints": list(model.hints),
                 }
                 for model in self.models
             ],
@@ -143,13 +144,11 @@ def ignored_line(ignored: Sequence[str]) -> str:
 
 
 def tell(models: Sequence[Foreseen]) -> None:
-    """Prints the problems that a run will meet to standard error, one line each; prints nothing about models that are ready."""
+    """Prints what a run is going to meet, to standard error, one line for each finding; for what is ready, hints alone."""
     for model in models:
-        if model.state.is_bad:
-            for line in _lines(model):
-                print(
-                    f"[check] {printable(lenient.text(f'{model.model_id}: {model.state.value}: {line}') or '')}", file=sys.stderr
-                )
+        for line in _lines(model) if model.state.is_bad else _hints(model):
+            told = lenient.text(f"{model.model_id}: {model.state.value}: {line}") or ""
+            print(f"[check] {printable(told)}", file=sys.stderr)
 
 
 def _rows_line(name: str, rows: dict[str, Any]) -> str:
@@ -161,7 +160,11 @@ def _rows_line(name: str, rows: dict[str, Any]) -> str:
 def _lines(model: Foreseen) -> list[str]:
     refused = [f"refused: {what}" for what in model.refused[:_SHOWN]]
     problems = [f"{code}: {message}" for code, message in model.problems if message not in model.refused]
-    return [*refused, *problems, *(f"unknown: {what}" for what in model.unknowns), *model.notes]
+    return [*refused, *problems, *(f"unknown: {what}" for what in model.unknowns), *model.notes, *_hints(model)]
+
+
+def _hints(model: Foreseen) -> list[str]:
+    return [f"hint: {hint}" for hint in model.hints]
 
 
 def _say(line: str) -> None:

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry import storage
+from liteferry.checkpoints import op_packages
 from liteferry.checkpoints.links import LinkRule, follow
-from liteferry.commands import source_names
+from liteferry.commands import row_hints, source_names
+from liteferry.commands.row_hints import Fitting
 from liteferry.commands.source_names import Source
 from liteferry.config.job import Job, ModelSpec
 from liteferry.errors import ModelError, ReasonCode, SamplesError
 from liteferry.plan.discovery import FoundCheckpoint
+from liteferry.samples.binding import Binding, bind
 from liteferry.samples.sample_set import SampleSet
 from liteferry.types import Signature, TensorSpec
 
@@ -40,9 +43,9 @@ class State(str, enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Foreseen:
-    """One checkpoint. `problems`: (reason code, sentence with the fix) for everything that a run would refuse. `unknowns`:
-    questions that only running the user's code can answer. `notes`: which column feeds which input, if the job does not say.
-    `refused`: code in the checkpoint that would be refused.
+    """One checkpoint. `problems`: (reason code, sentence with the fix) of what a run would refuse; `unknowns`: what only running
+    the user's code can tell; `notes`: what feeds what, where nobody said it; `hints`: rows that look prepared in another way
+    than in training. `refused`: what of its code would be refused.
     """
 
     model_id: str
@@ -52,6 +55,7 @@ class Foreseen:
     problems: tuple[tuple[str, str], ...] = ()
     unknowns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
 
@@ -67,7 +71,9 @@ def foresee(job: Job, found: Sequence[FoundCheckpoint], rows: Mapping[str, Rows]
     """One forecast for each checkpoint, in the same order."""
     sources = [source_names.read(module) for module in job.modules]
     seen = _seen(job, found)
-    return [_one(job, at, seen[at.uri, at.entry], sources, rows) for at in found]
+    told = [_one(job, at, seen[at.uri, at.entry], sources, rows) for at in found]
+    hints = row_hints.of([fitting for _, fitting in told if fitting is not None])
+    return [dataclasses.replace(model, hints=hints.get(model.model_id, ())) for model, _ in told]
 
 
 def _seen(job: Job, found: Sequence[FoundCheckpoint]) -> dict[tuple[str, int], dict[str, Any]]:
@@ -97,7 +103,10 @@ def _seen(job: Job, found: Sequence[FoundCheckpoint]) -> dict[tuple[str, int], d
     return answers
 
 
-def _one(job: Job, at: FoundCheckpoint, seen: Mapping[str, Any], sources: Sequence[Source], rows: Mapping[str, Rows]) -> Foreseen:
+def _one(
+    job: Job, at: FoundCheckpoint, seen: Mapping[str, Any], sources: Sequence[Source], rows: Mapping[str, Rows]
+) -> tuple[Foreseen, Fitting | None]:
+    """What is foreseen of a checkpoint; and what its rows are looked at for, where they fit."""
     entry = job.models[at.entry]
     trust = [trusted.value for trusted in job.trust]
     refused = tuple(finding["what"] for finding in seen.get("findings", ()) if finding["opened_by"] not in trust)
@@ -108,20 +117,34 @@ def _one(job: Job, at: FoundCheckpoint, seen: Mapping[str, Any], sources: Sequen
     else:
         failing += [(ReasonCode.LOAD_UNSAFE.value, what) for what in refused]
         failing += _code_problems(at, entry, job, seen, sources)
+        failing += _operation_problems(at, job, seen)
+        if not refused:  # the bytecode is trusted
+            failing += [(ReasonCode.LOAD_FAILED.value, told) for told in seen.get("foreign_lambdas", ())]
         failing += _signature_problems(at, entry, seen)
     unknowns = [seen["unknown"]] if "unknown" in seen else _unknowns(entry, seen)
-    misfits, notes = ([], ()) if failing else _fit(job, entry, seen, rows)
+    misfits, binding = ([], None) if failing else _fit(job, entry, seen, rows)
     state = State.WILL_FAIL if failing else State.DOES_NOT_FIT if misfits else State.UNKNOWN if unknowns else State.READY
-    return Foreseen(
+    foreseen = Foreseen(
         model_id=at.model_id,
         uri=at.uri,
         kind=str(seen["kind"]),
         state=state,
         problems=tuple(failing or misfits),
         unknowns=tuple(unknowns),
-        notes=tuple(notes),
+        notes=() if binding is None else binding.notes,
         refused=refused,
     )
+    sample_set = rows[entry.samples].sample_set if entry.samples is not None else None
+    if binding is None or sample_set is None:
+        return foreseen, None
+    fitting = Fitting(
+        model_id=at.model_id,
+        sample_set=sample_set,
+        binding=binding,
+        ranges=seen.get("input_ranges"),
+        may_scale=bool(seen.get("may_scale")),
+    )
+    return foreseen, fitting
 
 
 def _code_problems(
@@ -150,6 +173,15 @@ def _code_problems(
     return found
 
 
+def _operation_problems(at: FoundCheckpoint, job: Job, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
+    missing = [name for name in seen.get("foreign_operations", ()) if not op_packages.provides(job.modules, name)]
+    if not missing:
+        return []
+    what = f"{at.uri}: its graph needs operations that TensorFlow does not have ({', '.join(missing[:8])})"
+    fix = f"list the package that registers them under modules (--modules){op_packages.in_words(missing)}"
+    return [(ReasonCode.LOAD_UNKNOWN_OPERATION.value, f"{what}; {fix}")]
+
+
 def _signature_problems(at: FoundCheckpoint, entry: ModelSpec, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
     signatures = seen.get("signatures")
     if entry.signature is None or (signatures is not None and entry.signature in signatures):
@@ -173,29 +205,25 @@ def _unknowns(entry: ModelSpec, seen: Mapping[str, Any]) -> list[str]:
 
 def _fit(
     job: Job, entry: ModelSpec, seen: Mapping[str, Any], rows: Mapping[str, Rows]
-) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """Mismatches between samples and model: names, shapes, dtypes, labels, and gates or metrics for outputs that the model does
-    not have.
-    """
-    from liteferry.samples.binding import bind
-
+) -> tuple[list[tuple[str, str]], Binding | None]:
+    """What of the samples does not fit the model: names, shapes, dtypes, labels, gates and metrics of outputs it has not."""
     if entry.samples is None:
         fix = "add `samples` (--samples FILE)"
-        return [(ReasonCode.SAMPLES_MISSING.value, f"it has no sample rows, so nothing can be proven about it; {fix}")], ()
+        return [(ReasonCode.SAMPLES_MISSING.value, f"it has no sample rows, so nothing can be proven about it; {fix}")], None
     opened, spec = rows[entry.samples], job.samples[entry.samples]
     if opened.sample_set is None:
         assert opened.problem is not None
-        return [opened.problem], ()
+        return [opened.problem], None
     problems = [(ReasonCode.SAMPLES_MISMATCH.value, problem) for problem in _label_problems(job, entry, opened.sample_set)]
     signature = _signature(entry, seen)
     if signature is None:
-        return problems, ()
+        return problems, None
     problems += [(ReasonCode.SAMPLES_MISMATCH.value, problem) for problem in _output_problems(job, entry, signature)]
     try:
         binding = bind(opened.sample_set, spec, signature, samples_name=entry.samples)
     except SamplesError as error:
-        return [(error.reason.code.value, error.reason.message), *problems], ()
-    return problems, binding.notes
+        return [(error.reason.code.value, error.reason.message), *problems], None
+    return problems, binding
 
 
 def _signature(entry: ModelSpec, seen: Mapping[str, Any]) -> Signature | None:

@@ -12,6 +12,7 @@ from liteferry import lenient, storage
 from liteferry.commands.show import read_fleet
 from liteferry.errors import StorageError
 from liteferry.output import model_folder, run_lock
+from liteferry.plan import process_log
 from liteferry.report.changes import forget_models
 from liteferry.report.formats import counted, human_bytes, single_line
 from liteferry.storage import beneath, layout
@@ -70,6 +71,7 @@ def remove(out: str, found: Sequence[Orphan]) -> None:
         for orphan in found:
             for place in (layout.MODELS, layout.ATTEMPTS):
                 _remove(out, place, orphan.model_id)
+            storage.remove_tree(storage.join(out, process_log.name(orphan.model_id)))
         forget_models(out, [orphan.model_id for orphan in found])
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from liteferry import storage
 from liteferry.commands import live_display
-from liteferry.errors import JobError, StorageError
+from liteferry.errors import JobError, StorageError, did_you_mean
 from liteferry.json_records import parse
-from liteferry.output import run_lock
+from liteferry.output import held_back, run_lock
 from liteferry.output.progress import Watcher
-from liteferry.report.formats import STAGE_WORDS, single_line
+from liteferry.plan import process_log
+from liteferry.report.formats import STAGE_WORDS, printable, single_line
 from liteferry.samples.choosing import NOTE
 from liteferry.storage import beneath, layout
+from liteferry.types import Status
 
 _NOTES_SHOWN = 10
+_IDS_SHOWN = 8
 ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
 
 
@@ -90,6 +94,42 @@ def print_summary(facts: Mapping[str, Any]) -> None:
         print(single_line(note))
     if changed:
         print("\n".join(["Since the last run:", *(f"  {line}" for line in changed)]))
+
+
+def read_model(out: str, model_id: str) -> tuple[dict[str, Any], str]:
+    """A model's report, that of its last attempt where an older blessing stays in place; and the folder that it lies in.
+
+    Raises:
+      JobError: no such model, with the nearest name.
+    """
+    beneath.refuse_links(out)
+    published, attempt = held_back.reports_of(out, model_id) if beneath.is_inside(model_id) else ({}, {})
+    report, folder = (attempt, layout.ATTEMPTS) if attempt else (published, layout.MODELS)
+    if not report:
+        there = storage.list_directory(storage.join(out, layout.MODELS))
+        nearest = did_you_mean(model_id, there)
+        listed = f"; there are {', '.join(map(single_line, there[:_IDS_SHOWN]))}" if there and not nearest else ""
+        raise JobError([f"{single_line(model_id)}: no report of this model in {out}{nearest}{listed}"], source="liteferry show")
+    return report, storage.join(out, folder, model_id)
+
+
+def print_model(out: str, model_id: str, *, as_json: bool = False, with_log: bool = False) -> int:
+    """Prints one model: its report in words, as JSON, or what the processes that worked on it printed. Returns the exit status
+    that its verdict stands for.
+    """
+    from liteferry.report.model_text import model_text
+
+    report, folder = read_model(out, model_id)
+    if with_log:
+        log = process_log.read(out, model_id)
+        if log is None:
+            raise JobError(
+                [f"{single_line(model_id)}: no log; a run writes one for the models that it works on"], source="liteferry show"
+            )
+        print(printable(log).rstrip())
+    else:
+        print(json.dumps(report, indent=1) if as_json else model_text(report, folder))
+    return ALL_BLESSED if report.get("status") == Status.BLESSED.value else NOT_ALL_BLESSED
 
 
 def status_of(facts: Mapping[str, Any]) -> int:

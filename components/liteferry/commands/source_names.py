@@ -34,7 +34,9 @@ def read(module: str) -> Source:
             is_there = importlib.util.find_spec(top) is not None
         except (ImportError, ValueError):
             is_there = False
-        problem = None if is_there else f"modules: no module {top!r} is installed here; install it, or name a .py file"
+        file = f"{module.replace('.', '/')}.py"
+        fix = f"for the file write --modules {file}" if os.path.isfile(file) else "install it, or name a .py file"
+        problem = None if is_there else f"modules: no module {top!r} is installed here; {fix}"
         return Source(module=module, is_open=True, problem=problem)
     try:
         with open(module, encoding="utf-8") as file:
@@ -70,6 +72,10 @@ def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 def builder_problem(builder: str, sources: Sequence[Source]) -> str | None:
     """Why `module:name` cannot be the builder, if the files show that; else None."""
     module, _, name = builder.partition(":")
+    if module.endswith(".py"):
+        stem = os.path.basename(module).removesuffix(".py")
+        fix = f"write {stem}:{name}, and list {module} under modules (--modules {module})"
+        return f"builder {builder}: a builder is named by its module, not by its file; {fix}"
     found = next((source for source in sources if module in (source.stem, source.module)), None)
     if found is None:
         top = read(module)

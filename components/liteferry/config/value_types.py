@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import pydantic
-from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, Strict, WithJsonSchema
 
 
 class FrozenDict(dict[str, Any]):
@@ -120,6 +120,7 @@ CodeReference = Annotated[Text, AfterValidator(_code_reference)]
 Columns = Annotated[
     str | tuple[str, ...],
     PlainValidator(_columns),
+    PlainSerializer(lambda said: said if isinstance(said, str) else list(said), return_type=Any),
     WithJsonSchema(
         {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
     ),

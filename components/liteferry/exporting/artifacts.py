@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from liteferry import storage
-from liteferry.checkpoints.architecture_facts import range_warning
+from liteferry.checkpoints import row_ranges
 from liteferry.errors import ModelError
 from liteferry.exporting import saved_model, second_opinion, sibling_weights, signatures
 from liteferry.loading import float_twin, tracing
@@ -138,12 +138,27 @@ def _unused_warnings(binding: Binding) -> tuple[str, ...]:
 def _range_warnings(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, Any]) -> tuple[str, ...]:
     """Rows that were preprocessed twice or not at all, as far as the first batch and the model's own layers tell."""
     found = []
-    for name, expected in model.input_ranges.items():
-        value = inputs[traced.renamed.get(name, name)]
-        warning = range_warning(name, expected, low=float(value.min()), high=float(value.max()))
+    may_scale = _may_scale(model.keep)
+    for spec in model.signature.inputs:
+        value, expected = inputs[traced.renamed.get(spec.name, spec.name)], model.input_ranges.get(spec.name)
+        if value.dtype.kind not in "biuf" or not value.size:
+            continue
+        low, high = float(value.min()), float(value.max())
+        warning = row_ranges.warning(spec, expected, low=low, high=high, may_scale=may_scale)
         if warning:
             found.append(warning)
     return tuple(found)
+
+
+def _may_scale(keep: Any) -> bool:
+    """Whether some layer may bring an input to another scale; of what is no Keras model, and of layers of one's own, nobody
+    knows.
+    """
+    if not hasattr(keep, "_flatten_layers"):
+        return True
+    parts = [part for part in (*keep._flatten_layers(), *getattr(keep, "operations", ())) if part is not keep]
+    is_own = any(not type(part).__module__.startswith(("keras.", "tf_keras.")) for part in parts)
+    return is_own or any(type(part).__name__ in row_ranges.SCALING for part in parts)
 
 
 def first_rows(batch: Any) -> dict[str, Any]:

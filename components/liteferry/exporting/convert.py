@@ -10,7 +10,7 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
-from liteferry.exporting import auto_variant, variant_steps
+from liteferry.exporting import auto_variant, other_signatures, variant_steps
 from liteferry.exporting.artifacts import Trace, first_rows
 from liteferry.loading.float_twin import as_the_twin_takes_them
 from liteferry.loading.model import LoadedModel
@@ -39,8 +39,7 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
     )
     trace.lowered = lowered
     if content is None:
-        for name in plan.variants:
-            yield VariantFacts(variant=name, attempts=lowered.attempts, reason=lowered.attempts[-1].error)
+        yield from _none(plan, trace.model, lowered)
         return
 
     @functools.cache
@@ -69,6 +68,19 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
             open_ends.append(climb)
     for climb in open_ends:
         yield from _by_tensorflow(plan, source, climb, _trial(plan, trace, binding, lowered, climb.variant))
+
+
+def _none(plan: ModelPlan, model: LoadedModel, lowered: Lowered) -> Iterator[VariantFacts]:
+    """Of a model that cannot be lowered; once more with the signature that can be, where the SavedModel has one."""
+    reason = lowered.attempts[-1].error
+    for name in plan.variants:
+        yield VariantFacts(variant=name, attempts=lowered.attempts, reason=reason)
+    if plan.variants and reason is not None and other_signatures.may_help(model, reason):
+        advice = other_signatures.advice(model, plan.lowering)
+        if advice is not None:
+            told = dataclasses.replace(reason, message=f"{reason.message.rstrip('. ')}. {advice}")
+            for name in plan.variants:
+                yield VariantFacts(variant=name, attempts=lowered.attempts, reason=told)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

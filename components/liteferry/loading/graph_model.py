@@ -52,7 +52,7 @@ def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = 
         function = signatures.pop(name)
         if signature is not None and name != served:
             signatures[name] = function  # exported as serving_default, and kept under its own name
-        specs, call = _by_name(function)
+        specs, call = by_name(function)
     else:
         signatures = {}
         function, specs = _plain_call(path, loaded)
@@ -127,7 +127,8 @@ def _dims(shape: Any) -> tuple[int | None, ...] | None:
     return None if shape.rank is None else tuple(shape.as_list())
 
 
-def _by_name(function: Any) -> tuple[tuple[TensorSpec, ...], Any]:
+def by_name(function: Any) -> tuple[tuple[TensorSpec, ...], Any]:
+    """The inputs of a signature, and the function that calls it with tensors by their names."""
     # Sorted: a loaded signature's names come in an order that changes from process to process, and the report's must not.
     _, keywords = function.structured_input_signature
     specs = tuple(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry.checkpoints import architecture_facts, bytecode, config_trust, graph_scan
+from liteferry.checkpoints import architecture_facts, bytecode, config_trust, graph_scan, op_packages
 from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -106,8 +106,8 @@ def refuse_graph(path: str, saved_model: Any, spec: LoadSpec) -> None:
     """Imports the user's modules where a graph needs operations that only they can register, and raises unless it may be loaded.
 
     Raises:
-      ModelError: LOAD_UNKNOWN_OBJECT for an operation that is not registered, LOAD_UNSAFE for one that is not known to compute
-        only; operations that the user's modules register are trusted with them.
+      ModelError: LOAD_UNKNOWN_OPERATION for one that is not registered, LOAD_UNSAFE for one that is not known to compute only;
+        operations that the user's modules register are trusted with them.
     """
     from tensorflow.python.framework import op_def_registry
 
@@ -117,28 +117,14 @@ def refuse_graph(path: str, saved_model: Any, spec: LoadSpec) -> None:
     missing = sorted(name for name in unregistered if op_def_registry.get(name) is None)
     if missing:
         raise ModelError(
-            ReasonCode.LOAD_UNKNOWN_OBJECT,
+            ReasonCode.LOAD_UNKNOWN_OPERATION,
             Stage.LOAD,
             f"{path}: its graph needs operations that TensorFlow does not have ({', '.join(missing[:8])}); list the package that "
-            f"registers them under `modules`{_package_of(missing)}, and have it installed where the job runs",
+            f"registers them under `modules` (--modules){op_packages.in_words(missing)}, and install it where the job runs",
         )
     graph_scan.refuse_shadowing(path, saved_model)
     found = graph_scan.findings(saved_model, provided=unregistered.__contains__)
     config_trust.refuse(path, found, trust=spec.trust)
-
-
-# Operations by how their names begin -> the package that registers them when it is imported.
-_PACKAGES = {
-    **dict.fromkeys(("Sentencepiece", "Wordpiece", "FastWordpiece", "FastBert", "WhitespaceTokenize"), "tensorflow_text"),
-    **dict.fromkeys(("CaseFoldUTF8", "NormalizeUTF8", "UnicodeScriptTokenize", "ConstrainedSequence"), "tensorflow_text"),
-    "SimpleML": "ydf or tensorflow_decision_forests",
-    "Addons>": "tensorflow_addons",
-}
-
-
-def _package_of(operations: Sequence[str]) -> str:
-    found = {package for start, package in _PACKAGES.items() if any(name.startswith(start) for name in operations)}
-    return f" (it is {' and '.join(sorted(found))})" if found else ""
 
 
 def _input_ranges(facts: CheckpointFacts, model: LoadedModel) -> dict[str, architecture_facts.InputRange]:

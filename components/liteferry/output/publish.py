@@ -20,7 +20,7 @@ from liteferry.evaluation import results
 from liteferry.evaluation.results import Evaluation
 from liteferry.output import held_back, manifest, model_folder, progress, publish_to_store
 from liteferry.output.finished import artifact_paths, finished, finished_report, plain_text
-from liteferry.plan import bound_rows
+from liteferry.plan import bound_rows, process_log
 from liteferry.plan.model_plan import ModelPlan
 from liteferry.report.model_report import build, fleet_entry
 from liteferry.storage.layout import BLESSED, PAGE, REPORT
@@ -50,6 +50,7 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
         stands = held_back.standing(plan, report)
         report = {**report, "takes_back": stands.takes_back}
     told = _hold_back(plan, report, stands.kept) if stands.kept else _put_in_place(plan, report)
+    process_log.keep(plan)
     storage.remove_tree(bound_rows.directory(plan))
     return told
 

@@ -84,9 +84,14 @@ def look_for(patterns: Sequence[str | Pattern]) -> Found:
       StorageError: a store that cannot be listed.
     """
     found: dict[tuple[str, str], _Named] = {}
+    uris: set[str] = set()
     ignored: dict[str, None] = {}
-    for entry, given in enumerate(patterns):
-        pattern = Pattern(pattern=given) if isinstance(given, str) else given
+    every = [Pattern(pattern=given) if isinstance(given, str) else given for given in patterns]
+    by_shell = _beside_by_shell(every)
+    for entry, pattern in enumerate(every):
+        if pattern.pattern in by_shell:
+            ignored[storage.absolute(pattern.pattern)] = None
+            continue
         places, beside = _places(pattern)
         ignored.update(dict.fromkeys(beside))
         for uri, named, root, link_root in places:
@@ -95,15 +100,27 @@ def look_for(patterns: Sequence[str | Pattern]) -> Found:
                 if link_root is None:  # written out in a later entry: whoever wrote it meant what it leads to
                     found[key] = dataclasses.replace(found[key], link_root=None)
                 continue
-            is_later = any(other == uri for other, _ in found)
+            is_later = uri in uris
+            uris.add(uri)
             found[key] = _Named(
                 entry=entry, root=root, named=named, link_root=link_root, signature=pattern.signature, is_later=is_later
             )
-    checkpoints = _with_ids({key: found[key] for key in found if key[0] in set(_without_parts({uri for uri, _ in found}))})
+    whole = set(_without_parts({uri for uri, _ in found}))
+    checkpoints = _with_ids({key: at for key, at in found.items() if key[0] in whole})
     return Found(checkpoints=tuple(checkpoints), ignored=tuple(ignored))
 
 
 _DEFAULT_SIGNATURE = "serving_default"
+
+
+def _beside_by_shell(patterns: Sequence[Pattern]) -> set[str]:
+    """Files that lie beside checkpoints, where they are written out with checkpoints of the same folder: the shell has expanded a
+    pattern that was not quoted.
+    """
+    written = [pattern.pattern for pattern in patterns if not storage.split_pattern(pattern.pattern)[1]]
+    folders = collections.Counter(path.rpartition("/")[0] for path in written)
+    beside = {path for path in written if folders[path.rpartition("/")[0]] > 1 and layouts.is_beside(path, written)}
+    return {path for path in beside if not storage.is_directory(path)} if len(beside) < len(written) else set()
 
 
 def _with_ids(found: dict[tuple[str, str], _Named]) -> list[FoundCheckpoint]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from liteferry import storage
 from liteferry.errors import StorageError
+from liteferry.plan import mlflow
 
 NEWEST, ALL = "newest", "all"
 _SAVED_MODEL_FILES = {"saved_model.pb", "saved_model.pbtxt"}
@@ -24,7 +25,6 @@ _MOST_BEHIND_LINKS = 10_000
 # The folders that TFX writes a model into, the one that serves first; `Format-TFMA` is for its Evaluator alone.
 _TFX_FOLDERS = ("Format-Serving", "serving_model_dir")
 _TFX_BESIDE = {"Format-TFMA", "eval_model_dir"}
-_MLFLOW_PLACES = ("data/model.keras", "data/model.h5", "data/model", "tfmodel", "model")
 # What lies beside checkpoints and is none, by names that people and tools give. Anything else that a pattern names gets a report.
 _BESIDE = (
     *("README*", "LICENSE*", "NOTICE*", "CHANGELOG*", "*.md", "*.rst", "*.log", "*.txt", "*.csv", "*.tsv", "*.py", "*.ipynb"),
@@ -153,7 +153,7 @@ def _of_versions(folder: str, numbered: Sequence[str], search: _Search) -> list[
 
 
 def _of_mlflow(folder: str) -> list[Place]:
-    for name in _MLFLOW_PLACES:
+    for name in mlflow.PLACES:
         place = storage.join(folder, name)
         if storage.exists(place):
             return [Place(uri=place, named=folder)]

@@ -16,7 +16,7 @@ from liteferry import sandbox, storage
 from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.errors import Reason, ReasonCode, Stage, StorageError
 from liteferry.loading.model import LoadSpec
-from liteferry.plan import bound_rows
+from liteferry.plan import bound_rows, process_log
 from liteferry.plan.model_plan import ModelPlan, distant_code
 from liteferry.samples.local_copies import wanted_of, with_copies
 from liteferry.sandbox import Outcome, SandboxSpec
@@ -54,7 +54,9 @@ class LocalInputs:
         """`sandbox.run` of a unit that may read what its plans name; results and errors name URIs, not local copies."""
         spec = dataclasses.replace(spec, readable=[path for plan in self.plans for path in readable_of(plan)])
         outcome = sandbox.run(unit, argument, spec, before_retry=before_retry)
-        return outcome.translated(self._copies.in_uris) if self._copies.paths else outcome
+        outcome = outcome.translated(self._copies.in_uris) if self._copies.paths else outcome
+        process_log.note(self.plans, unit, outcome)
+        return outcome
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from liteferry.config.metrics_config import MetricsPlan, plan_metrics
 from liteferry.config.quantizer_recipes import read as read_recipes
 from liteferry.errors import Reason, ReasonCode, SamplesError, Stage, StorageError, reason_for
 from liteferry.loading.model import LoadSpec
+from liteferry.plan import mlflow
 from liteferry.plan.discovery import FoundCheckpoint
 from liteferry.plan.job_files import find_checkpoints
 from liteferry.plan.model_plan import BoundSamples, ModelPlan, distant_code, sha256_of
@@ -235,6 +236,11 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
     entry = job.models[checkpoint.entry]
     recipes = read_recipes(job)
     variants = (*(variant.value for variant in job.variants), *recipes)
+    said = mlflow.said_of(checkpoint.uri)
+
+    def of_model(digest: str) -> str:
+        return sha256_of([digest, said]) if said else digest
+
     return ModelPlan(
         model_id=checkpoint.model_id,
         uri=checkpoint.uri,
@@ -251,7 +257,7 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
             weights=entry.weights.value,
             signature=entry.signature,
         ),
-        metadata=dict(entry.metadata),
+        metadata={**({mlflow.KEY: said} if said else {}), **entry.metadata},
         samples=shared.samples,
         variants=variants,
         require=variants if job.policy.require is None else tuple(job.policy.require),
@@ -268,10 +274,10 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
             integer_io=job.quantization.integer_io, calibration_rows=job.quantization.calibration_rows
         ),
         lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
-        recipe_digest=shared.recipe_digest,
-        work_digest=shared.work_digest,
+        recipe_digest=of_model(shared.recipe_digest),
+        work_digest=of_model(shared.work_digest),
         recipes=recipes,
-        export_recipe=shared.export_recipe,
+        export_recipe=of_model(shared.export_recipe),
         twin_max_rel=job.conversion.twin_max_rel,
         min_saving=job.min_saving,
         targets=tuple(job.targets),

@@ -23,6 +23,10 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             'differs from the name in the checkpoint, map it under `custom_objects:`, for example `{"Swish2": '
             '"my_models:Swish"}`.'
         ),
+        ReasonCode.LOAD_UNKNOWN_OPERATION: (
+            "The file is sound; its graph needs an operation of another package. Install the package where the job runs and name "
+            "it under `modules:`, for example `modules: [tensorflow_text]`: importing it registers the operation."
+        ),
         ReasonCode.LOAD_NEEDS_BUILDER: (
             "The file holds weights and no architecture. Name a function that returns the model without its weights: "
             '`builder: "my_models:build"`, with its arguments under `builder_args:`.'

@@ -12,7 +12,7 @@ import numpy as np
 
 from liteferry.errors import ReasonCode, SamplesError, did_you_mean
 from liteferry.samples import images
-from liteferry.samples.choosing import Choice, choose, takes_records
+from liteferry.samples.choosing import Choice, choose, stackable, takes_records
 from liteferry.samples.dtypes import can_cast, dtype_of, is_usable, lost
 from liteferry.samples.formats.rows import RECORD, ColumnSpec
 from liteferry.samples.images import ImageDecoding
@@ -97,7 +97,7 @@ def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samp
         choice = chosen.get(tensor.name)
         missing = [tensor.name] if choice is None else [name for name in choice.columns if name not in known]
         if choice is None or missing:
-            problems.append(_no_column(tensor, missing[0], columns, key))
+            problems.append(_no_column(tensor, missing[0], columns, spec, key))
             continue
         entry, found = _bound(tensor, choice, known, spec, key)
         problems += found
@@ -260,12 +260,17 @@ def _role_problems(role: str, column: str, columns: Mapping[str, ColumnSpec], ke
     return []
 
 
-def _no_column(tensor: TensorSpec, wanted: str, columns: Mapping[str, ColumnSpec], key: str) -> str:
+def _no_column(tensor: TensorSpec, wanted: str, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, key: str) -> str:
     hint = did_you_mean(wanted, columns)
     if wanted == RECORD:
         return f"input {tensor.name!r}: {RECORD} is for TFRecord files; map a column under {key}.inputs"
     takes = f"no column {wanted!r} for input {tensor.name!r}, which takes {_input_text(tensor)}{hint}"
-    flag = f" (--inputs {tensor.name}=COLUMN)" if key == _OF_FLAGS else ""
+    side_by_side = stackable(tensor, columns, spec)
+    flag = f" (--inputs {tensor.name}={','.join(side_by_side) or 'COLUMN'})" if key == _OF_FLAGS else ""
+    if side_by_side:
+        listed = f"[{', '.join(side_by_side)}]"
+        fix = f"say so: {key}.inputs: {{{tensor.name}: {listed}}}{flag}"
+        return f"{takes}; if its {len(side_by_side)} values are these columns side by side, {fix}"
     return f"{takes}; map it under {key}.inputs{flag}"
 
 
@@ -292,7 +297,8 @@ def _dtype_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str)
     both = f"input {tensor.name!r} takes {_input_text(tensor)}, column {column!r} holds {_column_text(spec)}"
     fix = f"store it as {tensor.dtype}, or map another column under {key}.inputs"
     if spec.dtype == "string":
-        fix += f", or say {key}.decode: image if it holds encoded images"
+        flag = " (--decode image)" if key == _OF_FLAGS else ""
+        fix += f", or say {key}.decode: image{flag} if it holds encoded images"
     return [f"{both}, and {spec.dtype} is never turned into {tensor.dtype}; {fix}"]
 
 

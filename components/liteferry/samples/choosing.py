@@ -75,6 +75,26 @@ def choose(
     return found
 
 
+def stackable(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec) -> tuple[str, ...]:
+    """As many columns of single numbers as an input (batch, width) has values, in the order of the file; () where there are
+    more or fewer. Only the user knows whether they are meant.
+    """
+    width = tensor.shape[1] if tensor.shape is not None and len(tensor.shape) == 2 else None
+    if width is None or width < 2 or tensor.dtype == "string" or tensor.name in spec.inputs:
+        return ()
+    said = [(at,) if isinstance(at, str) else at for at in spec.inputs.values()]
+    left_out = {*spec.role_columns(), *(name for columns_of in said for name in columns_of)}
+    numbers = [
+        name
+        for name, column in columns.items()
+        if column.shape == () and column.dtype not in ("string", "bool") and name not in left_out
+    ]
+    for found in (numbers, [name for name in numbers if name.lower() not in _ROLE_NAMES]):
+        if len(found) == width:
+            return tuple(found)
+    return ()
+
+
 def takes_records(tensor: TensorSpec) -> bool:
     """Whether an input is a vector of texts, one for each row."""
     return tensor.dtype == "string" and (tensor.shape is None or len(tensor.shape) == 1)

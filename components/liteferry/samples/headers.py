@@ -28,9 +28,14 @@ def describe_contained(paths: Sequence[str], *, schema_file: str | None) -> Iter
             raise SamplesError(ReasonCode(told["code"]), str(told["message"])) from _cause(told)
         columns = {
             str(name): ColumnSpec(
-                dtype=str(dtype), shape=tuple(shape), is_flat=bool(is_flat), default=default, is_image=bool(is_image)
+                dtype=str(dtype),
+                shape=tuple(shape),
+                is_flat=bool(is_flat),
+                default=default,
+                is_image=bool(is_image),
+                origin=tuple(map(str, origin)),
             )
-            for name, dtype, shape, is_flat, default, is_image in found["columns"]
+            for name, dtype, shape, is_flat, default, is_image, origin in found["columns"]
         }
         yield FileFacts(columns=columns, range_sizes=tuple(map(int, found["range_sizes"])))
 
@@ -43,14 +48,14 @@ def _cause(told: dict[str, Any]) -> OSError | None:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """In the reader: {columns: [name, dtype, shape, is_flat, default, is_image], range_sizes}, or {error: {code, message}}."""
+    """In the reader: {columns, range_sizes}, or {error: {code, message}}; a column is its name and the fields of `ColumnSpec`."""
     try:
         facts = describe_file(request["path"], schema_file=request["schema_file"])
     except SamplesError as error:
         told = {"code": error.reason.code.value, "message": error.reason.message}
         return {"error": {**told, "trouble": is_storage_failure(error), "misread": is_transient_read_error(error)}}
     columns = [
-        [name, spec.dtype, list(spec.shape), spec.is_flat, _plain(spec.default), spec.is_image]
+        [name, spec.dtype, list(spec.shape), spec.is_flat, _plain(spec.default), spec.is_image, list(spec.origin)]
         for name, spec in facts.columns.items()
     ]
     return {"columns": columns, "range_sizes": list(facts.range_sizes)}

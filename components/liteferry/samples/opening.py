@@ -48,7 +48,8 @@ def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> S
     row_count = 0
     if spec.schema_file is not None and not any(map(is_tfrecord, paths)):
         raise mismatch(f"{spec.path}: schema_file is for TFRecord files, and none of these is one; remove the key")
-    with _local_schema(spec.schema_file) as schema_file:
+    schema = _schema(spec) if any(map(is_tfrecord, paths)) else None
+    with _local_schema(schema) as schema_file:
         opened = _open_all(paths, schema_file, describe)
         schema_digest = storage.digest(schema_file) if schema_file else None
     for path, file in zip(paths, opened, strict=True):
@@ -72,10 +73,15 @@ def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> S
         row_count=row_count if selection is None else sum(shard.taken() for shard in chosen),
         rows_in_files=None if selection is None else row_count,
         has_records=all(map(is_tfrecord, paths)),
-        digest=_digest(
-            [*paths, *filter(None, [spec.schema_file])], [*(at.digest for at in opened), *filter(None, [schema_digest])]
-        ),
+        digest=_digest([*paths, *filter(None, [schema])], [*(at.digest for at in opened), *filter(None, [schema_digest])]),
     )
+
+
+def _schema(spec: SamplesSpec) -> str | None:
+    try:
+        return sample_folders.schema_of(spec.path, spec.schema_file)
+    except StorageError as error:
+        raise SamplesError(ReasonCode.STORAGE_FAILED, f"{error}; correct schema_file of the samples entry") from error
 
 
 def _with_defaults(columns: dict[str, ColumnSpec], spec: SamplesSpec) -> dict[str, ColumnSpec]:

@@ -6,6 +6,7 @@ import fnmatch
 import os
 from collections.abc import Sequence
 
+from liteferry import storage
 from liteferry.errors import ReasonCode, SamplesError
 from liteferry.samples.formats import media_folder, registry
 
@@ -41,6 +42,28 @@ def files_of(folder: str) -> list[str]:
     if media_folder.files_in(folder):
         return [folder]
     raise _nothing(folder, names)
+
+
+_SCHEMA_PLACES = ("schema.pbtxt", "transformed_metadata/schema.pbtxt", "transform_graph/transformed_metadata/schema.pbtxt")
+
+
+def schema_of(path: str, said: str | None) -> str | None:
+    """The file of the schema that TFRecord files have: what the job says, in a folder of TFX's SchemaGen or Transform the file in
+    it; else what Transform has written beside the examples that `path` names: `transform_graph/N` beside
+    `transformed_examples/N`.
+    """
+    if said is not None:
+        is_folder = not said.endswith((".pbtxt", ".pb")) and storage.is_directory(said)
+        inside = [storage.join(said, name) for name in _SCHEMA_PLACES] if is_folder else []
+        return next((place for place in inside if storage.exists(place)), said)
+    above, name, below = path.rpartition(f"/{_TRANSFORMED}/")
+    if not name or storage.is_remote(path):
+        return None
+    place = os.path.join(above, "transform_graph", below.partition("/")[0], _SCHEMA_PLACES[1])
+    return place if os.path.isfile(place) else None
+
+
+_TRANSFORMED = "transformed_examples"
 
 
 def _all(folder: str, names: Sequence[str]) -> list[str]:

@@ -19,6 +19,8 @@ from liteferry.sandbox.outcome import Failure, Limits, Outcome
 from liteferry.sandbox.supervision import Supervision
 from liteferry.sandbox.units import Unit, name_of
 
+_MOST_LOG_BYTES = 2**20  # of what a child prints, the end
+
 
 def no_cleanup() -> None:
     """For units that overwrite what an earlier run has left."""
@@ -79,7 +81,8 @@ def run(unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[
         before_retry()
         with nurseries.nursery_of_its_own(flavor) if outcome.is_killed else nurseries.shared_nursery(flavor) as nursery:
             again, _ = _try(request, nursery, limits)
-        outcome = dataclasses.replace(again, seconds=outcome.seconds + again.seconds)
+        both = "\n".join(filter(None, (outcome.log, again.log)))
+        outcome = dataclasses.replace(again, seconds=outcome.seconds + again.seconds, log=both)
     return _without_odd_entries(outcome, request.writable, odd_before)
 
 
@@ -93,9 +96,9 @@ def _try(request: Request, nursery: nurseries.Nursery, limits: Limits) -> tuple[
         # Kept open: if the child replaces the file, with a link for example, the link is neither read nor truncated.
         with open(log_path, "x+b", buffering=0) as log:
             supervision = Supervision((path, folder, *request.writable), log, nursery, limits)
-            outcome = supervision.watch()
-            if nurseries.VERBOSE in os.environ:
-                _show_log(request.function, log)
+            outcome = dataclasses.replace(supervision.watch(), log=_end_of(log))
+            if nurseries.VERBOSE in os.environ and outcome.log:
+                print(f"--- {request.function} ---\n{outcome.log}", file=sys.stderr, flush=True)
         return outcome, supervision.has_begun
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -120,8 +123,7 @@ def _without_odd_entries(outcome: Outcome, folders: Sequence[str], before: set[s
     return dataclasses.replace(outcome, error=failure)
 
 
-def _show_log(function: str, log: IO[bytes]) -> None:
-    log.seek(0)
-    text = log.read().decode(errors="replace").strip()
-    if text:
-        print(f"--- {function} ---\n{text}", file=sys.stderr, flush=True)
+def _end_of(log: IO[bytes]) -> str:
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - _MOST_LOG_BYTES))
+    return log.read(_MOST_LOG_BYTES).decode(errors="replace").strip()

@@ -55,7 +55,8 @@ class Failure:
 class Outcome:
     """What one unit of work has given, and how it ended. `results` were handed over before the end and stand, however it ended.
 
-    `error` is None when the function returned. `stage` and `subject` are those that the child announced last.
+    `error` is None when the function returned. `stage` and `subject` are those that the child announced last. `log`: the
+    end of what it printed.
     """
 
     results: tuple[Any, ...]
@@ -64,6 +65,7 @@ class Outcome:
     subject: str | None
     seconds: float
     peak_memory_bytes: int
+    log: str = ""
 
     @property
     def reason(self) -> Reason | None:
@@ -90,4 +92,4 @@ class Outcome:
         error = self.error and dataclasses.replace(
             self.error, message=text(self.error.message), traceback=text(self.error.traceback)
         )
-        return dataclasses.replace(self, results=text(self.results), error=error)
+        return dataclasses.replace(self, results=text(self.results), error=error, log=text(self.log))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import html
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from liteferry import sandbox, storage
 from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.commands.compare import compare_side
 from liteferry.commands.compare.compare_side import SideTask, read_answers, read_inputs
+from liteferry.commands.compare.compared_row import ComparedRow
+from liteferry.commands.compare.table import text_of
 from liteferry.config.job import SamplesSpec
 from liteferry.errors import JobError, ModelError, Reason, ReasonCode, Stage
 from liteferry.evaluation.accumulator import StatsAccumulator
@@ -37,17 +40,6 @@ from liteferry.tflite.quantize import FLOAT32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ComparedRow:
-    """One row on both sides. `inputs` as the reference got them, outputs under the reference's names; no batch axis."""
-
-    id: str
-    row: int
-    inputs: Mapping[str, np.ndarray]
-    reference: Mapping[str, np.ndarray]
-    candidate: Mapping[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Compared:
     """The result of a comparison. `stats` are keyed by the reference's output names; `kind` is the variant whose default gates
     applied; `notes` are sentences about names, kinds and rows, from both sides.
@@ -59,6 +51,26 @@ class Compared:
     notes: Sequence[str]
     row_count: int
     rows: Sequence[ComparedRow]
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the candidate is within every gate."""
+        return self.verdict.is_blessed
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not; None where it is."""
+        return self.verdict.reason.message if self.verdict.reason else None
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each gate: output, metric, observed, limit, is_within."""
+        return [dataclasses.asdict(gate) for gate in self.verdict.gates]
+
+    def __str__(self) -> str:
+        return text_of(self.as_json(), self.rows)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready facts; `is_within` says whether every gate passes."""

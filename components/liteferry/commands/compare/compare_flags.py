@@ -57,7 +57,6 @@ def run_compare(arguments: argparse.Namespace) -> int:
     gates = _pairs(arguments.gate, "--gate", "METRIC=LIMIT")
     from liteferry import sandbox
     from liteferry.commands.compare.compare import compare
-    from liteferry.commands.compare.table import text_of
     from liteferry.report.formats import printable
 
     try:
@@ -76,12 +75,11 @@ def run_compare(arguments: argparse.Namespace) -> int:
         return TROUBLE
     finally:
         sandbox.close()
-    print(json.dumps(compared.as_json(), indent=1) if arguments.json else printable(text_of(compared)))
+    print(json.dumps(compared.as_json(), indent=1) if arguments.json else printable(str(compared)))
     return WITHIN if compared.verdict.is_blessed else NOT_WITHIN
 
 
 def _judge_kit(arguments: argparse.Namespace) -> int:
-    from liteferry.commands.compare.table import text_of
     from liteferry.commands.kit.judge import judge_answers
     from liteferry.report.formats import printable
 
@@ -95,7 +93,7 @@ def _judge_kit(arguments: argparse.Namespace) -> int:
             [f"--kit: the kit has the rows and the gates already; leave out {', '.join(others)}"], source="command line"
         )
     judged = judge_answers(arguments.kit, arguments.answers)
-    print(json.dumps(judged.as_json(), indent=1) if arguments.json else printable(text_of(judged)))
+    print(json.dumps(judged.as_json(), indent=1) if arguments.json else printable(str(judged)))
     return WITHIN if judged.verdict.is_blessed else NOT_WITHIN
 
 

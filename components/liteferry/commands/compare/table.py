@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from liteferry.commands.compare.compare import Compared, ComparedRow
+from liteferry.commands.compare.compared_row import ComparedRow
 from liteferry.lenient import NONFINITE
 
 # The statistics that fit in the table, most important first; --json has all of them.
@@ -35,10 +35,9 @@ _STATISTICS = (
 )
 
 
-def text_of(compared: Compared) -> str:
-    """The whole result as lines of text."""
-    facts = compared.as_json()
-    lines = [*compared.notes, f"{compared.row_count:,} rows", ""]
+def text_of(facts: Mapping[str, Any], rows: Sequence[ComparedRow]) -> str:
+    """The whole result as lines of text: `facts` as `Compared.as_json` has them, and the rows that were asked for."""
+    lines = [*facts["notes"], f"{facts['row_count']:,} rows", ""]
     lines += _table(facts["parity"])
     if facts["worst_examples"]:
         lines += ["", "Worst rows:"]
@@ -46,9 +45,9 @@ def text_of(compared: Compared) -> str:
             f"  {example['output']}: id {example['id']!r}, row {example['row']}, max_abs {_number(example['max_abs'])}"
             for example in facts["worst_examples"]
         ]
-    for row in compared.rows:
+    for row in rows:
         lines += ["", *_row(row)]
-    if compared.rows:
+    if rows:
         lines += ["", "Long arrays are cut here; --json prints every value."]
     lines += ["", *_verdict(facts)]
     return "\n".join(lines)

@@ -10,12 +10,14 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from liteferry.checkpoints.archives import MOST_UNPACKED_BYTES
+from liteferry.checkpoints.known import Known
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage, StorageError
 from liteferry.sandbox.reader_main import MEMORY_BYTES
 
 if TYPE_CHECKING:
-    from liteferry.checkpoints.config_trust import Finding
     from liteferry.checkpoints.detection import CheckpointFacts
+
+_KNOWN = Known()  # of this process
 
 
 def answer(path: str) -> dict[str, Any]:
@@ -37,39 +39,67 @@ def outline(request: dict[str, Any]) -> dict[str, Any]:
         protobufs_alone()
         from liteferry.checkpoints.detection import look
 
-        looked = look(path, most_bytes=MOST_UNPACKED_BYTES, has_builder=request["has_builder"])
-        findings = [dataclasses.asdict(found) for found in _findings(looked)]
-        return {"kind": looked.kind.value, "findings": findings, **_said_of_itself(looked)}
+        looked = look(path, most_bytes=MOST_UNPACKED_BYTES, has_builder=request["has_builder"], known=_KNOWN)
+        return {"kind": looked.kind.value, **_said_of_itself(path, looked)}
     except Exception as error:  # noqa: BLE001  # as above
         reason = _reason(path, error)
         return {"kind": reason.code.value, "error": {"code": reason.code.value, "message": reason.message}}
 
 
-def _said_of_itself(looked: CheckpointFacts) -> dict[str, Any]:
-    from liteferry.checkpoints import graph_scan
+def _said_of_itself(path: str, looked: CheckpointFacts) -> dict[str, Any]:
+    if looked.config is not None:
+        facts = _of_config(looked.config)
+        has_bytecode = any(finding["opened_by"] == "lambda" for finding in facts["findings"])
+        return {**facts, "foreign_lambdas": _foreign_lambdas(path, looked.config) if has_bytecode else []}
     from liteferry.checkpoints.detection import Kind
-    from liteferry.commands.inspect import config_facts, saved_model_facts
 
     if looked.kind in (Kind.SAVED_MODEL, Kind.SAVED_MODEL_KERAS) and looked.path is not None:
-        return {"signatures": saved_model_facts.signatures(graph_scan.read(looked.path))}
-    if looked.config is None:
-        return {"needs_builder": True}
+        return _of_graph(looked.path)
+    return {"findings": [], "needs_builder": True}
+
+
+def _of_graph(path: str) -> dict[str, Any]:
+    """Operations of packages that are known by name are told apart from what would be refused."""
+    from liteferry.checkpoints import graph_scan, op_packages
+    from liteferry.commands.inspect import saved_model_facts
+
+    saved_model = graph_scan.read(path)
+    found = graph_scan.findings(saved_model, provided=lambda name: op_packages.package_of(name) is not None)
     return {
-        "inputs": config_facts.inputs(looked.config) if config_facts.names_its_inputs(looked.config) else None,
-        "outputs": config_facts.outputs(looked.config),
-        "custom_objects": list(config_facts.custom_objects(looked.config)),
+        "findings": [dataclasses.asdict(finding) for finding in found],
+        "signatures": saved_model_facts.signatures(saved_model),
+        "foreign_operations": sorted(name for name in graph_scan.operations(saved_model) if op_packages.package_of(name)),
     }
 
 
-def _findings(looked: CheckpointFacts) -> list[Finding]:
-    from liteferry.checkpoints import config_trust, graph_scan
-    from liteferry.checkpoints.detection import Kind
+def _of_config(config: dict[str, Any]) -> dict[str, Any]:
+    from liteferry.checkpoints import architecture_facts, row_ranges
+    from liteferry.checkpoints.config_nodes import judge
+    from liteferry.checkpoints.config_objects import Finding, Users
+    from liteferry.commands.inspect import config_facts
 
-    if looked.config is not None:
-        return config_trust.findings(looked.config)
-    if looked.kind in (Kind.SAVED_MODEL, Kind.SAVED_MODEL_KERAS) and looked.path is not None:
-        return graph_scan.findings(graph_scan.read(looked.path))
-    return []
+    known = _KNOWN.facts_of(config)
+    if known is not None:
+        return known
+    verdicts = list(judge(config, Users()))
+    custom = list(config_facts.custom_objects(config, verdicts))
+    ranges = architecture_facts.input_range(config)
+    facts = {
+        "findings": [dataclasses.asdict(found) for found in dict.fromkeys(verdicts) if isinstance(found, Finding)],
+        "inputs": config_facts.inputs(config) if config_facts.names_its_inputs(config) else None,
+        "outputs": config_facts.outputs(config),
+        "custom_objects": custom,
+        "input_ranges": {name: dataclasses.asdict(found) for name, found in ranges.items()},
+        "may_scale": bool(custom or config_facts.classes(config) & row_ranges.SCALING),
+    }
+    _KNOWN.keep(config, facts)
+    return facts
+
+
+def _foreign_lambdas(path: str, config: dict[str, Any]) -> list[str]:
+    from liteferry.checkpoints import bytecode
+
+    return bytecode.foreign_lambdas(path, config)
 
 
 def _reason(path: str, error: Exception) -> Reason:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from liteferry.checkpoints import architecture_facts, config_scan, config_trust
 from liteferry.checkpoints.architecture_facts import STRIPPABLE, Statistics
+from liteferry.checkpoints.config_objects import Verdict
 from liteferry.checkpoints.config_scan import serialized_objects
 from liteferry.checkpoints.keras_names import ACTIVATIONS, LAYERS, MADE_BY_KERAS
 
@@ -41,6 +42,11 @@ def describe(config: dict[str, Any], statistics: Mapping[str, Statistics]) -> di
         "lambda_layers": _named(config, {"Lambda"}),
         "findings": [dataclasses.asdict(found) for found in config_trust.findings(config)],
     }
+
+
+def classes(config: Mapping[str, Any]) -> set[str]:
+    """The classes of its layers, and of the operations between them, at any depth."""
+    return {_class_of(node) for node in _layers(config)}
 
 
 def _class_of(node: Mapping[str, Any]) -> str:
@@ -79,15 +85,15 @@ def _layers(config: Any) -> Iterator[dict[str, Any]]:
             pending.extend(node)
 
 
-def custom_objects(config: dict[str, Any]) -> dict[str, str | None]:
+def custom_objects(config: dict[str, Any], verdicts: Iterable[Verdict] | None = None) -> dict[str, str | None]:
     """Classes and functions that neither Keras has -> the module that the config names for each, None where it names none.
 
     Files of Keras 2 hold class names without modules, so those names are looked up in both libraries.
     """
-    found: dict[str, str | None] = dict(config_scan.scan(config).custom_objects)
+    found: dict[str, str | None] = dict(config_scan.scan(config, verdicts).custom_objects)
     for node in [config, *_layers(config)]:
         name = _class_of(node)
-        if "module" not in node and name not in LAYERS | MADE_BY_KERAS:
+        if "module" not in node and name not in LAYERS and name not in MADE_BY_KERAS:
             found.setdefault(str(node["class_name"]), None)
     for node in serialized_objects(config):
         inner = node.get("config")

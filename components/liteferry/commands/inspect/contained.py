@@ -59,8 +59,8 @@ def _inspect(path: str, seconds: float, unit: Callable[[str], Any]) -> dict[str,
 
 
 def outlines(paths: Sequence[str], with_builder: Sequence[bool]) -> Iterator[dict[str, Any]]:
-    """The facts that `check` needs about each checkpoint: {kind, findings, and, where it is one, inputs, outputs, signatures,
-    custom_objects, needs_builder}, or {kind, error: {code, message}}.
+    """For each checkpoint what `check` has to know of it: {kind, findings, and, where it is one, what `child` finds it to say of
+    itself}, or {kind, error: {code, message}}.
     """
     readable = [file for path in paths for file in files_of_checkpoint(path)]
     requests = [{"path": path, "has_builder": builder} for path, builder in zip(paths, with_builder, strict=True)]

@@ -119,8 +119,11 @@ def _what_it_is(path: str) -> str:
 
 
 def is_tfrecord(path: str) -> bool:
-    """By name, whatever follows the ending: rows.tfrecord, rows.tfrecord.gz, data_tfrecord-00000-of-00002.gz."""
-    return ".tfrec" in os.path.basename(path).lower() or "_tfrecord" in os.path.basename(path).lower()
+    """By name, whatever follows the ending: rows.tfrecord, rows.tfrecord.gz, data_tfrecord-00000-of-00002.gz; and the examples
+    that TFX's Transform writes, transformed_examples-00000-of-00002.gz.
+    """
+    name = os.path.basename(path).lower()
+    return ".tfrec" in name or "_tfrecord" in name or name.startswith("transformed_examples-")
 
 
 @contextlib.contextmanager

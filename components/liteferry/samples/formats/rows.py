@@ -19,7 +19,7 @@ class ColumnSpec:
 
     `is_flat`: the format knows lists only and not what shape they stand for, so that of the input they feed holds. `default`:
     stands in for a value that a row does not have; None: that is an error. `is_image`: encoded images, which are decoded for
-    inputs of numbers without being told to.
+    inputs of numbers without being told to. `origin`: what a column of TFRecord files is made of, see `tf_structures`.
     """
 
     dtype: str
@@ -27,6 +27,7 @@ class ColumnSpec:
     is_flat: bool = False
     default: str | float | bytes | None = None
     is_image: bool = False
+    origin: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from liteferry.samples.formats import tf_structures
 from liteferry.samples.formats.arrow import rows_of, with_default
 from liteferry.samples.formats.record_files import frame_lengths, opened, records
 from liteferry.samples.formats.rows import RECORD, ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch
@@ -43,7 +44,7 @@ def describe_tfrecord(path: str, *, schema_file: str | None) -> FileFacts:
 def read_tfrecord(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:
     """Memory: one block. `@record` is the serialized record itself."""
     features = {name: spec for name, spec in columns.items() if name != RECORD}
-    decoder = _decoder({name: spec.dtype for name, spec in features.items()}) if features else None
+    decoder = _decoder_of(features) if features else None
     with opened(path) as (file, _):
         if sum(1 for _ in itertools.islice(frame_lengths(file), wanted.start)) < wanted.start:
             raise changed(path, f"fewer than {wanted.start} records")
@@ -59,6 +60,17 @@ def read_tfrecord(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange
             yield {**found, RECORD: _serialized(block)} if RECORD in columns else found
             row += len(block)
             left -= len(block)
+
+
+def _decoder_of(columns: Mapping[str, ColumnSpec]) -> Any:
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    if tf_structures.is_sequence_example(columns):
+        types = {"int64": schema_pb2.INT, "float32": schema_pb2.FLOAT, "string": schema_pb2.BYTES}
+        return tf_structures.sequence_decoder(columns, types)
+    return _decoder(
+        {part: dtype for name, spec in columns.items() for part, dtype in tf_structures.features_of(name, spec).items()}
+    )
 
 
 def _decoder(dtypes: Mapping[str, str] | None) -> Any:
@@ -115,6 +127,10 @@ def _serialized(block: Sequence[bytes]) -> Rows:
 
 def _rows(batch: pa.RecordBatch, name: str, spec: ColumnSpec, first_row: int, path: str) -> Rows:
     """A feature's lists as rows of its column's shape; a list that has another length is an error unless it is ragged."""
+    if spec.origin[:1] == (tf_structures.SPARSE,):
+        return tf_structures.dense_of(batch, name, spec, first_row=first_row, path=path)
+    if spec.origin[:1] == (tf_structures.SEQUENCE,):
+        return tf_structures.steps_of(batch, name, spec, first_row=first_row, path=path)
     filled = None
     if spec.default is not None:
         width = math.prod(size or 0 for size in spec.shape)

@@ -1,0 +1,39 @@
+"""Operations that TensorFlow itself does not have, by how their names begin -> the Python package that registers them when it is
+imported. Read off the packages' own operation definitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+_TEXT = "tensorflow_text"
+_FORESTS = "ydf or tensorflow_decision_forests"
+STARTS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("Sentencepiece", "Wordpiece", "FastWordpiece", "FastBert", "FastSentencepiece"), _TEXT),
+        **dict.fromkeys(("WhitespaceTokenize", "TFText>", "ByteSplit", "SplitMergeTokenize", "SentenceFragments"), _TEXT),
+        **dict.fromkeys(("CaseFoldUTF8", "NormalizeUTF8", "UnicodeScriptTokenize", "ConstrainedSequence", "RougeL"), _TEXT),
+        **dict.fromkeys(("MaxSpanningTree", "NgramsStringJoin", "PhraseTokenize", "Utf8Binarize", "SegmentBoundary"), _TEXT),
+        "SimpleML": _FORESTS,
+        "Addons>": "tensorflow_addons",
+        **dict.fromkeys(("IO>", "TFIO>"), "tensorflow_io"),
+    }
+)
+
+
+def package_of(operation: str) -> str | None:
+    """The package that registers an operation, as far as its name tells."""
+    return next((package for start, package in STARTS.items() if operation.startswith(start)), None)
+
+
+def provides(modules: Iterable[str], operation: str) -> bool:
+    """Whether one of the job's modules is the package that registers an operation."""
+    packages = (package_of(operation) or "").split(" or ")
+    return any(module.partition(".")[0] in packages for module in modules)
+
+
+def in_words(operations: Iterable[str]) -> str:
+    """` (it is tensorflow_text)`, the packages that operations come from; "" where no name tells."""
+    found = sorted({package for name in operations if (package := package_of(name)) is not None})
+    return f" (it is {' and '.join(found)})" if found else ""
