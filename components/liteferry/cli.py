@@ -217,7 +217,9 @@ def _meant_by(word: str, command: str, parsed: argparse.Namespace) -> str:
 
 
 def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequence[str], parsed: argparse.Namespace) -> None:
-    """Only `run` hands flags on: those that are exactly Beam's. Anything else is a typo, and so is a stray word."""
+    """Only `run` accepts unknown flags, and only those that match a Beam flag exactly. Any other flag or stray word is an
+    error.
+    """
     known = [flag for action in _subparser(parser, command)._actions for flag in action.option_strings]
     beams = set(_beams_flags()) if command == "run" and any(word.startswith("-") for word in unknown) else set()
     problems = []

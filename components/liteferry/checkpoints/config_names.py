@@ -163,7 +163,7 @@ PATHS = frozenset({"vocabulary", "vocabulary_file", "ckpt_to_load_from", "filepa
 
 
 def expected(key: str, inherited: frozenset[str]) -> frozenset[str]:
-    """The classes that may stand under a key of a library's object; `inherited` where the key does not determine them."""
+    """The classes that are allowed under a key of a library's object; `inherited` if the key does not determine them."""
     found = _of_key(key)
     return inherited if found is None else found
 

@@ -137,9 +137,9 @@ def look(
     has_builder: bool = False,
     known: Known | None = None,
 ) -> CheckpointFacts:
-    """`examine` where the file lies, for who only reads: `path` of the result must never be handed to a loader. Archives are
-    unpacked into a temporary folder even so, and what lies in several files is put together there. `known`: what of a sibling
-    need not be looked over again.
+    """`examine` without a copy, for callers that only read: never pass `path` of the result to a loader. Archives are still
+    unpacked into a temporary folder, and checkpoints of several files are put together there. `known`: the siblings seen before,
+    of which an equal architecture and equal metadata of weights are not scanned again.
     """
     return _examine(_Request(path, most_bytes, links, False, has_builder, known), follow(path, links))
 

@@ -144,7 +144,7 @@ def ignored_line(ignored: Sequence[str]) -> str:
 
 
 def tell(models: Sequence[Foreseen]) -> None:
-    """Prints what a run is going to meet, to standard error, one line for each finding; for what is ready, hints alone."""
+    """Prints the problems that a run will meet to standard error, one line each; of models that are ready, only hints."""
     for model in models:
         for line in _lines(model) if model.state.is_bad else _hints(model):
             told = lenient.text(f"{model.model_id}: {model.state.value}: {line}") or ""
