@@ -201,10 +201,10 @@ def _leave_at_once(status: int) -> None:
     os._exit(status)
 
 
-def _meant_by(word: str, command: str, parsed: argparse.Namespace) -> str:
+def _meant_by(word: str, command: str, parsed: argparse.Namespace | None) -> str:
     """What a stray word may have been meant as: a file without its flag, or one of several that the shell made of a pattern."""
     usage = f"`liteferry {command} --help` shows the usage"
-    if command not in ("run", "check") or not os.path.exists(word):
+    if parsed is None or command not in ("run", "check") or not os.path.exists(word):
         return usage
     if parsed.samples is not None and os.path.splitext(word)[1] == os.path.splitext(parsed.samples)[1]:
         pattern = os.path.join(os.path.dirname(word), f"*{os.path.splitext(word)[1]}")
@@ -216,7 +216,9 @@ def _meant_by(word: str, command: str, parsed: argparse.Namespace) -> str:
     return f"for a checkpoint write --checkpoints {word}" if parsed.checkpoints is None else usage
 
 
-def _refuse_typos(parser: argparse.ArgumentParser, command: str, unknown: Sequence[str], parsed: argparse.Namespace) -> None:
+def _refuse_typos(
+    parser: argparse.ArgumentParser, command: str, unknown: Sequence[str], parsed: argparse.Namespace | None = None
+) -> None:
     """Only `run` accepts unknown flags, and only those that match a Beam flag exactly. Any other flag or stray word is an
     error.
     """

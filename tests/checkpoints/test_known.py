@@ -77,7 +77,12 @@ def test_siblings_share_their_architecture_and_hostile_weights_among_them_are_fo
 ) -> None:
     looked: list[Any] = []
     honest = h5_files._look_over
-    monkeypatch.setattr(h5_files, "_look_over", lambda *given: looked.append(given[0]) or honest(*given))
+
+    def counted(*given: Any) -> Any:
+        looked.append(given[0])
+        return honest(*given)
+
+    monkeypatch.setattr(h5_files, "_look_over", counted)
     known = Known()
     first = detection.look(put(tmp_path / "a.keras", weights(0)), known=known)
     second = detection.look(put(tmp_path / "b.keras", weights(1)), known=known)

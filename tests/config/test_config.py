@@ -664,6 +664,6 @@ def test_importing_config_is_light() -> None:
 
 
 def test_stacked_columns_are_written_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
-    spec = SamplesSpec(path="rows.csv", inputs={"x": ["a", "b"], "y": "c"})
+    spec = SamplesSpec(path="rows.csv", inputs={"x": ("a", "b"), "y": "c"})
     assert spec.model_dump(mode="json")["inputs"] == {"x": ["a", "b"], "y": "c"}
     assert [str(found.message) for found in recwarn] == []

@@ -34,8 +34,8 @@ def read(module: str) -> Source:
             is_there = importlib.util.find_spec(top) is not None
         except (ImportError, ValueError):
             is_there = False
-        file = f"{module.replace('.', '/')}.py"
-        fix = f"for the file write --modules {file}" if os.path.isfile(file) else "install it, or name a .py file"
+        beside = f"{module.replace('.', '/')}.py"
+        fix = f"for the file write --modules {beside}" if os.path.isfile(beside) else "install it, or name a .py file"
         problem = None if is_there else f"modules: no module {top!r} is installed here; {fix}"
         return Source(module=module, is_open=True, problem=problem)
     try:
