@@ -276,6 +276,27 @@ def _over_a_variable_of_two_files(meta: Any) -> None:
     _node(meta.graph_def, "again", "AssignVariableOp", "v", "path")
 
 
+def _over_a_variable_that_a_caller_may_name(meta: Any) -> None:
+    _over_a_variable_of_its_asset(meta)
+    handle = _node(_function(meta), "h", "VarHandleOp")
+    handle.attr["shared_name"].placeholder = "N"
+
+
+def _printed(meta: Any, **stream: Any) -> None:
+    _served(meta).attr["f"].func.name = "f"
+    printed = _node(_function(meta), "n", "PrintV2")
+    for kind, value in stream.items():
+        setattr(printed.attr["output_stream"], kind, value)
+
+
+def _printed_to_the_log(meta: Any) -> None:
+    _printed(meta, s=b"log(info)")
+
+
+def _printed_where_a_caller_says(meta: Any) -> None:
+    _printed(meta, placeholder="O")
+
+
 TABLES: dict[str, Callable[[Any], None]] = {
     "a table over its asset": _over_its_asset,
     "a table over a path": _over_a_path,
@@ -285,6 +306,10 @@ TABLES: dict[str, Callable[[Any], None]] = {
     "a table over an input": _over_an_input,
     "a table over a variable of its asset": _over_a_variable_of_its_asset,
     "a table over a variable of two files": _over_a_variable_of_two_files,
+    "a table over a variable that a caller may name": _over_a_variable_that_a_caller_may_name,
+    "printed": _printed,
+    "printed to the log": _printed_to_the_log,
+    "printed where a caller says": _printed_where_a_caller_says,
     "restored from elsewhere": _restored_from_elsewhere,
     "restored by an initializer": _restored_by_an_initializer,
     "restored when served": _restored_when_served,

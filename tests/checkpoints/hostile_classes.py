@@ -195,7 +195,12 @@ def edits(writer: Writer, name: str, base: str) -> Iterator[tuple[str, Callable[
     yield "bytecode_as_initializer", put("kernel_initializer", code), "bytecode", "lambda"
     yield "function_as_activation", put("activation", function("os", "system")), "'system' of module 'os'", ""
     yield "class_as_regularizer", put("kernel_regularizer", popen), "'Popen'", ""
-    yield "layer_as_initializer", put("kernel_initializer", of_class(f"{root}.layers", "Dense", {"units": 1})), "stands", ""
+    yield (
+        "layer_as_initializer",
+        put("kernel_initializer", of_class(f"{root}.layers", "Dense", {"units": 1})),
+        "as the kernel_ini",
+        "",
+    )
     yield (
         "helper_as_constraint",
         put("kernel_constraint", of_class(f"{root}.constraints", "deserialize", {"x": 1})),

@@ -235,6 +235,7 @@ HARMLESS = frozenset(
 TABLES_FROM_FILES = frozenset({"InitializeTableFromTextFile", "InitializeTableFromTextFileV2"})
 RESTORING = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
 _PROTOS = ("DecodeProtoV2", "EncodeProto")
+_STREAMS = (b"stderr", b"stdout", b"log(info)", b"log(warning)", b"log(error)")  # else a file's path, or what a caller gives
 _KNOWN_PROTOS = (b"local://", b"bytes://")  # else their attribute is the path of a file with descriptors
 
 
@@ -248,7 +249,7 @@ def is_harmless(operation: str, attributes: Any) -> bool:
     if operation in _PROTOS:
         return bool(attributes["descriptor_source"].s.startswith(_KNOWN_PROTOS))
     if operation == "PrintV2":
-        return not attributes["output_stream"].s.startswith(b"file:")
+        return "output_stream" not in attributes or attributes["output_stream"].s in _STREAMS
     return operation in HARMLESS
 
 

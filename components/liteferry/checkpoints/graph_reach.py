@@ -223,12 +223,8 @@ class Graph:
         holder = self._main.get(variable)
         if holder is None or holder.op != "VarHandleOp":
             return []
-        same = [
-            node
-            for body in (self._main, *self._bodies.values())
-            for node in body.values()
-            if node.op == "VarHandleOp" and node.attr["shared_name"].s == holder.attr["shared_name"].s
-        ]
+        named = [node for body in (self._main, *self._bodies.values()) for node in body.values() if node.op == "VarHandleOp"]
+        same = [node for node in named if _may_be(node.attr["shared_name"], holder.attr["shared_name"])]
         users = [node for node in self._main.values() if variable in map(node_name, node.input)]
         known = ("AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp")
         if len(same) != 1 or any(node.op not in known for node in users):
@@ -258,6 +254,11 @@ class Graph:
                     return []
                 found.append((caller, node.input[at]))
         return found
+
+
+def _may_be(one: Any, other: Any) -> bool:
+    """Whether two attributes are one text; one that a function's caller gives may be any."""
+    return bool(one.placeholder or other.placeholder or one.s == other.s)
 
 
 def _ends(signature: Any) -> set[str]:

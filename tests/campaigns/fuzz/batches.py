@@ -7,6 +7,7 @@ import os
 import resource
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -38,6 +39,7 @@ def run(batch: Batch, total: int, *, size: int, seconds: float) -> dict[str, Any
             sums["dead"].append(at + told)
             told += 1
         at += told
+        print(f"{at} of {total}: {json.dumps(sums)}", file=sys.stderr, flush=True)  # one that is ended has said so much
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {**sums, "seconds": round(time.monotonic() - begun, 1), "cpu_seconds": round(spent.ru_utime + spent.ru_stime, 1)}
 
