@@ -13,6 +13,7 @@ import pytest
 from liteferry.errors import ReasonCode
 from liteferry.exporting import second_opinion
 from liteferry.json_records import decode
+from liteferry.loading import tracing
 from liteferry.sandbox import Flavor, Limits, arrays_file
 from liteferry.types import OpinionStatus, SecondOpinion
 from tests.checkpoints import fixtures_checkpoints
@@ -146,6 +147,18 @@ def test_rows_and_answers_travel_without_loss(tmp_path: Path) -> None:
     for array, found in zip(arrays, back.values(), strict=True):
         assert found.shape == array.shape
         assert second_opinion.distance(array, found) == 0.0
+
+
+@pytest.mark.parametrize("distance", [second_opinion.distance, tracing.relative_distance])
+@pytest.mark.parametrize("dtype", [bool, np.int64])
+def test_near_ties_of_a_mask_are_the_same_answer_and_no_other_whole_numbers_are(distance: Any, dtype: Any) -> None:
+    mask = (np.arange(20_000).reshape(2, 100, 100) % 2).astype(dtype)
+    other = mask.copy()
+    other.reshape(-1)[:2] = ~mask.reshape(-1)[:2] if dtype is bool else 1 - mask.reshape(-1)[:2]
+    assert distance(mask, other) == 0.0
+    assert distance(mask.reshape(-1), other.reshape(-1)) > 0.0
+    other.reshape(-1)[2] = not mask.reshape(-1)[2]
+    assert distance(mask, other) > 0.0
 
 
 def test_a_loader_that_raises_is_no_opinion_that_lets_a_model_pass() -> None:

@@ -193,6 +193,44 @@ class TestGates:
         assert message.startswith("output 'bad': max_rel")
 
 
+class TestNearTies:
+    """In a mask the order of sums decides between classes that are equal but for their last bit; nowhere else is a whole number
+    excused.
+    """
+
+    @pytest.mark.parametrize("variant", ["saved_model", "float32"])
+    @pytest.mark.parametrize(("flips", "is_blessed"), [(0, True), (4, True), (5, False)])
+    def test_a_mask_may_differ_in_one_of_ten_thousand_positions(self, variant: str, flips: int, is_blessed: bool) -> None:
+        judged = verdict(*mask(flips), variant=variant)
+        assert judged.is_blessed is is_blessed
+        assert [result.limit for result in judged.gates if result.metric == "mismatch_count"] == [4]
+
+    def test_a_number_for_each_row_may_not(self) -> None:
+        reference, candidate = (side.reshape(-1) for side in mask(1))
+        assert "mismatch_count = 1, the limit is at most 0" in refusal(verdict(reference, candidate))[1]
+
+    def test_nor_may_a_mask_that_the_job_gates(self) -> None:
+        assert not verdict(*mask(1), mismatch_count=0).is_blessed
+
+    def test_nor_may_text(self) -> None:
+        assert not verdict(*(side.astype(str) for side in mask(1))).is_blessed
+
+    def test_a_class_that_dies_in_so_few_positions_is_still_missed(self) -> None:
+        reference, candidate = mask(0)
+        reference.reshape(-1)[:4000:1000] = 2
+        assert verdict(reference, candidate).is_blessed  # four positions: too few to be judged, so it is a warning
+        many = np.concatenate([reference] * 4)
+        assert "class_recall" in refusal(verdict(many, np.concatenate([candidate] * 4)))[1]
+
+
+def mask(flips: int) -> tuple[Any, Any]:
+    """Four rows of 10,000 positions in two classes, and the same with so many of the other class."""
+    reference = np.stack([np.arange(10_000) // period % 2 for period in (1, 2, 3, 5)])
+    candidate = reference.copy()
+    candidate.reshape(-1)[: 7 * flips : 7] ^= 1
+    return reference, candidate
+
+
 class TestMetricsThatDoNotApply:
     @pytest.mark.parametrize("output", [[1.0, 2.0], [[1.0], [2.0]], np.ones((2, 3, 4)), [1, 2], ["a", "b"]], ids=repr)
     def test_a_default_argmax_gate_steps_aside(self, output: Any) -> None:

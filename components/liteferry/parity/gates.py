@@ -21,6 +21,7 @@ from liteferry.parity.gate_limits import (
     SAVED_MODEL,
     Gates,
     Limit,
+    near_ties,
     resolve_gates,
 )
 from liteferry.parity.output_stats import Kind, OutputStats
@@ -97,18 +98,23 @@ def _apply_gates(stats: Mapping[str, Stored], gates: Gates) -> tuple[GateResult,
                 _applies(metric, stats[name], is_default=limit.source != JOB, kind=gates.kinds.get(name))
                 or _is_owed(metric, limit, limits, stats)
             ):
-                observed = stats[name].get(metric)
-                is_within = _is_within(metric, limit.limit, observed, is_equal=_is_equal(stats[name]))
+                observed, most = stats[name].get(metric), limit.limit + _beyond(metric, limit, stats[name])
+                is_within = _is_within(metric, most, observed, is_equal=_is_equal(stats[name]))
             elif limit.is_of_output:
-                observed, is_within = None, False  # the user has set a gate on an output that does not exist
+                observed, most, is_within = None, limit.limit, False  # the user has set a gate on an output that does not exist
             else:
                 continue
             results.append(
-                GateResult(
-                    output=name, metric=metric, limit=limit.limit, observed=observed, is_within=is_within, source=limit.source
-                )
+                GateResult(output=name, metric=metric, limit=most, observed=observed, is_within=is_within, source=limit.source)
             )
     return tuple(results)
+
+
+def _beyond(metric: str, limit: Limit, stats: Stored) -> int:
+    """What a default limit grants beyond itself: near ties of a mask."""
+    if metric != "mismatch_count" or limit.source == JOB or stats["kind"] != Kind.INTEGER.value:
+        return 0
+    return near_ties(stats["element_count"], stats["example_count"])
 
 
 def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]], stats: Mapping[str, Stored]) -> bool:
