@@ -79,6 +79,7 @@ def answers(kitchen_sink: Run, folder: Path) -> dict[str, dict[str, Any]]:
         "plain": {"rows": "rows.npz", "signatures": ["from_png", "labels", "serve_examples"]},
         "encoder": {"rows": "rows.npz", "signatures": ["embed", "tail"]},
         "mixed": {"rows": "mixed_rows.npz", "signatures": ["serve_examples"]},
+        "trains_beside": {"rows": "rows.npz", "signatures": ["serve_examples"]},
     }
     (folder / "vocabulary.txt").rename(folder / "moved away")
     try:
@@ -101,7 +102,14 @@ def test_models_with_signatures_are_blessed_and_the_report_lists_them(kitchen_si
     assert [spec["name"] for spec in signatures["labels"]["outputs"]] == ["label", "scores"]
 
 
-@pytest.mark.parametrize("model_id", ["plain", "mixed"])
+def test_a_signature_of_the_checkpoints_own_is_kept_and_never_run(kitchen_sink: Run) -> None:
+    """One that trains would change the variables that the reference and the files are made of."""
+    report = kitchen_sink.report("trains_beside")
+    assert report["status"] == "blessed", report["reason"]
+    assert set(report["saved_model"]["signatures"]) == {"serving_default", "serve_examples", "train"}
+
+
+@pytest.mark.parametrize("model_id", ["plain", "mixed", "trains_beside"])
 def test_serve_examples_answers_as_serving_default(answers: dict[str, Any], model_id: str) -> None:
     assert answers[model_id]["serve_examples"] == answers[model_id]["serving_default"]
 

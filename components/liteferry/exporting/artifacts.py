@@ -110,7 +110,7 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
             plan, {own_names.get(name, name): value for name, value in rows.items()}, answers, calls=traced.calls
         )
         deterministic = tracing.is_deterministic(model, traced, rows, first=answers, eager_runs=eager_runs)
-        signatures.check(trace.more_signatures, traced, rows)
+        signatures.check(_of_the_job(trace), traced, rows)
         first = {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()}
         saved_model.write_warmup_requests(directory, first, batch=traced.calls.batch or 1, signature_name=model.signature_name)
     return SavedModelFacts(
@@ -126,6 +126,13 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
         per_call_outputs=traced.calls.per_call,
         signature_name=model.signature_name,
     )
+
+
+def _of_the_job(trace: Trace) -> dict[str, Any]:
+    """The signatures that the job asked for. The checkpoint's own are kept and never run: one that trains would change the
+    variables that the reference is computed with.
+    """
+    return {name: function for name, function in trace.more_signatures.items() if name not in trace.model.more_signatures}
 
 
 def _unused_warnings(binding: Binding) -> tuple[str, ...]:

@@ -32,6 +32,16 @@ keras.Model([x, n, s], keras.layers.Dense(2, name="y")(joined)).save("mixed.kera
 layers = [keras.Input((None, 4), name="sequence"), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(1)]
 keras.Sequential(layers).save("free_length.keras")
 np.savez("sequence_rows.npz", sequence=rng.uniform(0, 1, (4, 5, 4)).astype("float32"))
+learner = tf.Module()
+learner.w = tf.Variable(rng.uniform(0, 1, (108, 3)).astype("float32"))
+def scores(image):
+    return {"scores": tf.reshape(image, [-1, 108]) @ learner.w}
+def train(image):
+    learner.w.assign_add(tf.random.uniform([108, 3]))
+    return scores(image)
+spec = [tf.TensorSpec([None, 6, 6, 3], name="image")]
+served, trained = (tf.function(one, input_signature=spec) for one in (scores, train))
+tf.saved_model.save(learner, "trains_beside", signatures={"serving_default": served, "train": trained})
 """
 
 MODEL_CODE = """
@@ -83,9 +93,13 @@ _COPY = """
 import os, shutil
 os.mkdir("of")
 for name, source in COPIES.items():
-    shutil.copy(f"{source}.keras", f"of/{name}.keras")
+    if os.path.isdir(source):
+        shutil.copytree(source, f"of/{name}")
+    else:
+        shutil.copy(f"{source}.keras", f"of/{name}.keras")
 """
 
+_FOLDER = "trains_beside"
 IMAGE = {"image": {"shape": [None, 6, 6, 3]}}
 
 
@@ -115,6 +129,7 @@ def _entries(vocabulary: str) -> dict[str, dict[str, Any]]:
         "no_method": {"of": "plain", "signatures": {"none": {"method": "not_there"}}},
         "random": {"of": "encoder", "signatures": {"jitter": {"method": "jitter"}}},
         "free_length": {"of": "free_length", "samples": "sequence_rows", "serve_examples": True},
+        "trains_beside": {"of": _FOLDER, "serve_examples": True},
     }
 
 
@@ -123,7 +138,8 @@ def _job(folder: Path, demo: Run) -> dict[str, Any]:
     (folder / "vocabulary.txt").write_text("cat\ndog\nowl\n")
     models = []
     for name, entry in _entries(str(folder / "vocabulary.txt")).items():
-        models.append({"checkpoints": str(folder / "of" / f"{name}.keras"), "samples": "rows", **entry})
+        file = name if entry["of"] == _FOLDER else f"{name}.keras"
+        models.append({"checkpoints": str(folder / "of" / file), "samples": "rows", **entry})
         del models[-1]["of"]
     samples = {name: {"path": str(folder / f"{name}.npz")} for name in ("rows", "mixed_rows", "sequence_rows")}
     return {"models": models, "samples": samples, "modules": [str(folder / "model_code.py")]}
