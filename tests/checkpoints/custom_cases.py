@@ -22,6 +22,7 @@ EXPECT: dict[str, tuple[str, str]] = {
     "registered_as_keras_s_own": (RIGHT, RIGHT),
     "one_class_in_two_modules": (RIGHT, UNKNOWN),
     "one_class_in_two_modules_and_chosen": (RIGHT, RIGHT),
+    "one_name_registered_by_two_modules": (RIGHT, UNKNOWN),
     "a_package": (RIGHT, RIGHT),
     "registered_by_a_package": (RIGHT, RIGHT),
     "nested_normalization": (RIGHT, RIGHT),
@@ -216,10 +217,11 @@ def registered_as_keras_s_own(c: Case) -> None:
     c.save(c.k.Model(x, c.k.layers.Dense(2, activation=own.relu)(h)), c.floats() / 100)
 
 
-def _two_modules(c: Case) -> Any:
+def _two_modules(c: Case, before: str = "") -> Any:
     x = h = c.x()
     for number, activation in enumerate(("tanh", "nn.relu")):
         text = LAYERS.format(library=c.k.__name__, class_name="Block", activation=activation)
+        text = text.replace("\nclass", f"\n{before}\nclass")
         h = c.module(f"{c.name}_{number}", text).Block(4)(h)
     return c.k.Model(x, c.k.layers.Dense(2)(h))
 
@@ -227,6 +229,12 @@ def _two_modules(c: Case) -> Any:
 @case
 def one_class_in_two_modules(c: Case) -> None:
     c.save(_two_modules(c), c.floats() / 100)
+
+
+@case
+def one_name_registered_by_two_modules(c: Case) -> None:
+    """The library keeps the one that was registered last."""
+    c.save(_two_modules(c, before="@k.saving.register_keras_serializable()"), c.floats() / 100)
 
 
 @case

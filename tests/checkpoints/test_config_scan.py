@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from liteferry.checkpoints import config_trust
 from liteferry.checkpoints.config_scan import architecture_digest, refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detection import examine
 from liteferry.errors import ModelError
@@ -121,6 +122,18 @@ def test_code_from_outside_keras_is_named_with_its_module(node: dict[str, Any], 
     assert scan(config).custom_objects == names
     assert refusal(config) == ("LOAD_UNKNOWN_OBJECT" if names else None)
     assert refusal(config, offered=tuple(names)) is None
+
+
+@pytest.mark.parametrize("name", ["TFDConcat", "TFDIdentity"])
+def test_what_a_feature_space_is_made_of_is_a_layer_of_keras(name: str) -> None:
+    """Keras has no public name for them, and writes them where a model is built on a FeatureSpace."""
+    place = "keras.src.layers.preprocessing.feature_space"
+    node = {"module": place, "class_name": name, "registered_name": name, "config": {"name": "a", "axis": -1}}
+    model = {"class_name": "Functional", "module": "keras.src.models.functional", "config": {"layers": [node]}}
+    assert refusal(model) is None
+    assert (
+        refusal({**model, "config": {"layers": [{**node, "class_name": "FeatureSpaceX", "registered_name": None}]}}) is not None
+    )
 
 
 def test_all_that_is_missing_is_named_at_once() -> None:

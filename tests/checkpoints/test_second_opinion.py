@@ -14,6 +14,9 @@ from liteferry.errors import ReasonCode
 from liteferry.exporting import second_opinion
 from liteferry.json_records import decode
 from liteferry.loading import tracing
+from liteferry.loading.opinion import loader
+from liteferry.loading.opinion.calls import NoOpinionError
+from liteferry.loading.user_code import Offered
 from liteferry.sandbox import Flavor, Limits, arrays_file
 from liteferry.types import OpinionStatus, SecondOpinion
 from tests.checkpoints import fixtures_checkpoints
@@ -147,6 +150,17 @@ def test_rows_and_answers_travel_without_loss(tmp_path: Path) -> None:
     for array, found in zip(arrays, back.values(), strict=True):
         assert found.shape == array.shape
         assert second_opinion.distance(array, found) == 0.0
+
+
+def test_of_two_classes_of_one_name_the_opinion_takes_that_of_the_files_module() -> None:
+    one, other = (type("Block", (), {"__module__": module}) for module in ("encoder", "decoder"))
+    offered = Offered(defined={"Block": (one, other)}, chosen={}, packages=(), problems=())
+    nodes = [{"class_name": "Block", "module": module, "registered_name": "Custom>Block"} for module in ("encoder", "decoder")]
+    assert loader._of_their_modules(nodes[:1], offered) == {"Custom>Block": one}
+    assert loader._of_their_modules(nodes[1:], offered) == {"Custom>Block": other}
+    with pytest.raises(NoOpinionError, match="two modules have a class 'Block'"):
+        loader._of_their_modules(nodes, offered)
+    assert loader._of_their_modules([{**nodes[0], "module": None}], offered) == {}
 
 
 @pytest.mark.parametrize("distance", [second_opinion.distance, tracing.relative_distance])

@@ -28,7 +28,7 @@ _MORE_LAYERS = """
 BaseImageAugmentationLayer BaseRandomLayer BatchNormalizationV1 BatchNormalizationV2 ConvLSTM1DCell ConvLSTM2DCell
 ConvLSTM3DCell Cross DeviceWrapper DropoutWrapper Feature FeatureSpace GRUCellV1 GRUCellV2 GRUV1 GRUV2 LSTMCellV1 LSTMCellV2
 LSTMV1 LSTMV2 LinearModel PreprocessingLayer RandomFourierFeatures ResidualWrapper SequenceFeatures SyncBatchNormalization
-WideDeepModel
+TFDConcat TFDIdentity WideDeepModel
 """
 _INITIALIZERS = """
 Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer LecunNormal LecunUniform Ones Orthogonal

@@ -56,14 +56,20 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, oracle: str, inpu
     if spec.builder is not None:
         return built.load(path, facts, spec, inputs=inputs)
     library = importlib.import_module(name)
-    objects = _custom_objects(spec, library, facts)
+    objects, settled = _custom_objects(spec, library, facts)
     refuse_foreign(facts, objects, spec, library)
     corrected, corrections = known_corrections.corrected_copy(path, facts, library)
+    corrections += tuple(
+        f"{asked} is that of {value.__module__}, as the file says: another module has one of its name, and the library takes the "
+        "one that was registered last"
+        for asked, value in settled.items()
+    )
     safety: dict[str, Any] = {}
     if name == "keras" or corrected.endswith(".keras"):
         safety = {"safe_mode": not {"lambda", "file_ops"} & set(spec.trust)}
     try:
-        model = library.models.load_model(corrected, custom_objects=objects, compile=False, **safety)
+        with library.saving.custom_object_scope(settled):  # goes before what is registered; `custom_objects` does not
+            model = library.models.load_model(corrected, custom_objects=objects, compile=False, **safety)
     except Exception as error:
         if spec.strip:
             raise NoOpinionError(
@@ -76,9 +82,9 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, oracle: str, inpu
     return calls.of_keras(model, library, corrections)
 
 
-def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> dict[str, Any]:
+def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a user's script would pass: the job's custom_objects, and from its modules the classes and functions whose names are
-    unambiguous (not the library's own, and defined once).
+    unambiguous (not the library's own, and defined once). And those that `_of_their_modules` settles.
     """
     offered = user_code.gather(spec.modules, spec.custom_objects)
     theirs = offered.names() - own_names(library)
@@ -101,13 +107,40 @@ def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> dic
     if any(_is_unknown(node, objects, library) for node in nodes):
         for package in offered.packages:
             user_code.import_submodules(package)
+    settled = _of_their_modules(nodes, offered)
     for node in nodes:
         name = node["class_name"]
-        if len(offered.defined.get(name, ())) > 1 and name not in objects and _is_unknown(node, objects, library):
-            raise NoOpinionError(
-                f"two modules have a class {name!r}, and the library's own loader knows a class by its name alone"
-            )
-    return objects
+        is_settled = name in objects or _asked(node) in settled
+        if len(offered.defined.get(name, ())) > 1 and not is_settled and _is_unknown(node, objects, library):
+            raise _two_of_a_name(name)
+    return objects | settled, settled
+
+
+def _of_their_modules(nodes: Sequence[Mapping[str, Any]], offered: user_code.Offered) -> dict[str, Any]:
+    """Of classes of one name that several modules of the user's define, the one of the module that the file names, under the name
+    that the library looks up.
+
+    Raises:
+      NoOpinionError: the file needs two of them under one name.
+    """
+    found: dict[str, Any] = {}
+    for node in nodes:
+        name, asked = node["class_name"].split(">")[-1], _asked(node)
+        rivals = offered.defined.get(name, ())
+        own = [value for value in rivals if value.__module__ == node.get("module")]
+        if len(rivals) < 2 or len(own) != 1 or {name, asked} & set(offered.chosen):
+            continue
+        if found.setdefault(asked, own[0]) is not own[0]:
+            raise _two_of_a_name(name)
+    return found
+
+
+def _asked(node: Mapping[str, Any]) -> str:
+    return str(node.get("registered_name") or node["class_name"])
+
+
+def _two_of_a_name(name: str) -> NoOpinionError:
+    return NoOpinionError(f"two modules have a class {name!r}, and the library's own loader knows a class by its name alone")
 
 
 def _is_unknown(node: dict[str, Any], objects: Collection[str], library: Any) -> bool:
