@@ -130,10 +130,9 @@ def test_what_a_feature_space_is_made_of_is_a_layer_of_keras(name: str) -> None:
     place = "keras.src.layers.preprocessing.feature_space"
     node = {"module": place, "class_name": name, "registered_name": name, "config": {"name": "a", "axis": -1}}
     model = {"class_name": "Functional", "module": "keras.src.models.functional", "config": {"layers": [node]}}
-    assert refusal(model) is None
-    assert (
-        refusal({**model, "config": {"layers": [{**node, "class_name": "FeatureSpaceX", "registered_name": None}]}}) is not None
-    )
+    assert not config_trust.findings(model)
+    model["config"] = {"layers": [{**node, "class_name": "TFDOther", "registered_name": "TFDOther"}]}
+    assert config_trust.findings(model)
 
 
 def test_all_that_is_missing_is_named_at_once() -> None:
