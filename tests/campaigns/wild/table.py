@@ -45,7 +45,8 @@ with splice sites of all strengths, encoded peptides, character indices, chords,
 artifacts compute what the checkpoint computes; they say nothing of how good a model is. Expected of every checkpoint: a report,
 a SavedModel within {limit:g} of the checkpoint (relative to its largest answer), and float32 blessed, unless two of
 LiteRT's own kernels are farther apart on the file than [measured noise](gates.md#measured-noise) may raise its limit to.
-float16 and dynamic_int8 are told as they come out under the [default gates](gates.md). For the first checkpoint of each set of rows, the statistics of
+float16 and dynamic_int8 are told as they come out under the [default gates](gates.md).
+For the first checkpoint of each set of rows, the statistics of
 every `.tflite` output are computed again directly with NumPy and SciPy, on all answers at once; they have to be the same to 1e-9.
 
 This run: {cores} cores ({machine}), Python {python}, TensorFlow {tensorflow}, Keras {keras}, tf_keras {tf_keras}, LiteRT
