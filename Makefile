@@ -45,7 +45,7 @@ test: venv ## Check, then every test but the nightly ones: a quarter of an hour;
 .PHONY: nightly
 nightly: venv ## What `make test` leaves out, orchestrators and smaller campaigns: at most 100 minutes
 	$(VENV_PYTHON) -m pytest -m nightly --durations=20 $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-n 2 --dist loadfile)
-	@$(MAKE) test-tfx test-kfp
+	@$(MAKE) test-tfx test-kfp test-proof
 	$(VENV_PYTHON) -m tests.campaigns.chaos --scale 0.1 --minutes 20
 	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 20000 --loads 100
 	$(VENV_PYTHON) -m tests.campaigns.fuzz.configs --configs 20000
@@ -104,6 +104,17 @@ test-airflow: venv .venv-airflow/.installed ## The DAG of pipelines/, run by Air
 test-kfp: .venv-kfp/.installed ## The Kubeflow pipeline of pipelines/: compiled, its steps run here
 	LITEFERRY_ORCHESTRATOR=kfp LITEFERRY_PYTHON=$(abspath $(VENV_PYTHON)) \
 		.venv-kfp/bin/python -m pytest tests/orchestration/test_kubeflow.py $(PYTEST_ARGS)
+
+.venv-proof/.installed: tests/orchestration/proof.lock
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; name it: make test-proof PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@rm -rf $(@D) && "$(PYTHON)" -m venv $(@D)
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+.PHONY: test-proof
+test-proof: venv .venv-proof/.installed ## MLflow, OpenSSF model signing and CycloneDX take what a run writes; part of `make nightly`
+	LITEFERRY_ORCHESTRATOR=proof LITEFERRY_PROOF=$(CURDIR)/.venv-proof/bin/python \
+		$(VENV_PYTHON) -m pytest tests/orchestration/test_proof_tools.py $(PYTEST_ARGS)
 
 .PHONY: test-tfx
 test-tfx: .venv-tfx/.installed ## A real TFX pipeline with ml-pipelines-sdk alone; part of `make nightly`

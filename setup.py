@@ -55,7 +55,7 @@ INSTALL_REQUIRES = [
     "pydantic>=2.10,<3",
     "PyYAML>=6.0",
     "rich>=13.7",
-    "shtab>=1.7",
+    "shtab>=1.13",
 ]
 
 EXTRAS_REQUIRE = {
@@ -73,10 +73,13 @@ EXTRAS_REQUIRE = {
     # Targets. tflite-micro has development versions alone: LiteRT's own kernels for microcontrollers, without any board.
     "micro": ["tflite-micro>=0.dev20261023182759"],
     "ethos": ["ethos-u-vela>=5.2,<6"],
+    # `run --sign` and `verify --key`.
+    "sign": ["cryptography>=42", "securesystemslib[crypto]>=1.2"],
     # No airflow extra: Airflow pins hundreds of packages and starts LiteFerry with another interpreter. See docs/dependencies.md.
     "dev": [
         "boto3>=1.40",
         "build>=1.2",
+        "cryptography>=42",
         "distributed>=2026.8",
         "duckdb>=1.4",
         "flask>=3.0",
@@ -94,6 +97,7 @@ EXTRAS_REQUIRE = {
         "pytest-xdist>=3.8",
         "ruff>=0.17,<0.18",
         "s3fs>=2025.9",
+        "securesystemslib[crypto]>=1.2",
         "setuptools>=77",
         "types-PyYAML>=6.0.12",
         "types-psutil>=7.0",

@@ -68,11 +68,14 @@ def _add_work_on_models(add: _Add) -> None:
     run.add_argument("--force", action="store_true", help="do models again that are done already")
     run.add_argument("--only", metavar="PATTERN", help="only the models whose ids fit the pattern; other reports stay")
     run.add_argument("--strict", action="store_true", help="stop before the first export if some checkpoint is going to fail")
+    run.add_argument("--sign", metavar="KEY", help="private key in PEM: signs the statement of every blessed model")
     run.add_argument("--verbose", action="store_true", help="show what TensorFlow, Keras and Beam log")
     run.add_argument("--quiet", action="store_true", help="no progress, only the summary")
     check = add("check", "say what would become of each checkpoint, without TensorFlow", "liteferry check --config job.yaml")
     job_flags.add_job_flags(check)
-    check.add_argument("--output", metavar="OUT", help="folder of an earlier run: what it has done already is said")
+    check.add_argument(
+        "--output", metavar="OUT", help="where a run would write: what is done there is said, and the disk it needs"
+    )
     check.add_argument("--json", action="store_true", help="print what was found as JSON")
     inspect = add(
         "inspect", "static facts of a checkpoint, SavedModel or .tflite; runs none of its code", "liteferry inspect model.keras"
@@ -107,6 +110,7 @@ def _add_work_on_outputs(add: _Add) -> None:
         choices=["file_ops"],
         help="run artifacts that reach files, as your job did",
     )
+    verify.add_argument("--key", metavar="PUB", help="public key in PEM: what is blessed has to be signed by it, and unchanged")
     verify.add_argument("--json", action="store_true", help="print what was found as JSON")
     kit = add(
         "kit",
@@ -144,7 +148,7 @@ def _add_work_on_this_machine(add: _Add) -> None:
         "print the completion script of a shell",
         "liteferry completion bash > ~/.local/share/bash-completion/completions/liteferry",
     )
-    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh", "fish"))
     add("schema", "print the JSON Schema of the job file, for editors", "liteferry schema > liteferry.schema.json")
     demo = add("demo", "train a small fleet on real digits and run the main job on it", "liteferry demo --output demo_output")
     demo.add_argument(
@@ -283,6 +287,7 @@ def _job(arguments: argparse.Namespace) -> Any:
 
 def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
     from liteferry.commands.run import How, run_job
+    from liteferry.output import signing
     from liteferry.pipeline.beam_options import beam_flags
     from liteferry.pipeline.run_request import RunRequest
 
@@ -298,8 +303,15 @@ def _run(arguments: argparse.Namespace, unknown: list[str]) -> int:
         force=arguments.force,
         beam_flags=flags,
         only=arguments.only,
+        job_file=arguments.config,
     )
-    how = How(is_alone=True, is_quiet=arguments.quiet, is_verbose=arguments.verbose, is_strict=arguments.strict)
+    how = How(
+        is_alone=True,
+        is_quiet=arguments.quiet,
+        is_verbose=arguments.verbose,
+        is_strict=arguments.strict,
+        signer=signing.signer_of(arguments.sign) if arguments.sign else None,
+    )
     return run_job(request, how)
 
 
@@ -362,8 +374,9 @@ def _show(arguments: argparse.Namespace, _: list[str]) -> int:
 def _report(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry.commands.report_pages import rebuild_pages
 
-    count = rebuild_pages(arguments.output)
-    print(f"{count} reports and the fleet's page built again in {arguments.output}")
+    told: list[str] = []
+    count = rebuild_pages(arguments.output, told.append)
+    print(f"{count} reports and the fleet's page built again in {arguments.output}", *told, sep="\n")
     return 0
 
 
@@ -394,11 +407,13 @@ def _kit(arguments: argparse.Namespace, _: list[str]) -> int:
 def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry import storage
     from liteferry.commands import show, verify
+    from liteferry.output import signing
     from liteferry.sandbox.pool import available_cores
 
     show.refuse_while_running(arguments.output)
     out = storage.absolute(arguments.output)
-    found = verify.verify(out, processes=available_cores(), with_rows=not arguments.no_rows, trust=arguments.trust)
+    key = signing.public_key_of(arguments.key) if arguments.key else None
+    found = verify.verify(out, processes=available_cores(), with_rows=not arguments.no_rows, trust=arguments.trust, key=key)
     return verify.print_verification(found, as_json=arguments.json)
 
 
@@ -429,9 +444,9 @@ def _schema(_: argparse.Namespace, __: list[str]) -> int:
 
 
 def _completion(arguments: argparse.Namespace, _: list[str]) -> int:
-    import shtab
+    from liteferry.commands.completion import script
 
-    print(shtab.complete(build_parser(), arguments.shell))
+    print(script(build_parser(), arguments.shell))
     return 0
 
 

@@ -115,6 +115,16 @@ class DivergingTensor:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TensorError:
+    """How far one inner tensor of a variant that failed is from the model's. `relative` as in `DivergingTensor`."""
+
+    tensor: str
+    operator: str
+    position: int
+    relative: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SavedModelFacts:
     """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes; `signature`: that of
     `signature_name`, which is proven;

@@ -17,6 +17,7 @@ import h5py
 import pytest
 
 from liteferry.cli import build_parser
+from liteferry.commands import completion
 from liteferry.output.progress import Watcher
 from tests.support import arguments_of_three, liteferry
 
@@ -50,7 +51,7 @@ def test_help_answers_in_under_a_second_without_anything_heavy():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
 def test_completion_names_every_command_and_the_shell_takes_it(shell, tmp_path):
     script = liteferry("completion", shell).stdout
     assert all(command in script for command in COMMANDS)
@@ -68,6 +69,28 @@ def test_bash_completes_commands_and_flags(tmp_path):
         'COMP_WORDS=(liteferry run --check); COMP_CWORD=2; _shtab_liteferry liteferry --check run; echo "${COMPREPLY[@]}"'
     )
     assert "--checkpoints" in subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+@pytest.mark.parametrize(
+    ("flag", "typed", "wanted"),
+    [
+        ("--variants", "dyn", "dynamic_int8"),
+        ("--metrics", "AU", "AUC"),
+        ("--trust", "lam", "lambda"),
+        ("--config", "jo", "job.yaml"),
+    ],
+)
+def test_bash_completes_values(tmp_path, flag, typed, wanted):
+    if not shutil.which("bash"):
+        pytest.skip("no bash here")
+    (tmp_path / "job.yaml").write_text("models: []\n")
+    (tmp_path / "script").write_text(completion.script(build_parser(), "bash"))
+    ask = (
+        f"source {shlex.quote(str(tmp_path / 'script'))}; COMP_WORDS=(liteferry run {flag} {typed}); COMP_CWORD=3; "
+        f'_shtab_liteferry liteferry {typed} {flag}; echo "${{COMPREPLY[@]}}"'
+    )
+    said = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path).stdout
+    assert wanted in said.split()
 
 
 def test_ctrl_c_ends_a_run_within_five_seconds_and_says_how_to_go_on(tmp_path):

@@ -1,7 +1,8 @@
 """What the suites of all orchestrators share: the small fleet, and which of the suites are to be run.
 
-Each needs packages that are not LiteFerry's, so `make test-tfx`, `test-tfx-full`, `test-airflow` and `test-kfp` make environments
-from the locks in this folder and name their suite in LITEFERRY_ORCHESTRATOR. Elsewhere the suites are not collected.
+Each needs packages that are not LiteFerry's, so `make test-tfx`, `test-tfx-full`, `test-airflow`, `test-kfp` and `test-proof`
+make environments from the locks in this folder and name their suite in LITEFERRY_ORCHESTRATOR. Elsewhere the suites are not
+collected.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from typing import Any
 import pytest
 
 TFX_LOCAL = Path(__file__).resolve().parents[2] / "pipelines" / "tfx_local.py"
-SUITE_OF = {"test_tfx_local": "tfx", "test_tfx_full": "tfx-full", "test_airflow": "airflow", "test_kubeflow": "kfp"}
+SUITE_OF = {
+    "test_tfx_local": "tfx",
+    "test_tfx_full": "tfx-full",
+    "test_airflow": "airflow",
+    "test_kubeflow": "kfp",
+    "test_proof_tools": "proof",
+}
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

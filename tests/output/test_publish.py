@@ -90,6 +90,8 @@ def files(plan: ModelPlan) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
+BESIDE = {"report.json", "report.html", "model.cdx.json", "model_card.md"}
+PROVEN = BESIDE | {"BLESSED", "a.intoto.jsonl"}
 ARTIFACTS = {"saved_model/1/saved_model.pb", "saved_model/1/variables/data", "tflite/float32.tflite"}
 
 
@@ -106,7 +108,7 @@ def test_a_folder_holds_the_artifacts_the_report_and_the_marker_of_its_status(
 ) -> None:
     plan = make_plan(tmp_path / "out")
     returned = publish(plan, difference=difference)
-    assert files(plan) == ARTIFACTS | {"report.json", "report.html", marker}
+    assert files(plan) == ARTIFACTS | (PROVEN if status == "blessed" else BESIDE | {marker})
     report = json.loads((Path(plan.model_directory()) / "report.json").read_text())
     assert report["status"] == returned["status"] == status
 
@@ -131,7 +133,7 @@ def test_of_variants_only_those_in_the_report_reach_a_final_path(tmp_path: Path)
     for name in ("tflite/int8.tflite", "tflite/float32.tflite.0123.tmp", "saved_model/2/saved_model.pb", "evaluation/metrics"):
         write(f"{plan.staging_directory()}/{name}")
     judge_and_publish(plan, exported, evaluate())
-    assert files(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED", "evaluation/metrics"}
+    assert files(plan) == ARTIFACTS | PROVEN | {"evaluation/metrics"}
 
 
 def test_a_model_of_which_nothing_was_begun_gets_its_report(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_a_model_of_which_nothing_was_begun_gets_its_report(tmp_path: Path) -> N
 def test_a_model_that_is_done_again_replaces_its_folder_as_a_whole(tmp_path: Path) -> None:
     plan = make_plan(tmp_path / "out")
     publish(plan, difference=0.1)
-    assert files(plan) == ARTIFACTS | {"report.json", "report.html", "NOT_BLESSED"}
+    assert files(plan) == ARTIFACTS | BESIDE | {"NOT_BLESSED"}
     publish(plan, reason=ReasonCode.LOAD_CORRUPT)
     assert files(plan) == {"report.json", "report.html", "NOT_BLESSED"}
 

@@ -31,7 +31,7 @@ from liteferry.output.publish import judge_and_publish
 from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.storage import leases
 from liteferry.types import ExportedModel
-from tests.output.test_publish import ARTIFACTS, evaluate, export, make_plan, other_checkpoint
+from tests.output.test_publish import ARTIFACTS, PROVEN, evaluate, export, make_plan, other_checkpoint
 
 
 def plan_on(out: str, folder: Path, **changes: Any) -> ModelPlan:
@@ -141,7 +141,7 @@ def test_a_model_is_published_as_on_a_disk(store: str, tmp_path: Path) -> None:
     local = dataclasses.replace(plan, out=str(tmp_path / "out"), work="")
     on_store, on_disk = publish(plan), publish(local)
     assert on_store["status"] == on_disk["status"] == "blessed"
-    assert names(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED"} == names(local)
+    assert names(plan) == ARTIFACTS | PROVEN == names(local)
     for name in ARTIFACTS:
         assert storage.read_bytes(f"{plan.model_directory()}/{name}") == storage.read_bytes(f"{local.model_directory()}/{name}")
     assert finished_report(plan) == model_folder.scan(plan.model_directory()).complete_report()
@@ -253,7 +253,7 @@ def test_killed_at_any_request_it_is_finished_by_the_next_run_and_never_read_hal
         publish(next_run, f"after {killed_at}")
         whole, torn = read_by_the_rule(plan.model_directory())
         assert (whole is not None, torn) == (True, [])
-        assert names(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED"}, "nothing of the dead is left"
+        assert names(plan) == ARTIFACTS | PROVEN, "nothing of the dead is left"
         if count is not None:
             break
         killed_at += 1
@@ -286,7 +286,7 @@ def test_what_a_dead_publisher_left_beside_a_whole_model_goes_with_the_next_look
     _, done = find_finished(plan, force=False)
     assert done is not None
     assert done["status"] == "blessed"
-    assert names(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED"}
+    assert names(plan) == ARTIFACTS | PROVEN
 
 
 # Several at once
@@ -310,7 +310,7 @@ def test_two_that_publish_the_same_model_take_turns(
     whole, torn = read_by_the_rule(plan.model_directory())
     assert (whole is not None, torn) == (True, [])
     assert seen.torn == []
-    assert names(plan) == ARTIFACTS | {"report.json", "report.html", "BLESSED"}
+    assert names(plan) == ARTIFACTS | PROVEN
 
 
 def test_the_later_of_two_runs_keeps_what_the_other_has_finished(store: str, tmp_path: Path) -> None:

@@ -65,7 +65,10 @@ NIGHTLY = {
     "tests/sandbox/test_sandbox.py::test_when_launcher_and_nursery_are_killed": "each alone is seen by day",
 }
 # The same for all tests that ask for a fixture.
-NIGHTLY_FIXTURES = {"distant": "two whole runs, of which one reads from two stores"}
+NIGHTLY_FIXTURES = {
+    "distant": "two whole runs, of which one reads from two stores",
+    "by_tfma": "three computations of task metrics; the same is seen by day on values that are written by hand",
+}
 # Long ones first, so that the workers end at about the same time; the first three are for one worker each.
 FIRST = ("tests/runs/test_main_job.py", "tests/sandbox/test_sandbox.py", "tests/checkpoints/test_loading.py")
 

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteferry import lenient
+from liteferry.commands.disk_need import DiskNeed, disk_need
 from liteferry.commands.foresee import Foreseen, Rows, State, foresee
 from liteferry.config.job import Job, SamplesSpec
 from liteferry.errors import SamplesError
 from liteferry.plan.job_files import look_for_checkpoints, refuse_missing_files
+from liteferry.plan.model_plan import ModelPlan
 from liteferry.report.formats import printable, single_line
+from liteferry.sandbox.pool import available_cores
 
 _AT_ONCE = 4
 _SHOWN = 5
@@ -24,12 +27,15 @@ FINE, SOME_WILL_FAIL = 0, 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checked:
-    """The forecast for a job: its samples by name, each checkpoint, the variants, and the ignored files."""
+    """The forecast for a job: its samples by name, each checkpoint, the variants, the ignored files, and the disk that a run needs if
+    an output folder was given.
+    """
 
     samples: dict[str, Rows]
     models: list[Foreseen]
     variants: list[str]
     ignored: tuple[str, ...] = ()
+    disk: DiskNeed | None = None
 
     @property
     def status(self) -> int:
@@ -38,7 +44,7 @@ class Checked:
 
     def as_json(self) -> dict[str, Any]:
         """`{samples: {name: {rows, rows_in_files, shards, columns}, or {problem}}, models: [{model_id, kind, uri, refused, state,
-        problems, unknown, notes, hints}], variants, ignored}`.
+        problems, unknown, notes, hints}], variants, ignored, disk}`.
         """
         return {
             "samples": {name: _samples(rows) for name, rows in self.samples.items()},
@@ -58,6 +64,7 @@ class Checked:
             ],
             "variants": self.variants,
             "ignored": list(self.ignored),
+            "disk": self.disk.as_json() if self.disk else None,
         }
 
 
@@ -76,9 +83,14 @@ def check(job: Job, *, out: str | None = None) -> Checked:
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         rows = dict(zip(job.samples, pool.map(_opened, job.samples.values()), strict=True))
     models = foresee(job, found.checkpoints, rows)
+    to_do = None if out is None else _to_do(job, out)
+    if to_do is not None:
+        left = {plan.model_id for plan in to_do}
+        models = [model if model.model_id in left else dataclasses.replace(model, state=State.DONE) for model in models]
     return Checked(
         samples=rows,
-        models=models if out is None else _with_done(job, out, models),
+        models=models,
+        disk=disk_need(to_do, out, processes=available_cores()) if to_do is not None and out is not None else None,
         variants=[*(variant.value for variant in job.variants), *job.recipes],
         ignored=found.ignored,
     )
@@ -94,14 +106,13 @@ def _opened(spec: SamplesSpec) -> Rows:
         return Rows(problem=(error.reason.code.value, error.reason.message))
 
 
-def _with_done(job: Job, out: str, models: Sequence[Foreseen]) -> list[Foreseen]:
-    """A checkpoint with a valid report from an earlier run is done, whatever the forecast says."""
+def _to_do(job: Job, out: str) -> list[ModelPlan]:
+    """The plans without a valid report from an earlier run. A checkpoint with one is done, whatever the forecast says."""
     from liteferry.output.finished import finished_report
     from liteferry.plan.fingerprints import fingerprint
     from liteferry.plan.planning import plan_models
 
-    done = {plan.model_id for plan in map(fingerprint, plan_models(job, out)) if finished_report(plan) is not None}
-    return [dataclasses.replace(model, state=State.DONE) if model.model_id in done else model for model in models]
+    return [plan for plan in map(fingerprint, plan_models(job, out)) if finished_report(plan) is None]
 
 
 def _samples(rows: Rows) -> dict[str, Any]:
@@ -132,6 +143,8 @@ def print_check(job: Job, *, out: str | None = None, as_json: bool = False) -> i
     if checked.ignored:
         _say(ignored_line(checked.ignored))
     variants = checked.variants
+    if checked.disk:
+        print(checked.disk.in_words())
     print(f"{len(checked.models)} checkpoint(s) x {len(variants)} variant(s): {', '.join(variants)}")
     return checked.status
 

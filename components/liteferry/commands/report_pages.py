@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from liteferry import storage
 from liteferry.errors import JobError, StorageError
 from liteferry.json_records import parse
-from liteferry.output import held_back, run_lock
+from liteferry.output import held_back, model_folder, proofs, run_lock, signing
+from liteferry.report.formats import counted, single_line
 from liteferry.storage import beneath, layout
 from liteferry.storage.layout import PAGE
 
@@ -39,8 +40,9 @@ def _reports(out: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         yield from ((name, own, attempt) for name, (own, attempt) in zip(names, reports, strict=True) if own)
 
 
-def rebuild_pages(out: str) -> int:
-    """Writes every report.html and the fleet's files again. Returns the number of models in the fleet.
+def rebuild_pages(out: str, tell: Callable[[str], object] = lambda _: None) -> int:
+    """Writes every report.html, with what else is made of the report, and the fleet's files again. Returns the number of models
+    in the fleet. `tell` gets a line where signatures vouch for pages that are other ones: those stay.
 
     The fleet keeps the models that the last run listed: a folder whose model the job no longer names gets a page but no row.
 
@@ -48,13 +50,12 @@ def rebuild_pages(out: str) -> int:
       JobError: there is no report under `out`.
     """
     from liteferry.report.fleet import fleet_facts, write_fleet
-    from liteferry.report.pages.render import render_model
 
-    reports = []
+    reports, signed = [], []
     for name, own, attempt in _reports(out):
         for folder, report in ((layout.MODELS, own), (layout.ATTEMPTS, attempt)):
-            if report:
-                beneath.write_bytes(out, f"{folder}/{name}/{PAGE}", render_model(report).encode("utf-8", "backslashreplace"))
+            if report and not _write_about(out, folder, name, report):
+                signed.append(name)
         reports.append(_told(own, attempt))
     if not reports:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
@@ -62,7 +63,35 @@ def rebuild_pages(out: str) -> int:
     kept = [report for report in reports if named is None or str(report.get("model_id")) in named]
     with run_lock.writing_fleet(out):
         write_fleet(out, fleet_facts(kept, changes=_of_last_run(out, "changes"), job=_of_last_run(out, "run")))
+    if signed:
+        stay = "stays as it was" if len(signed) == 1 else "stay as they were"
+        tell(f"{counted(len(signed), 'signed page')} {stay}: {', '.join(map(single_line, signed[:5]))}")
     return len(kept)
+
+
+def _write_about(out: str, parent: str, model_id: str, report: dict[str, Any]) -> bool:
+    """Writes what is made of a report where it differs from what is there. Returns False where a signature vouches for the bytes
+    that are there. `model_id`: the folder's own name; what the report calls itself may be anything.
+    """
+    from liteferry.report.pages.render import render_model
+
+    place = f"{parent}/{model_id}"
+    folder = model_folder.scan(storage.join(out, place))
+    about = {PAGE: render_model(report).encode("utf-8", "backslashreplace"), **proofs.written_about(report)}
+    there = {name: beneath.read_bytes(folder.directory, name) for name in about if name in folder.sizes}
+    statement = layout.statement_name(model_id)
+    before = beneath.read_bytes(folder.directory, statement) if statement in folder.sizes else b""
+    if about == there and before:
+        return True
+    if signing.is_envelope(before):
+        return False
+    marker = model_folder.marker_of(report)
+    others = {name: beneath.read_bytes(folder.directory, name) for name in (layout.REPORT, marker)}
+    line = proofs.statement_of(report, {**others, **about})
+    for name, content in {**about, **({} if line is None else {statement: line})}.items():
+        if there.get(name) != content:
+            beneath.write_bytes(out, f"{place}/{name}", content)
+    return True
 
 
 def _of_last_run(out: str, key: str) -> dict[str, Any] | None:

@@ -9,18 +9,22 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from liteferry import sandbox, storage
 from liteferry.commands import live_display
 from liteferry.commands.show import ALL_BLESSED, NOT_ALL_BLESSED, print_summary, read_fleet, status_of
 from liteferry.config.job import Job
 from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
-from liteferry.output import progress, run_lock
+from liteferry.output import progress, proofs, run_lock
 from liteferry.output.progress import Watcher
 from liteferry.pipeline import beam_import, local_workers
 from liteferry.pipeline.run_request import RunRequest, fits_only
 from liteferry.pipeline.runner_traits import RunnerTraits, refuse_bare_workers, refuse_local_paths, traits_of
 from liteferry.storage import beneath, layout
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
 
 _LOOK_EVERY_S = 0.3
 _LOOK_AT_STORE_EVERY_S = 2.0
@@ -30,13 +34,15 @@ _LOOK_AT_STORE_EVERY_S = 2.0
 class How:
     """How a run behaves on the command line. `is_quiet`: no progress. `is_verbose`: with the libraries' logs. `is_strict`: does
     not begin if the forecast says that a checkpoint will fail. `is_alone`: the process runs nothing but this command, so Beam
-    may be imported in part.
+    may be imported in part. `signer`: signs what is blessed when all models
+    are done; no worker gets it.
     """
 
     is_alone: bool = False
     is_quiet: bool = False
     is_verbose: bool = False
     is_strict: bool = False
+    signer: Signer | None = None
 
 
 def run_job(request: RunRequest, how: How | None = None) -> int:
@@ -56,6 +62,8 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
     if traits.is_dataflow:
         refuse_local_paths(request.job, request.out)
         refuse_bare_workers(request.beam_flags)
+    if how.signer is not None and not traits.waits:
+        raise JobError(["--sign: this job goes on by itself; sign in a run that waits, by the same command"], source="flags")
     request = dataclasses.replace(request, out=storage.absolute(request.out))
     if traits.is_here and not storage.exists(storage.join(request.out, layout.FLEET_FACTS)):
         sandbox.warm_up()  # there is certainly work, and this process can do its own imports meanwhile
@@ -75,8 +83,17 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
         if not traits.waits:
             return _handed_over(out, traits, name)
         run_lock.clear_leftovers(out)
+        unsigned = _sign(out, how.signer)
     sandbox.close()
-    return _conclude(request, total, counts)
+    status = _conclude(request, total, counts)
+    for sentence in unsigned:
+        print(f"not signed: {sentence}", file=sys.stderr)
+    return status or (NOT_ALL_BLESSED if unsigned else ALL_BLESSED)
+
+
+def _sign(out: str, signer: Signer | None) -> list[str]:
+    """Signs what is blessed of the models of this run. Returns why some are not signed."""
+    return [] if signer is None else proofs.sign_all(out, [model["model_id"] for model in read_fleet(out)["models"]], signer)
 
 
 def _is_foreseen_to_fail(request: RunRequest, how: How) -> bool:

@@ -13,8 +13,8 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,13 +22,16 @@ from liteferry import lenient, sandbox, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
 from liteferry.json_records import parse
-from liteferry.output import held_back, manifest, model_folder
+from liteferry.output import held_back, manifest, model_folder, proofs
 from liteferry.report import rejudge
 from liteferry.report.formats import single_line
 from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec
 from liteferry.storage import beneath, layout
 from liteferry.types import Status
 from liteferry.version import REPORT_SCHEMA_VERSION, RULES_VERSION
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Key
 
 _LIMITS = Limits(seconds=300, memory_bytes=8 * 10**9)
 SAVED_MODEL = "saved_model"
@@ -48,13 +51,16 @@ class Verification:
     problems: tuple[tuple[str | None, str], ...]
 
 
-def verify(out: str, *, processes: int, with_rows: bool = True, trust: Sequence[str] = ()) -> Verification:
+def verify(
+    out: str, *, processes: int, with_rows: bool = True, trust: Sequence[str] = (), key: Key | None = None
+) -> Verification:
     """Checks every model under `out`.
 
     Args:
       processes: sandboxes at once.
       with_rows: whether to run blessed artifacts again; without, only files and verdicts are checked, without TensorFlow.
       trust: as in the job: operations that artifacts may contain although they access files or the network.
+      key: has to have signed the statement of every blessed model.
 
     Raises:
       JobError: there is no run here.
@@ -68,7 +74,7 @@ def verify(out: str, *, processes: int, with_rows: bool = True, trust: Sequence[
     with concurrent.futures.ThreadPoolExecutor(processes) as pool:
 
         def look(model_id: str) -> tuple[bool, int, list[str]]:
-            return _verify_model(storage.join(models, model_id), model_id, trust if with_rows else None)
+            return _verify_model(storage.join(models, model_id), model_id, trust if with_rows else None, key)
 
         answers = pool.map(look, model_ids)
         for model_id, (is_blessed, count, sentences) in zip(model_ids, answers, strict=True):
@@ -82,12 +88,12 @@ def verify(out: str, *, processes: int, with_rows: bool = True, trust: Sequence[
     )
 
 
-def _verify_model(place: str, model_id: str, trust: Sequence[str] | None) -> tuple[bool, int, list[str]]:
+def _verify_model(place: str, model_id: str, trust: Sequence[str] | None, key: Key | None) -> tuple[bool, int, list[str]]:
     """Whether the report says blessed, how many artifacts were run, and the problems. `trust` None: nothing is run."""
     if not storage.is_remote(place) and os.path.islink(place):
         return False, 0, [f"its folder is a link to {os.readlink(place)}: links below an output folder are not followed"]
     with _local_copy(place) as directory:
-        found = list(_model_problems(directory, model_id))
+        found = list(_model_problems(directory, model_id, key))
         report = model_folder.scan(directory).raw_report()
         is_blessed = report.get("status") == Status.BLESSED.value
         count = 0
@@ -138,7 +144,7 @@ def _status_of(out: str, model_id: str) -> object:
     return (own or model_folder.scan(storage.join(out, "models", model_id)).raw_report()).get("status")
 
 
-def _model_problems(directory: str, model_id: str) -> Iterator[str]:
+def _model_problems(directory: str, model_id: str, key: Key | None) -> Iterator[str]:
     folder = model_folder.scan(directory)
     report = folder.raw_report()
     if not report:
@@ -159,10 +165,18 @@ def _model_problems(directory: str, model_id: str) -> Iterator[str]:
         if (path := part.get("path")) and not beneath.is_inside(path):
             yield f"{name} is listed at {path!r}, which is not inside the model's folder"
     try:
-        yield from manifest.problems(directory, lenient.mapping(report.get("files")))
+        yield from manifest.problems(directory, lenient.mapping(report.get("files")), _beside(report))
+        yield from proofs.problems(directory, report, key)
     except StorageError as error:
         yield str(error)
     yield from _verdict_problems(report, is_blessed=is_blessed)
+
+
+def _beside(report: lenient.Report) -> Collection[str]:
+    """What lies beside a model's artifacts: a statement beside those that are blessed alone."""
+    names = layout.beside(str(report.get("model_id")))
+    is_blessed = report.get("status") == Status.BLESSED.value
+    return names if is_blessed else names - {layout.statement_name(str(report.get("model_id")))}
 
 
 def _verdict_problems(report: lenient.Report, *, is_blessed: bool) -> Iterator[str]:

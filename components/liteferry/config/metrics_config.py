@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liteferry.config.known_metrics import COMPARES_MODELS, DIRECTIONS, HIGHER_IS_BETTER, LOWER_IS_BETTER, nearest
+from liteferry.config.metric_limits import Bound, bounds_of
 from liteferry.config.metric_settings import ConfidenceIntervals, MetricSpec, direction_of
 from liteferry.errors import JobError, Reason, ReasonCode, Stage
 
@@ -49,6 +50,10 @@ class MetricsPlan:
     limits: Mapping[str, float]
     is_gated: bool
     problem: Reason | None = None
+
+    def bounds(self) -> tuple[Bound, ...]:
+        """Every limit, in the order of the config."""
+        return bounds_of(self.eval_config, self.limits)
 
     def readable_columns(self) -> tuple[str, ...]:
         """The columns to read with the rows; none when some of them are not there."""

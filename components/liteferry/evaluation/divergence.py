@@ -25,11 +25,12 @@ from liteferry.sandbox import Flavor, Reporter, SandboxSpec
 from liteferry.storage.local_cache import NoRoomError
 from liteferry.tflite import converter_errors, flatbuffer
 from liteferry.tflite.quantize import FLOAT32
-from liteferry.types import DivergingTensor, ExportedModel, Signature
+from liteferry.types import DivergingTensor, ExportedModel, Signature, TensorError
 
 _ROWS = 4
 _MOST_BATCHES = 256  # read at most in search of the worst row
 _MOST_TENSORS = 5
+_MOST_ERRORS = 400
 _DIVERGED = (ReasonCode.PARITY_OUT_OF_TOLERANCE, ReasonCode.PARITY_NONFINITE)
 
 
@@ -52,10 +53,17 @@ class LocalisationTask:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Localised:
-    """`tensors`: variant -> the first tensors that diverge, of those for which there are some. `seconds`: of the search."""
+    """`tensors`: variant -> the first tensors that diverge, of those for which there are some; `errors`: of every inner tensor,
+    in order of execution. `seconds`: of the search.
+    """
 
     tensors: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
+    errors: Mapping[str, tuple[TensorError, ...]] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+
+    def told_in(self, evaluation: Evaluation) -> Evaluation:
+        """The evaluation with what was found."""
+        return dataclasses.replace(evaluation, diverging=self.tensors, tensor_errors=self.errors, localise_seconds=self.seconds)
 
 
 def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[LocalisationTask]:
@@ -106,21 +114,25 @@ def localise_isolated(task: LocalisationTask) -> Localised:
     tensors = {
         message["variant"]: tuple(decode(DivergingTensor, tensor) for tensor in message["tensors"]) for message in outcome.results
     }
-    return Localised(tensors=tensors, seconds=outcome.seconds)
+    errors = {message["variant"]: tuple(decode(TensorError, one) for one in message["errors"]) for message in outcome.results}
+    return Localised(tensors=tensors, errors=errors, seconds=outcome.seconds)
 
 
 def find(task: LocalisationTask, reporter: Reporter) -> None:
-    """In a sandbox without the user's code: hands over {variant, tensors} for every candidate in which something was found."""
+    """In a sandbox without the user's code: hands over {variant, tensors, errors} for every candidate."""
     rows = _rows(task)
     per_call = task.per_call
     expected = _Graph(task.saved_model) if task.reference is None else _file_tensors(task.reference, rows, per_call)
     for name, path in task.candidates.items():
         observed = _file_tensors(path, rows, per_call)
-        if isinstance(expected, _Graph):
-            found = first_divergences(expected.values(observed, rows), observed, layers=task.layers)
-        else:
-            found = first_divergences({tensor.name: tensor.value for tensor in expected}, observed, layers=task.layers)
-        reporter.result({"variant": name, "tensors": [dataclasses.asdict(tensor) for tensor in found]})
+        wanted = (
+            expected.values(observed, rows)
+            if isinstance(expected, _Graph)
+            else {tensor.name: tensor.value for tensor in expected}
+        )
+        found = first_divergences(wanted, observed, layers=task.layers)
+        errors = [dataclasses.asdict(one) for one in tensor_errors(wanted, observed)]
+        reporter.result({"variant": name, "tensors": [dataclasses.asdict(tensor) for tensor in found], "errors": errors})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,12 +159,7 @@ def first_divergences(
     Args:
       expected: tensor name -> value. observed: in order of execution; tensors without one of the same name and shape are ignored.
     """
-    compared = []
-    for tensor in observed:
-        wanted = expected.get(tensor.name)
-        if wanted is None or wanted.shape != tensor.value.shape or not wanted.size:
-            continue
-        compared.append((tensor, *_errors(wanted, tensor.value)))
+    compared = _compared(expected, observed)
     bar = max((relative for _, _, relative in compared), default=0.0) / 2
     return tuple(
         DivergingTensor(
@@ -166,6 +173,29 @@ def first_divergences(
         for tensor, max_abs, relative in compared
         if relative > 0 and relative >= bar
     )[:_MOST_TENSORS]
+
+
+def tensor_errors(expected: Mapping[str, np.ndarray], observed: Sequence[InnerTensor]) -> tuple[TensorError, ...]:
+    """The error of every inner tensor in order of execution; of a very deep file, of the first ones. Arguments as above."""
+    return tuple(
+        TensorError(
+            tensor=tensor.name,
+            operator=tensor.operator,
+            position=tensor.position,
+            relative=float(f"{relative:.4g}") if np.isfinite(relative) else None,
+        )
+        for tensor, _, relative in _compared(expected, observed)[:_MOST_ERRORS]
+    )
+
+
+def _compared(expected: Mapping[str, np.ndarray], observed: Sequence[InnerTensor]) -> list[tuple[InnerTensor, float, float]]:
+    """(tensor, largest difference, the same over the largest expected value) of each that both sides have."""
+    pairs = [(tensor, expected.get(tensor.name)) for tensor in observed]
+    return [
+        (tensor, *_errors(wanted, tensor.value))
+        for tensor, wanted in pairs
+        if wanted is not None and wanted.shape == tensor.value.shape and wanted.size
+    ]
 
 
 def _errors(expected: np.ndarray, observed: np.ndarray) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from liteferry.parity.output_stats import OutputStats
 from liteferry.parity.rows_seen import RowsSeen
 from liteferry.parity.slicing import Columns, Slices, merge_outputs
 from liteferry.plan.model_plan import ModelPlan
-from liteferry.types import DivergingTensor, Signature
+from liteferry.types import DivergingTensor, Signature, TensorError
 
 SAVED_MODEL = "saved_model"
 _MOST_ROWS = 6  # shown in a report
@@ -47,15 +47,16 @@ class Evaluation:
     """Results by candidate ("saved_model" or a variant).
 
     `reason`: why the reference itself could not be run; then there are no results. `metrics`: task metrics, once computed.
-    `diverging`: variant -> where it begins to differ, for variants that failed; the search took `localise_seconds`. `noise`: the
-    noise floor, by "reference" and "float32". `rows_seen`: what the rows show. `warnings`: a sentence for each thing that could
-    not be measured. `twin`: output -> how far the float32 twin is from the checkpoint. `looks`: (variant, target) -> what a
-    compiler for it says, see `targets.looks`.
+    `diverging`: variant -> where it begins to differ, for variants that failed, and `tensor_errors` of all of its inner tensors;
+    the search took `localise_seconds`. `noise`: the noise floor, by "reference" and "float32". `rows_seen`: what the rows show.
+    `warnings`: a sentence for each thing that could not be measured. `twin`: output -> how far the float32 twin is from the
+    checkpoint. `looks`: (variant, target) -> what a compiler for it says, see `targets.looks`.
     """
 
     candidates: Mapping[str, CandidateResult]
     metrics: MetricsResult | None = None
     diverging: Mapping[str, tuple[DivergingTensor, ...]] = dataclasses.field(default_factory=dict)
+    tensor_errors: Mapping[str, tuple[TensorError, ...]] = dataclasses.field(default_factory=dict)
     localise_seconds: float = 0.0
     reason: Reason | None = None
     checkpoint_rows_per_s: float | None = None

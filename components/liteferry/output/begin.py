@@ -53,7 +53,7 @@ def find_finished(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str,
             told = _judged_again(plan, older)
         other = None if told is not None or older is not None or force else report_of_same_work(plan, folder)
         if other is not None:
-            told = _judged_again(plan, other, rejudge.Terms(gates=plan.gates, kinds=plan.output_kinds, require=plan.require))
+            told = _judged_again(plan, other, rejudge.terms_of(plan))
         is_new = told is None or older is not None or other is not None
         if told is None:
             return numbered(plan, folder), None

@@ -4,21 +4,20 @@ the disk by `verify`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from liteferry import storage
 from liteferry.errors import StorageError
 from liteferry.sandbox.disk import odd_entries
-from liteferry.storage.layout import BLESSED, NOT_BLESSED, PAGE, REPORT
-
-# These are made from the report or beside it, so the report cannot list them.
-_UNLISTED = frozenset({REPORT, PAGE, BLESSED, NOT_BLESSED})
 
 
-def files_of(directory: str) -> dict[str, dict[str, Any]]:
+def files_of(directory: str, beside: Collection[str] = ()) -> dict[str, dict[str, Any]]:
     """Relative path -> {sha256, bytes} of every artifact below a model's folder; empty where there is no folder. Raises
     StorageError, also for a folder with a link in it: LiteFerry makes none, and its target was not judged.
+
+    Args:
+      beside: what is made from the report or lies beside it, so that the report cannot list it: `layout.beside`.
     """
     if not storage.exists(directory):
         return {}
@@ -31,13 +30,13 @@ def files_of(directory: str) -> dict[str, dict[str, Any]]:
             "bytes": storage.size_bytes(storage.join(directory, name)),
         }
         for name in storage.files_under(directory)
-        if name not in _UNLISTED
+        if name not in beside
     }
 
 
-def problems(directory: str, files: Mapping[str, Any]) -> list[str]:
-    """How a model's folder differs from its report, a sentence for each file."""
-    found = files_of(directory)
+def problems(directory: str, files: Mapping[str, Any], beside: Collection[str]) -> list[str]:
+    """How a model's folder differs from its report, a sentence for each file. `beside`: as in `files_of`."""
+    found = files_of(directory, beside)
     sentences = [f"{name} is gone" for name in files if name not in found]
     sentences += [f"{name} is not listed in report.json, so it was not judged" for name in found if name not in files]
     for name in found.keys() & files.keys():

@@ -18,12 +18,12 @@ from liteferry import storage
 from liteferry.errors import Reason, Stage, StorageError, reason_for
 from liteferry.evaluation import results
 from liteferry.evaluation.results import Evaluation
-from liteferry.output import held_back, manifest, model_folder, progress, publish_to_store
+from liteferry.output import held_back, manifest, model_folder, progress, proofs, publish_to_store
 from liteferry.output.finished import artifact_paths, finished, finished_report, plain_text
 from liteferry.plan import bound_rows, process_log
 from liteferry.plan.model_plan import ModelPlan
 from liteferry.report.model_report import build, fleet_entry
-from liteferry.storage.layout import BLESSED, PAGE, REPORT
+from liteferry.storage.layout import BLESSED, PAGE, REPORT, statement_name
 from liteferry.types import ExportedModel
 
 # A work folder's name selects its lock.
@@ -112,13 +112,16 @@ def take_artifacts(plan: ModelPlan, names: Collection[str]) -> None:
 
 
 def _write_about(folder: str, report: Mapping[str, Any]) -> None:
-    """Writes a report, its page and, last, its marker."""
+    """Writes a report, what is made of it and, last, its marker."""
     from liteferry.report.pages.render import render_model
 
     text = json.dumps(report, indent=2, allow_nan=False).encode()
-    storage.write_bytes(storage.join(folder, REPORT), text)
-    storage.write_bytes(storage.join(folder, PAGE), render_model(report).encode())
-    storage.write_bytes(storage.join(folder, model_folder.marker_of(report)), model_folder.vouch_for(text))
+    about = {REPORT: text, PAGE: render_model(report).encode(), **proofs.written_about(report)}
+    marker = {model_folder.marker_of(report): model_folder.vouch_for(text)}
+    line = proofs.statement_of(report, {**about, **marker})
+    vouches = {} if line is None else {statement_name(str(report["model_id"])): line}
+    for name, content in {**about, **vouches, **marker}.items():
+        storage.write_bytes(storage.join(folder, name), content)
 
 
 def _hold_back(plan: ModelPlan, report: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_SHOWN = 16  # values of one row; nobody reads more
+_LARGEST_SHOWN, _MOST_SEARCHED = 3, 100_000
 WORST_EXAMPLES = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorstExample:
     """One example with a large error. `is_broken`: it has a non-finite mismatch or unequal text, which no distance measures.
-    `reference`, `candidate`: the answers as text, if they are short.
+    `reference`, `candidate`: the answers as text, or their largest entries.
     """
 
     id: str
@@ -41,8 +42,13 @@ def format_value(value: object) -> str:
 
 
 def _shown(row: Any) -> tuple[str, ...]:
-    values = row.tolist() if isinstance(row, np.ndarray) else row
-    return tuple(map(format_value, values)) if len(values) <= MOST_SHOWN else ()
+    """A short answer; of a longer one in numbers, its largest entries with their places, `412: 0.87`."""
+    if len(row) <= MOST_SHOWN:
+        return tuple(map(format_value, row.tolist() if isinstance(row, np.ndarray) else row))
+    if not isinstance(row, np.ndarray) or row.dtype.kind not in "fiu" or len(row) > _MOST_SEARCHED:
+        return ()
+    order = np.argsort(-row.astype(np.float64), kind="stable")[:_LARGEST_SHOWN].tolist()
+    return tuple(f"{place}: {format_value(row[place].item())}" for place in order)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -10,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from liteferry.config.job import Job
 from liteferry.errors import JobError
-from liteferry.pipeline.run_request import RunRequest
+from liteferry.pipeline.run_request import RunRequest, about_run
 from liteferry.pipeline.runner_traits import needed_bytes, traits_of, with_local_engine
 from liteferry.pipeline.stages.discover import DONE, TO_DO, DiscoverCheckpoints, SplitFinished
 from liteferry.pipeline.stages.evaluate import EvaluateParity
@@ -29,7 +30,8 @@ class BatchExport(beam.PTransform):
 
     `processes`: sandboxes at once in one worker process; None for one for each core of the worker's machine. `worker_bytes`:
     memory that a worker has to have, told to the runner as a hint. `workers`: how many there are, as far as that is known.
-    `only`: a pattern over model ids; the others keep the reports that they have.
+    `only`: a pattern over model ids; the others keep the reports that they have. `about`: what the page says of the run, as
+    `report.run_facts` takes it.
     """
 
     job: Job
@@ -40,6 +42,7 @@ class BatchExport(beam.PTransform):
     worker_bytes: int | None = None
     workers: int = 1
     only: str | None = None
+    about: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def expand(self, root: Any) -> Any:
         plans = root | "Discover" >> DiscoverCheckpoints(self.job, self.out)
@@ -51,7 +54,7 @@ class BatchExport(beam.PTransform):
             | "Metrics" >> self._hinted(ComputeMetrics(self.processes))
             | "Publish" >> self._hinted(JudgeAndPublish())
         )
-        return (fresh, split[DONE]) | "AllReports" >> beam.Flatten() | "Fleet" >> WriteFleet(self.out)
+        return (fresh, split[DONE]) | "AllReports" >> beam.Flatten() | "Fleet" >> WriteFleet(self.out, self.about)
 
     def _hinted(self, transform: Any) -> Any:
         """The transform with the job's hint. Neighbours get equal hints: a runner fuses only stages with the same hints, and
@@ -75,9 +78,10 @@ def run(request: RunRequest) -> str | None:
         pipeline = beam.Pipeline(options=options)
     except ValueError as error:
         raise JobError(str(error).splitlines()[1:] or [str(error)], source="Beam's options") from error
+    about = about_run(request)
     with pipeline:
         pipeline | "LiteFerry" >> BatchExport(
-            job, request.out, processes, request.force, request.share_siblings, worker_bytes, traits.workers, request.only
+            job, request.out, processes, request.force, request.share_siblings, worker_bytes, traits.workers, request.only, about
         )
     return None if traits.waits else _name_of(pipeline.result)
 

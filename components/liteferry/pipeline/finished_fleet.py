@@ -9,7 +9,7 @@ from liteferry import storage
 from liteferry.errors import LiteFerryError
 from liteferry.output import fleet_files
 from liteferry.output.begin import find_finished, report_of_other
-from liteferry.pipeline.run_request import RunRequest, fits_only
+from liteferry.pipeline.run_request import RunRequest, about_run, fits_only
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.model_plan import ModelPlan
 from liteferry.plan.planning import plan_models
@@ -24,14 +24,14 @@ def write_if_finished(request: RunRequest) -> bool:
     """
     if request.force or storage.is_remote(request.out):
         return False
-    entries = []
+    entries, about = [], about_run(request)
     try:
         for plan in plan_models(request.job, request.out):
             entry = None if storage.is_remote(plan.uri) else _entry(plan, request.only)
             if entry is None:
                 return False
             entries.append(entry)
-        fleet_files.write(filter(None, entries), request.out, uuid.uuid4().hex)
+        fleet_files.write(filter(None, entries), request.out, uuid.uuid4().hex, about)
     except (LiteFerryError, OSError):
         return False
     return True

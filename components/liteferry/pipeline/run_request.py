@@ -7,6 +7,7 @@ import fnmatch
 from collections.abc import Sequence
 
 from liteferry.config.job import Job
+from liteferry.report.run_facts import now
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,7 @@ class RunRequest:
     `out`: the output folder, a path or a URI. `processes`: sandboxes at once per worker process, by default one for each core.
     `force`: export models again that are done already. `share_siblings`: whether checkpoints of one architecture share a trace.
     `beam_flags`: Beam's own options as flags. `only`: a pattern over model ids; models that do not fit it keep the reports that
-    they have.
+    they have. `job_file`: where the job came from, for the fleet's page.
     """
 
     job: Job
@@ -26,6 +27,12 @@ class RunRequest:
     share_siblings: bool = True
     beam_flags: Sequence[str] = ()
     only: str | None = None
+    job_file: str | None = None
+
+
+def about_run(request: RunRequest) -> dict[str, str]:
+    """What the fleet's page says of a run that begins now, as `report.run_facts` takes it."""
+    return {"started": now(), **({"job": request.job_file} if request.job_file else {})}
 
 
 def fits_only(model_id: str, only: str | None) -> bool:

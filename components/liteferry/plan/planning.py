@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liteferry import storage
+from liteferry.config.metric_limits import without_numbers
 from liteferry.config.metrics_config import MetricsPlan, plan_metrics
 from liteferry.config.quantizer_recipes import read as read_recipes
 from liteferry.errors import Reason, ReasonCode, SamplesError, Stage, StorageError, reason_for
@@ -44,7 +45,7 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
         _Entry(
             samples=samples.get(entry.samples or "", _NO_SAMPLES),
             recipe_digest=sha256_of(recipe := _entry_recipe(job, index, samples, metrics[index])),
-            work_digest=sha256_of({key: value for key, value in recipe.items() if key not in _JUDGED_BY}),
+            work_digest=sha256_of(_work(recipe, metrics[index])),
             export_recipe=_export_recipe(job, entry, samples),
         )
         for index, entry in enumerate(job.models)
@@ -103,8 +104,15 @@ def _entry_metrics(job: Job, entry: ModelSpec, samples: BoundSamples) -> Metrics
     return plan_metrics(job, entry, samples.spec, tuple(samples.sample_set.columns) if samples.sample_set else ())
 
 
-# These decide a verdict over statistics that are kept, and nothing that is made or measured, see `report.rejudge`.
+# These, and the numbers of limits on task metrics, decide a verdict over statistics that are kept, and nothing that is made or
+# measured, see `report.rejudge`.
 _JUDGED_BY = ("gates", "policy")
+
+
+def _work(recipe: Mapping[str, Any], metrics: MetricsPlan | None) -> dict[str, Any]:
+    """What of a recipe decides what is made and measured."""
+    work = {key: value for key, value in recipe.items() if key not in _JUDGED_BY}
+    return work if metrics is None else {**work, "metrics": without_numbers(metrics.eval_config)}
 
 
 def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], metrics: MetricsPlan | None) -> dict[str, Any]:

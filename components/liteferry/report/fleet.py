@@ -189,13 +189,28 @@ def _summary(report: lenient.Report, rows: Sequence[Mapping[str, Any]]) -> recor
         "variants": {
             row["variant"]: cast(
                 "records.VariantSummary",
-                {"status": row["variant_status"], "reason": _reason_of_row(row)} | {key: row[key] for key in short},
+                {"status": row["variant_status"], "reason": _reason_of_row(row)}
+                | {key: row[key] for key in short}
+                | {"metrics": _metrics(report, row["variant"])},
             )
             for row in rows
             if row["variant"] is not None
         },
         "warnings": [cast("str", lenient.text(warning)) for warning in lenient.listing(report.get("warnings"))],
         "held_back": lenient.mapping(report.get("held_back")) or None,
+    }
+
+
+def _metrics(report: lenient.Report, variant: str) -> dict[str, dict[str, Any]]:
+    """Task metrics of a variant over all rows."""
+    part = lenient.mapping(lenient.mapping(report.get("variants")).get(variant))
+    return {
+        name: {
+            "value": lenient.number(facts.get("value")),
+            "change": lenient.number(facts.get("change")),
+            "is_within": facts.get("is_within"),
+        }
+        for name, facts in ((name, lenient.mapping(facts)) for name, facts in lenient.mapping(part.get("metrics")).items())
     }
 
 

@@ -113,6 +113,7 @@ def _judged_by(plan: ModelPlan, evaluation: Evaluation) -> dict[str, Any]:
         "kinds": output_kinds(plan, evaluation),
         "min_saving": plan.min_saving,
         "kinds_seen": evaluation.rows_seen.kinds(),
+        "metric_limits": [dataclasses.asdict(one) for one in plan.metrics.bounds()] if plan.metrics else [],
     }
 
 
@@ -270,6 +271,9 @@ def _variant(
         "activation_bytes": result.activation_bytes if result else None,
         "scatter": _scatter(result),
         "diverging": [cast("records.Diverging", dataclasses.asdict(one)) for one in evaluation.diverging.get(name, ())],
+        "tensor_errors": [
+            cast("records.TensorErrorFacts", dataclasses.asdict(one)) for one in evaluation.tensor_errors.get(name, ())
+        ],
         "gates": [cast("records.GateFacts", dataclasses.asdict(gate)) for gate in verdict.gates],
     }
 
@@ -444,7 +448,10 @@ def _rename_warnings(exported: ExportedModel) -> list[str]:
     ]
 
 
-_NOT_FOR_THE_FLEET = ("contract", "ops", "worst_examples", "attempts", "diverging", "metric_slices", "slices", "scatter")
+_NOT_FOR_THE_FLEET = (
+    *("contract", "ops", "worst_examples", "attempts", "diverging", "tensor_errors"),
+    *("metric_slices", "slices", "scatter"),
+)
 
 
 def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:

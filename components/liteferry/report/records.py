@@ -272,6 +272,13 @@ class Diverging(TypedDict):
     relative: Number
 
 
+class TensorErrorFacts(TypedDict):
+    tensor: str
+    operator: str
+    position: int
+    relative: Number
+
+
 class Latency(TypedDict, total=False):
     """Empty where it was not measured."""
 
@@ -363,6 +370,7 @@ class VariantReport(Compared):
     contract: ContractFacts | None
     attempts: list[AttemptFacts]
     diverging: list[Diverging]
+    tensor_errors: NotRequired[list[TensorErrorFacts]]
     latency_ms: Latency
     activation_bytes: Integer
     parity: dict[str, OutputParity]
@@ -470,6 +478,12 @@ class ModelReport(JudgedReport):
     files: dict[str, FileFacts]
 
 
+class MetricSummary(TypedDict):
+    value: Number
+    change: Number
+    is_within: bool | None
+
+
 class VariantSummary(TypedDict):
     status: VariantStatus
     reason: ReasonFacts | None
@@ -480,6 +494,7 @@ class VariantSummary(TypedDict):
     min_argmax_agreement: Number
     example_count: Integer
     latency_ms: Number
+    metrics: NotRequired[dict[str, MetricSummary]]
 
 
 class ModelSummary(TypedDict):

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from liteferry import lenient
-from liteferry.errors import Stage
+from liteferry.config.metric_limits import Bound
+from liteferry.errors import ReasonCode, Stage
 from liteferry.evaluation.targets import names
 from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
-from liteferry.parity.gate_limits import SAVED_MODEL
+from liteferry.parity.gate_limits import METRICS, SAVED_MODEL
 from liteferry.parity.gates import Verdict
-from liteferry.report import targets
+from liteferry.report import metric_limits, targets
 from liteferry.report.recommend import MIN_SAVING, passed_over, worth_naming
 from liteferry.types import Status
 from liteferry.version import RULES_VERSION
@@ -37,18 +38,26 @@ def is_outdated(report: lenient.Report) -> bool:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Terms:
     """What a job says of verdicts, in place of what a report was judged by: `gates`, as the job file has them, `kinds` (output ->
-    `regression` or `classes`, of those that the job names) and `require`, the variants that a model needs.
+    `regression` or `classes`, of those that the job names), `require`, the variants that a model needs, and `metric_limits`,
+    those of its task metrics.
     """
 
     gates: Mapping[str, Mapping[str, Any]]
     kinds: Mapping[str, str]
     require: tuple[str, ...]
+    metric_limits: tuple[Bound, ...] = ()
+
+
+def terms_of(plan: ModelPlan) -> Terms:
+    """Those of a plan."""
+    limits = plan.metrics.bounds() if plan.metrics else ()
+    return Terms(gates=plan.gates, kinds=plan.output_kinds, require=plan.require, metric_limits=limits)
 
 
 def terms_for(plan: ModelPlan, report: lenient.Report) -> Terms:
     """Those of a plan, as far as a report of another time can be held to them: a variant that it never had is not asked for."""
     there = lenient.mapping(report.get("variants"))
-    return Terms(gates=plan.gates, kinds=plan.output_kinds, require=tuple(name for name in plan.require if name in there))
+    return dataclasses.replace(terms_of(plan), require=tuple(name for name in plan.require if name in there))
 
 
 def judged_again(report: lenient.Report, terms: Terms | None = None, *, is_verdict_alone: bool = False) -> dict[str, Any]:
@@ -101,7 +110,8 @@ def _refuse_what_takes_the_model(old: lenient.Report, report: lenient.Report, va
         new = variants[name]
         if _limits(new) != _limits(part) and len(lenient.listing(part.get("attempts"))) > 1:
             raise LackingError(f"{name} was chosen among several ways to make it, under other gates")
-        if part.get("status") == Status.BLESSED.value and new["status"] != Status.BLESSED.value:
+        is_of_metrics = lenient.mapping(new.get("reason")).get("code") == ReasonCode.METRIC_DROP.value
+        if part.get("status") == Status.BLESSED.value and new["status"] != Status.BLESSED.value and not is_of_metrics:
             raise LackingError(f"{name} fails now: where it begins to differ takes the model")
     before, now = (lenient.mapping(lenient.mapping(one.get("judged_by")).get("gates")).get(SAVED_MODEL) for one in (old, report))
     if (before or {}) != (now or {}):
@@ -109,15 +119,16 @@ def _refuse_what_takes_the_model(old: lenient.Report, report: lenient.Report, va
 
 
 def _limits(part: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Those on parity, which is what a way to convert is chosen by."""
     gates = map(lenient.mapping, lenient.listing(part.get("gates")))
-    return [(gate.get("output"), gate.get("metric"), gate.get("limit")) for gate in gates]
+    return [(gate.get("output"), gate.get("metric"), gate.get("limit")) for gate in gates if gate.get("metric") in METRICS]
 
 
 def _variant(part: Mapping[str, Any], judged: Verdict) -> dict[str, Any]:
     """A variant that was never compared keeps what was said of it; one that passes now begins to differ nowhere."""
     if part.get("status") in (Status.FAILED.value, Status.UNVERIFIABLE.value) and not judged.is_blessed:
         return dict(part)
-    return {**part, **_facts(judged), **({"diverging": []} if judged.is_blessed else {})}
+    return {**part, **_facts(judged), **({"diverging": [], "tensor_errors": []} if judged.is_blessed else {})}
 
 
 def _with_verdicts(
@@ -147,7 +158,7 @@ def _under(terms: Terms, report: lenient.Report) -> dict[str, Any]:
         return dict(report)  # the verdict says what it lacks
     seen = was.get("kinds_seen", was.get("kinds"))
     judged_by = {**was, "gates": terms.gates, "kinds": {**lenient.mapping(seen), **terms.kinds}}
-    return {**report, "judged_by": judged_by, "required_variants": list(terms.require)}
+    return metric_limits.under({**report, "judged_by": judged_by, "required_variants": list(terms.require)}, terms.metric_limits)
 
 
 def before(report: lenient.Report) -> dict[str, Any]:

@@ -13,14 +13,31 @@ from liteferry.report.environment import LIBRARIES
 from liteferry.types import Status
 
 RUNS_KEPT = 60
+_DATE = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def run_facts(out: str, reports: Iterable[lenient.Report], history: Mapping[str, Any]) -> dict[str, Any]:
-    """`{ended, output, machine, cpu, seconds, libraries, runs}`. `seconds`: all models' work together. `libraries`: version of
-    most models. `runs`: the last ones, this one last, each `{run_id, ended, models, blessed, not_blessed, failed}`.
+def now() -> str:
+    """The date and time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).strftime(_DATE)
+
+
+def _seconds_between(started: str | None, ended: str) -> float | None:
+    if started is None:
+        return None
+    first, last = (datetime.datetime.strptime(one, _DATE) for one in (started, ended))
+    return max(0.0, (last - first).total_seconds())
+
+
+def run_facts(
+    out: str, reports: Iterable[lenient.Report], history: Mapping[str, Any], about: Mapping[str, str]
+) -> dict[str, Any]:
+    """`{job, started, ended, duration_s, output, machine, cpu, seconds, libraries, runs}`. `seconds`: all models' work together,
+    also that of earlier runs. `libraries`: version of most models. `runs`: the last ones, this one last, each
+    `{run_id, ended, models, blessed, not_blessed, failed}`.
 
     Args:
       history: as `changes.since_last_run` gives it, with the `run_id` of this run; a runner may write the same run twice.
+      about: what the launcher knows: `job`, the job file, and `started`, a date as `now` gives it; either may be missing.
     """
     counts: collections.Counter[str] = collections.Counter()
     versions: dict[str, collections.Counter[str]] = {name: collections.Counter() for name in (*LIBRARIES, "liteferry", "cpu")}
@@ -32,7 +49,7 @@ def run_facts(out: str, reports: Iterable[lenient.Report], history: Mapping[str,
         for name, found in versions.items():
             found.update([str(environment[name])] if environment.get(name) else [])
     most = {name: found.most_common(1)[0][0] for name, found in versions.items() if found}
-    ended = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ended = now()
     statuses = (Status.BLESSED, Status.NOT_BLESSED, Status.FAILED)
     run_id = history.get("run_id")
     before = [one for one in map(lenient.mapping, lenient.listing(history.get("runs"))) if one.get("run_id") != run_id]
@@ -43,7 +60,10 @@ def run_facts(out: str, reports: Iterable[lenient.Report], history: Mapping[str,
         **{status.value: counts[status.value] for status in statuses},
     }
     return {
+        "job": about.get("job"),
+        "started": about.get("started"),
         "ended": ended,
+        "duration_s": _seconds_between(about.get("started"), ended),
         "output": out,
         "machine": platform.node(),
         "cpu": most.pop("cpu", None),

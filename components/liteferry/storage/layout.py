@@ -21,3 +21,18 @@ REPORT = "report.json"
 PAGE = "report.html"
 BLESSED = "BLESSED"
 NOT_BLESSED = "NOT_BLESSED"
+# What travels with a model's files: a bill of materials, a card, and, of a blessed one, a statement that vouches for every file.
+BILL = "model.cdx.json"
+CARD = "model_card.md"
+STATEMENT_ENDING = ".intoto.jsonl"
+_LONGEST_NAME = 200  # a file's name has at most 255 bytes, and is written under a longer one first
+
+
+def statement_name(model_id: str) -> str:
+    """The name of the statement in a blessed model's folder."""
+    return model_id.encode(errors="surrogateescape")[:_LONGEST_NAME].decode(errors="ignore") + STATEMENT_ENDING
+
+
+def beside(model_id: str) -> frozenset[str]:
+    """The names in a model's folder of what is made of the model, and is no artifact of it."""
+    return frozenset({REPORT, PAGE, BILL, CARD, BLESSED, NOT_BLESSED, statement_name(model_id)})

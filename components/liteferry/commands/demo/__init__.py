@@ -27,7 +27,7 @@ def run_demo(out: str, *, with_broken: bool) -> int:
     if not is_there:
         train(fleet, with_broken=with_broken)
     print(f"Running: liteferry run --config {os.path.relpath(job_path)} --output {out}", file=sys.stderr, flush=True)
-    status = run_job(RunRequest(job=load_job(job_path), out=out))
+    status = run_job(RunRequest(job=load_job(job_path), out=out, job_file=job_path))
     print(f"The fleet and its job file: {fleet}")
     print(f"One model's files: {os.path.join(os.path.abspath(out), 'models', 'cnn_augmented')}")
     return status

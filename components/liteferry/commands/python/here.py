@@ -70,12 +70,7 @@ def _work_on(plan: ModelPlan, confirm: Confirm | None) -> Mapping[str, Any]:
     evaluation = merge(evaluations)
     metrics = [compute_isolated(task) for task in metrics_tasks(plan, exported, evaluation)]
     localised = next((localise_isolated(task) for task in tasks_of(plan, exported, evaluation)), Localised())
-    told = dataclasses.replace(
-        evaluation,
-        metrics=metrics[0] if metrics else None,
-        diverging=localised.tensors,
-        localise_seconds=localised.seconds,
-    )
+    told = dataclasses.replace(localised.told_in(evaluation), metrics=metrics[0] if metrics else None)
     if confirm is not None and exported.saved_model is not None:
         exported = confirm(plan, exported)
     return judge_and_publish(plan, exported, told)

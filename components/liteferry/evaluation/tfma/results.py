@@ -10,15 +10,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from liteferry.config.metric_limits import MAX_DROP, MAX_RELATIVE_DROP, MIN_VALUE
 from liteferry.config.metrics_config import MetricsPlan
 from liteferry.errors import Reason, ReasonCode, Stage
 from liteferry.parity.gates import GateResult
 
 OVERALL = "Overall"  # TFMA's name of the slice that holds all rows
 REFERENCE = "reference"
-
-# What a limit of the job file is called among the gates: `max_drop` and the others say which side is allowed.
-MAX_DROP, MAX_RELATIVE_DROP, MIN_VALUE, MAX_VALUE = "max_drop", "max_relative_drop", "min_value", "max_value"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,18 +82,28 @@ def judge_metrics(
     gates = tuple(
         GateResult(
             output=gate.output or "labels",
-            metric=f"{gate.kind} of {gate.metric}{_on(gate.slice)}",
+            metric=words(gate.kind, gate.metric, gate.slice),
             limit=gate.limit,
             observed=gate.observed,
             is_within=gate.is_within,
         )
         for gate in found.gates
     )
-    failed = [gate for gate in found.gates if not gate.is_within]
     if not found.gates:
         problems = "; ".join(result.problems) or "no reason was given"
         return gates, _missed(f"no task metric with a limit was computed ({problems})")
-    return gates, _missed(_sentence(candidate, failed, result)) if failed else None
+    return gates, missed(candidate, result)
+
+
+def missed(candidate: str, result: MetricsResult) -> Reason | None:
+    """Why the limits of one artifact are not met; None when they are."""
+    failed = [gate for gate in result.models[candidate].gates if not gate.is_within]
+    return _missed(_sentence(candidate, failed, result)) if failed else None
+
+
+def words(kind: str, metric: str, slice_name: str) -> str:
+    """What a limit is called among the gates of a report."""
+    return f"{kind} of {metric}{_on(slice_name)}"
 
 
 def _missed(message: str) -> Reason:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from liteferry.config.metric_limits import MAX_DROP, MAX_RELATIVE_DROP, MAX_VALUE, MIN_VALUE
 from liteferry.evaluation.tfma.engine import Results
-from liteferry.evaluation.tfma.results import MAX_DROP, MAX_RELATIVE_DROP, MAX_VALUE, MIN_VALUE, OVERALL, MetricGate, MetricValue
+from liteferry.evaluation.tfma.results import OVERALL, MetricGate, MetricValue
 
 
 def name_of(key: Any) -> str:

@@ -47,7 +47,7 @@ class _Metrics(PooledDoFn):
         plan, exported, evaluation = element
         metrics = results[0] if metrics_tasks(*element) else None
         localised = results[-1] if tasks_of(*element) else Localised()
-        told = dataclasses.replace(evaluation, metrics=metrics, diverging=localised.tensors, localise_seconds=localised.seconds)
+        told = dataclasses.replace(localised.told_in(evaluation), metrics=metrics)
         return [(plan, exported, told)]
 
     def recover(self, element: Evaluated, reason: Reason) -> list[Evaluated]:

@@ -1,9 +1,9 @@
 "use strict";
 // A model's page: two charts for each output (Chart.js), and buttons that copy the snippets.
 (() => {
-  const { number, draw, options, axis, series, colour } = window.LiteFerry;
+  const { number, draw, options, axis, series, colour, decades, power } = window.LiteFerry;
   const block = document.getElementById("model-data");
-  const outputs = block ? JSON.parse(block.textContent).outputs : [];
+  const { outputs, errors } = block ? JSON.parse(block.textContent) : { outputs: [], errors: [] };
   const dataset = (name, index, changes) => {
     const look = series(index);
     return { label: name, borderColor: look.colour, backgroundColor: `${look.colour}99`, pointStyle: look.shape, ...changes };
@@ -54,6 +54,44 @@
     if (found.scatter) scatter(`scatter-${index}`, found.scatter);
   });
 
+  // What is not finite is drawn at the top: it is as wrong as can be.
+  function byOperator(found) {
+    const finite = found.flatMap(({ tensors }) => tensors.map(([, , , error]) => error)).filter((error) => error > 0);
+    const [low, high] = [Math.min(1, ...finite) / 10, Math.max(1, ...finite)];
+    draw("errors-by-operator", () => ({
+      type: "line",
+      data: {
+        labels: found.map(({ tensors }) => tensors).sort((one, other) => other.length - one.length)[0].map(([, operator]) => operator),
+        datasets: found.map(({ name, tensors }, index) =>
+          dataset(name, index, { data: tensors.map(([, , , error]) => (error === null ? high : Math.max(error, low))), tensors, borderWidth: 2, pointRadius: 2 })),
+      },
+      options: options({
+        interaction: { mode: "index", intersect: false },
+        scales: { x: axis("operators in order of execution", { ticks: { autoSkip: true, maxRotation: 60 } }), y: decades("relative error", power) },
+        plugins: {
+          tooltip: { callbacks: { label: ({ dataset: of, dataIndex }) => `${of.label}: ${number(of.tensors[dataIndex]?.[3] ?? NaN)} at ${of.tensors[dataIndex]?.[0].slice(0, 80)}` } },
+        },
+      }),
+    }));
+  }
+
+  // Model Explorer's node data: values by the names of tensors, in the file's only graph.
+  function forModelExplorer({ name, tensors }) {
+    const results = Object.fromEntries(tensors.map(([tensor, , , error]) => [tensor, { value: error ?? 1e9 }]));
+    const gradient = [{ stop: 0, bgColor: "#ffffff" }, { stop: 1, bgColor: "#d62728" }];
+    const link = document.createElement("a");
+    link.download = `${name}.node_data.json`;
+    link.href = URL.createObjectURL(new Blob([JSON.stringify({ main: { results, gradient } })], { type: "application/json" }));
+    link.textContent = link.download;
+    return link;
+  }
+
+  if (errors.length) {
+    byOperator(errors);
+    const place = document.getElementById("for-model-explorer");
+    for (const [number, found] of errors.entries()) place.append(number ? ", " : " ", forModelExplorer(found));
+  }
+
   for (const snippet of document.querySelectorAll("pre.snippet")) {
     const button = document.createElement("button");
     button.type = "button";
@@ -71,5 +109,10 @@
     });
     snippet.before(button);
   }
+  // What a link leads to is opened, and paper has everything.
+  const show = () => { const found = document.getElementById(decodeURIComponent(location.hash.slice(1)))?.closest("details"); if (found) found.open = true; };
+  addEventListener("hashchange", show);
+  show();
+  addEventListener("beforeprint", () => { for (const one of document.querySelectorAll("details")) one.open = true; });
   document.documentElement.dataset.ready = "all";
 })();

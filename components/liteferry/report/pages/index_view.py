@@ -46,16 +46,39 @@ def index_view(facts: Facts) -> dict[str, Any]:
         "errors_in_words": _errors_in_words(charts["errors"]),
         "reasons_in_words": _reasons_in_words(charts["reasons"]),
         "data": {"table": table_data(facts), "charts": charts, "variants": [formats.single_line(name) for name in variants]},
+        "head": _head(facts.get("run")),
         "run": _run(facts.get("run")),
         "trend": trend(facts.get("run")),
         "warned": sum(model["status"] == Status.BLESSED.value and bool(model.get("warnings")) for model in models),
     }
 
 
+def _head(value: object) -> list[tuple[str, str]]:
+    """When, of what, where and with what, in a few lines; the rest stands under `Run`."""
+    run = lenient.mapping(value)
+    took = run.get("duration_s")
+    ended = formats.single_line(run.get("ended"))
+    versions = lenient.mapping(run.get("libraries"))
+    libraries = {name: versions[name] for name in sorted(versions, key=lambda name: name != "liteferry")}
+    machine = [formats.single_line(run[key]) for key in ("machine", "cpu") if run.get(key)]
+    told = (
+        ("ended", f"{ended}, after {formats.human_seconds(took)}" if ended and took is not None else ended),
+        ("job", formats.single_line(run.get("job"), limit=400)),
+        ("output", formats.single_line(run.get("output"), limit=400)),
+        ("machine", ", ".join(machine)),
+        ("made with", ", ".join(f"{name} {formats.single_line(version)}" for name, version in libraries.items())),
+    )
+    return [(name, words) for name, words in told if words]
+
+
 def _run(value: object) -> list[tuple[str, str]]:
     """What is known of the run, the libraries one by one; the runs before it are drawn."""
     run = lenient.mapping(value)
-    shown = {name: item for name, item in run.items() if name not in ("libraries", "runs", "seconds") and item is not None}
+    shown = {
+        name: item
+        for name, item in run.items()
+        if name not in ("libraries", "runs", "seconds", "duration_s") and item is not None
+    }
     if run.get("seconds") is not None:
         shown["work of all models"] = formats.human_seconds(run["seconds"])
     return pairs({**shown, **lenient.mapping(run.get("libraries"))})

@@ -82,6 +82,25 @@ def _scatter(rows: Sequence[Mapping[str, Any]], output: str) -> list[dict[str, A
     return found or None
 
 
+def errors_by_operator(report: lenient.Report) -> list[dict[str, Any]]:
+    """`{name, tensors: [[name, operator, position, relative error]]}` of every variant that failed, in order of execution."""
+    found = []
+    for name, variant in lenient.mapping(report.get("variants")).items():
+        errors = map(lenient.mapping, lenient.listing(lenient.mapping(variant).get("tensor_errors")))
+        tensors = [
+            [
+                formats.printable(lenient.text(one.get("tensor")) or ""),
+                formats.single_line(one.get("operator"), limit=60),
+                lenient.integer(one.get("position")) or 0,
+                lenient.number(one.get("relative")),
+            ]
+            for one in errors
+        ]
+        if tensors:
+            found.append({"name": formats.single_line(name, limit=120), "tensors": tensors})
+    return found
+
+
 def flips(report: lenient.Report) -> list[dict[str, Any]]:
     """Where the top class moved: one row for each artifact, output and pair of classes, as many as the report lists."""
     found = []

@@ -8,13 +8,15 @@ from typing import Any
 from urllib.parse import quote
 
 from liteferry import lenient
+from liteferry.errors import ReasonCode
 from liteferry.report import formats
 from liteferry.report.hints import hint_for
 from liteferry.report.pages import choices, tables
 from liteferry.report.pages.metric_tables import metric_tables
-from liteferry.report.pages.model_charts import flips, model_charts, slices
+from liteferry.report.pages.model_charts import errors_by_operator, flips, model_charts, slices
 from liteferry.report.pages.snippets import commands, snippets
 from liteferry.report.recommend import passed_over_in_words
+from liteferry.storage import layout
 from liteferry.types import Status
 
 _SAVED_MODEL_FACTS = ("path", "bytes", "deterministic", "oracle")
@@ -28,6 +30,9 @@ def model_view(report: lenient.Report) -> dict[str, Any]:
         "id": lenient.text(report.get("model_id")) or "(no id)",
         "badge": badge(verdict.value),
         "verdict": verdict_sentence(report),
+        "numbers": numbers(report),
+        "beside": _beside(report),
+        "is_missed": any(not gate["is_within"] for gate in tables.gates(report)),
         "reason": None if verdict is Status.BLESSED else reason,
         "held_back": _held_back(report),
         "takes_back": lenient.text(lenient.mapping(report.get("takes_back")).get("why")),
@@ -50,8 +55,8 @@ def model_view(report: lenient.Report) -> dict[str, Any]:
         "caution": lenient.caution(report),
         "warnings": [lenient.text(warning) for warning in lenient.listing(report.get("warnings")) if warning is not None],
         "worst_examples": tables.worst_examples(report),
-        "worst_rows": tables.worst_rows(report),
         "diverging": tables.diverging(report),
+        "errors_by_operator": errors_by_operator(report),
         "metrics": metric_tables(report),
         "latency": tables.side_by_side(report, "latency_ms", formats.human_number),
         "operators": tables.side_by_side(report, "ops", formats.human_number),
@@ -97,10 +102,56 @@ def verdict_sentence(report: lenient.Report) -> str:
         return f"Blessed: {_what_is_proven(report, blessed=len(passed), of=len(names))}."
     saved_model = lenient.mapping(report.get("saved_model"))
     if saved_model.get("status") is not None and lenient.status(saved_model["status"]) is not Status.BLESSED:
+        if lenient.mapping(saved_model.get("reason")).get("code") == ReasonCode.METRIC_DROP.value:
+            return "Not blessed: the SavedModel computes what the checkpoint computes, and a task metric is outside its limit."
         return "Not blessed: the SavedModel is not proven to compute what the checkpoint computes."
     if names and passed:
         return f"Not blessed: {len(passed)} of {formats.counted(len(names), 'variant')} stayed within the gates."
     return "Not blessed: nothing that was made is proven to compute what the checkpoint computes."
+
+
+def numbers(report: lenient.Report) -> list[dict[str, str]]:
+    """The five numbers that people ask for, of the recommended variant or else of the SavedModel; what was not measured is left
+    out.
+    """
+    recommended = lenient.text(report.get("recommended_variant"))
+    rows = {row["name"]: row for row in tables.artifact_parities(report)}
+    chosen = rows.get(recommended or "") or next((row for row in rows.values() if row["is_saved_model"]), None)
+    if chosen is None:
+        return []
+    artifact, wide = chosen["artifact"], rows.get("float32")
+    size, of = lenient.integer(artifact.get("bytes")), lenient.integer(wide["artifact"].get("bytes")) if wide else None
+    share = f"{size / of * 100:.0f} % of float32" if size is not None and of and recommended not in (None, "float32") else ""
+    metric = _first_metric(artifact)
+    latency = lenient.latency_ms(artifact.get("latency_ms"))
+    told = (
+        ("size", formats.human_bytes(size), f"{chosen['name']}{f', {share}' if share else ''}"),
+        ("largest difference", formats.human_number(chosen["max_abs"]), "from the checkpoint"),
+        ("same top class", formats.human_share(chosen["agreement"]), ""),
+        metric or ("latency", f"{formats.human_number(latency)} ms" if latency is not None else formats.ABSENT, "one row"),
+        ("rows compared", formats.human_number(chosen["examples"]), ""),
+    )
+    return [{"label": label, "value": value, "under": under} for label, value, under in told if value != formats.ABSENT]
+
+
+def _first_metric(artifact: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    for name, facts in lenient.mapping(artifact.get("metrics")).items():
+        value, change = (lenient.number(lenient.mapping(facts).get(key)) for key in ("value", "change"))
+        if value is not None:
+            signed = "no change" if not change else f"{'+' if change > 0 else ''}{formats.human_number(change)}"
+            return formats.single_line(name, limit=40), formats.human_number(value), signed
+    return None
+
+
+def _beside(report: lenient.Report) -> list[dict[str, str]]:
+    """What travels with a published model's files: links to what lies beside the page."""
+    model_id = lenient.text(report.get("model_id")) or ""
+    if not report.get("files") or not report.get("saved_model"):
+        return []
+    statement = [(layout.statement_name(model_id), "a statement that vouches for every file here")]
+    names = [(layout.CARD, "a model card"), (layout.BILL, "a bill of materials")]
+    told = [*names, *(statement if lenient.model_status(report) is Status.BLESSED else [])]
+    return [{"name": name, "href": relative_href(name) or "", "what": what} for name, what in told]
 
 
 def _what_is_proven(report: lenient.Report, *, blessed: int, of: int) -> str:

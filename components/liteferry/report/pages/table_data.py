@@ -23,14 +23,28 @@ METADATA_VALUE_CHARACTERS = 80
 METADATA_CHOICES = 500
 
 MODEL_KEYS = ("id", "status", "reason", "message", "uri", "group", "metadata", "caution", "held_back")
-ROW_KEYS = ("model", "variant", "status", "reason", "bytes", "worst_error", "agreement", "latency_ms", "recommended")
+ROW_KEYS = (
+    "model",
+    "variant",
+    "status",
+    "reason",
+    "bytes",
+    "worst_error",
+    "agreement",
+    "latency_ms",
+    "recommended",
+    "path",
+    "metrics",
+)
+METRICS_SHOWN = 20
 
 
 def table_data(facts: Facts) -> dict[str, Any]:
-    """`{models: [[...]], rows: [[...]], metadata: [...]}`, the keys of each list in `MODEL_KEYS` and `ROW_KEYS`.
+    """`{models: [[...]], rows: [[...]], metadata: [...], metrics: [...]}`, the keys of each list in `MODEL_KEYS` and `ROW_KEYS`.
 
-    `metadata` holds the `key=value` texts that a reader may filter by, most frequent first. Works on facts that were read
-    back from a fleet.json of an older version: columns that it lacks are null.
+    `metadata` holds the `key=value` texts that a reader may filter by, most frequent first; `metrics` the names of task metrics,
+    of which a row has `[value, change, whether it is within its limit]` each. Works on facts read back from a fleet.json
+    of an older version: columns that it lacks are null.
     """
     by_model: dict[tuple[str, str | None], list[Facts]] = {}
     for row in facts["rows"]:
@@ -39,6 +53,7 @@ def table_data(facts: Facts) -> dict[str, Any]:
     rows: list[list[object]] = []
     counts: dict[str, int] = {}
     by_key = {(model["model_id"], model["checkpoint_uri"]): model for model in facts["models"]}
+    metrics = _metric_names(facts["models"])
     groups = _groups([of_model[0] for of_model in by_model.values()])
     for number, of_model in enumerate(by_model.values()):
         metadata = _metadata(of_model[0])
@@ -47,9 +62,45 @@ def table_data(facts: Facts) -> dict[str, Any]:
         model = by_key.get((of_model[0]["model_id"], of_model[0]["checkpoint_uri"]), {})
         is_held_back = 1 if model.get("held_back") else 0
         models.append([*_model(of_model[0], groups[number], metadata), lenient.caution(model), is_held_back])
-        rows.extend(_row(number, row) for row in of_model)
+        variants = lenient.mapping(model.get("variants"))
+        rows.extend(
+            [*_row(number, row), _path(row), _metrics(variants.get(lenient.text(row["variant"]) or ""), metrics)]
+            for row in of_model
+        )
     choices = sorted(counts, key=lambda pair: (-counts[pair], pair))[:METADATA_CHOICES]
-    return {"models": models, "rows": rows, "metadata": choices}
+    return {
+        "models": models,
+        "rows": rows,
+        "metadata": choices,
+        "metrics": [formats.single_line(name, limit=120) for name in metrics],
+    }
+
+
+def _metric_names(models: Sequence[Facts]) -> list[str]:
+    """Names of the models' task metrics, most frequent first."""
+    counts: dict[str, int] = {}
+    for model in models:
+        for variant in map(lenient.mapping, lenient.mapping(model.get("variants")).values()):
+            for name in lenient.mapping(variant.get("metrics")):
+                counts[name] = counts.get(name, 0) + 1
+    return sorted(counts, key=lambda name: (-counts[name], name))[:METRICS_SHOWN]
+
+
+def _metrics(variant: object, names: Sequence[str]) -> list[list[object]] | None:
+    found = lenient.mapping(lenient.mapping(variant).get("metrics"))
+    if not found:
+        return None
+    facts = [lenient.mapping(found.get(name)) for name in names]
+    return [
+        [_digits(lenient.number(one.get("value"))), _digits(lenient.number(one.get("change"))), one.get("is_within")]
+        for one in facts
+    ]
+
+
+def _path(row: Facts) -> str | None:
+    """The recommended file, relative to the model's folder."""
+    path = lenient.text(row.get("path")) if row["recommended"] else None
+    return path.split("/", 2)[2] if path is not None and path.count("/") > 2 else None
 
 
 def json_block(value: object) -> str:

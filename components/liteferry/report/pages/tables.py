@@ -194,20 +194,35 @@ def attempts(report: lenient.Report) -> list[dict[str, str]]:
     ]
 
 
-def worst_examples(report: lenient.Report) -> list[dict[str, str]]:
-    """The sample rows that differ most, per artifact."""
+def worst_examples(report: lenient.Report) -> list[dict[str, Any]]:
+    """The sample rows that differ most, per artifact, each with its inputs and the largest entries of both answers."""
+    inputs = {row["id"]: row["inputs"] for row in worst_rows(report)}
     return [
         {
             "artifact": row["name"],
             "id": _row_name(example),
             "output": formats.plain(example.get("output")),
             "max_abs": formats.human_number(example.get("max_abs")),
-            "reference": " ".join(map(formats.plain, lenient.listing(example.get("reference")))),
-            "candidate": " ".join(map(formats.plain, lenient.listing(example.get("candidate")))),
+            "inputs": inputs.get(_row_name(example), []),
+            "reference": _largest(example.get("reference")),
+            "candidate": _largest(example.get("candidate")),
         }
         for row in artifact_parities(report)
         for example in map(lenient.mapping, lenient.listing(row["artifact"].get("worst_examples")))
     ]
+
+
+_ENTRIES_SHOWN = 3
+
+
+def _largest(answer: object) -> str:
+    """An answer of few entries as it is; of more, the largest with their places: `7: 0.91, 1: 0.05, 4: 0.02`."""
+    texts = [formats.plain(value) for value in lenient.listing(answer)]
+    numbers = [lenient.number(text) for text in texts]
+    if len(texts) <= _ENTRIES_SHOWN or any(number is None or number != number for number in numbers):
+        return (", " if any(": " in text for text in texts) else " ").join(texts)
+    order = sorted(range(len(texts)), key=lambda place: -(numbers[place] or 0.0))[:_ENTRIES_SHOWN]
+    return ", ".join(f"{place}: {texts[place]}" for place in order)
 
 
 def worst_rows(report: lenient.Report) -> list[dict[str, Any]]:
