@@ -27,8 +27,8 @@ FINE, SOME_WILL_FAIL = 0, 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checked:
-    """The forecast for a job: its samples by name, each checkpoint, the variants, the ignored files, and the disk that a run needs if
-    an output folder was given.
+    """The forecast for a job: its samples by name, each checkpoint, the variants, the ignored files, and the disk that a run
+    needs if an output folder was given.
     """
 
     samples: dict[str, Rows]
