@@ -1,4 +1,4 @@
-"""What can go wrong, as types and as stable reason codes.
+"""The errors of LiteFerry: exception types and stable reason codes.
 
     LiteFerryError
     |- JobError          the job file or the flags are wrong; nothing was run       (exit status 2)
@@ -61,7 +61,7 @@ class ReasonCode(str, enum.Enum):
 
 
 class Stage(str, enum.Enum):
-    """The step of a model's work in which something was seen."""
+    """The step of a model's work in which a problem occurred."""
 
     DISCOVER = "discover"
     LOAD = "load"
@@ -76,7 +76,7 @@ class Stage(str, enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why something is not blessed: a stable code, the stage in which it was seen, and a sentence for a person."""
+    """Why something is not blessed: a stable code, the stage in which the problem occurred, and a sentence for people."""
 
     code: ReasonCode
     stage: Stage
@@ -84,12 +84,12 @@ class Reason:
 
 
 def nearest_name(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The known name that is spelled most like `name`, or None where none is near."""
+    """The known name that is spelled most like `name`, or None if none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message on an unknown name: " (did you mean X?)", or "" where no known name is near."""
+    """The end of a message on an unknown name: " (did you mean X?)", or "" if no known name is similar."""
     nearest = nearest_name(name, known)
     return "" if nearest is None else f" (did you mean {nearest}?)"
 
@@ -133,7 +133,7 @@ class StorageError(LiteFerryError):
 
 
 class RunnerError(LiteFerryError):
-    """The runner did not take the job, or ended it early; finished models are kept."""
+    """The runner refused the job, or ended it early; finished models are kept."""
 
 
 class WorkerLostError(RunnerError):

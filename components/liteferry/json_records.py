@@ -1,4 +1,4 @@
-"""JSON that another process or a stranger wrote: parsed with a limit to its depth, decoded into records with checked types."""
+"""Reads JSON from other processes and untrusted files: limits the nesting depth, decodes into records with checked types."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reads reports that may lack anything: what is missing, null or of another type becomes None or empty, never an error.
+"""Reads reports that may lack anything: values that are missing, null or of another type become None or empty, never an error.
 
-A model that failed early has a report with few keys, and pages are also built from reports of older versions. Nothing here
-guesses in a model's favour: an unknown status counts as `failed`.
+A model that failed early has a report with few keys, and pages are also built from reports of older versions. No default
+favours a model: an unknown status counts as `failed`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def text(value: object) -> str | None:
 
 
 def number(value: object) -> float | None:
-    """A float; "NaN", "Infinity" and "-Infinity" are how strict JSON spells the ones that it lacks."""
+    """A float; "NaN", "Infinity" and "-Infinity" are read as the floats that strict JSON cannot write."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:

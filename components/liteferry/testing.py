@@ -1,4 +1,4 @@
-"""For pytest: `assert_parity(model, samples)` fails with the verdict's own words unless every artifact is proven."""
+"""For pytest: `assert_parity(model, samples)` fails with the verdict's message unless every artifact is proven."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ def assert_parity(model: Any, samples: Any, *, variants: Sequence[str] | None = 
     """Exports a model and raises AssertionError unless its SavedModel and every variant are within their gates.
 
     Args:
-      model, samples, **keys: as in `liteferry.export`; `output` keeps the artifacts, else they go when this returns.
-      variants: those to make, by default float32, float16 and dynamic_int8.
+      model, samples, **keys: as in `liteferry.export`; `output` keeps the artifacts; without it they are removed when this
+        returns.
+      variants: the variants to make, by default float32, float16 and dynamic_int8.
 
     Returns:
-      What `liteferry.export` returns. Its paths last as long as `output` does.
+      The result of `liteferry.export`. Its paths exist as long as `output`.
     """
     from liteferry.commands.python.api import export
 

@@ -56,7 +56,7 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CustomObject:
-    """One of the user's classes or functions that a checkpoint was loaded with, and exactly where it came from."""
+    """One of the user's classes or functions that a checkpoint was loaded with, and its source file."""
 
     name: str
     module: str
@@ -84,7 +84,7 @@ class TensorContract:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contract:
-    """What an app that loads a .tflite file may rely on."""
+    """The contract of a .tflite file, on which an app may rely."""
 
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
@@ -100,7 +100,8 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DivergingTensor:
-    """An inner tensor of a variant that is far from the model's. `layers`: whose work it is, several where they were fused.
+    """An inner tensor of a variant that is far from the model's. `layers`: the layers that compute it, several if they were
+    fused.
 
     `position` counts operators in order of execution. `relative` is the largest difference over the largest expected value; both
     numbers are None where NaN or infinity stands on one side only.
@@ -146,10 +147,9 @@ class SavedModelFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VariantFacts:
-    """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any
-    batch size. `quantizer` is None for the float flatbuffer itself. `held`: see
-    `held_quantized.read`. `auto`: what the search found and tried, of that variant alone. A file that cannot be run here has a
-    `path` and a `reason`.
+    """A .tflite file that was written, or why it was not: then `reason` is set and `path` is None. `batch` None means any batch
+    size. `quantizer` is None for the float flatbuffer itself. `held`: see `held_quantized.read`. `auto`: the search's result
+    and attempts, for the variant `auto` only. A file that cannot be run here has a `path` and a `reason`.
     """
 
     variant: str
@@ -177,7 +177,7 @@ class TwinFacts:
 
 
 class OpinionStatus(str, enum.Enum):
-    """The result of comparing with the library's own loader; `none`: it was not asked, or could not answer."""
+    """The result of comparing with the library's own loader; `none`: there was no second opinion, or it gave no answer."""
 
     EQUAL = "equal"
     DIFFERENT = "different"
@@ -207,7 +207,7 @@ class SecondOpinion:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportedModel:
-    """What came of loading, exporting and converting one checkpoint. `reason` is set when that ended early; what was written
+    """The result of loading, exporting and converting one checkpoint. `reason` is set when that ended early; what was written
     before stands.
 
     `layers`: layer name -> class of a Keras model. `referenced` says whether the checkpoint's own outputs for the only sample

@@ -1,6 +1,6 @@
 """Problems between the keys of a job: unknown names, gates of variants that are not made, keys that exclude each other.
 
-The checks work on the raw mapping, whatever its shape, so that one `liteferry check` shows every problem.
+The checks work on a raw mapping of any shape, so that one `liteferry check` shows every problem.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import pydantic_core
 from liteferry.config import metric_settings
 from liteferry.config.job_problems import DISAGREEMENT, SAVED_MODEL, nearest
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")  # ends in file names, keys and anchors
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")  # becomes part of file names, keys and anchors
 
 
 _TAKEN = ("saved_model", "reference", "rows", "checkpoint", "twin")  # names that reports use beside variants
 
 
 def name_problems(names: Sequence[Any], *, variants: Sequence[str]) -> list[str]:
-    """Names of recipes that no variant may have; each problem starts with its key."""
+    """Problems with names of recipes that a variant may not have; each starts with its key."""
     problems = []
     for name in names:
         if str(name) in variants or str(name).lower() in (*_TAKEN, *variants):
@@ -49,10 +49,10 @@ _OUTPUTS = "outputs"
 
 
 def disagreement_error(problems: Sequence[str]) -> pydantic_core.PydanticCustomError:
-    """The error that a validator raises for a problem of `disagreements`. `sentences` leaves it out, since the raw job gives a
-    better message.
+    """The error that a pydantic validator raises for a problem of `disagreements`. `sentences` leaves it out, since
+    `disagreements` words the problem better from the raw job.
     """
-    # LiteralString is what the stub asks for, so that no template holds user text; the text goes in as context.
+    # the stub requires a LiteralString, so that no template contains user text; the text is passed as context.
     return pydantic_core.PydanticCustomError(DISAGREEMENT, "{problems}", {"problems": "; ".join(problems)})
 
 
@@ -64,9 +64,7 @@ def metric_names() -> tuple[str, ...]:
 
 
 def disagreements(raw: Mapping[Any, Any], *, variants: Sequence[str], default: Sequence[str]) -> list[str]:
-    """Problems between keys of a raw job of any shape: names that refer to nothing, gates of variants that are not made, and the
-    like.
-    """
+    """Problems between keys of a raw job of any shape: unknown names, gates of variants that are not made, and similar."""
     samples = list(_mapping(raw.get("samples")))
     problems: list[str] = []
     for index, model in enumerate(_items(raw.get("models"))):

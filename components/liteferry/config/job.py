@@ -1,7 +1,7 @@
 """The job file as frozen records. `load_job` finds every problem at once and names the key, the value and the fix of each.
 
 A key is one annotated line and its docstring in the record it belongs to. Unknown-key hints, type errors, `liteferry schema`
-and the check that docs/job_file.md mentions every key all read these records, so nothing else has to be told about a new key.
+and the check that docs/job_file.md mentions every key all read these records, so a new key needs no other change.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ DEFAULT_VARIANTS = ("float32", "float16", "dynamic_int8")
 
 
 class Trust(str, enum.Enum):
-    """What may run although it came with a checkpoint. `lambda`: serialized Python bytecode of Keras Lambda layers. `file_ops`:
-    operations that read or write files, or run Python, in a SavedModel's graph or behind a layer of TensorFlow symbols.
-    `network`: your own modules and builders reach the network, to download a backbone's weights for example. `links`: symbolic
-    links that a pattern or a checkpoint's folder turned up may lead anywhere.
+    """Code or access in a checkpoint that the job allows. `lambda`: serialized Python bytecode of Keras Lambda layers.
+    `file_ops`: operations that read or write files, or run Python, in a SavedModel's graph or behind a layer of TensorFlow
+    symbols. `network`: your own modules and builders reach the network, to download a backbone's weights for example. `links`:
+    symbolic links found by a pattern or in a checkpoint's folder may lead anywhere.
     """
 
     LAMBDA = "lambda"
@@ -67,13 +67,13 @@ class Trust(str, enum.Enum):
 
 
 class Decoding(str, enum.Enum):
-    """What encoded bytes of sample columns are turned into before an input gets them."""
+    """How the encoded bytes of sample columns are decoded before they feed an input."""
 
     IMAGE = "image"
 
 
 class WeightsBy(str, enum.Enum):
-    """How arrays of a weights file are told apart."""
+    """How arrays of a weights file are matched to variables."""
 
     BY_NAME = "by_name"
     BY_POSITION = "by_position"
@@ -117,20 +117,20 @@ class SamplesSpec(Record):
     """Which rows `take` and `fraction` choose."""
 
     def role_columns(self) -> tuple[str, ...]:
-        """Columns that are labels, weights or row names, and so no input's unless `inputs` says so."""
+        """Columns that are labels, weights or row names. They feed no input unless `inputs` says so."""
         names = (self.label, *self.labels.values(), self.example_weight, self.id)
         return tuple(name for name in names if name is not None)
 
 
 class Reading(str, enum.Enum):
-    """What the entries of an output's last axis are."""
+    """The meaning of the entries of an output's last axis."""
 
     REGRESSION = "regression"
     CLASSES = "classes"
 
 
 class OutputSpec(Record):
-    """What is known of one output."""
+    """Facts about one output."""
 
     kind: Reading | None = None
     """`regression`: the entries of its last axis are no classes, and no default gate takes them for some. `classes`: they are, in
@@ -138,14 +138,14 @@ class OutputSpec(Record):
 
 
 class Versions(str, enum.Enum):
-    """Which of several versions of one model count."""
+    """Which versions of one model are exported."""
 
     NEWEST = "newest"
     ALL = "all"
 
 
 class ModelSpec(Record):
-    """Checkpoints that are treated alike."""
+    """Checkpoints with the same settings."""
 
     checkpoints: Location
     """File, directory, glob or URI. Whatever it names gets a report."""
@@ -189,19 +189,19 @@ class VariantGates(Record):
 
 
 def _as_mapping(gates: Mapping[str, VariantGates]) -> FrozenDict:
-    """The records as the job file writes them: metrics beside `outputs`, which is there only if it holds anything."""
+    """The records as the job file writes them: metrics beside `outputs`, which is left out if it is empty."""
     outputs = {variant: {"outputs": limits.outputs} if limits.outputs else {} for variant, limits in gates.items()}
     return FrozenDict({variant: FrozenDict({**(gates[variant].model_extra or {}), **outputs[variant]}) for variant in gates})
 
 
 if TYPE_CHECKING:
-    GatesByVariant = Mapping[str, Mapping[str, Any]]  # what validation leaves; the records are how the job file is checked
+    GatesByVariant = Mapping[str, Mapping[str, Any]]  # plain data after validation; the records check the job file
 else:
     GatesByVariant = Annotated[Mapping[Text, VariantGates], AfterValidator(_as_mapping), PlainSerializer(lambda gates: gates)]
 
 
 class Policy(Record):
-    """What a model needs to be blessed."""
+    """The artifacts that must be blessed before the model is."""
 
     require: tuple[Text, ...] | None = None
     """Variants that must all be blessed before the model is; a part of `variants` and `recipes`. null: every variant of the
@@ -210,7 +210,7 @@ class Policy(Record):
 
 
 class Limits(Record):
-    """What one model may use before it is stopped and reported."""
+    """The resources that one model may use before its process is stopped and reported."""
 
     seconds_per_model: PositiveNumber = 900.0
     """Wall-clock seconds for one model in one process: build, export and conversion, and again each shard's evaluation."""
@@ -221,7 +221,7 @@ class Limits(Record):
 
 
 class Keep(Record):
-    """What of earlier nights stays in the output folder."""
+    """Results of earlier runs that stay in the output folder."""
 
     versions: PositiveInt = 1
     """SavedModel versions in a blessed model's folder: its own, and so many less one of those that were blessed before it."""

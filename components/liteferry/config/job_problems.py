@@ -1,7 +1,7 @@
 """Problems of a job as sentences: each starts with its key path, states the value, and ends with the fix.
 
-`sentences` words the errors that pydantic finds within keys, `disagreements` finds problems between keys. Both work on the raw
-mapping, whatever its shape, so one run of `liteferry check` shows everything.
+`sentences` words the errors that pydantic finds within keys, `disagreements` finds problems between keys. Both work on a raw
+mapping of any shape, so one run of `liteferry check` shows all problems.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from liteferry.errors import did_you_mean
 SAVED_MODEL = "saved_model"
 DISAGREEMENT = "job_keys_disagree"
 
-_WANTED = {  # pydantic's error type -> what the key takes
+_WANTED = {  # pydantic's error type -> the values that the key accepts
     "string_type": "text",
     "float_type": "a number",
     "int_type": "a whole number",

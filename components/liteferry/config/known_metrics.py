@@ -34,7 +34,7 @@ _LOWER = """
     SparseCategoricalCrossentropy SquaredHinge SymmetricFlipRate SymmetricPredictionDifference
 """
 
-# Counts, plots and descriptions: neither way is better.
+# Counts, plots and descriptions: neither higher nor lower is better.
 _NEITHER = """
     Calibration CalibrationPlot ConfusionMatrixAtThresholds ConfusionMatrixPlot ExampleCount FalseNegativeFeatureSampler
     FalsePositiveFeatureSampler Mean MeanAbsoluteAttributions MeanAttributions MeanLabel MeanPrediction MeanTensor
@@ -45,7 +45,7 @@ _NEITHER = """
     TotalAttributions WeightedExampleCount
 """
 
-# Class name -> which way is better; None for neither.
+# Class name -> which direction is better; None for neither.
 DIRECTIONS: Mapping[str, str | None] = MappingProxyType(
     {
         **dict.fromkeys(_HIGHER.split(), HIGHER_IS_BETTER),

@@ -15,7 +15,7 @@ LIMITS = ("max_drop", "min", "max")
 
 
 class Direction(str, enum.Enum):
-    """Which way a metric is better."""
+    """Whether a higher or a lower value of a metric is better."""
 
     HIGHER_IS_BETTER = HIGHER_IS_BETTER
     LOWER_IS_BETTER = LOWER_IS_BETTER
@@ -29,7 +29,7 @@ class ConfidenceIntervals(str, enum.Enum):
 
 
 class MetricSpec(Record):
-    """One task metric, computed by TFMA for the checkpoint and every artifact, and how far an artifact may fall behind."""
+    """One task metric, computed by TFMA for the checkpoint and every artifact, and how much worse an artifact may be."""
 
     class_name: Text
     """Class in TFMA or in tf_keras.metrics, for example SparseCategoricalAccuracy, AUC, MeanSquaredError, NDCG."""
@@ -99,7 +99,7 @@ def _class_name(metric: Mapping[Any, Any]) -> str:
 
 
 def _direction(metric: Mapping[Any, Any]) -> str | None:
-    """Which way the metric is better: as the user says, else as known."""
+    """Which direction of the metric is better: the user's setting, else the known direction."""
     told = metric.get("direction")
     if told is not None:
         return str(told.value if isinstance(told, enum.Enum) else told)

@@ -1,6 +1,6 @@
 """The job's task metrics -> a TFMA EvalConfig as JSON, without importing TFMA, and the sample columns it needs.
 
-The EvalConfig is complete but for the models, whose names are known when they have been made. Messages of EvalConfig need
+The EvalConfig is complete except for the models, whose names are known only after they were made. Messages of EvalConfig need
 protobuf alone: TFMA's generated module is loaded from its file, since importing it as usual imports TensorFlow.
 """
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _PROTO = "tensorflow_model_analysis.proto.config_pb2"
 _THRESHOLDS = ("threshold", "thresholds", "per_slice_thresholds", "cross_slice_thresholds")
-# TFMA's metrics are float32: a value that should equal a limit may lie this much beside it, and a difference of two values too.
+# TFMA's metrics are float32: a value that equals the limit exactly may differ from it by this much, and so may a difference of
+# two values.
 _RELATIVE_SLACK = 1e-6
 _CHANGE_SLACK = 1e-6
 
@@ -56,7 +57,7 @@ class MetricsPlan:
         return bounds_of(self.eval_config, self.limits)
 
     def readable_columns(self) -> tuple[str, ...]:
-        """The columns to read with the rows; none when some of them are not there."""
+        """The columns to read with the rows; none if one of them does not exist."""
         return self.columns if self.problem is None else ()
 
 
@@ -100,7 +101,7 @@ def plan_metrics(job: Job, entry: ModelSpec, samples: SamplesSpec | None, column
 
 
 def problems_of(job: Job) -> list[str]:
-    """What TFMA's own messages do not accept in the job's metrics: each problem starts with its key."""
+    """Parts of the job's metrics that TFMA's protobuf messages reject; each problem starts with its key."""
     lists = {"metrics": job.metrics}
     lists |= {f"models[{index}].metrics": entry.metrics for index, entry in enumerate(job.models) if entry.metrics}
     found = []
@@ -188,8 +189,8 @@ def _metrics_spec(spec: MetricSpec, limits: dict[str, float]) -> dict[str, Any]:
 
 
 def _binarize(config: dict[str, Any]) -> dict[str, Any] | None:
-    """Takes top_k, class_id and top_k_list out of a metric's config and says the same in BinarizationOptions: the values are
-    equal, and only then do TFMA's thresholds find them.
+    """Takes top_k, class_id and top_k_list out of a metric's config and says the same in BinarizationOptions: the values stay
+    equal, and TFMA finds thresholds only in this form.
     """
     found: dict[str, Any] = {}
     for key, option in (("top_k", "top_k_list"), ("top_k_list", "top_k_list"), ("class_id", "class_ids")):

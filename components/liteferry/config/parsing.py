@@ -129,7 +129,7 @@ def safe_yaml(text: str | bytes) -> Any:
 def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], problems: list[str], visits: Iterator[int]) -> None:
     """Walks the syntax tree, where repeated keys are still there; loading would silently keep the last.
 
-    Raises for an alias inside itself, and for aliases of aliases, a few lines of which stand for more values than anybody wrote.
+    Raises for an alias inside itself, and for aliases of aliases, a few lines of which can expand to millions of values.
     """
     if next(visits) > _MOST_VALUES:
         what = f"with its aliases the file stands for more than {_MOST_VALUES:,} values"
@@ -144,7 +144,7 @@ def _find_repeats(node: yaml.Node, path: str, above: tuple[yaml.Node, ...], prob
         lines: dict[str, int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # construction refuses it and names its line
+                continue  # construction refuses it with its line number
             key_path = f"{path}.{key.value}" if path else key.value
             line = key.start_mark.line + 1
             if key.value in lines:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def problems_of(job: Job) -> list[str]:
-    """Recipes that the quantizer cannot read; each problem starts with its key."""
+    """Problems with recipes that the quantizer cannot read; each starts with its key."""
     problems = []
     for name, path in job.recipes.items():
         try:

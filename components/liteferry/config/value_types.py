@@ -43,7 +43,7 @@ def _local_path(path: str) -> str:
 
 
 def _resolve_pattern(pattern: str, info: pydantic.ValidationInfo) -> str:
-    """The same for a glob, in which brackets in the name of the job file's own folder must not count."""
+    """The same for a glob; brackets in the name of the job file's folder are escaped."""
     base_dir = (info.context or {}).get("base_dir")
     return pattern if base_dir is None else _join(glob.escape(base_dir), pattern)
 

@@ -1,7 +1,7 @@
 """Batches of a reference and its candidates -> statistics, several batches at a time.
 
-A NumPy call costs the same for ten rows as for a thousand, and the statistics do not depend on where rows are cut. So batches are
-collected until they make a block.
+A NumPy call costs the same for ten rows as for a thousand, and the statistics do not depend on batch boundaries. So batches are
+collected until they fill a block.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class StatsAccumulator:
     def finish(self) -> dict[str, OutputStats]:
         """Statistics by output, over everything that was added."""
         self._compare_waiting()
-        # Rows count as compared where the answer of their call was.
+        # Rows count as compared if their call's answer was compared.
         rows = self._rows_of_calls
         return {
             name: dataclasses.replace(stats, example_count=rows[name]) if name in rows else stats
@@ -156,7 +156,7 @@ def _as_calls(answers: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _sliced(
     both: Mapping[str, tuple[npt.NDArray[np.generic], ...]], values: Sequence[Any], ids: Sequence[str], *, so_far: Slices
 ) -> Slices:
-    """The slices of one block, without those that the merge with `so_far` would drop."""
+    """The statistics of one block's slices, without slices that the merge with `so_far` would drop."""
     found: dict[Any, dict[str, OutputStats]] = {}
     is_complete = True
     for key, rows in group_rows(values):
@@ -167,7 +167,7 @@ def _sliced(
         for output, (reference, candidate) in both.items():
             names = [ids[row] for row in rows.tolist()]
             stats = OutputStats.compare(reference=reference[rows], candidate=candidate[rows], ids=names)
-            found[key][output] = dataclasses.replace(stats, worst=(), scatter=ScatterSample())  # a slice shows neither
+            found[key][output] = dataclasses.replace(stats, worst=(), scatter=ScatterSample())  # slices have neither
     return Slices() + Slices(stats=found, row_count=len(ids), is_complete=is_complete)
 
 

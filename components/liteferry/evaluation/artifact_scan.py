@@ -29,7 +29,9 @@ def refuse_unsafe_tflite(path: str, content: bytes, *, trust: Collection[str] = 
 
 
 def _of_tflite(content: bytes) -> Iterator[Finding]:
-    """Finds weights in other files, and operators of TensorFlow: LiteRT's own only compute, TensorFlow's may do anything."""
+    """Finds references to weights in other files, and TensorFlow operators: LiteRT's own operators only compute, TensorFlow's
+    may do anything.
+    """
     from liteferry.tflite import flex
     from liteferry.tflite.flatbuffer import external_files
 

@@ -1,8 +1,8 @@
-"""TFMA as the metrics engine, over predictions made elsewhere: one sandboxed unit of work for each model.
+"""Computes task metrics with TFMA from predictions on disk: one sandboxed unit of work for each model.
 
-The artifacts ran where there is neither Keras nor the user's code; their answers are on disk (`predictions`). Here a process with
-TFMA computes every metric for the checkpoint, the SavedModel and all variants, compares them with the checkpoint as TFMA's
-baseline, and writes TFMA's own files. The stage calls `compute_isolated`.
+The artifacts ran in a sandbox without Keras and without the user's code, which wrote their answers to disk (`predictions`).
+Here a process with TFMA computes every metric for the checkpoint, the SavedModel and all variants, compares them with the
+checkpoint as TFMA's baseline, and writes TFMA's own files. The stage calls `compute_isolated`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox import Flavor, Reporter, SandboxSpec
 from liteferry.types import ExportedModel
 
-# The child imports these two only when it has a task, since they import TFMA.
+# Imported in the child only when it has a task, since both import TFMA.
 sandbox.preload(
     __name__,
     "liteferry.evaluation.tfma.prediction_keys",
@@ -118,7 +118,7 @@ def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
         model_paths={REFERENCE: plan.uri, **{name: os.path.join("..", path) for name, path in task.artifacts.items()}},
     )
     files.write(_partial(plan), config, results, validation=validation, sources=sources)
-    storage.remove_tree(_directory(plan))  # of a first run that was killed after writing it
+    storage.remove_tree(_directory(plan))  # left by a first attempt that was killed after writing it
     os.rename(_partial(plan), _directory(plan))
     for model in models:
         gates: list[MetricGate] = []

@@ -28,7 +28,7 @@ from liteferry.tflite.quantize import FLOAT32
 from liteferry.types import DivergingTensor, ExportedModel, Signature, TensorError
 
 _ROWS = 4
-_MOST_BATCHES = 256  # read at most in search of the worst row
+_MOST_BATCHES = 256  # the most rows read while searching for the worst row
 _MOST_TENSORS = 5
 _MOST_ERRORS = 400
 _DIVERGED = (ReasonCode.PARITY_OUT_OF_TOLERANCE, ReasonCode.PARITY_NONFINITE)
@@ -67,8 +67,8 @@ class Localised:
 
 
 def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> list[LocalisationTask]:
-    """The unit of work of one model; empty where every variant that ran is within its gates, raised by noise or not: it asks the
-    same `verdict` as the report.
+    """The unit of work of one model; empty where every variant that ran is within its gates, raised by noise or not: it uses
+    the same `verdict` as the report.
     """
     saved = exported.saved_model
     if saved is None:
@@ -153,8 +153,8 @@ def first_divergences(
 ) -> tuple[DivergingTensor, ...]:
     """The first tensors whose error is at least half of the largest one, in order of execution.
 
-    Quantisation makes every tensor a little wrong; half of the largest error marks where it gets bad for this model. Errors are
-    relative to the largest expected value; NaN or infinity on one side only is an infinite error.
+    Quantisation makes every tensor a little wrong; half of the largest error marks where the error becomes large for this
+    model. Errors are relative to the largest expected value; NaN or infinity on one side only is an infinite error.
 
     Args:
       expected: tensor name -> value. observed: in order of execution; tensors without one of the same name and shape are ignored.
@@ -225,7 +225,7 @@ def _shards_with(task: LocalisationTask) -> list[int]:
 
 
 def _rows(task: LocalisationTask) -> dict[str, np.ndarray]:
-    """A few rows of the batch that holds the worst row, that row first; else of the first batch."""
+    """A few rows of the batch with the worst row, that row first; without a worst row, of the first batch."""
     binding = bound_rows.bind(task.plan, own_signature(task.signature, task.renamed_inputs), task.renamed_inputs)
     assert task.plan.samples.sample_set is not None
     first: dict[str, np.ndarray] | None = None

@@ -35,7 +35,7 @@ _UNITS = Units()
 
 
 def candidates_of(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
-    """Everything that was written and has to be compared with the checkpoint: name -> path in staging."""
+    """The artifacts that must be compared with the checkpoint: name -> path in staging."""
     paths = {}
     if exported.saved_model is not None:
         paths[SAVED_MODEL] = os.path.join(plan.staging_directory(), exported.saved_model.path)
@@ -69,7 +69,7 @@ def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask
 
 
 def _on_microcontroller(plan: ModelPlan, exported: ExportedModel) -> dict[str, str]:
-    """Every file once more, to be run as on a microcontroller, where the job asks for that."""
+    """Every .tflite file a second time, to run it as on a microcontroller, if the job has such a target."""
     if names.MICROCONTROLLER not in plan.targets:
         return {}
     return {
@@ -78,7 +78,7 @@ def _on_microcontroller(plan: ModelPlan, exported: ExportedModel) -> dict[str, s
 
 
 def split_by_shards(family: Sequence[tuple[ModelPlan, ExportedModel]]) -> tuple[list[EvaluationTask], list[EvaluationTask]]:
-    """The family's units of evaluation: those whose reference the export has run, which go together, and all others."""
+    """The family's units of evaluation: the ones whose reference the export has run, which share a process, and all others."""
     together: list[EvaluationTask] = []
     apart: list[EvaluationTask] = []
     for plan, exported in family:
@@ -87,8 +87,8 @@ def split_by_shards(family: Sequence[tuple[ModelPlan, ExportedModel]]) -> tuple[
 
 
 def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask], *, units: Units = _UNITS) -> list[Evaluation]:
-    """Evaluates models of one family whose references are on disk, one after the other in one clean process, which loads the
-    graph of their SavedModels once. A model that this process leaves unfinished is evaluated in its own.
+    """Evaluates models of one family, whose references are on disk, one after the other in one clean process. The process loads
+    the graph of their SavedModels once. If it dies, each unfinished model is evaluated in a process of its own.
     """
     if len(tasks) == 1:
         return [evaluate_isolated(tasks[0], referenced=True, units=units)]
@@ -109,7 +109,7 @@ def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: LocalInputs, units
     outcome = here.run(units.candidates_in_turn, tuple(tasks), spec)
     evaluations = []
     received = messages.read(outcome.results)
-    not_timed_s = max(0.0, outcome.seconds - messages.seconds_of(received))  # seconds of the process itself, shared by its models
+    not_timed_s = max(0.0, outcome.seconds - messages.seconds_of(received))  # the overhead, divided among the models
     for task in tasks:
         own = [one for one in received if one.model_id == task.plan.model_id]
         if results_of(own).keys() == task.candidates.keys():
@@ -131,7 +131,8 @@ def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: LocalInputs, units
 def evaluate_isolated(task: EvaluationTask, *, referenced: bool, units: Units = _UNITS) -> Evaluation:
     """Evaluates one shard: first the reference, where it is not on disk yet, then all candidates in one clean process.
 
-    When that process crashes, every candidate without a result is run in a process of its own, so that only the guilty one fails.
+    When that process crashes, every candidate without a result is run in a process of its own, so that only the candidate that
+    crashes fails.
     """
     needs = InputNeeds(checkpoint=not referenced, code=not referenced, shards=(task.shard_index,))
     try:
@@ -172,8 +173,8 @@ def _evaluate_one(task: EvaluationTask, here: LocalInputs, units: Units, *, refe
 
 
 def _looked_at(task: EvaluationTask, here: LocalInputs, evaluation: Evaluation) -> Evaluation:
-    """Adds what compilers say of every file, for targets that nothing here runs. Each look is a process of its own: the
-    compiler is others' code, and Vela has been seen to end by SIGFPE.
+    """Adds the compilers' analysis of every file, for targets that cannot be run here. Each analysis runs in a process of its
+    own: compilers are third-party code, and Vela was seen to crash with SIGFPE.
     """
     targets = tuple(filter(names.is_looked_at, task.plan.targets))
     paths = {name: path for name, path in task.candidates.items() if name != SAVED_MODEL and not names.is_on_a_target(name)}

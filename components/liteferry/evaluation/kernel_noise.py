@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # Reference kernels are plain loops, about a hundred times slower. Beyond this many multiplications the optimised kernels without
-# XNNPACK are used: a bound on work, not on time, so that every machine decides the same.
+# XNNPACK are used: the bound is on work, not on time, so that the choice is the same on every machine.
 _MULTIPLICATIONS = 3e8
 
 

@@ -24,7 +24,7 @@ from liteferry.tflite.runners import LiteRTRunner
 # One setting of one variant: 100 invocations with one row, five with a batch, or this long, whichever is sooner; at least three.
 _SECONDS = 0.01
 _RUNS, _BATCH_RUNS, _LEAST_RUNS = 100, 5, 3
-# A file that takes this long for one row is slow anyway; measuring it would cost too much.
+# A file that takes this long for one row is not measured: it is slow anyway.
 _TOO_SLOW_S = 0.25
 
 
@@ -46,7 +46,7 @@ def measure(content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     for count, suffix in ((1, ""), (threads, "_all_threads")):
         try:
             single, per_s = _measure(content, inputs, threads=count)
-        except ModelError:  # it ran before, or its parity result has the reason
+        except ModelError:  # it ran before, or its parity result holds the reason
             return {}
         if single is None:
             return {}

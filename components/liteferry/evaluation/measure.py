@@ -1,5 +1,5 @@
-"""The units that the evaluation's sandboxes run: the reference where the user's code is allowed, the candidates in a process that
-has neither Keras nor the user's code.
+"""The units of work of the evaluation. The reference runs in a sandbox with the user's code; the candidates run in a sandbox
+without Keras and without the user's code.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ sandbox.preload(__name__, "liteferry.samples.formats.parquet", flavors=(Flavor.K
 
 
 def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
-    """In a sandbox with the user's code: loads the checkpoint and writes its answers for one shard."""
+    """Runs in a sandbox with the user's code. Loads the checkpoint and writes its answers for one shard."""
     from liteferry import checkpoints
     from liteferry.exporting.export import sample_columns
     from liteferry.loading import float_twin, loaders, tracing
@@ -84,27 +84,31 @@ def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) 
 
 
 def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:
-    """In a sandbox without Keras and without the user's code: runs every candidate on every row of one shard, batch by batch."""
+    """Runs in a sandbox without Keras and without the user's code. Runs every candidate on every row of one shard, batch by
+    batch.
+    """
     inputs, variants = _compare_candidates(task, reporter, runners.SavedModels())
     _measure_costs(task, reporter, inputs, variants, {})
     _measure_kernels(task, reporter)
 
 
 def run_costs(task: EvaluationTask, reporter: Reporter) -> None:
-    """In the same kind of sandbox: measures latency and memory of variants that are known to run, on the first batch."""
+    """Runs in the same kind of sandbox. Measures latency and memory of variants that are known to run, on the first batch."""
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
     batch = _first_batch(task)
     _measure_costs(task, reporter, batch.inputs if batch else {}, list(task.candidates), {})
 
 
 def run_kernels(task: EvaluationTask, reporter: Reporter) -> None:
-    """In the same kind of sandbox: measures the noise floor of a float32 file that is known to run."""
+    """Runs in the same kind of sandbox. Measures the noise floor of a float32 file that is known to run."""
     reporter.stage(Stage.EVALUATE, subject=task.plan.model_id)
     _measure_kernels(task, reporter)
 
 
 def _measure_kernels(task: EvaluationTask, reporter: Reporter) -> None:
-    """Hands over NoiseMeasured. This comes last, when all results are out: should other kernels crash, only this is lost."""
+    """Hands over NoiseMeasured. Called last, after all results were handed over: if the other kernels crash, only this
+    measurement is lost.
+    """
     path = task.candidates.get(noise.FLOAT32)
     if path is None or task.shard_index != 0:
         return
@@ -183,7 +187,7 @@ class _Contender:
     reason: Reason | None = None
 
     def answer(self, batch: Batch, expected: Mapping[str, np.ndarray], kept: predictions.Keeper) -> None:
-        """Runs it on one batch and compares its answers with the reference's, `expected`."""
+        """Runs the candidate on one batch and compares its answers with the reference's, `expected`."""
         if self.reason is not None:
             return
         try:
@@ -195,7 +199,7 @@ class _Contender:
             self.reason = error.reason
 
     def measured(self, model_id: str, *, worst_rows: Sequence[dict[str, Any]], seconds: float) -> CandidateMeasured:
-        """What was measured, once all rows have been answered."""
+        """The measurements, after all rows were run."""
         return CandidateMeasured(
             model_id=model_id,
             candidate=self.name,

@@ -1,4 +1,4 @@
-"""What the units of `evaluation.measure` hand over, one record a message: JSON on the way, types checked on arrival."""
+"""The messages that the units of `evaluation.measure` hand over: one record each, sent as JSON, types checked on arrival."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class CostMeasured:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NoiseMeasured:
-    """The noise floor of the float32 file; None where it cannot be run: its own result says why."""
+    """The noise floor of the float32 file; None if the file cannot run; its own result then says why."""
 
     model_id: str
     noise: NoiseFloor | None
@@ -85,5 +85,5 @@ def read(results: Iterable[Any]) -> list[Message]:
 
 
 def seconds_of(messages: Iterable[Message]) -> float:
-    """What the messages took, as far as they say so."""
+    """The resources that the messages report; what they do not report is left out."""
     return sum(one.seconds for one in messages if isinstance(one, CandidateMeasured | CostMeasured))

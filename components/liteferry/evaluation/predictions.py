@@ -42,14 +42,14 @@ class Predictions:
 
 
 def are_kept(plan: ModelPlan) -> bool:
-    """Whether anything will be computed from them."""
+    """Whether any task metric will be computed from the predictions."""
     return plan.metrics is not None and plan.metrics.problem is None
 
 
 class Keeper:
     """Writes the columns and answers of one shard as its batches arrive, many batches to a file.
 
-    The answers of an artifact that fails on the way are useless; some may be missing.
+    An artifact that fails part way has incomplete answers, which are not used.
     """
 
     def __init__(self, plan: ModelPlan, *, shard_index: int, calls: Calls | None = None) -> None:

@@ -1,5 +1,5 @@
-"""Repeats the measurements that a process still had to make when it died after its last result, costs and the noise floor, each
-in a process of its own. So no report depends on the fate of a process.
+"""Repeats measurements (costs and the noise floor) that are missing because a process died after its last result, each in a
+process of its own. So a report does not depend on whether that process survived.
 """
 
 from __future__ import annotations

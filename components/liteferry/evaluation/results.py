@@ -47,10 +47,10 @@ class Evaluation:
     """Results by candidate ("saved_model" or a variant).
 
     `reason`: why the reference itself could not be run; then there are no results. `metrics`: task metrics, once computed.
-    `diverging`: variant -> where it begins to differ, for variants that failed, and `tensor_errors` of all of its inner tensors;
-    the search took `localise_seconds`. `noise`: the noise floor, by "reference" and "float32". `rows_seen`: what the rows show.
-    `warnings`: a sentence for each thing that could not be measured. `twin`: output -> how far the float32 twin is from the
-    checkpoint. `looks`: (variant, target) -> what a compiler for it says, see `targets.looks`.
+    `diverging`: variant -> where it begins to differ, for variants that failed, and `tensor_errors` of all of its inner
+    tensors; the search took `localise_seconds`. `noise`: the noise floor, by "reference" and "float32". `rows_seen`: facts
+    about the rows, see `RowsSeen`. `warnings`: a sentence for each thing that could not be measured. `twin`: output -> how far
+    the float32 twin is from the checkpoint. `looks`: (variant, target) -> the compiler's analysis, see `targets.looks`.
     """
 
     candidates: Mapping[str, CandidateResult]
@@ -158,9 +158,9 @@ def _noise_of(task: EvaluationTask, messages: Sequence[Message]) -> dict[str, No
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationTask:
-    """One shard of one model. `candidates` maps a name to its path; `signature` is that of the artifacts, with the names
-    they carry; `per_call`: outputs that are one answer for a call, see `call_groups`. `has_twin`: variants are held
-    against the answers of a float32 twin, see `float_twin`, and that against the checkpoint's.
+    """One shard of one model. `candidates` maps a name to its path; `signature` is that of the artifacts, with the names they
+    carry; `per_call`: outputs that are one answer for a call, see `call_groups`. `has_twin`: variants are compared with the
+    answers of a float32 twin, see `float_twin`, and the twin with the checkpoint.
     """
 
     plan: ModelPlan
@@ -180,7 +180,7 @@ def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Si
 
 
 def worst_inputs_of(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """At most six rows in order, two for each artifact, as far as they could be shown."""
+    """At most six rows in order, two for each artifact; rows that cannot be shown are left out."""
     shown: Shown = {}
     wanted: dict[int, str] = {}
     for result in evaluation.candidates.values():

@@ -1,9 +1,10 @@
-"""The verdict on one candidate, the SavedModel or a variant: one function over what is stored of it.
+"""The verdict on one candidate (the SavedModel or a variant): one function over the candidate's stored statistics.
 
-A run, `liteferry verify`, `liteferry compare` and the search for where a variant begins to differ all ask `verdict`. A `Case`
-holds everything that it depends on. `case_of_run` makes one from what a run has measured, `case_of_report` from the report of
-an earlier run, so that a report can be judged again without its model. `RULES_VERSION` is the number of these rules: what was
-blessed under an older one is judged again, or exported again where `case_of_report` finds that its statistics lack something.
+A run, `liteferry verify`, `liteferry compare` and the search for the first diverging tensor all call `verdict`. A `Case` holds
+everything that the verdict depends on. `case_of_run` makes one from a run's measurements, `case_of_report` from the report of
+an earlier run, so that a report can be judged again without its model. `RULES_VERSION` is the number of these rules. A model
+that was blessed under older rules is judged again, or exported again if `case_of_report` finds that its report lacks
+statistics.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = ["RULES_VERSION", "Case", "LackingError", "case_of_report", "case_of_r
 
 
 class LackingError(Exception):
-    """A stored report lacks something that today's rules ask for; the message says what."""
+    """A stored report lacks something that today's rules need; the message says what."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Case:
       statistics: output -> `OutputStats.stored`; empty where it was never compared.
       row_count: rows of the samples, all of which have to be compared; 0 where they are not counted.
       gates: the job's, by variant. noise, kinds: as `resolve_gates` takes them.
-      held: what the file holds (`held_quantized.read`); None where its name claims nothing.
+      held: what the file holds (`held_quantized.read`); None if its name makes no claim.
       earlier: why it came to no comparison, or why nothing of the model may be blessed whatever it would show.
       metric_gates, metric_reason: limits of task metrics, judged where those were computed.
       twin: of a file that was made of a float32 twin: output -> how far that is from the checkpoint; None of any other.
@@ -85,7 +86,7 @@ def verdict(case: Case) -> Verdict:
 
 
 def _twin_is_another(case: Case) -> Reason | None:
-    """A file that equals its twin proves nothing of a checkpoint that the twin is far from."""
+    """A file that equals its twin proves nothing about the checkpoint if the twin differs from the checkpoint."""
     if case.twin_max_rel is None or case.twin is None:
         return None
     defaults = {"max_rel": case.twin_max_rel, **_TWIN_GATES}
@@ -103,7 +104,7 @@ def _twin_is_another(case: Case) -> Reason | None:
     return dataclasses.replace(judged.reason, message=message)
 
 
-# Half precision is coarse: single answers flip where two are equally large. What a twin must not do is compute something else.
+# Half precision is coarse: single answers flip where two entries are equally large. But a twin must not compute another function.
 _TWIN_GATES = {"exact_agreement": 0.99, "row_agreement": 0.99}
 
 
@@ -115,7 +116,7 @@ def _never_compared(case: Case) -> Reason | None:
 
 
 def _rows_missing(case: Case) -> Reason | None:
-    """Every row of every shard, or no verdict: a shard that was lost on the way would otherwise pass unseen."""
+    """Requires every row of every shard, since a lost shard would otherwise go unnoticed."""
     seen = min((stats["example_count"] for stats in case.statistics.values()), default=0)
     if case.row_count == 0 or seen == case.row_count:
         return None
@@ -169,7 +170,7 @@ def _twin_of_run(name: str, plan: ModelPlan, exported: ExportedModel, evaluation
 
 
 def output_kinds(plan: ModelPlan, evaluation: Evaluation) -> dict[str, str]:
-    """output -> `regression` or `classes`: what the job says, else what the rows show."""
+    """output -> `regression` or `classes`: the job's setting, else as seen in the rows."""
     return {**evaluation.rows_seen.kinds(), **plan.output_kinds}
 
 
@@ -219,7 +220,7 @@ def _twin_of_report(name: str, twin: Mapping[str, Any]) -> dict[str, Any]:
     return {"twin": stored, "twin_max_rel": lenient.number(twin.get("max_rel_limit")) or 0.0}
 
 
-_OPINION_SINCE = 2  # rules that ask for a second opinion; a report under them without one says that none could be had
+_OPINION_SINCE = 2  # the first rules that require a second opinion; a report under them without one says that none was possible
 # What a verdict reads of an output's statistics; a report that lacks one of them was judged by rules that did not know it.
 _NEEDED = ("kind", "rank", "compared_count", "columns_judged", "row_agreement", "classes_judged", "class_recall")
 
@@ -240,7 +241,7 @@ def _statistics(name: str, part: Mapping[str, Any]) -> dict[str, Stored]:
 def _earlier(
     report: lenient.Report, saved: Mapping[str, Any], part: Mapping[str, Any], statistics: Mapping[str, Stored]
 ) -> Reason | None:
-    """A reason that no statistics speak of: that of the model, of the second opinion, or of the candidate itself."""
+    """A reason that does not come from statistics: the model's, the second opinion's, or the candidate's own."""
     opinion = lenient.mapping(saved.get("second_opinion"))
     if opinion.get("code"):
         return decode(Reason, {"code": opinion["code"], "stage": Stage.REFERENCE.value, "message": opinion.get("why") or ""})
@@ -252,7 +253,7 @@ def _earlier(
 
 
 def _metric_reason(part: Mapping[str, Any], gates: Sequence[GateResult]) -> Reason | None:
-    """What was said of task metrics stands: they were judged where they were computed."""
+    """Keeps the stored verdict on task metrics: they were judged when they were computed."""
     found = lenient.mapping(part.get("reason"))
     if found.get("code") == ReasonCode.METRIC_DROP.value:
         return decode(Reason, {key: found.get(key) for key in ("code", "stage", "message")})

@@ -1,7 +1,7 @@
-"""The inputs of the rows on which artifacts are furthest off, small enough to look at: numbers, words, thumbnails.
+"""The inputs of the rows with the largest errors, as numbers, words or thumbnails.
 
-For people who read the report; nothing is judged by them. The process that evaluates a shard, which has its rows, shows those
-that may be the worst of all; the report takes those that are. What cannot be shown or read again is left out.
+They are for people who read the report; no verdict uses them. The process that evaluates a shard records the rows that may be
+the worst of all; the report keeps those that are. Rows that cannot be shown or read again are left out.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from liteferry.samples.subsampling import NamedRows
 
 _PER_ARTIFACT = 2
 _THUMBNAIL_PIXELS = 96
-_LEAST_SIDE, _MOST_SIDE = 4, 2048  # smaller is a matrix, larger takes too long
+_LEAST_SIDE, _MOST_SIDE = 4, 2048  # smaller arrays are not images, larger ones take too long
 _BLOCK_ROWS = 1024
-_MOST_NPZ_BYTES = 64 * 2**20  # reading one row of it reads all
+_MOST_NPZ_BYTES = 64 * 2**20  # for these formats, reading one row reads all rows
 
 Shown = dict[int, dict[str, Any]]
 """Row -> `{id, row, inputs: {name: what `show` says}}`."""
@@ -44,8 +44,8 @@ def worst_rows_of(stats: Mapping[str, OutputStats]) -> dict[int, str]:
 
 
 def shown(plan: ModelPlan, binding: Binding, named: Mapping[int, str], *, shard_index: int) -> Shown:
-    """Rows of a shard whose every file is here. `named`: row -> id. Never raises: they were read once, and whatever keeps them
-    from being read again, the results stand.
+    """Rows of a shard whose every file is here. `named`: row -> id. Never raises: if the rows cannot be read a second time, the
+    results are still valid.
     """
     found: Shown = {}
     with contextlib.suppress(Exception):
@@ -59,7 +59,7 @@ def shown(plan: ModelPlan, binding: Binding, named: Mapping[int, str], *, shard_
 def _read(
     plan: ModelPlan, binding: Binding, rows: Collection[int], shard_index: int
 ) -> Iterator[tuple[int, Mapping[str, np.ndarray]]]:
-    """Number and inputs of each row: out of memory if all of the shard is there, else only these are read and decoded."""
+    """The number and inputs of each row: from memory if the whole shard is cached, else only these rows are read and decoded."""
     assert plan.samples.sample_set is not None
     if bound_rows.is_remembered(plan, binding, shard_index=shard_index):
         for batch in bound_rows.batches(plan, binding, shard_index=shard_index):
@@ -119,7 +119,7 @@ def _thumbnail(value: np.ndarray) -> str:
 
 
 def _as_bytes(pixels: np.ndarray) -> np.ndarray:
-    """0 to 255 as they are, 0 to 1 as 0 to 255; anything else from its least to its greatest value."""
+    """Scales values to 0..255: 0 to 255 unchanged, 0 to 1 times 255, anything else from its smallest to its largest value."""
     if pixels.dtype == np.uint8:
         return pixels
     values = np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0)

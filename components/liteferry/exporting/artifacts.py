@@ -1,4 +1,4 @@
-"""What one checkpoint becomes on disk: its SavedModel, with what is known of it. `conversion` adds the variants."""
+"""Writes a checkpoint's SavedModel and collects its facts. `convert` adds the variants."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from liteferry.types import SavedModelFacts, TwinFacts
 from liteferry.version import __version__
 
 _WARMUP_ROWS = 4
-_FEW_ROWS = 8  # what is random, decided while tracing or lost in lowering shows on any row
+_FEW_ROWS = 8  # randomness, values fixed during tracing and losses in lowering show on any row
 
 
 @dataclasses.dataclass
 class Trace:
-    """What the first of several siblings leaves to the others. `more_signatures`: ConcreteFunctions besides serving_default.
-    `leader`: the first one's model_id. `weights`: None where nothing can be shared. `twin`: see `float_twin`; `auto_mix`: what
-    `auto` found for the first of them; its `lowered` counts.
+    """The results of the first sibling that the others reuse. `more_signatures`: ConcreteFunctions besides serving_default.
+    `leader`: the first one's model_id. `weights`: None where nothing can be shared. `twin`: see `float_twin`; `auto_mix`: the
+    mix that `auto` found for the first sibling. `lowered`: how the first sibling was lowered.
     """
 
     model: LoadedModel
@@ -46,13 +46,15 @@ class Trace:
 
     @property
     def for_files(self) -> Trace:
-        """What .tflite files are made of: the float32 twin of a model that computes in another format, else the model."""
+        """The model that .tflite files are made from: the float32 twin of a model that computes in another format, else the
+        model.
+        """
         return self.twin or self
 
 
 def add_twin(trace: Trace) -> TwinFacts | None:
     """Traces the float32 twin of a model that computes in another format, once for all siblings; None where there is none, or
-    where the twin cannot be traced: then the files are made of the model, and say for themselves why they cannot be.
+    where the twin cannot be traced: then the files are made from the model, and their own reasons say why that fails.
     """
     twin = float_twin.of(trace.model)
     if twin is None:
@@ -67,7 +69,7 @@ def add_twin(trace: Trace) -> TwinFacts | None:
 
 
 def add_signatures(plan: ModelPlan, trace: Trace) -> None:
-    """Traces what the job wants served besides serving_default."""
+    """Traces the job's signatures besides serving_default."""
     trace.more_signatures = signatures.add(
         trace.model, trace.traced, plan.signatures, serve_examples=plan.serve_examples, scratch=os.path.abspath("signatures")
     )
@@ -96,7 +98,7 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
             ),
         )
         if keep_for_others:
-            with contextlib.suppress(ValueError):  # it holds more than variables: its siblings are saved in full as well
+            with contextlib.suppress(ValueError):  # it tracks more than variables, so its siblings are saved in full as well
                 trace.template = siblings.SavedModelTemplate(directory, os.path.abspath(f"template-{plan.model_id}"))
     deterministic = None
     input_warnings: tuple[str, ...] = ()
@@ -143,7 +145,7 @@ def _unused_warnings(binding: Binding) -> tuple[str, ...]:
 
 
 def _range_warnings(model: LoadedModel, traced: TracedModel, inputs: Mapping[str, Any]) -> tuple[str, ...]:
-    """Rows that were preprocessed twice or not at all, as far as the first batch and the model's own layers tell."""
+    """Warnings about rows that were preprocessed twice or not at all, judged by the first batch and the model's own layers."""
     found = []
     may_scale = _may_scale(model.keep)
     for spec in model.signature.inputs:

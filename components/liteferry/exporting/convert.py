@@ -26,8 +26,8 @@ from liteferry.version import __version__
 def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[VariantFacts]:
     """Writes the variants of a plan, and yields the facts about each.
 
-    A variant may be yielded twice; the last one counts: a variant that the AI Edge quantizer refuses, or makes out of
-    reach of its gates, is tried again by TensorFlow's converter after all others are made, since that converter aborts on some
+    A variant may be yielded twice; the last one counts: a variant that the AI Edge quantizer refuses, or makes with errors far
+    above its gates, is tried again with TensorFlow's converter after all others were made, since that converter aborts on some
     models.
     """
     few = None if binding is None else _first_rows(plan, trace, binding)
@@ -85,7 +85,7 @@ def _none(plan: ModelPlan, model: LoadedModel, lowered: Lowered) -> Iterator[Var
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Made:
-    """How a variant's file came about. `quantizer`: None for float32."""
+    """How a variant's file was made. `quantizer`: None for float32."""
 
     lowered: Lowered
     attempts: tuple[Attempt, ...]
@@ -107,7 +107,7 @@ def _found_by_auto(plan: ModelPlan, trace: Trace, binding: Any, source: variant_
 def _by_tensorflow(
     plan: ModelPlan, source: variant_steps.Source, climb: ladder.Climb, trial: Trial | None
 ) -> Iterator[VariantFacts]:
-    """The last ways, with the report already told that they may not come back."""
+    """Tries the last ways, which may abort; the report has a preliminary entry in case they do."""
     steps = variant_steps.last(source, climb.variant)
     for step in steps:
         gone = ladder.lost(step.name, step.quantizer)
@@ -127,7 +127,7 @@ def _first_rows(plan: ModelPlan, trace: Trace, binding: Any) -> dict[str, Any]:
 
 
 def _trial(plan: ModelPlan, trace: Trace, binding: Any, lowered: Lowered, name: str) -> Trial | None:
-    """A few rows for a variant to be tried on; one call of them where only its weights change, since little goes wrong there."""
+    """A few rows for the trial of a variant; one call's worth if only its weights change, since these variants rarely fail."""
     if binding is None or lowered.flex is not None:
         return None
     rows = _first_rows(plan, trace, binding)
@@ -143,7 +143,9 @@ def _trial(plan: ModelPlan, trace: Trace, binding: Any, lowered: Lowered, name: 
 
 
 def _facts(plan: ModelPlan, climb: ladder.Climb, lowered: Lowered) -> VariantFacts:
-    """Of a variant that its first way made, the report lists how the model was lowered; else every way that was tried, too."""
+    """Writes a variant's file and returns its facts. `attempts` lists how the model was lowered and, unless the variant's first
+    way succeeded, every way that was tried.
+    """
     attempts = lowered.attempts if len(climb.attempts) == 1 and climb.holds else (*lowered.attempts, *climb.attempts)
     if climb.content is None:
         return VariantFacts(variant=climb.variant, attempts=attempts, reason=climb.reason)
@@ -175,7 +177,7 @@ def _write(plan: ModelPlan, name: str, content: bytes, made: _Made) -> VariantFa
 
 
 def _cannot_run_here(ops: dict[str, int], lowered: Lowered) -> Reason | None:
-    """Why nothing here can run the file, by its operators, however it was made; else None."""
+    """Why no runtime here can run the file, judged by its operators; else None."""
     flex = sorted(name for name in ops if name.startswith("Flex"))
     if not flex:
         return None

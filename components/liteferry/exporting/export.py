@@ -40,11 +40,11 @@ sandbox.preload(__name__, flavors=(Flavor.KERAS,))
 
 
 def export_isolated(plans: Sequence[ModelPlan], *, units: Units | None = None) -> list[ExportedModel]:
-    """Exports one model, or siblings, in a process of their own, each into its staging directory. Never raises for what a model
-    or a store does.
+    """Exports one model, or siblings, in one sandbox, each into its staging directory. Never raises for an error of a model or
+    a store.
 
     When the process dies, finished models stand, and each of the others is exported again in a process of its own, so that only
-    the guilty one fails.
+    the model that crashes fails.
     """
     units = units or Units()
     try:
@@ -92,7 +92,7 @@ def _export(plans: Sequence[ModelPlan], here: LocalInputs, units: Units) -> list
 
 
 def _make_room(plans: Sequence[ModelPlan]) -> None:
-    """Empties the work folders of the plans, whatever an earlier attempt has left there."""
+    """Empties the work folders of the plans, which may hold files of an earlier attempt."""
     for plan in plans:
         storage.remove_tree(plan.staging_directory())
         storage.remove_tree(bound_rows.directory(plan))
@@ -101,7 +101,7 @@ def _make_room(plans: Sequence[ModelPlan]) -> None:
 
 
 def _not_timed_s(received: Sequence[Message], seconds: float) -> float:
-    """Seconds of a process that are no step of any model's: its start and end, inspecting files, handing over."""
+    """A process's overhead in seconds, which belongs to no model's step: start and end, inspecting files, handing over."""
     timings = {
         one.model_id: one.facts["timings_s"] for one in received if isinstance(one, ModelLearned) and "timings_s" in one.facts
     }
@@ -163,16 +163,16 @@ def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
                 raise
             shared = None
             failure = failure_of(raised, reporter.current_stage)
-        # Of a model alone the supervisor knows more: it counts descendants, too.
+        # For a single model the supervisor's figure is better: it includes descendants.
         own_peak = memory.peak_bytes() if len(plans) > 1 else None
         reporter.result(tagged(ModelEnded(model_id=plan.model_id, failure=failure, peak_memory_bytes=own_peak)))
         if len(plans) > 1:
-            scanned_copy.release()  # it is in memory by now; else the scratch folder would hold sixteen copies
+            scanned_copy.release()  # the model is in memory by now, and copies of siblings add up
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Units:
-    """What the sandboxes of an export run. A test passes units with a planted fault."""
+    """The units that an export runs in sandboxes. A test passes units with a planted fault."""
 
     export: Unit = export_models
     second_opinion: Unit = second_opinion.give
@@ -197,13 +197,13 @@ class _ModelReporter:
 
 
 def _export_sibling(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | None, *, keep_for_others: bool) -> Trace:
-    """Exports a model with a sibling's trace, where possible. An error on that way is no verdict: the
-    model is then loaded alone.
+    """Exports a model with a sibling's trace, where possible. If that fails, the model is loaded on its own, and only that
+    result counts.
     """
     if shared is not None and shared.weights is not None:
         try:
             return _export_model(plan, reporter, shared, keep_for_others=keep_for_others)
-        except Exception:  # noqa: BLE001  # sharing may have caused it; alone the model shows its own errors
+        except Exception:  # noqa: BLE001  # sharing may have caused the error; loading the model on its own shows its own errors
             _make_room([plan])
     return _export_model(plan, reporter, None, keep_for_others=keep_for_others)
 
@@ -290,7 +290,7 @@ def _bind(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> tuple[Any
 
 def _nondeterministic(model: LoadedModel, traced: TracedModel) -> ModelError:
     assigns = tracing.assigned_variables(traced.function)
-    if assigns and not hasattr(model.keep, "_flatten_layers"):  # a Keras model's are those of its random layers
+    if assigns and not hasattr(model.keep, "_flatten_layers"):  # a Keras model has its random layers' seeds
         return ModelError(
             ReasonCode.EXPORT_NONDETERMINISTIC,
             Stage.EXPORT,

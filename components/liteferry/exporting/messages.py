@@ -1,4 +1,4 @@
-"""What `export_models` hands over, one record a message: JSON on the way, types checked on arrival."""
+"""The messages that `export_models` hands over: one record each, sent as JSON, types checked on arrival."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ModelLearned:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VariantMade:
-    """A variant was made, or why not. Of several for one variant the last one counts."""
+    """A variant was made, or the reason why not. If there are several for one variant, the last one counts."""
 
     model_id: str
     variant: VariantFacts

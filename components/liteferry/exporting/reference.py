@@ -61,7 +61,7 @@ def write_twin(traced: TracedModel, plan: ModelPlan, binding: Binding, *, shard_
 
 
 def batch_noise(plan: ModelPlan) -> noise.NoiseFloor | None:
-    """How far the checkpoint's answers to the first rows move with the batch size; None where that was not measured."""
+    """How much the checkpoint's answers to the first rows change with the batch size; None if not measured."""
     try:
         with open(os.path.join(shard_directory(plan, 0), _NOISE), encoding="utf-8") as file:
             return noise.NoiseFloor.from_json(json.load(file))

@@ -40,9 +40,9 @@ def write(
     Args:
       traced: the inference graph; its own variables are what is saved.
       directory: created by this call.
-      keep: what loaded the model; searched for tables and other resources the graph uses.
+      keep: the object that loaded the model; searched for tables and other resources that the graph uses.
       metadata: JSON-friendly; becomes `assets/metadata.json`.
-      beside: what is served besides serving_default.
+      beside: the signatures besides serving_default.
 
     Raises:
       ModelError: EXPORT_FAILED with TensorFlow's words.

@@ -14,10 +14,10 @@ from liteferry.loading.tracing import TracedModel
 
 SERVE_EXAMPLES = "serve_examples"
 _EXAMPLES = "examples"
-# What tf.Example stores each dtype as; anything else has no place in it.
+# The tf.Example list that stores each dtype; other dtypes cannot be stored.
 _STORED_AS = {"float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float32", "string": "string"}
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
-# tf.Example holds floats in 32 bits: a float64 input loses the rest on the way, nothing else may.
+# tf.Example stores floats in 32 bits: a float64 input loses precision, nothing else may.
 _EXAMPLE_TOLERANCE = 1e-6
 
 
@@ -64,13 +64,13 @@ def trace(traced: TracedModel) -> Any:
 
 
 def check(function: Any, traced: TracedModel, inputs: Mapping[str, np.ndarray]) -> None:
-    """Holds the signature's answers to sample rows, serialized as a client would, against serving_default's.
+    """Compares the signature's answers to serialized sample rows with serving_default's answers.
 
     Raises:
       ModelError: EXPORT_MISMATCH.
     """
     if list(function.structured_input_signature[1]) != [_EXAMPLES]:
-        return  # the checkpoint is a SavedModel that has one of its own
+        return  # the checkpoint is a SavedModel with a `serve_examples` of its own
     expected = traced.run(inputs)
     examples = np.array(list(_serialized(traced, inputs)), dtype=object)
     observed = tracing.in_calls(traced, functools.partial(tracing.run_function, function), {_EXAMPLES: examples})

@@ -23,21 +23,21 @@ _WEIGHTS_FILE = "model.weights.h5"
 
 
 class Weights:
-    """Brings siblings' weights into a model that is traced already, each array from its place in the file.
+    """Loads siblings' weights into a model that is already traced, each array from its place in the file.
 
-    Which place feeds which variable is learnt once, without a guess: Keras loads a copy of the first one's file in which every
-    array is filled with a number of its own, and each variable says by its number where it came from. Equal arrays do not matter
-    then. The first one's own values have to be found at these places, bit for bit.
+    The map from places to variables is determined once, without guessing: Keras loads a copy of the first sibling's file in
+    which every array is filled with a unique number, and each variable's number shows its place. So equal arrays are no
+    problem. The first sibling's own values must then be found at these places, bit for bit.
     """
 
     def __init__(self, path: str, facts: CheckpointFacts) -> None:
-        """`path`, `facts`: of the checkpoint that was built and traced. Its scanned copy may go before a sibling comes: the file
-        is kept under a name of its own.
+        """`path`, `facts`: of the checkpoint that was built and traced. The scanned copy may be removed before a sibling is
+        loaded, so the file is kept under a second name.
         """
         self._path, self._facts = os.path.join(tempfile.mkdtemp(), os.path.basename(path)), facts
         try:
             os.link(path, self._path)
-        except OSError:  # no links on this file system, or across two
+        except OSError:  # the file system has no hard links, or these are two file systems
             shutil.copyfile(path, self._path)
         self._places: list[str] | None = None
         self._layout: dict[str, _Kind] = {}

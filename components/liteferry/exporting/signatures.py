@@ -1,6 +1,6 @@
 """More named signatures for the SavedModel: a model's methods, the user's functions around it, and one that parses tf.Example.
 
-All of them are traced around the same inference graph as serving_default, so that none can compute something else.
+All of them are traced around the same inference graph as serving_default, so that none can compute another function.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from liteferry.types import Signature, SignatureSpec, TensorSpec
 
 
 class Inference:
-    """What a signature function is given first: the model, computing inference.
+    """The first argument of a signature function: the model in inference.
 
     Attributes:
       model: the loaded Keras model, or a SavedModel's object, for its layers and methods.
@@ -110,7 +110,7 @@ def _inputs(spec: SignatureSpec, traced: TracedModel) -> tuple[TensorSpec, ...]:
 
 
 def _copy_assets(spec: SignatureSpec, scratch: str) -> dict[str, str]:
-    """Copies in a folder nobody else names: a graph that holds this path would look for the file where it was exported."""
+    """Copies the assets into a private folder: a graph that stores this path would look for the file on the exporting machine."""
     copies = {}
     for name, path in spec.assets.items():
         folder = os.path.join(scratch, f"asset-{spec.name}-{name}")
@@ -155,7 +155,9 @@ def _method(spec: SignatureSpec, owner: Any, names: list[str]) -> Call:
 
 
 def _function(spec: SignatureSpec, inference: Inference) -> Call:
-    """The user's function with the model in its first place; one that takes nothing else makes the function to serve."""
+    """The user's function with the model as its first argument. A function with no other argument returns the function to
+    serve.
+    """
     function = user_code.resolve(str(spec.function), key="function")
     if len(inspect.signature(function).parameters) > 1:
         return lambda tensors: function(inference, **tensors)

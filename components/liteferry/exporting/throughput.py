@@ -1,4 +1,4 @@
-"""How fast a function takes rows, measured on the batches that have to run anyway."""
+"""Measures a function's throughput on batches that have to run anyway."""
 
 from __future__ import annotations
 

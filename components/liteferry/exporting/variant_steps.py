@@ -13,7 +13,7 @@ from liteferry.tflite.ladder import Step
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """What variants are made of: the float file, its trace, and batches of rows to calibrate on, asked for where they are needed.
+    """The sources of variants: the float file, its trace, and batches of rows to calibrate on, which are read only when needed.
     `recipes`: the user's, by the name of their variant.
     """
 
@@ -25,7 +25,7 @@ class Source:
 
 
 def first(source: Source, name: str) -> Iterator[Step]:
-    """What cannot abort: the quantizer, and before it TensorFlow's converter where training has set the ranges of the
+    """The ways that cannot abort: the quantizer; and before it TensorFlow's converter, if training has set the ranges of the
     activations.
     """
     if name in tf_quantize.TRAINED and name not in source.recipes and tf_quantize.has_trained_ranges(source.file, source.traced):
@@ -42,7 +42,7 @@ def first(source: Source, name: str) -> Iterator[Step]:
 
 
 def last(source: Source, name: str) -> list[Step]:
-    """What may abort: TensorFlow's converter and its calibrator."""
+    """The ways that may abort: TensorFlow's converter and its calibrator."""
     make = functools.partial(
         tf_quantize.make,
         name,

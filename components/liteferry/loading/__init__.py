@@ -1,4 +1,4 @@
-"""A checkpoint in memory: loaded by what wrote it, traced once, inference only. Runs inside sandboxes."""
+"""Loads a checkpoint with the library that wrote it, and traces its inference once. Runs inside sandboxes only."""
 
 from liteferry.loading.model import LoadedModel, LoadSpec
 

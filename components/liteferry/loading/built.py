@@ -1,4 +1,4 @@
-"""Checkpoints that hold weights alone: the user's builder gives the function, the file gives the weights."""
+"""Loads checkpoints that hold only weights: the user's builder makes the model, the file has the weights."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_
         return keras_model.wrap(built, sample_columns=sample_columns, warnings=_told(notes))
     if facts.kind is Kind.TF_CHECKPOINT:
         return _fill_plain(path, spec, built, sample_columns)
-    keras_model.library_of(built)  # says what is wrong
+    keras_model.library_of(built)  # raises if the builder cannot be found
     raise AssertionError("unreachable")
 
 
 def _as_found(path: str, facts: CheckpointFacts) -> str:
-    """The copy under the file's original name, which a builder may read something from: a link in a folder of its own."""
+    """A link to the copy with the file's original name, in a folder of its own, since a builder may parse the name."""
     if facts.found_as is None or facts.found_as == os.path.basename(path):
         return path
     folder = scanned_copy.private_folder()
@@ -80,7 +80,7 @@ def _told(notes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _fill_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any) -> tuple[str, ...]:
-    """Loads the weights into a Keras model; returns what was matched without a name."""
+    """Loads the weights into a Keras model; returns notes about weights that were matched without a name."""
     if not model.weights and not keras_model.is_built(model):
         raise ModelError(
             ReasonCode.LOAD_FAILED,
@@ -125,7 +125,7 @@ def _load_by_position(path: str, spec: LoadSpec, model: Any) -> None:
 
 
 def _fill_plain(path: str, spec: LoadSpec, built: Any, sample_columns: Sequence[TensorSpec]) -> LoadedModel:
-    """A `tf.Module`, or a function that asks for its variables by name as TensorFlow 1 does."""
+    """Loads a `tf.Module`, or a function that creates its variables by name as in TensorFlow 1."""
     import tensorflow as tf
 
     prefix = tf_checkpoint_files.prefix_of(path)
@@ -148,8 +148,8 @@ def _fill_plain(path: str, spec: LoadSpec, built: Any, sample_columns: Sequence[
 
 
 def _named_for_its_layout(path: str, facts: CheckpointFacts) -> str:
-    """Both Kerases choose the reader by the file's name, which may be wrong; this link in the scratch folder has the right
-    ending.
+    """A link in the scratch folder with the right file ending: Keras 3 and tf_keras choose the reader by the file's name, which
+    may be wrong.
     """
     if facts.kind is Kind.KERAS:
         return path

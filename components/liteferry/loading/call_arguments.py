@@ -1,7 +1,8 @@
-"""Which sample column feeds which argument of a subclassed model's `call`, and how flat tensors become those arguments.
+"""Decides which sample column feeds which argument of a subclassed model's `call`, and builds those arguments from flat
+tensors.
 
 A Functional model declares its inputs. A subclassed one has only the names of `call`'s arguments and the shapes it was built
-with; no file holds dtypes. So columns are matched by name, and give dtypes and free lengths.
+with; no file holds dtypes. So columns are matched by name; dtypes and free lengths come from the columns.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from liteferry.types import SampleColumn, TensorSpec
 
 Packer = Callable[[list[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 
-# Optional arguments that mean something else than an input to most models: fed only where `inputs` says so.
+# Optional arguments that are not inputs in most models: fed only if `inputs` says so.
 _NOT_INPUTS = ("mask", "label", "labels", "target", "targets", "y", "y_true", "id", "sample_weight", "sample_weights", "weight")
 
 
@@ -44,7 +45,7 @@ class _Leaf:
 
 @dataclasses.dataclass
 class _Argument:
-    """One argument of `call`. `columns`: one for each leaf, None where there is none of its name."""
+    """One argument of `call`. `columns`: one for each leaf, None if no column has its name."""
 
     name: str
     kind: Any
@@ -60,7 +61,7 @@ def of_subclassed(model: Any, columns: Sequence[TensorSpec]) -> Template:
       columns: sample columns under the names of the inputs they may feed, batch dimension None first.
 
     Raises:
-      ModelError: LOAD_FAILED where neither the file nor the columns show what it takes.
+      ModelError: LOAD_FAILED if neither the file nor the columns show the model's inputs.
     """
     parameters, told = _parameters(model, columns)
     built = _built_shapes(model, parameters)
@@ -83,7 +84,7 @@ def of_subclassed(model: Any, columns: Sequence[TensorSpec]) -> Template:
 
 
 def likely(columns: Sequence[TensorSpec]) -> list[TensorSpec]:
-    """The columns to feed where nothing declares them: those that the job's `inputs` names, else all."""
+    """The columns to feed if the model declares no inputs: those that the job's `inputs` names, else all."""
     mapped = [column for column in columns if isinstance(column, SampleColumn) and column.is_mapped]
     return [*mapped] or [*columns]
 
@@ -115,7 +116,7 @@ def _parameters(model: Any, columns: Sequence[TensorSpec]) -> tuple[list[inspect
 
 def _built_shapes(model: Any, parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
     """Argument -> structure of the shapes of the call that built the model, as far as its file records them."""
-    with contextlib.suppress(Exception):  # a user's get_build_config may do anything; the samples decide then
+    with contextlib.suppress(Exception):  # a user's get_build_config may raise anything; then the samples decide
         config = model.get_build_config() or {}
         if "shapes_dict" in config:
             return {name.removesuffix("_shape"): shape for name, shape in config["shapes_dict"].items()}

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 Call = Callable[[Arrays], Mapping[str, Array]]
 
-_MOST_ROWS, _FEW_ROWS = 8, 3  # of the calls that decide: an output with as many rows as both has one for each row
+_MOST_ROWS, _FEW_ROWS = 8, 3  # rows in the two trial calls that decide
 
 
 class RowCountError(ValueError):
@@ -30,7 +30,7 @@ class RowCountError(ValueError):
 
 
 class BatchError(ValueError):
-    """Inputs that rows cannot feed: their first axes are fixed at different sizes."""
+    """The inputs cannot be fed row by row: their first axes are fixed at different sizes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,6 +171,6 @@ def _probes(call: Call, inputs: Arrays, batch: int | None) -> Iterator[tuple[int
     most = min(_MOST_ROWS, len(next(iter(inputs.values()))))
     yield most, call({name: value[:most] for name, value in inputs.items()})
     few = _FEW_ROWS if most != _FEW_ROWS else _FEW_ROWS - 1
-    with contextlib.suppress(Exception):  # it may take no other number of rows; then the first call decides alone
+    with contextlib.suppress(Exception):  # the model may reject another number of rows; then the first call decides alone
         answers = call({name: np.resize(value, (few, *value.shape[1:])) for name, value in inputs.items()})
         yield few, answers

@@ -62,7 +62,7 @@ def for_inference(
     Raises:
       ModelError: LOAD_UNSUPPORTED for a Keras layer under `strip` that does more than add randomness.
     """
-    compared = without_training(config)  # as it stands in the scanned copy
+    compared = without_training(config)  # as in the scanned copy
     changed = copy.deepcopy(compared)
     stripped = []
     for node in serialized_objects(changed):
@@ -73,9 +73,7 @@ def for_inference(
         if name in _PORTABLE:
             _make_portable(node)
         elif name == "GRU":
-            node["config"].setdefault(
-                "reset_after", False
-            )  # before Keras 2.1.3 there was nothing else; tf_keras's default is True
+            node["config"].setdefault("reset_after", False)  # the only behaviour before Keras 2.1.3; tf_keras's default is True
         elif name in strip:
             _refuse_more_than_noise(node, name)
             stripped.append(f"{node['config'].get('name', 'unnamed')} ({name})")
@@ -86,8 +84,9 @@ def for_inference(
 
 
 def _pin(node: dict[str, Any], offered: Collection[str], is_registered: Callable[[str], bool]) -> None:
-    """Makes sure that a class offered by the user is the user's. tf_keras looks up the registered name only; if it is not
-    registered, tf_keras imports whatever module the file names and takes the class, or even the registered name, from there.
+    """Makes sure that the loader takes the user's class if the user offers one of that name. tf_keras looks up the registered
+    name only; if it is not registered, tf_keras imports whatever module the file names and takes the class, or even the
+    registered name, from there.
     """
     class_name, module, registered = node["class_name"], node.get("module"), node.get("registered_name")
     if class_name == "function" or class_name not in offered or not isinstance(module, str):

@@ -100,7 +100,7 @@ def _triples(group: Any) -> list[list[str]]:
 
 
 def make_archive_portable(file: Any, config: Any) -> int:
-    """Moves CuDNN arrays in the open weights of a `.keras` archive to where the portable layers look for theirs.
+    """Moves CuDNN arrays in the open weights of a `.keras` archive to the place from which the portable layers load.
 
     That is the layer's cell, in a folder of the portable class's name. Returns how many layers were moved.
     """
@@ -143,14 +143,14 @@ def _rename_layers(group: Any, config: Any) -> None:
         if name in holder:
             _rename_layers(holder[name], layer)
             moves += [(name, now)] if name != now else []
-    for name, now in moves:  # in two steps: the new name may be the old one of another
+    for name, now in moves:  # in two steps: a new name may be the old name of another folder
         holder.move(name, f"moved {now}")
     for _, now in moves:
         holder.move(f"moved {now}", now)
 
 
 def _counted(counts: collections.Counter[str], class_name: str) -> str:
-    """A name as `to_snake_case` and the counter of both libraries make it."""
+    """A folder name as both libraries make it, with `to_snake_case` and a counter."""
     name = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", class_name)).lower()
     counts[name] += 1
     return name if counts[name] == 1 else f"{name}_{counts[name] - 1}"

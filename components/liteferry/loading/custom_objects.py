@@ -1,4 +1,4 @@
-"""Decides which object each node of an architecture refers to: the library's own, or one of the user's, and which one.
+"""Decides to which object each node of an architecture refers: the library's own, or one of the user's.
 
 Loaders look up `custom_objects` by bare name, before their own names: a helper called `relu` or a class called `Dense` would
 replace Keras's. So a loader gets no name that its library has itself, and a node that names a module gets the object of that
@@ -21,7 +21,7 @@ from liteferry.loading import user_code
 from liteferry.loading.user_code import Offered
 
 _LIBRARY_ROOTS = ("keras", "tf_keras")
-# Where both libraries look names up.
+# Modules in which both libraries look names up.
 _HOMES = ("activations", "initializers", "regularizers", "constraints", "layers", "losses", "metrics", "optimizers", "models")
 
 
@@ -45,7 +45,7 @@ class Resolved:
 
 
 def own_names(library: Any) -> set[str]:
-    """Every name that a Keras resolves by itself."""
+    """Every name that this Keras library resolves by itself."""
     homes = [getattr(library, home, None) for home in _HOMES]
     public = {name for home in homes if home is not None for name in dir(home) if not name.startswith("_")}
     return public | LAYERS | MADE_BY_KERAS | ACTIVATIONS
@@ -116,7 +116,7 @@ class _Nodes:
             return
         found = self._found(name, node)
         if not found:
-            return  # the library's own, or nobody offers it; the scan says so
+            return  # the library's own; or not offered at all, which the scan reports
         if len(found) > 1:
             raise ambiguous(self._path, name, found)
         self.used[name] = found[0]
@@ -154,7 +154,7 @@ class _Nodes:
 
     def _candidates(self, name: str, module: str | None) -> list[Any]:
         if module and any(module.startswith(f"{package}.") for package in self._packages):
-            with contextlib.suppress(Exception):  # the package may have moved it: then its name decides
+            with contextlib.suppress(Exception):  # the package may have moved it to another module; then its name decides
                 self._add(user_code.defined_in(importlib.import_module(module)).items())
         if name not in self._defined and not self._searched and self._packages:
             self._searched = True
@@ -183,7 +183,7 @@ def _function_or_class(node: Mapping[str, Any]) -> tuple[bool, str | None]:
 
 
 def _registered_name(node: Mapping[str, Any]) -> str:
-    """`package>name`, where the user's code has registered what the node asks for."""
+    """`package>name`, if the user's code has registered the object that the node refers to."""
     inner = node.get("config")
     if node.get("class_name") == "function" and isinstance(inner, str):
         return inner

@@ -1,9 +1,9 @@
 """A float32 twin of a Keras model that computes in another format: the same layers on the same variables, for LiteRT, which has
 kernels for float32 and hardly any others.
 
-The twin is no copy. While it is called, every layer computes in float32, and quantised layers do not quantise what they are
-given; afterwards each is as it was. So a twin costs no memory, siblings share its trace as they share the model's, and no
-weight can get lost on the way. How far the twin is from the model is measured on all rows, and has a limit.
+The twin is not a copy. While it is called, every layer computes in float32, and quantised layers do not quantise their inputs;
+afterwards the layers' settings are restored. So a twin needs no memory, siblings share its trace as they share the model's, and
+no weight can be lost in a copy. The difference between twin and model is measured on all rows, and has a limit.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ TWIN_MAX_REL: Mapping[str, float] = {"float64": 1e-4, "float16": 2e-3, "bfloat16
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FloatTwin:
-    """`model`: the twin, called as the model is. `facts`: of what it is one. `holds_weights`: its trace has weights of its own
-    and cannot be a sibling's.
+    """`model`: the twin, called like the model. `facts`: the model's other formats, and how far the twin may be from the model.
+    `holds_weights`: its trace contains weights, so siblings cannot share it.
     """
 
     model: LoadedModel
@@ -36,9 +36,7 @@ class FloatTwin:
 
 
 def of(model: LoadedModel) -> FloatTwin | None:
-    """The twin of a loaded Keras model; None where its layers compute in float32 already, and for anything else than a Keras
-    model.
-    """
+    """The twin of a loaded Keras model; None if all layers compute in float32 already, or if it is not a Keras model."""
     layers = model.keep._flatten_layers() if hasattr(model.keep, "_flatten_layers") else []
     formats = sorted({found for layer in layers if (found := _format(layer)) is not None})
     if not formats:
@@ -60,7 +58,7 @@ def of(model: LoadedModel) -> FloatTwin | None:
 
 
 def as_the_twin_takes_them(rows: Mapping[str, np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
-    """Rows for the model as rows for its twin: float32 where an input of the model is in another format."""
+    """Converts the model's rows to the twin's: float32 if an input of the model is in another float format."""
     wanted = {spec.name: spec.dtype for spec in signature.inputs}
     return {
         name: value.astype(np.float32) if wanted.get(name) == _FLOAT32 and value.dtype != np.float32 else value
@@ -101,7 +99,7 @@ def _is_input(layer: Any) -> bool:
 
 @contextlib.contextmanager
 def _in_float32(model: Any) -> Iterator[None]:
-    """Every layer computes in float32 as long as it lasts."""
+    """While the context lasts, every layer computes in float32."""
     with contextlib.ExitStack() as stack:
         for layer in model._flatten_layers():
             stack.enter_context(_layer_in_float32(layer))
@@ -120,7 +118,7 @@ def _layer_in_float32(layer: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _with_attributes(layer: Any, changed: Mapping[str, Any]) -> Iterator[None]:
-    """Attributes for as long as it lasts, behind the back of what Keras does when one is set."""
+    """Replaces attributes while the context lasts, bypassing Keras's `__setattr__`."""
     before = {name: getattr(layer, name) for name in changed}
     try:
         for name, value in changed.items():
@@ -139,21 +137,21 @@ def _of_tf_keras() -> dict[str, Any]:
 
 
 def _of_keras(layer: Any) -> dict[str, Any]:
-    """Attributes of a layer of Keras 3 -> what they are in the twin."""
+    """Attributes of a Keras 3 layer -> their values in the twin."""
     from keras import dtype_policies
 
     mode = getattr(layer, "quantization_mode", None)
     changed: dict[str, Any] = {"_dtype_policy": dtype_policies.get(_FLOAT32)}
     if mode not in (None, "float8"):
         weights = _dequantized(layer)
-        if not weights:  # it computes on its integers, and what it is given stays float
+        if not weights:  # the layer computes with its integer weights; its inputs stay float
             del changed["_dtype_policy"]
             changed |= {"inputs_quantizer": None} if hasattr(layer, "inputs_quantizer") else {}
         changed |= weights
     elif mode == "float8" and hasattr(layer, "kernel_scale"):
         changed["_kernel"] = _rounded_to_float8(layer)
     elif not getattr(layer, "autocast", True) and getattr(layer, "variable_dtype", None) in _WIDE:
-        changed["autocast"] = True  # an embedding reads its table as it is
+        changed["autocast"] = True  # otherwise an embedding would read its table in the other format
     return changed
 
 
@@ -167,11 +165,11 @@ def _rounded_to_float8(layer: Any) -> Any:
 
 
 def _dequantized(layer: Any) -> dict[str, Any]:
-    """The float weights of a quantised layer, as it computes with them; none of a layer that cannot be asked so simply."""
+    """The float weights of a quantised layer, as it computes with them; none if the layer offers no simple way to get them."""
     import keras
     import tensorflow as tf
 
-    with tf.init_scope():  # a trace may be under way, and these are numbers in it
+    with tf.init_scope():  # a trace may be in progress; these must be constants in it
         if type(layer) is keras.layers.Dense:
             rows = np.eye(layer.input_spec.axes[-1], dtype=np.float32)
             with _with_attributes(layer, {"inputs_quantizer": None, "activation": keras.activations.linear, "bias": None}):

@@ -17,7 +17,7 @@ _DEFAULT = "serving_default"
 _INITIALIZER = "__saved_model_init_op"
 _SERVE, _TRAIN = "serve", "train"
 _SPARSE_SPEC, _RAGGED_SPEC = 1, 3  # of TypeSpecProto
-_PIECE = re.compile(r"(.+)_\d+")  # what TensorFlow calls the second and third piece of an argument
+_PIECE = re.compile(r"(.+)_\d+")  # TensorFlow's suffixes for the second and third component of an argument
 
 
 def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = (), signature: str | None = None) -> LoadedModel:
@@ -26,8 +26,8 @@ def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = 
     Args:
       path: the directory.
       saved_model: its parsed `saved_model.pb`, found to be safe.
-      sample_columns: what may feed its inputs; an input of any rank takes the rank of its column.
-      signature: the one to take, in place of serving_default.
+      sample_columns: columns that may feed its inputs; an input of unknown rank takes its column's rank.
+      signature: the signature to use instead of serving_default.
 
     Raises:
       ModelError: LOAD_CORRUPT when TensorFlow cannot read it, LOAD_UNSUPPORTED when it has no function to serve.
@@ -51,7 +51,7 @@ def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = 
     if name is not None:
         function = signatures.pop(name)
         if signature is not None and name != served:
-            signatures[name] = function  # exported as serving_default, and kept under its own name
+            signatures[name] = function  # exported as serving_default, and also kept under its own name
         specs, call = by_name(function)
     else:
         signatures = {}
@@ -83,7 +83,7 @@ def serving_tags(saved_model: Any) -> list[str] | None:
 
 
 def _with_rank(spec: TensorSpec, specs: Sequence[TensorSpec], columns: Sequence[TensorSpec]) -> TensorSpec:
-    """An input of any rank, which cannot be converted, with the rank of the samples."""
+    """Gives an input of unknown rank, which cannot be converted, the rank of the samples."""
     found = [column for column in columns if column.name == spec.name] or ([*columns] if len(specs) == len(columns) == 1 else [])
     return dataclasses.replace(spec, shape=found[0].shape) if spec.shape is None and found else spec
 
@@ -176,7 +176,7 @@ def _choose(signatures: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _plain_call(path: str, loaded: Any) -> tuple[Any, tuple[TensorSpec, ...]]:
-    """`__call__` of a SavedModel without signatures, in the trace that computes inference."""
+    """The inference trace of `__call__`, for a SavedModel without signatures."""
     for name in ("__call__", _SERVE):
         for function, specs in _traces(getattr(loaded, name, None)):
             return function, specs

@@ -1,4 +1,4 @@
-"""Keras 3 and tf_keras models as `LoadedModel`: names, structures, and inference whatever the layers' defaults are."""
+"""Wraps Keras 3 and tf_keras models as `LoadedModel`: names, structures, and inference regardless of the layers' defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from liteferry.loading.model import LoadedModel, Tensors
 from liteferry.loading.output_names import named_outputs, unique
 from liteferry.types import CustomObject, Signature, TensorSpec
 
-_NO_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/>-]")  # what TensorFlow takes in no name of a scope
+_NO_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/>-]")  # characters that TensorFlow rejects in scope names
 
 
 def wrap(
@@ -129,14 +129,14 @@ def build_from_samples(model: Any, columns: Sequence[TensorSpec]) -> bool:
     if not columns or is_built(model) or getattr(model, "inputs", None):
         return False
     library = library_of(model)
-    infer = _inference_call(model, library)  # else a layer that augments would train the others with these zeros
+    infer = _inference_call(model, library)  # an augmenting layer's default would train other layers on these zeros
     before = len(model.weights) if getattr(model, "built", False) else 0
     template = call_arguments.of_subclassed(model, columns)
     rows = [tf.zeros([1, *((dim or 1) for dim in (spec.shape or ())[1:])], spec.dtype) for spec in template.specs]
     arguments, keywords = template.pack(rows)
-    with contextlib.suppress(Exception):  # a user's call may do anything; without variables, loading fails and says so
+    with contextlib.suppress(Exception):  # a user's call may raise anything; if variables are then missing, loading reports it
         if isinstance(model, library.Sequential) and len(template.specs) == 1:
-            model.build((None, *(template.specs[0].shape or ())[1:]))  # a call would fix its batch at one row
+            model.build((None, *(template.specs[0].shape or ())[1:]))  # the call would fix the batch size at one row
         infer(*arguments, **keywords)
     return getattr(model, "built", False) and len(model.weights) > before
 

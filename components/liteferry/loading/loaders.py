@@ -31,7 +31,7 @@ from liteferry.loading.model import LoadedModel, LoadSpec
 from liteferry.loading.weights import legacy, new_layout, whole
 from liteferry.types import CustomObject, TensorSpec
 
-# How Keras 3 and tf_keras say that a class or function is not there.
+# The messages of Keras 3 and tf_keras for a class or function that they cannot find.
 _UNKNOWN_OBJECT = re.compile(
     r"Unknown [a-z ]+:? '?(?P<name>[\w.>]+)|Could not (?:locate|find) (?:class|function|object) '?(?P<other>[\w.>]+)"
 )
@@ -73,7 +73,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
     offered = user_code.gather(spec.modules, spec.custom_objects)
     try:
         if facts.config is not None:
-            # A name that the library has itself is the library's, whatever the user's code defines.
+            # A name that the library defines means the library's object, even if the user's code defines it too.
             theirs = offered.names() - custom_objects.own_names(_library(before_keras_3=before_keras_3))
             found = config_trust.findings(facts.config, offered=theirs, modules=spec.modules)
             config_trust.refuse(path, found, trust=spec.trust)
@@ -193,7 +193,7 @@ def _load_whole(
 
 
 def _newer(facts: CheckpointFacts, library: Any) -> str:
-    """What to do about a file of a Keras that is newer than the one here; nothing where it is not."""
+    """The fix for a file written by a newer Keras than the installed one; empty if it is not newer."""
     here = str(library.__version__)
     theirs = facts.keras_version
     if theirs is None or _numbers(theirs) <= _numbers(here):
@@ -206,7 +206,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _hold_against_file(path: str, place: str, facts: CheckpointFacts, model: Any) -> tuple[str, ...]:
-    """Checks that every array is used and every variable filled, whichever loader did it; returns what was corrected."""
+    """Checks, for every loader, that every array is used and every variable filled; returns the corrections."""
     if facts.kind is Kind.H5_MODEL:
         return legacy.put_right(path, place, model)
     new_layout.refuse_differences(path, facts, place, model)
@@ -274,7 +274,7 @@ def _load_error(path: str, error: Exception, shared: Mapping[str, tuple[Any, ...
 
 
 def _describe_custom(facts: CheckpointFacts, offered: Mapping[str, Any]) -> tuple[CustomObject, ...]:
-    """Which of the user's objects the architecture names, and exactly which source they came from."""
+    """The user's objects that the architecture names, each with its source file."""
     if facts.config is None:
         return ()
     wanted = scan(facts.config).custom_objects.keys() | {str(node["class_name"]) for node in serialized_objects(facts.config)}

@@ -1,4 +1,4 @@
-"""A loaded checkpoint, whichever loader was used: one call with named tensors that computes inference."""
+"""The loaded checkpoint: a call with named tensors that computes inference, the same for every loader."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ Tensors = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadSpec:
-    """What the job file says about loading: code the user trusts, how to build a model for weights-only files, the classes of
-    random layers to leave out, and what that code may read of the disk. `signature`: the one of a SavedModel that is proven and
-    lowered. `link_root`: the folder in which a pattern found the
-    checkpoint, see `links`.
+    """The job's settings for loading: code the user trusts, how to build a model for weights-only files, the classes of random
+    layers to leave out, and the files that this code may read. `signature`: the signature of a SavedModel that is proven and
+    lowered. `link_root`: the folder in which a pattern found the checkpoint, see `links`.
     """
 
     modules: tuple[str, ...] = ()
@@ -34,7 +33,7 @@ class LoadSpec:
 
     @property
     def links(self) -> LinkRule:
-        """Where symbolic links in the checkpoint may lead."""
+        """The rule for targets of symbolic links in the checkpoint."""
         return LinkRule.of(self.trust, root=self.link_root)
 
     @property
@@ -62,7 +61,8 @@ class LoadedModel:
       input_ranges: the values that inputs are expected to have, by input name, where the model says so.
       signature_name: of the SavedModel that is written, the signature that `call` is.
       more_signatures: a SavedModel's own signatures besides the one that `call` is, TensorFlow ConcreteFunctions by name.
-      keep: what must stay alive while `call` is used, and what a SavedModel must track when the variables alone are not enough.
+      keep: objects that must stay alive while `call` is used, and that a SavedModel must track if tracking the variables is not
+        enough.
     """
 
     call: Callable[[Tensors], Tensors]

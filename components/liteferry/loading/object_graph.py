@@ -18,8 +18,8 @@ from liteferry.loading.weights.names import LayerNames, Slot, match
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VARIABLE = "VARIABLE_VALUE"
 _NUMBERED = re.compile(r"^(?:.*/)?(?:layer(?:_with_weights)?-\d+|(?:_operations|_layers|layers)/\d+)(?=/)")
-# What holds training's state and TensorFlow's own records, at any depth. Nothing is followed through it: an optimizer of Keras 3
-# leads to every variable that it trains, by a shorter path than the model.
+# Names of objects with training state or TensorFlow's own records, at any depth. They are not searched: a Keras 3 optimizer
+# refers to every variable that it trains, by a shorter path than the model.
 _NAMES = """
 optimizer _optimizer save_counter global_step keras_api metrics _metrics compile_metrics _compile_metrics compile_loss
 _compile_loss loss_tracker _loss_tracker seed_generator _seed_generator seed_generators _seed_generators _random_generator
@@ -89,7 +89,7 @@ def _is_metric(live: Any) -> bool:
 
 
 def _kept_between_calls(root: Any) -> set[int]:
-    """The ids of what stateful recurrent layers remember: every call begins at zeros, whatever the file has."""
+    """The ids of what stateful recurrent layers remember: every call begins at zeros, so their stored values do not matter."""
     import tensorflow as tf
 
     layers = root._flatten_layers() if hasattr(root, "_flatten_layers") else ()
@@ -148,7 +148,7 @@ def _alike(graph: Any, start: int, root: Any) -> Iterator[tuple[int, Any]]:
     import tensorflow as tf
 
     pending = [(start, root)]
-    seen = {(start, id(root)): root}  # with the objects: what TensorFlow wraps around a list would be gone, and its id another's
+    seen = {(start, id(root)): root}  # keep the objects alive: TensorFlow's wrapper of a list would be freed, and its id reused
     while pending:
         number, live = pending.pop(0)
         yield number, live
@@ -177,7 +177,7 @@ def by_name(holder: Holder, names: LayerNames) -> tuple[dict[str, Any], tuple[st
 
 
 def _name(live: Any) -> str:
-    return str(live._shared_name)  # what a checkpoint keeps as its full name; Keras 3's own is the last part of it alone
+    return str(live._shared_name)  # the full name in a checkpoint; a Keras 3 variable's own name is only its last part
 
 
 def _slots(found: Sequence[tuple[StoredVariable, Any]], full_names: Sequence[str]) -> list[Slot]:
@@ -208,6 +208,6 @@ def full_names(variables: Sequence[StoredVariable]) -> list[Slot]:
 
 
 def beside_variables(reader: Any) -> list[Slot]:
-    """What objects other than variables have stored, such as the contents of tables."""
+    """State stored by objects other than variables, such as the contents of tables."""
     shapes = reader.get_variable_to_shape_map()
     return [Slot(name=key, shape=tuple(shapes[key])) for key in sorted(shapes) if key != KEY and not key.endswith(_VARIABLE)]

@@ -8,7 +8,8 @@ from typing import Any
 
 
 def named_outputs(outputs: Any, output_names: Sequence[str]) -> dict[str, Any]:
-    """Any structure of outputs -> names: a dict's own keys, else the model's `output_names`, else output_0, output_1, ...
+    """Outputs of any structure -> outputs by name: a dict's own keys, else the model's `output_names`, else output_0, output_1,
+    ...
 
     Nested structures are named by their path, as in `head/boxes` or `head/0`; None is not an output. The components of a ragged
     or sparse tensor are outputs, for example `words/values` and `words/row_splits`.
@@ -33,7 +34,7 @@ def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _children(node: Any) -> list[tuple[Any, Any]] | None:
-    """What a structure holds, by key, name of the field or position; None for a leaf."""
+    """The items of a structure by key, field name or position; None for a leaf."""
     if isinstance(node, Mapping):
         return [(str(key), value) for key, value in node.items()]
     if isinstance(node, tuple) and hasattr(node, "_fields"):

@@ -1,4 +1,4 @@
-"""Builders' results other than Keras models, as `LoadedModel`: a `tf.Module`, or a function in the style of TensorFlow 1."""
+"""Wraps builders' results other than Keras models as `LoadedModel`: a `tf.Module`, or a function in the style of TensorFlow 1."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _node_of(tensor: str) -> str:
 def _drop_training(meta_graph: Any) -> None:
     """Keeps what the signatures, the saver and the initializers need, and the collections that TensorFlow's loader reads."""
     for name, collection in [*meta_graph.collection_def.items()]:
-        # One that holds nothing was made by whoever looked for it in the parsed file; the loader would take it for a mistake.
+        # Reading an absent collection from the parsed file creates an empty one, which the loader rejects.
         if name not in _KEPT or collection.WhichOneof("kind") is None:
             del meta_graph.collection_def[name]
     nodes = {node.name: node for node in meta_graph.graph_def.node}
@@ -119,7 +119,7 @@ class _Lift:
         self._nodes = {node.name: node for node in meta_graph.graph_def.node}
         self._refs = {node.name: node for node in self._nodes.values() if node.op in _REF_VARIABLES}
         self._variables = {name: variable for name in self._nodes if (variable := self._reached_from(name)) is not None}
-        # An operator that assigns gave the variable back; a resource's gives nothing.
+        # Assignments to a ref variable return the variable; assignments to a resource return nothing.
         self._assigns = {name for name in self._variables if self._nodes[name].op in _GIVES_NO_TENSOR}
         self._added: dict[str, Any] = {}
 
@@ -222,7 +222,7 @@ class _Lift:
                 self._meta_graph.collection_def[name].bytes_list.value.append(variable.SerializeToString())
 
     def _snapshot(self, variable: Any) -> str:
-        """What reads the variable; where that was the reference itself, an operator that reads it."""
+        """The tensor that reads the variable; for the reference itself, a new read operator."""
         name = variable.snapshot_name or variable.variable_name
         found = self._nodes.get(_node_of(name))
         return str(name) if found is not None and found.op == "ReadVariableOp" else self._value_of(variable.variable_name)

@@ -13,7 +13,7 @@ from typing import Any
 
 from liteferry.checkpoints.config_scan import serialized_objects
 
-# At inference these do nothing, arrange tensors, or compute what is written in one line.
+# At inference these do nothing, rearrange tensors, or compute a one-line formula.
 LAYERS = frozenset(
     {
         "Activation",

@@ -1,4 +1,4 @@
-"""ConcreteFunctions -> a SavedModel that tracks what they use: their variables, their tables, and what fills those."""
+"""Saves ConcreteFunctions as a SavedModel that tracks their variables, their tables, and the initializers of the tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _NO_SCOPE = r"[^A-Za-z0-9_.\\/>:-]"
-_SCOPE = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>:-]*$")  # what TensorFlow takes as a name, with the number of the output
+_SCOPE = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>:-]*$")  # valid TensorFlow tensor names: a node name and an output number
 
 
 def write(
@@ -23,12 +23,12 @@ def write(
 
     Args:
       directory: created by this call.
-      keep: what loaded the model; searched for tables and other resources the graphs use.
-      resources: tables that they use and that `keep` knows nothing of.
-      tracked: name -> what else is kept in it.
+      keep: the object that loaded the model; searched for tables and other resources that the graphs use.
+      resources: tables that they use and that `keep` does not refer to.
+      tracked: name -> other objects to track.
 
     Raises:
-      Exception: TensorFlow's, whatever it finds.
+      Exception: whatever TensorFlow raises.
     """
     import tensorflow as tf
 
@@ -45,7 +45,9 @@ def write(
 
 @contextlib.contextmanager
 def _scope_names(variables: Iterable[Any]) -> Iterator[None]:
-    """Names that TensorFlow can save, as long as it does: those of layers may hold blanks or letters of any language."""
+    """Replaces names that TensorFlow cannot save while the context lasts: layer names may contain blanks or letters of any
+    language.
+    """
     named = [
         (variable, name) for variable in variables if (name := getattr(variable, "_handle_name", "")) and not _SCOPE.match(name)
     ]
@@ -69,11 +71,13 @@ def _variables(signatures: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _resources(keep: Any, functions: Iterable[Any]) -> Iterator[Any]:
-    """Lookup tables and the like. A graph refers to them but does not own them: what owns them has to be tracked to be saved."""
+    """Lookup tables and similar resources. A graph refers to them but does not own them, so their owner must be tracked for
+    them to be saved.
+    """
     captured = {id(tensor) for function in functions for tensor in function.captured_inputs}
     for owner in _owners(keep):
-        # A model of TensorFlow 1 holds its tables in the graph; what fills them is not captured by anything. Its files must be
-        # tracked beside it: else their places on this machine would be constants of the export.
+        # A TensorFlow 1 model holds its tables in the graph, and nothing captures their initializers. The initializers' files
+        # must be tracked too, or their paths on this machine would become constants in the export.
         if type(owner).__name__ == "_Initializer":
             yield owner
             yield from owner._asset_paths

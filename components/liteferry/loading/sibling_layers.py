@@ -1,9 +1,9 @@
 """Layers whose whole state is in their variables, so that siblings can share one trace.
 
-A trace contains what Python computed while it was made: adapted statistics, tables, seeds. Afterwards only its variables can be
-changed. So a family shares a trace only where every node of its architecture is on these lists; any other model is built and
-traced separately. `tests/checkpoints/test_sibling_layers.py` builds, traces, saves, changes and loads each layer in both
-libraries, and requires that each layer of the libraries is either here or in `KEPT_APART` with its reason.
+Everything that Python computed during tracing is constant in a trace: adapted statistics, tables, seeds. Afterwards only
+variables can change. So a family shares a trace only where every node of its architecture is on these lists; any other model is
+built and traced separately. `tests/checkpoints/test_sibling_layers.py` builds, traces, saves, changes and loads each layer in
+both libraries, and requires that each layer of the libraries is either here or in `KEPT_APART` with its reason.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from liteferry.loading import layer_names, object_graph
 from liteferry.loading.weights.mismatch import mismatch, shape_of
 from liteferry.loading.weights.names import LayerNames, NoMatchError, Slot, match
 
-# Not under a variable's name, and training's all the same.
+# Training state that is not stored under a variable's name.
 _COUNTERS = ("global_step", "beta1_power", "beta2_power", "save_counter", "learning_rate", "iter", "decay")
 _NOT_MODELS = {"optimizer", "save_counter", "step", "global_step", "epoch", "keras_api"}
 
@@ -31,7 +31,7 @@ def restore(
       variables: the model's variables by name.
       root: the object that tracks them, for checkpoints that follow objects: a Keras model that is built, or a tf.Module; None
         for a graph of TensorFlow 1.
-      by_position: whether the order of numbered layers decides, whatever the variables' names.
+      by_position: whether whether the order of numbered layers decides instead of the variables' names.
 
     Returns:
       What was matched without a name, as sentences.
@@ -66,7 +66,7 @@ def restore(
 
 
 def _nothing_to_restore(path: str, reader: Any, root: Any) -> tuple[str, ...]:
-    """For a model without variables: whatever the checkpoint holds for a model, in variables or tables, is left over."""
+    """For a model without variables: raises if the checkpoint has variables or tables of a model."""
     everything = object_graph.holders(reader, root, {}, not_models=_NOT_MODELS)[0]
     left = [*object_graph.full_names(everything.left), *object_graph.beside_variables(reader)]
     if left:
@@ -104,7 +104,7 @@ def _restore_objects(stored: _Stored, variables: Mapping[str, Any], root: Any, *
             "with tf.train.Checkpoint(model=model)",
         )
     holder = fitting[0]
-    # TensorFlow restores tables and whatever else its objects keep; the variables are then held against their names.
+    # TensorFlow restores tables and other state; then the variables are checked against their names.
     checkpoint = tf.train.Checkpoint(**{holder.name: root}) if holder.name else tf.train.Checkpoint(root)
     checkpoint.read(stored.prefix).expect_partial()
     notes = _beside(tried, holder)

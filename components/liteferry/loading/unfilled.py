@@ -33,7 +33,7 @@ def own_variables(layer: Any) -> list[Any]:
 
 
 def refuse(path: str, model: Any, load: Callable[[], None]) -> None:
-    """Loads the weights and raises where such a layer left a variable unfilled: its value would come from no file.
+    """Loads the weights and raises if such a layer left a variable unfilled, since that value would not come from the file.
 
     Args:
       path: as errors name the file.

@@ -25,7 +25,7 @@ def import_module(name: str) -> ModuleType:
             return importlib.import_module(name)
         known = _imported(name)
         if known is not None:
-            return known  # by a neighbour: a second copy would have classes and tables of its own
+            return known  # imported by another module already: a second copy would have classes and tables of its own
         folder, file_name = os.path.split(os.path.abspath(name))
         module_name = file_name.removesuffix(".py")
         if folder not in sys.path:
@@ -107,7 +107,7 @@ class Offered:
         return {**{name: values[0] for name, values in self.defined.items() if len(values) == 1}, **self.chosen}
 
     def names(self) -> set[str]:
-        """Every name that the user's code has an object for."""
+        """Every name for which the user's code has an object."""
         return {*self.defined, *self.chosen}
 
 
@@ -151,7 +151,7 @@ def import_submodules(package: str) -> None:
     """Imports every submodule of a package that the user trusts; those that cannot be imported are left out."""
     module = sys.modules[package]
     for found in pkgutil.walk_packages(module.__path__, prefix=f"{package}.", onerror=lambda _: None):
-        with contextlib.suppress(Exception):  # tests and optional parts of a package need what is not installed
+        with contextlib.suppress(Exception):  # a package's tests and optional parts may need packages that are not installed
             importlib.import_module(found.name)
 
 

@@ -22,7 +22,7 @@ _WEIGHTS: Mapping[str, frozenset[str]] = {
     "dynamic_int4": _INT4,
     "weight_only_int4": _INT4,
 }
-_SOME = 0.1  # of the weights or of the operators: enough to judge a foreign file as a quantised one
+_SOME = 0.1  # share of the weights or operators; above it, a file of unknown origin is judged as quantised
 _COMPUTES_QUANTIZED = ("int8", "int16x8")
 _WAY_OUT = "drop the variant, or make this mixture with a recipe of your own under another name"
 _WHY: Mapping[str, str] = {
@@ -36,17 +36,17 @@ _WHY: Mapping[str, str] = {
 
 
 def is_claim(variant: str, recipes: Collection[Any]) -> bool:
-    """Whether a variant's name says which format its file is in. The name of a user's recipe does not."""
+    """Whether a variant's name claims a format for its file. The name of a user's recipe does not."""
     return variant in _WEIGHTS and variant not in recipes
 
 
 def unmet(variant: str, held: Mapping[str, Any]) -> Reason | None:
-    """Why a file is not what its name says; None where it is. `held`: from `held_quantized.read`.
+    """Why a file does not hold the format that its name claims; None if it does. `held`: from `held_quantized.read`.
 
     A model without weights of rank 2 or more, or without operators that compute, has nothing to quantise.
     """
     weights, narrow = sum(held["weights"].values()), _of(held["weights"], _WEIGHTS[variant])
-    if variant not in _COMPUTES_QUANTIZED:  # these formats have no kernels that take such constants
+    if variant not in _COMPUTES_QUANTIZED:  # no kernels take such constants in these formats
         weights -= held["elementwise"]
     if narrow < LEAST_SHARE * weights:
         message = (
@@ -65,7 +65,7 @@ def unmet(variant: str, held: Mapping[str, Any]) -> Reason | None:
 
 
 def kind_of(held: Mapping[str, Any]) -> str:
-    """The variant whose default gates are fair to a file of unknown origin, judged by what it holds."""
+    """The variant whose default gates are fair to a file of unknown origin, judged by the formats of its weights."""
     operators, weights = sum(held["operators"].values()), sum(held["weights"].values())
     if operators and _of(held["operators"], _INT8) >= _SOME * operators:
         return "int8"
@@ -82,7 +82,7 @@ def _of(counts: Mapping[str, int], formats: Collection[str]) -> int:
 
 
 def _kept(held: Mapping[str, Any]) -> str:
-    """What stayed in float32, and why, as far as the operator tells."""
+    """The operators whose weights stayed in float32, and why, if the operator shows it."""
     kept = [
         f"{one['elements']:,} for {one['operator']}" + (f" ({_WHY[one['operator']]})" if one["operator"] in _WHY else "")
         for one in held["kept"]

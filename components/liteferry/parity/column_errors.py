@@ -1,5 +1,5 @@
-"""Error and signal of each entry of an output's last axis, with the signal taken about its own mean: what a single number over
-everything hides.
+"""Error and signal of each column, that is, each entry of an output's last axis. The signal is taken about the column's mean. A
+single number over all columns would hide a bad one.
 
 Sums over rows are exact, so they merge to the same bits in any order. They are computed for all columns at once: every value is
 cut into integers on fixed grids, 26 bits apart, and sums of such integers do not round.
@@ -147,7 +147,8 @@ def fold(matrix: Floats, *, width: int) -> Floats:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The scale of an output, from the reference alone, that errors are compared with; powers are means over all elements.
+    """The scale of an output, with which errors are compared. It depends on the reference only; powers are means over all
+    elements.
 
     `spread_power`: about each column's mean. `mean_power`: of those means. `floor`: the least power that counts as signal in a
     column or in a row. `is_unit`: whether every answer lies in 0 to 1, where the mean is no offset.

@@ -1,4 +1,4 @@
-"""Sums and extremes that are the same in any order: the material of all parity statistics.
+"""Sums and extremes that are the same in any order. All parity statistics are built from them.
 
 Floating-point addition is not associative, so a sum over shards usually changes in its last bits when the shards change. Two
 tools prevent that:
@@ -7,7 +7,7 @@ tools prevent that:
 - `row_sums` reduces each row of a matrix in an order that depends on the row length alone, not on the rows around it, on the
   NumPy version or on the instruction set of the machine. It rounds, but always in the same way.
 
-The functions around them begin or finish such sums with at most one rounding. What has no finite value is None.
+The functions around them begin or finish such sums with at most one rounding. Results without a finite value are None.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def grid_sums(
 
     Returns:
       grid -> integers in units of 2**(26 grid), those that are not all zero; and what is finer than the finest grid, value by
-      value, None where nothing is. What a value leaves on a grid depends on it alone, so the sums of two parts add up to those
-      of the whole.
+      value, None where nothing is. A value's part on a grid depends on that value alone, so the sums of two parts add up to
+      those of the whole.
     """
     found: dict[int, npt.NDArray[np.int64]] = {}
     largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))

@@ -1,7 +1,7 @@
-"""The noise floor: how far answers move although nothing that matters changes, measured on the first sample rows.
+"""The noise floor: how much answers change without a change in the function, measured on the first sample rows.
 
-There are two measurements. The reference is compared with itself at other batch sizes, where sums are added in another order. The
-float32 file on XNNPACK, as it ships, is compared with LiteRT's other kernels. docs/gates.md says what both may change in a gate.
+There are two measurements. The reference is compared with itself at other batch sizes, where sums are added in another order.
+The float32 file on XNNPACK, as it ships, is compared with LiteRT's other kernels. docs/gates.md says how both may raise a gate.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class NoiseFloor:
 
     @classmethod
     def from_json(cls, plain: object) -> NoiseFloor | None:
-        """What a report says of it; None where it says nothing. What is missing or malformed counts as not measured."""
+        """Reads the noise floor from a report; None if the report has none. Missing or malformed values count as not measured."""
         found = lenient.mapping(plain)
         if not found:
             return None

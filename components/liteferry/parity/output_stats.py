@@ -1,7 +1,7 @@
-"""How far a candidate's output is from the reference's: statistics that merge to the same bits in any order.
+"""Statistics of the differences between a candidate's output and the reference's; they merge to the same bits in any order.
 
 Counts are integers, sums are reduced per example and then added exactly (`exact_sum`), percentiles come from fixed buckets;
-ratios and roots are computed once, in `OutputStats.report`. What is measured is never repaired: elements that are not finite are
+ratios and roots are computed once, in `OutputStats.report`. Values are never repaired: elements that are not finite are
 counted, and only elements that are finite on both sides enter differences. Text is compared for equality only.
 """
 
@@ -48,7 +48,7 @@ _QUANTILES = {"p50": 500, "p90": 900, "p99": 990, "p999": 999}
 
 
 class Kind(str, enum.Enum):
-    """What an output holds; it decides which metrics are defined for it."""
+    """The kind of an output's values; it decides which metrics are defined."""
 
     FLOAT = "float"
     INTEGER = "integer"  # bool, too
@@ -216,7 +216,7 @@ class OutputStats:
         ]
 
     def stored(self) -> dict[str, Any]:
-        """What a verdict needs: `report`, and under `worst_examples` the rows with the largest errors."""
+        """The statistics that a verdict needs: `report`, and under `worst_examples` the rows with the largest errors."""
         return {**self.report(), "worst_examples": self.worst_examples()}
 
     def report(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Power of each row's answer and of its error, as counts that merge in any order: it tells which rows a candidate has lost.
+"""Counts rows by the power of their answer and of their error, mergeable in any order, to find the rows that a candidate has
+lost.
 
 A row is lost where its error has at least half the power of its answer. The scale to compare with is known only after all rows,
 so both powers of a row are counted in buckets of 1.5 dB, as a pair; rows are judged at the end.

@@ -1,5 +1,5 @@
-"""What the sample rows show, whatever a candidate answers: inputs that are not finite, and outputs whose targets are vectors of
-numbers, so that their last axis holds no classes.
+"""Facts about the sample rows that do not depend on any candidate: inputs that are not finite, and outputs whose targets are
+vectors of numbers, so that their last axis holds no classes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class RowsSeen:
 
     @classmethod
     def of(cls, inputs: Arrays, expected: Arrays, labels: Arrays, *, filled: Mapping[str, int] | None = None) -> RowsSeen:
-        """Of one batch; `labels`: output -> its label column, of those that have one; `filled`: see the class."""
+        """The facts of one batch. `labels`: output -> its label column, for outputs that have one. `filled`: see the class."""
         return cls(
             nonfinite_inputs={name: rows for name, array in inputs.items() if (rows := _nonfinite_rows(array))},
             vector_targets=frozenset(
@@ -54,7 +54,7 @@ class RowsSeen:
         )
 
     def kinds(self) -> dict[str, str]:
-        """output -> `regression`, where the rows say so."""
+        """output -> `regression`, for outputs whose label columns show it."""
         return dict.fromkeys(sorted(self.vector_targets), REGRESSION)
 
     def to_json(self) -> dict[str, Any]:

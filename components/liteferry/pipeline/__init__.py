@@ -1,4 +1,6 @@
-"""The only home of Beam: the pipeline, its stages, and how a run finds its runner. Importing this room imports no Beam."""
+"""The only room that imports Beam: the pipeline, its stages, and the options of runners. Importing the room itself does not
+import Beam.
+"""
 
 from typing import TYPE_CHECKING, Any
 

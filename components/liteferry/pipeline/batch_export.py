@@ -23,15 +23,15 @@ from liteferry.pipeline.stages.publish import JudgeAndPublish
 
 @dataclasses.dataclass
 class BatchExport(beam.PTransform):
-    """job -> artifacts, reports and the fleet's files under `out`; its output is the fleet's facts.
+    """Runs a job: writes artifacts, reports and the fleet's files to `out`. The output PCollection holds the fleet's facts.
 
     Nothing is shuffled between export and publishing: a model's report appears as soon as that model is finished, so a run that
     is killed keeps what is done. Only plans and small facts travel between stages.
 
     `processes`: sandboxes at once in one worker process; None for one for each core of the worker's machine. `worker_bytes`:
-    memory that a worker has to have, told to the runner as a hint. `workers`: how many there are, as far as that is known.
-    `only`: a pattern over model ids; the others keep the reports that they have. `about`: what the page says of the run, as
-    `report.run_facts` takes it.
+    memory that a worker needs, passed to the runner as a hint. `workers`: the number of workers, if known. `only`: a pattern
+    over model ids; models that do not match keep their reports. `about`: what the page says of the run, as `report.run_facts`
+    takes it.
     """
 
     job: Job
@@ -64,11 +64,11 @@ class BatchExport(beam.PTransform):
 
 
 def run(request: RunRequest) -> str | None:
-    """Runs a job to its end; its results are the files under `out`. Where the flags say not to wait, submits the job and returns
-    the name that the runner gave it, if any.
+    """Runs a job to its end; its results are the files under `out`. Where the flags say not to wait, submits the job and
+    returns the runner's name for it, if it has one.
 
     Raises:
-      JobError: options that exclude each other, or that the runner needs and does not have.
+      JobError: options exclude each other, or an option that the runner needs is missing.
     """
     job, processes = request.job, request.processes
     traits = traits_of(request.beam_flags)

@@ -1,4 +1,4 @@
-"""Importing Beam for a run on this machine, without the parts of it that speak to clouds and notebooks."""
+"""Imports Beam for a run on this machine without its parts for clouds and notebooks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 
 from liteferry.sandbox.nursery import hidden
 
-# Beam imports what it finds of these, and does without what it does not find. Together they are more than half of its import.
-# LiteFerry reads stores by drivers of its own.
+# Beam imports these if it finds them, and works without them. Together they take more than half of its import time. LiteFerry
+# reads stores by drivers of its own.
 _UNUSED = (
     "apache_beam.io.gcp.bigquery",
     "apitools",
@@ -21,8 +21,8 @@ _UNUSED = (
 
 
 def import_for_local_run() -> None:
-    """Imports Beam if it is not there yet. Only for a process that runs nothing but LiteFerry: to code of others that it imports
-    later, Beam looks as if what is hidden were not installed.
+    """Imports Beam if it is not imported yet. Only for a process that runs nothing but LiteFerry: for other code that is
+    imported later, the hidden parts appear as not installed.
     """
     if "apache_beam" in sys.modules:
         return

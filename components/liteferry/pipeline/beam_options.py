@@ -14,7 +14,8 @@ def beam_flags(path: str | None, given: Sequence[str]) -> list[str]:
     """The flags for Beam: those of a runner configuration, then those of the command line, which win where only one value counts.
 
     Raises:
-      JobError: when the file cannot be used, a flag is not exactly one of Beam's, or a value is none that its option takes.
+      JobError: when the file cannot be used, a flag does not match one of Beam's exactly, or an option does not accept its
+        value.
     """
     from_file = flags_of(path) if path else []
     if given:
@@ -129,7 +130,7 @@ def _parse(parser: argparse.ArgumentParser, flags: Sequence[str], *, source: str
 
 
 def _sentence(message: str) -> str:
-    """argparse's "argument --a/--b: what is wrong", with the option first, as in every other problem."""
+    """Rewords argparse's "argument --a/--b: problem" to put the option first, as in all other problems."""
     names, separator, what = message.removeprefix("argument ").partition(": ")
     return f"{names.split('/')[-1].removeprefix('--')}: {what}" if separator else message
 

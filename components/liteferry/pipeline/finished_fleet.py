@@ -1,4 +1,4 @@
-"""A run that finds every model done already: it needs neither Beam nor a sandbox with TensorFlow."""
+"""Handles a run whose models are all done already: it needs neither Beam nor a sandbox with TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from liteferry.plan.planning import plan_models
 
 
 def write_if_finished(request: RunRequest) -> bool:
-    """Writes the fleet's files and returns True if an earlier run has left a report that stands for every model. Otherwise, and
-    where the stages would meet an error or have to read from a store, returns False: then the pipeline has to run.
+    """Writes the fleet's files and returns True if every model has a valid report from an earlier run. Returns False otherwise,
+    and also if the stages would meet an error or would have to read from a store: then the pipeline must run.
 
-    It looks at one model after another and ends at the first that has work to do. What it has done by then, a new verdict by new
-    gates for example, the pipeline finds done.
+    Checks one model after another and stops at the first one with work to do. The pipeline keeps the work done until then, for
+    example a new verdict by new gates.
     """
     if request.force or storage.is_remote(request.out):
         return False
@@ -38,7 +38,9 @@ def write_if_finished(request: RunRequest) -> bool:
 
 
 def _entry(plan: ModelPlan, only: str | None) -> dict[str, Any] | None:
-    """What the fleet's table needs of a model; {} where the run leaves it out and it has no report, None if work is to do."""
+    """The fleet table's entry for a model; {} if the run leaves the model out and it has no report, None if there is work to
+    do.
+    """
     if not fits_only(plan.model_id, only):
         return report_of_other(plan)[1]
     return find_finished(fingerprint(plan), force=False)[1]

@@ -46,7 +46,7 @@ def watched() -> Iterator[None]:
     try:
         with _woken_by_signal() if threading.current_thread() is threading.main_thread() else contextlib.nullcontext():
             yield
-    except BaseException as error:  # whatever the engine raises, the worker is the cause
+    except BaseException as error:  # the lost worker is the cause, whatever the engine raises
         if watch.lost is None:
             raise
         what = f"a worker process has died ({watch.lost}); finished models are kept, the same command goes on with the rest"
@@ -59,8 +59,8 @@ def watched() -> Iterator[None]:
 
 
 class _Watch:
-    """Collects the errors with which threads of Beam's engine end: one says that a worker has died, the others that they have
-    lost their connections to it, in any order. `lost`: the message of the first kind.
+    """Collects the errors that end threads of Beam's engine. One error says that a worker has died, the others that connections
+    to it were lost, in any order. `lost`: the message of the first kind.
     """
 
     def __init__(self, before: Callable[[threading.ExceptHookArgs], Any]) -> None:
@@ -89,7 +89,7 @@ class _Watch:
 
 @contextlib.contextmanager
 def _woken_by_signal() -> Iterator[None]:
-    """Lets a signal end any wait of the main thread. It is not SIGINT, which shells make background jobs ignore."""
+    """Installs a signal that ends any wait of the main thread. Not SIGINT, which background jobs of shells ignore."""
     before = signal.signal(_WAKE, _wake)
     try:
         yield

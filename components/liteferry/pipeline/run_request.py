@@ -1,4 +1,4 @@
-"""The request for one run of a job."""
+"""The record of one run's arguments."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from liteferry.report.run_facts import now
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """One run of a job, as the command line, the TFX component and the demo ask for it.
+    """The arguments of one run of a job, from the command line, the TFX component or the demo.
 
     `out`: the output folder, a path or a URI. `processes`: sandboxes at once per worker process, by default one for each core.
-    `force`: export models again that are done already. `share_siblings`: whether checkpoints of one architecture share a trace.
-    `beam_flags`: Beam's own options as flags. `only`: a pattern over model ids; models that do not fit it keep the reports that
-    they have. `job_file`: where the job came from, for the fleet's page.
+    `force`: export models again even if their results are valid. `share_siblings`: whether checkpoints of one architecture
+    share a trace. `beam_flags`: Beam's own options as flags. `only`: a pattern over model ids; models that do not match keep
+    their reports. `job_file`: where the job came from, for the fleet's page.
     """
 
     job: Job

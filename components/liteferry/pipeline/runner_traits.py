@@ -1,6 +1,4 @@
-"""What the launcher has to know about the runner that Beam's flags name: where its bundles run, and
-whether to wait for its end.
-"""
+"""Properties of the runner that Beam's flags select: where its bundles run, and whether to wait for its end."""
 
 from __future__ import annotations
 
@@ -13,8 +11,8 @@ from liteferry.errors import JobError
 if TYPE_CHECKING:
     from liteferry.config.job import Job
 
-# Beam's DirectRunner first looks for an engine to download, which fails or hangs without a network; this is the engine that it
-# bundles.
+# Beam's DirectRunner first looks for an engine to download, which fails or hangs without a network; this is the engine bundled
+# with Beam.
 LOCAL_ENGINE = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
 # Memory of a worker besides its models: Beam's process and the two that sandboxes are forked from, which have
@@ -25,8 +23,8 @@ _WORKER_BYTES = 2 * 10**9
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunnerTraits:
     """`name`: the runner's class. `is_local`: Beam's own engine on this machine. `is_here`: its bundles run in this process.
-    `is_dataflow`: its workers are other machines, which see object stores alone. `waits`: whether the launcher waits for the end.
-    `workers`: how many worker processes there are, or may be, as far as the flags tell.
+    `is_dataflow`: its workers are other machines, which see object stores alone. `waits`: whether the launcher waits for the
+    end. `workers`: the number, or maximum, of worker processes, if the flags say so.
     """
 
     name: str
@@ -79,14 +77,14 @@ def traits_of(flags: Sequence[str]) -> RunnerTraits:
 
 
 def needed_bytes(job: Job, *, processes: int | None) -> int:
-    """Memory that a worker needs for its sandboxes, each at the job's limit; for a single one where the
-    worker decides how many.
+    """Memory that a worker needs for its sandboxes, each at the job's limit; for a single sandbox if the worker decides how
+    many it runs.
     """
     return _WORKER_BYTES + (processes or 1) * int(job.limits.memory_gb_per_model * 10**9)
 
 
 def refuse_bare_workers(flags: Sequence[str]) -> None:
-    """Raises JobError where the flags give Dataflow's workers nothing to install LiteFerry from."""
+    """Raises JobError if the flags give Dataflow's workers no way to install LiteFerry."""
     from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, WorkerOptions
 
     options = PipelineOptions(list(flags))

@@ -1,4 +1,4 @@
-"""A job -> one `ModelPlan` for each checkpoint that it names, and what that plan needs on this machine."""
+"""Makes one `ModelPlan` for each checkpoint of a job, and copies a plan's remote inputs to this machine."""
 
 from liteferry.plan.local_inputs import InputNeeds, LocalInputs
 from liteferry.plan.model_plan import ModelPlan

@@ -1,5 +1,5 @@
-"""The rows of one plan: bound to its signature, read in batches, and kept in memory where they are few; and the model's work
-folders.
+"""The rows of one plan: binds columns to its signature, reads batches, and keeps few rows in memory. Also names the model's
+work folders.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REMEMBERED: list[tuple[Any, list[Batch]]] = []  # of at most one shard: its key
 
 
 def directory(plan: ModelPlan) -> str:
-    """The folder of this model's reference answers while it is worked on; beside staging, never published."""
+    """The folder of this model's reference answers during a run; beside the staging folder, never published."""
     return os.path.join(plan.work_root(), "reference", plan.model_id, plan.attempt or "0")
 
 
@@ -80,10 +80,11 @@ def bind(plan: ModelPlan, signature: Signature, renamed: Mapping[str, str]) -> B
 
 
 def batches(plan: ModelPlan, binding: Binding, *, shard_index: int) -> Iterator[Batch]:
-    """The batches of one shard. Where they begin and end depends on the job alone.
+    """The batches of one shard. Batch boundaries depend on the job alone.
 
-    A shard of less than 64 MB stays in memory once this process has read it to its end, until another shard is: siblings that
-    follow each other in one sandbox share their rows, and decoding images may cost more than running a small model on them.
+    A shard of less than 64 MB stays in memory after this process has read it to its end, until it reads another shard: siblings
+    that follow each other in one sandbox share their rows, and decoding images may cost more than running a small model on
+    them.
     """
     if is_remembered(plan, binding, shard_index=shard_index):
         yield from _REMEMBERED[0][1]

@@ -1,4 +1,4 @@
-"""Patterns of the job file -> the checkpoints that match, each with a model_id, which is its folder's name under OUT/models."""
+"""Finds the checkpoints that match the job's patterns, and gives each a model_id: the name of its folder under OUT/models."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class FoundCheckpoint:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pattern:
-    """What a `models` entry says of the checkpoints it means: a path, URI or glob, patterns of what is left out, which of several
-    versions count, and the signature that is proven.
+    """How a `models` entry selects checkpoints: a path, URI or glob, patterns of exclusions, which versions count, and the
+    signature that is proven.
     """
 
     pattern: str
     exclude: tuple[str, ...] = ()
     versions: str = layouts.NEWEST
     signature: str | None = None
-    out: str | None = None  # the output folder: what a run writes there is no checkpoint, see `is_output`
+    out: str | None = None  # the output folder: files that a run writes there are not checkpoints, see `is_output`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Found:
-    """The checkpoints, in order of model_id, and what patterns named besides that is known to be none."""
+    """The checkpoints in order of model_id, and the matched files that are known not to be checkpoints."""
 
     checkpoints: tuple[FoundCheckpoint, ...]
     ignored: tuple[str, ...] = ()
@@ -58,7 +58,9 @@ class Found:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Named:
-    """A checkpoint that an entry names: `root` is the folder its id is relative to, `named` what the id is made from."""
+    """A checkpoint that an entry matches. `named`: the path that the id is made from. `root`: the folder that it is relative
+    to.
+    """
 
     entry: int
     root: str
@@ -74,8 +76,8 @@ def discover(patterns: Sequence[str | Pattern]) -> list[FoundCheckpoint]:
 
 
 def look_for(patterns: Sequence[str | Pattern]) -> Found:
-    """Every checkpoint the patterns name, each once for every signature that entries ask of it (the first entry that names it
-    wins). A folder that is no checkpoint stands for those in it.
+    """Every checkpoint that the patterns match, once for each signature that entries request (the first matching entry wins). A
+    folder that is not a checkpoint is searched for checkpoints.
 
     Args:
       patterns: one per `models` entry.
@@ -97,7 +99,7 @@ def look_for(patterns: Sequence[str | Pattern]) -> Found:
         for uri, named, root, link_root in places:
             key = (uri, pattern.signature or _DEFAULT_SIGNATURE)
             if key in found:
-                if link_root is None:  # written out in a later entry: whoever wrote it meant what it leads to
+                if link_root is None:  # written out in a later entry: the author meant the link's target
                     found[key] = dataclasses.replace(found[key], link_root=None)
                 continue
             is_later = uri in uris
@@ -143,8 +145,8 @@ def _with_ids(found: dict[tuple[str, str], _Named]) -> list[FoundCheckpoint]:
 
 
 def _places(pattern: Pattern) -> tuple[list[tuple[str, str, str, str | None]], list[str]]:
-    """(uri, what its id is made from, the folder of that, the folder searched) of each checkpoint that a pattern names;
-    and what it names besides. All absolute: who reads them may have another working directory.
+    """(uri, path that its id is made from, that path's folder, searched folder) of each checkpoint that a pattern matches; and
+    its other matches. All absolute, since workers may have another working directory.
     """
     fixed, rest = storage.split_pattern(pattern.pattern)
     root = storage.absolute(fixed if rest else os.path.dirname(fixed.rstrip("/")))
@@ -174,8 +176,8 @@ def _is_output(path: str, pattern: Pattern, root: str) -> bool:
 
 
 def is_output(uri: str, out: str, *, root: str) -> bool:
-    """Whether a path that a pattern named is left out since a run writes there: all of an output folder that lies within the
-    searched folder `root`, else what LiteFerry makes in it.
+    """Whether a matched path is left out because runs write there: everything in an output folder inside the searched folder
+    `root`, else only the files that LiteFerry makes in it.
     """
     if is_within(out, root) and out.rstrip("/") != root.rstrip("/"):
         return is_within(uri, out)
@@ -193,7 +195,9 @@ def _lies_beside(path: str, every: Sequence[str], folders: set[str]) -> bool:
 
 
 def _inside(path: str, pattern: Pattern) -> list[layouts.Place]:
-    """What a folder that is named stands for; nothing for a file, or a folder in which nothing looks like a checkpoint."""
+    """The checkpoints that a matched folder stands for; none for a file, or for a folder without anything that looks like a
+    checkpoint.
+    """
     if path.endswith(_FILES) or not storage.is_directory(path):
         return []
     return layouts.checkpoints_in(path, versions=pattern.versions)
@@ -203,7 +207,7 @@ _FILES = (".keras", ".h5", ".hdf5", ".index", ".zip", ".tar.gz", ".tgz")
 
 
 def _above_others(paths: Sequence[str]) -> set[str]:
-    """The folders on the way to something else that is named: `**` names all of them."""
+    """The folders that contain another match: `**` matches them as well."""
     return {folder for path in paths for folder in _above(path)}.intersection(paths)
 
 
@@ -214,8 +218,8 @@ def _is_excluded(path: str, root: str, exclude: Sequence[str]) -> bool:
 
 
 def _without_parts(paths: Collection[str]) -> list[str]:
-    """What `**` names beside checkpoints is left out: the files inside a SavedModel that is named itself, and the folders on the
-    way to something else that is named.
+    """Drops matches of `**` that are not checkpoints: the files inside a matched SavedModel, and folders that contain another
+    match.
     """
     above = {folder for path in paths for folder in _above(path)}
     saved_models = {path for path in above.intersection(paths) if storage.exists(storage.join(path, "saved_model.pb"))}
@@ -230,10 +234,10 @@ def _above(path: str) -> Iterator[str]:
 
 
 def readable_id(uri: str, root: str) -> tuple[str, bool]:
-    """A folder name made from the path below `root`, and whether it still tells the path apart from every other one.
+    """A folder name made from the path below `root`, and whether it is still unique to this path.
 
     Only letters, digits, '.', '_' and '-' survive (safe on every file system and in URLs); folders are joined by '-'. A name
-    that ends like one with a hash never counts as faithful: nobody can choose a file name that takes another's id.
+    that ends like one with a hash never counts as unique, so that no chosen file name can take another checkpoint's id.
     """
     relative = os.path.relpath(uri, root)
     for suffix in _SUFFIXES:

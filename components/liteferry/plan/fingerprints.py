@@ -19,8 +19,9 @@ from liteferry.storage.local_cache import Wanted
 
 
 def files_of(uri: str) -> list[str]:
-    """What a checkpoint consists of: one of TensorFlow is named by its index and lies in data files beside it, sharded weights
-    by the JSON file that lists the shards, weights may have their architecture beside them. Any other is what is named.
+    """The files of a checkpoint. A TensorFlow checkpoint is named by its index, with data files beside it; sharded weights by
+    the JSON file that lists the shards; weights may have their architecture beside them. Any other checkpoint is the named file
+    or folder.
     """
     if not storage.is_remote(uri):
         return [uri, *beside(uri)]
@@ -32,16 +33,17 @@ def files_of(uri: str) -> list[str]:
 
 
 def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest, size and family. One that twice cannot be read keeps None; loading will say why.
+    """The plan with the checkpoint's digest, size and family. A checkpoint that cannot be read in two attempts keeps None;
+    loading will report why.
 
-    Of a checkpoint on a store that has not changed since its digest was taken on this machine, nothing is read: then the plan
-    `is_remembered`, and has no family. See `read_remembered`.
+    A checkpoint on a store that has not changed since this machine took its digest is not read: then the plan `is_remembered`,
+    and has no family. See `read_remembered`.
     """
     return _twice(_recalled, plan)
 
 
 def read_remembered(plan: ModelPlan) -> ModelPlan:
-    """A plan as `fingerprint` makes it of a checkpoint that it has to read."""
+    """`fingerprint` that always reads the checkpoint."""
     return _twice(_read, plan) if plan.is_remembered else plan
 
 
@@ -78,7 +80,7 @@ def _read(plan: ModelPlan) -> ModelPlan:
         digests = [storage.digest(part) for part in parts]
         digest = digests[0] if len(parts) == 1 else sha256_of(digests)
         size_bytes = sum(storage.size_bytes(part) for part in parts)
-        # A user's function may take numbers out of the model while it is traced: such a graph is one model's alone.
+        # A user's function may read values of the model while it is traced; such a graph cannot be shared.
         share_key = None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest, load=plan.load)
     if seen:
         digest_cache.store(files, seen.mark, digest_cache.Known(digest, size_bytes))

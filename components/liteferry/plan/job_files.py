@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def find_checkpoints(job: Job, out: str | None = None) -> list[FoundCheckpoint]:
-    """What the job's patterns name, but for what a run writes into `out`. Raises JobError for a pattern that names nothing at
-    all, or nothing but that, or that a store does not answer.
+    """The checkpoints that the job's patterns match, except files that a run writes into `out`. Raises JobError if a pattern
+    matches nothing else, or if a store does not answer.
     """
     return list(look_for_checkpoints(job, out).checkpoints)
 
 
 def look_for_checkpoints(job: Job, out: str | None = None) -> Found:
-    """What the job's patterns name, and what lies beside it. Raises JobError as `find_checkpoints` does."""
+    """The matched checkpoints, and the matched files that are not checkpoints. Raises JobError as `find_checkpoints` does."""
     try:
         found = look_for(
             [

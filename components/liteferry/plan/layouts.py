@@ -1,6 +1,6 @@
-"""Folders -> the checkpoints in them: a folder of checkpoints, TensorFlow Serving's versions, and what TFX and MLflow lay out.
+"""Finds the checkpoints in a folder: a folder of checkpoints, TensorFlow Serving's versions, and the layouts of TFX and MLflow.
 
-Told by names alone, as a store lists them: what each one is, its own sandbox finds out.
+Uses only names, as a store lists them; each checkpoint's sandbox determines its kind.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_BEHIND_LINKS = 10_000
 # The folders that TFX writes a model into, the one that serves first; `Format-TFMA` is for its Evaluator alone.
 _TFX_FOLDERS = ("Format-Serving", "serving_model_dir")
 _TFX_BESIDE = {"Format-TFMA", "eval_model_dir"}
-# What lies beside checkpoints and is none, by names that people and tools give. Anything else that a pattern names gets a report.
+# Usual names of files beside checkpoints that are not checkpoints. Any other matched file gets a report.
 _BESIDE = (
     *("README*", "LICENSE*", "NOTICE*", "CHANGELOG*", "*.md", "*.rst", "*.log", "*.txt", "*.csv", "*.tsv", "*.py", "*.ipynb"),
     *(
@@ -48,14 +48,14 @@ _BESIDE = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """A checkpoint: where it is, and what its id is made from, which for the newest of several versions is their folder."""
+    """A checkpoint: its place, and the path that its id is made from (for the newest of several versions, their folder)."""
 
     uri: str
     named: str
 
 
 def is_beside(path: str, others: Sequence[str]) -> bool:
-    """Whether a file lies beside checkpoints and is none: by its name, or as a part of one of `others`, named with it."""
+    """Whether a matched file is not a checkpoint: by its name, or because it belongs to one of `others`."""
     name, start = path.rpartition("/")[2], path.rpartition("/")[0]
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in _BESIDE):
         return True
@@ -72,13 +72,13 @@ def is_beside(path: str, others: Sequence[str]) -> bool:
 
 
 def is_ignored_folder(path: str) -> bool:
-    """Whether a folder holds nothing but what lies beside checkpoints, a folder of logs for one."""
+    """Whether a folder holds only files that are not checkpoints, for example logs."""
     names = _names(path)
     return bool(names) and all(name.startswith(".") or is_beside(storage.join(path, name), ()) for name in names)
 
 
 def checkpoints_in(folder: str, *, versions: str = NEWEST) -> list[Place]:
-    """The checkpoints that a folder is or holds; none where nothing in it looks like one.
+    """The checkpoints that a folder is or holds; none if nothing in it looks like one.
 
     Args:
       folder: path or URI of a folder.
@@ -92,15 +92,15 @@ def checkpoints_in(folder: str, *, versions: str = NEWEST) -> list[Place]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Search:
-    """How folders are searched: which versions count, how deep this one lies, and whether links led to it."""
+    """The state of a search: which versions count, how deep this folder is, and whether links led to it."""
 
     versions: str
     depth: int = 0
     is_behind_links: bool = False
-    behind_links: Iterator[int] = dataclasses.field(default_factory=itertools.count)  # one for all of a search
+    behind_links: Iterator[int] = dataclasses.field(default_factory=itertools.count)  # shared by the whole search
 
     def below(self, path: str) -> _Search:
-        """For a folder in the one that this search is at."""
+        """The state for a subfolder of the current folder."""
         is_behind = self.is_behind_links or storage.is_link(path)
         return dataclasses.replace(self, depth=self.depth + 1, is_behind_links=is_behind)
 

@@ -42,7 +42,7 @@ class InputNeeds:
 
 @dataclasses.dataclass(frozen=True)
 class LocalInputs:
-    """`plans` with local paths in place of URIs. `problems`: model_id -> why an input of its plan cannot be had."""
+    """`plans` with local paths in place of URIs. `problems`: model_id -> why an input of its plan cannot be copied."""
 
     plans: tuple[ModelPlan, ...]
     problems: dict[str, Reason]
@@ -77,7 +77,7 @@ def hold_inputs(plans: Sequence[ModelPlan], needs: Callable[[ModelPlan], InputNe
 
 
 def storage_reason(error: StorageError, stage: Stage) -> Reason:
-    """The reason of a model whose inputs could not be had."""
+    """The reason of a model whose inputs could not be copied."""
     return Reason(code=ReasonCode.STORAGE_FAILED, stage=stage, message=str(error))
 
 
@@ -92,7 +92,7 @@ def _wanted(plan: ModelPlan, needs: InputNeeds) -> Iterator[tuple[Wanted, Stage]
 
 
 def readable_of(plan: ModelPlan) -> list[str]:
-    """What a process that works on a plan may read, as local paths: the checkpoint, the rows, the user's code with the files that
+    """The local paths that a process may read to work on a plan: the checkpoint, the rows, the user's code with the files that
     the job names for it, and the artifacts made so far.
     """
     found = [*files_of_checkpoint(plan.checkpoint_path, plan.load.links), *readable_for_code(plan.load)]
@@ -104,7 +104,7 @@ def readable_of(plan: ModelPlan) -> list[str]:
 
 
 def files_of_samples(sample_set: SampleSet, spec: SamplesSpec | None) -> list[str]:
-    """The files that rows are read from."""
+    """The files with the rows."""
     parts = [part for shard in sample_set.shards for part in (shard, *shard.more)]
     schema = [spec.schema_file] if spec is not None and spec.schema_file else []
     return list(dict.fromkeys([*(part.copy or part.path for part in parts), *schema]))

@@ -71,7 +71,7 @@ class ModelOptions:
     quantization: QuantizationOptions
     lowering: LoweringOptions
     recipe_digest: str
-    work_digest: str = ""  # digest of the part that decides what is made and measured: all but gates and policy
+    work_digest: str = ""  # digest of digest of the settings that affect artifacts and measurements: all but gates and policy
     export_recipe: str = ""  # digest of the part that decides what the SavedModel computes
     latency: bool = False
     keep_versions: int = 1  # SavedModel versions in a blessed model's folder
@@ -80,8 +80,8 @@ class ModelOptions:
     metrics: MetricsPlan | None = None
     recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # variant -> the user's quantizer recipe, JSON
     output_kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)  # output -> `regression` or `classes`
-    twin_max_rel: float | None = None  # how far a float32 twin may be from the model; None: by its format, see float_twin
-    min_saving: float = 0.1  # what a smaller file has to save to be recommended
+    twin_max_rel: float | None = None  # largest allowed difference of a float32 twin; None: by its format
+    min_saving: float = 0.1  # the share of bytes that a smaller file must save to be recommended
     targets: tuple[str, ...] = ("cpu",)
     auto: AutoOptions = dataclasses.field(default_factory=AutoOptions)
     code_stamps: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of code and assets on stores, see distant_code
@@ -89,7 +89,7 @@ class ModelOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunState:
-    """What one run adds to a plan while it works on the model."""
+    """The state of one run on this model."""
 
     version: int = 1  # of the SavedModel's folder: grows when the checkpoint or the export recipe has changed since the last run
     attempt: str = ""  # names the work folders
@@ -115,28 +115,30 @@ class ModelPlan(ModelIdentity, ModelOptions, RunState):
         return None if self.digest is None else sha256_of([self.digest, self.export_recipe])
 
     def gates_like(self, variant: str) -> str:
-        """The variant whose default gates count: its own, and those of int8 for a user's recipe, whatever it does."""
+        """The variant whose default gates apply: itself, or int8 for any user's recipe."""
         return "int8" if variant in self.recipes else variant
 
     def model_directory(self) -> str:
         return storage.join(self.out, layout.MODELS, self.model_id)
 
     def work_root(self) -> str:
-        """A local folder for work folders: on the file system of OUT, so that what is done is put in place by a rename; one of
-        this worker's own for an OUT on a store.
+        """The local parent of work folders: on the file system of OUT, so that a finished folder is published by a rename; for
+        an OUT on a store, on this worker's disk.
         """
         if self.work:
             return self.work
         return storage.join(storage.require_local(self.out), layout.STAGING)
 
     def staging_directory(self) -> str:
-        """Where this model is built. One for each attempt: a runner may process an element twice, also at the same time."""
+        """The folder in which this model is built. Each attempt has its own, since a runner may process an element twice, even
+        at the same time.
+        """
         return os.path.join(self.work_root(), layout.MODELS, self.model_id, self.attempt or "0")
 
 
 def distant_code(plan: ModelPlan) -> list[tuple[str, ...]]:
-    """The user's files on stores that a model needs beside its checkpoint, in groups that have to lie side by side: modules may
-    import each other. A group is called by its first URI.
+    """The user's files on stores that a model needs besides its checkpoint, in groups that must lie side by side, since modules
+    may import each other. A group is named by its first URI.
     """
     modules = tuple(filter(storage.is_remote, plan.load.modules))
     assets = {path for signature in plan.signatures for path in signature.assets.values() if storage.is_remote(path)}
@@ -149,8 +151,8 @@ def sha256_of(value: Any) -> str:
 
 
 def begin_attempt(plans: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
-    """The plans with work folders of their own, whoever else works on the same models: on this worker, which is the one that
-    publishes them, since no stage after this one shuffles.
+    """The plans, each with a new work folder that no other process uses. The folder is on this worker, which also publishes the
+    model, since no later stage shuffles.
     """
     attempt = uuid.uuid4().hex
     work = scratch.shared_folder("work") if any(storage.is_remote(plan.out) for plan in plans) else ""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def plan_models(job: Job, out: str) -> list[ModelPlan]:
-    """One plan for every checkpoint that matches the job's patterns. Opens each samples entry once.
+    """One plan for every checkpoint that matches the job's patterns. Each samples entry is opened once.
 
     Raises:
       JobError: a pattern that matches nothing at all.
@@ -66,7 +66,7 @@ def _code_stamps(plans: Sequence[ModelPlan]) -> dict[str, str]:
 
 
 def bound_samples(name: str, spec: SamplesSpec, *, opener: Callable[..., SampleSet] | None = None) -> BoundSamples:
-    """Opens a samples entry. An error that may be transient is tried a second time, since it would decide every model's verdict.
+    """Opens a samples entry. After an error that may be transient it tries once more, since the error would fail every model.
     Never raises for the content of a sample file. `opener`: `open_samples`, or a test's replacement.
     """
     from liteferry.samples.headers import describe_contained
@@ -116,7 +116,9 @@ def _work(recipe: Mapping[str, Any], metrics: MetricsPlan | None) -> dict[str, A
 
 
 def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], metrics: MetricsPlan | None) -> dict[str, Any]:
-    """Everything but the checkpoint that decides this entry's reports, the user's code and sample rows included, for a digest."""
+    """Everything except the checkpoint that affects this entry's reports, including user code and sample rows, as JSON for a
+    digest.
+    """
     entry = job.models[index]
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
     recipe = {
@@ -145,8 +147,8 @@ def _entry_recipe(job: Job, index: int, samples: Mapping[str, BoundSamples], met
 
 
 def _stamps(paths: Sequence[str]) -> dict[str, str | None]:
-    """What the user's code may read, by modification times and sizes, since a folder may be large. None for a path that does not
-    exist.
+    """Modification times and sizes of the files that the user's code may read; not their bytes, since a folder may be large.
+    None for a path that does not exist.
     """
     stamps: dict[str, str | None] = dict.fromkeys(paths)
     for path in paths:
@@ -155,8 +157,8 @@ def _stamps(paths: Sequence[str]) -> dict[str, str | None]:
     return stamps
 
 
-# Digests hold what the job says, not which version of LiteFerry reads it: the number of the rules decides whether a finished
-# model still stands. This value is where 0.1.0 put its own version, so that its digests are the same today.
+# Digests cover the job's settings, not LiteFerry's version: the number of the rules decides whether a finished model is still
+# valid. Version 0.1.0 stored its own version in this value, which is kept so that its digests stay equal.
 _DIGESTS_SINCE = "0.1.0"
 # The keys that 0.1.0 always digested. A newer key counts only where the job sets it to something new, so that a new version
 # alone does not invalidate finished models.
@@ -183,7 +185,7 @@ def _said(record: Record, exclude: Collection[str] = ()) -> dict[str, Any]:
 
 
 def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSamples]) -> str:
-    """Digest of what decides the SavedModel's graph and metadata, besides the checkpoint's bytes."""
+    """Digest of everything except the checkpoint's bytes that affects the SavedModel's graph and metadata."""
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
     keys = {"metadata", "builder", "builder_args", "weights", "strip", "signature", "signatures", "serve_examples"}
     return sha256_of(
@@ -232,7 +234,7 @@ def _signatures(entry: ModelSpec) -> tuple[SignatureSpec, ...]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """What all models of one `models` entry share, besides what the job says itself."""
+    """The facts that all models of one `models` entry share, besides the job's own keys."""
 
     samples: BoundSamples
     recipe_digest: str

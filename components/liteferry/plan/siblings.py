@@ -1,9 +1,9 @@
 """Siblings: checkpoints that differ only in their weights. The first one is built and traced; of the others only the weights are
 loaded.
 
-Two things could go wrong: state that the trace holds and a file changes, or weights that were not loaded. Reference, SavedModel
-and variants would then agree on wrong numbers. So a family consists of listed layers alone (`loading.sibling_layers`), and every
-variable that computes is found again, bit for bit, at its place in the sibling's own file (`sibling_weights`).
+Two errors are possible: the trace may hold state that differs between files, or weights may not be loaded. Reference,
+SavedModel and variants would then agree on wrong numbers. So a family has only listed layers (`loading.sibling_layers`), and
+every variable of the graph is compared bit for bit with its array in the sibling's own file (`sibling_weights`).
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _LOOK_LIMITS = sandbox.Limits(seconds=60, memory_bytes=4 * 10**9)
 def chunks(plans: Sequence[ModelPlan], *, processes: int) -> list[tuple[ModelPlan, ...]]:
     """Siblings in groups that are exported one after the other in one process.
 
-    Building and tracing the first of a group takes as long as three others, so groups are as large as an even share for
-    `processes` allows: every process gets as many groups as the others, of the same size. Where `auto` is searched for, groups
-    are the same for any number of processes: the first of each is searched for the others, too.
+    Building and tracing the first of a group takes as long as three siblings, so groups are as large as possible while every
+    process gets the same number of groups of the same size. If the job has `auto`, groups do not depend on the number of
+    processes, since the search on the first model of a group also serves the others.
     """
     ordered = sorted(plans, key=lambda plan: plan.model_id)
     is_searched = any(AUTO in plan.variants for plan in ordered)
@@ -70,7 +70,7 @@ def share_key(facts: CheckpointFacts, *, recipe_digest: str, load: LoadSpec = _P
         return None
     if sibling_layers.kept_apart(architecture, claimed=load.custom_objects) is not None:
         return None
-    if config_trust.findings(facts.config):  # training's settings count here: what a scan refuses is refused alone
+    if config_trust.findings(facts.config):  # with training settings: a refused checkpoint is handled alone
         return None
     text = json.dumps(architecture, sort_keys=True)
     parts = [recipe_digest, facts.kind.value, str(facts.keras_version), str(facts.weights_layout), text]
@@ -93,7 +93,7 @@ def share_key_of(path: str, *, recipe_digest: str, load: LoadSpec = _PLAIN) -> s
             )
         facts = CheckpointFacts(kind=Kind.KERAS, keras_version=metadata.get("keras_version"), config=config)
         return share_key(facts, recipe_digest=recipe_digest, load=load)
-    except Exception:  # noqa: BLE001  # a stranger's bytes may raise anything: this one does not share
+    except Exception:  # noqa: BLE001  # untrusted bytes may raise anything: then this checkpoint does not share
         return None
 
 
@@ -115,7 +115,7 @@ def compute_share_key(request: tuple[str, str, LoadSpec], reporter: Any) -> None
     None for weights alone: two calls of a builder may make models that differ in more than weights.
     """
     path, recipe_digest, load = request
-    facts = look(path, has_builder=True)  # an architecture beside it is not asked: such models share with nobody
+    facts = look(path, has_builder=True)  # an architecture file beside it is ignored: such models never share
     key = share_key(facts, recipe_digest=recipe_digest, load=load) if facts.kind is Kind.H5_MODEL else None
     reporter.result({"share_key": key})
 
@@ -134,7 +134,7 @@ def _architecture(node: Any, seen_ids: dict[int, int]) -> Any:
 
 
 def captures_variables_alone(function: Any) -> bool:
-    """Whether a ConcreteFunction takes nothing from outside but variables: any other captured tensor is one model's own."""
+    """Whether a ConcreteFunction takes nothing from outside but variables: any other captured tensor belongs to one model."""
     handles = {id(variable.handle) for variable in function.graph.variables}
     return all(id(captured) in handles for captured in function.captured_inputs)
 

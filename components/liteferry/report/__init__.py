@@ -1,4 +1,4 @@
-"""Results -> report.json, the fleet's files, HTML pages and lines in a terminal."""
+"""Turns results into report.json, the fleet's files, HTML pages and terminal output."""
 
 from liteferry.report.fleet import fleet_facts, fleet_rows, fleet_table, write_fleet
 from liteferry.report.hints import HINTS, hint_for

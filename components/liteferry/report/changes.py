@@ -1,5 +1,5 @@
-"""What changed since the run before in the same OUT: which checkpoints there are, verdicts, statistics, task metrics, contracts
-of .tflite files, and the libraries that made them.
+"""Finds changes since the previous run in the same OUT: checkpoints, verdicts, statistics, task metrics, contracts of .tflite
+files, and the libraries that made them.
 
 `OUT/.history/last_run.json` remembers, for every model, its last verdicts and numbers, and the contracts of its last blessed
 report. It is written when a run has ended, so a run that was killed and finished later is one run.
@@ -25,10 +25,10 @@ KINDS = (*OF_VERDICTS, *OF_THE_ROSTER)
 _HISTORY_VERSION = 1
 _SAVED_MODEL = "saved_model"
 
-# A statistic has drifted when it moved by at least this much; max_rel when it is twice or half as large, and above noise.
+# A statistic counts as drifted if it changed by at least this much; max_rel if it doubled or halved, and is above the noise.
 DRIFT: Mapping[str, float] = {"argmax_agreement": 0.01, "exact_agreement": 0.01, "sqnr_db": 3.0}
 MAX_REL_FACTOR, MAX_REL_FLOOR = 2.0, 1e-5
-# A task metric has when it moved by more than this share of its value.
+# A task metric counts as drifted if it changed by more than this share of its value.
 METRIC_SHARE, METRIC_FLOOR = 0.01, 1e-6
 _STATISTICS = ("max_rel", *DRIFT)
 
@@ -74,7 +74,9 @@ def _artifact(artifact: Mapping[str, Any], parity: str) -> dict[str, Any]:
 
 
 def short_contract(contract: object) -> dict[str, Any] | None:
-    """What an app depends on: `{inputs|outputs: {name: {position, dtype, shape, scale, zero_point}}}`; None without one."""
+    """The contract that an app depends on: `{inputs|outputs: {name: {position, dtype, shape, scale, zero_point}}}`; None
+    without a file.
+    """
     sides = lenient.mapping(contract)
     if not sides:
         return None
@@ -122,14 +124,14 @@ def changes_between(
                 if kind == "newly_failing" and who is None:
                     entry["held_back"] = is_now.get("held_back") is not None
                 found[kind].append(entry)
-        for name in shared if was.get("rules") == is_now.get("rules") else ():  # others may compute a statistic otherwise
+        for name in shared if was.get("rules") == is_now.get("rules") else ():  # older rules may compute a statistic differently
             for drift in _drifts(was["artifacts"][name], is_now["artifacts"][name]):
                 found["drifted"].append({"model_id": model_id, "variant": name, **drift})
     return found
 
 
 def _why(is_now: Remembered) -> str | None:
-    """Said where the judge is another: today's rules on the same bytes, or the job's gates of today."""
+    """A note if the rules or gates have changed: today's rules on the same bytes, or the job's current gates."""
     if is_now.get("rules_before") is None:
         taken = is_now.get("taken_back")
         return None if taken is None else f"an earlier blessing is taken back: {taken}"
@@ -137,11 +139,11 @@ def _why(is_now: Remembered) -> str | None:
 
 
 def roster_changes(before: Mapping[str, Remembered], now: Mapping[str, Remembered]) -> dict[str, list[dict[str, Any]]]:
-    """`{new, gone, renamed, libraries}`: models that only one of two runs had, in order of model ids, and which libraries other
-    versions have done models again with.
+    """`{new, gone, renamed, libraries}`: models that only one of the two runs had, in order of model ids, and the libraries
+    whose new versions caused models to be exported again.
 
-    A checkpoint that went and came under another name, with the same bytes, is renamed. Where the bytes of several are equal,
-    each counts once.
+    A checkpoint with the same bytes under another name counts as renamed. Where the bytes of several are equal, each counts
+    once.
     """
     gone = {model_id: was for model_id, was in before.items() if model_id not in now}
     came = [model_id for model_id in sorted(now) if model_id not in before]
@@ -200,7 +202,7 @@ def _has_drifted(name: str, before: float, now: float) -> bool:
 
 def _metric_has_drifted(before: float | None, now: float | None) -> bool:
     if before is None or now is None:
-        return before is not now  # a value that came or went
+        return before is not now  # a value that only one run has
     return abs(now - before) > max(METRIC_SHARE * abs(before), METRIC_FLOOR)
 
 
@@ -221,7 +223,7 @@ def _contract_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Ite
 def since_last_run(out: str, reports: Iterable[lenient.Report], *, run_id: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """The changes, None for the first run in this OUT, and the history to write with `write_history` once all else is written.
 
-    `run_id`: unique to a run. Runners may repeat a step: the same run gets the changes that it wrote before.
+    `run_id`: unique to a run. Runners may repeat a step: a repeated step gets the changes that it wrote before.
     """
     history = _read(out, layout.LAST_RUN)
     now = {str(report.get("model_id")): remember(report) for report in reports}
@@ -230,7 +232,7 @@ def since_last_run(out: str, reports: Iterable[lenient.Report], *, run_id: str) 
         return _read(out, layout.FLEET_FACTS).get("changes"), history
     try:
         changes = _all_changes(history, before, now, contracts) if history else None
-    except (KeyError, TypeError, AttributeError, ValueError):  # somebody's hand was in the history: begin a new one
+    except (KeyError, TypeError, AttributeError, ValueError):  # the history was edited by hand: begin a new one
         before, contracts, changes = {}, {}, None
     new_contracts = {model_id: _contracts(facts) for model_id, facts in now.items() if facts["status"] == Status.BLESSED.value}
     return changes, {
@@ -247,7 +249,7 @@ def _all_changes(
     history: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Remembered], contracts: Mapping[str, Any]
 ) -> dict[str, list[dict[str, Any]]]:
     found = changes_between(before, now, blessed_contracts=contracts)
-    if not isinstance(history.get("of_last_run"), list):  # of a version that did not say which models it had
+    if not isinstance(history.get("of_last_run"), list):  # written by a version that did not record its models
         return {**found, **{kind: [] for kind in OF_THE_ROSTER}}
     last = {model_id: before[model_id] for model_id in history["of_last_run"] if model_id in before}
     return {**found, **roster_changes(last, now)}
@@ -263,13 +265,13 @@ def _contracts(facts: Remembered) -> dict[str, Any]:
 
 
 def write_history(out: str, history: Mapping[str, Any]) -> None:
-    """Writes what the next run is compared with."""
+    """Writes the history, with which the next run is compared."""
     text = json.dumps(history, sort_keys=True)
     beneath.write_bytes(out, layout.LAST_RUN, text.encode())
 
 
 def forget_models(out: str, model_ids: Iterable[str]) -> None:
-    """Takes models out of what the next run is compared with: they were removed by hand. Raises StorageError."""
+    """Removes models from the history, after the user has removed them. Raises StorageError."""
     history, gone = _read(out, ".history/last_run.json"), set(model_ids)
     if not history:
         return
@@ -281,7 +283,7 @@ def forget_models(out: str, model_ids: Iterable[str]) -> None:
 
 
 def _read(out: str, name: str) -> dict[str, Any]:
-    """A JSON object; empty where none is there or somebody's hand was: then nothing is known of the run before."""
+    """The history; empty if it is missing or was damaged by hand: then there is no previous run to compare with."""
     try:
         found = lenient.mapping(parse(beneath.read_bytes(out, name)))
     except (StorageError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a report was computed with: the libraries' versions, the processor, and what the kernel confined."""
+"""The environment of a report: versions of libraries, the processor, and the confinements that the kernel enforced."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ LIBRARIES = {
 
 @functools.cache
 def environment() -> dict[str, str | None]:
-    """Versions of the libraries that computed, read without importing them; the processor; and which confinements the kernel
-    enforced.
-    """
+    """Versions of the libraries used, read without importing them; the processor; and which confinements the kernel enforced."""
     versions: dict[str, str | None] = {"python": platform.python_version(), "liteferry": __version__, "cpu": _cpu()}
     versions["confinement"] = held.in_words()
     for key, distribution in LIBRARIES.items():
@@ -48,9 +46,9 @@ def _cpu() -> str | None:
 
 
 def upgrades(report: lenient.Report, now: Mapping[str, str | None] | None = None) -> list[str]:
-    """`tensorflow 2.20.0 -> 2.21.0` for each library that is another one `now` than the one that made this report, and may change
-    what it says: TensorFlow always; the Keras that computed the reference; LiteRT and the quantizer where there are variants;
-    TFMA where there are task metrics. What either side does not know counts as the same.
+    """`tensorflow 2.20.0 -> 2.21.0` for each library whose version `now` differs from the report's and that may change its
+    results: TensorFlow always; the Keras that computed the reference; LiteRT and the quantizer where there are variants; TFMA
+    where there are task metrics. A version that one side does not know counts as equal.
 
     Args:
       now: versions as `environment` has them; those of this process by default.

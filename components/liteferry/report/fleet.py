@@ -1,6 +1,6 @@
 """Reports -> the facts of a fleet: one row per model and variant, totals, and the files at the top of the output.
 
-Facts hold no times of day except under `run`, and their order is that of the model ids: the same reports give the same bytes.
+Facts contain no timestamps except under `run`, and are in order of model ids, so the same reports give the same bytes.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _path_in_output(model_id: str, path: object) -> str | None:
 def fleet_facts(
     reports: Iterable[lenient.Report], *, job: Mapping[str, Any] | None = None, changes: Mapping[str, Any] | None = None
 ) -> records.FleetReport:
-    """All that the fleet's files and tables show: `schema_version, totals, models, rows, changes, run`. Plain JSON.
+    """The data of the fleet's files and tables: `schema_version, totals, models, rows, changes, run`. Plain JSON.
 
     `reports` is read once and not kept, so a generator over a large fleet is fine. `job` stands under `run` as it is given.
     """
@@ -247,8 +247,8 @@ def _totals(models: Sequence[records.ModelSummary]) -> records.Totals:
 
 
 def _searches(found: Iterable[Mapping[str, Any]]) -> records.AutoTotals:
-    """What the searches for `auto` cost, and what families saved: a sibling that took its family's mix would have needed as many
-    files as the others did on average.
+    """The cost of the searches for `auto`, and the savings of families: a sibling that took its family's mix is counted as
+    saving the average number of files of a search.
     """
     counts = [(lenient.integer(facts.get("candidates")) or 0, bool(facts.get("from_family"))) for facts in found if facts]
     alone = [count for count, is_of_family in counts if not is_of_family]
@@ -284,7 +284,9 @@ def _flag(value: object) -> bool | None:
 
 
 def write_fleet(out: str, facts: Mapping[str, Any]) -> None:
-    """Write fleet.json, fleet.parquet, what pages share and, last, index.html into the folder `out`; each is replaced whole."""
+    """Writes fleet.json, fleet.parquet, the pages' shared assets and, last, index.html into the folder `out`; each is replaced
+    whole.
+    """
     import pyarrow as pa
     import pyarrow.parquet
 

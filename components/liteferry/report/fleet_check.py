@@ -12,7 +12,7 @@ _OPTIONAL_TEXTS = ("checkpoint_uri", "kind", "recommended_variant")
 
 
 def sound_facts(facts: Any) -> dict[str, Any]:
-    """The facts, if they have the form of a fleet's and agree with themselves. Raises ValueError that says what is wrong."""
+    """The facts, if they have the form of a fleet's and agree with themselves. Raises ValueError that names the problem."""
     if not isinstance(facts, dict):
         raise ValueError("it is not a JSON object")
     models, totals = facts.get("models"), facts.get("totals")

@@ -1,4 +1,4 @@
-"""Everything that is known of one model -> its report, the record that becomes report.json."""
+"""Builds one model's report, the record that becomes report.json, from its plan, export and evaluation."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def build(
 ) -> records.JudgedReport:
     """The report of one model.
 
-    A model is blessed when its SavedModel and every required variant are. Anything that is missing on the way is a reason not to
-    bless it. `worst_rows`: see `results.worst_inputs_of`.
+    A model is blessed when its SavedModel and every required variant are. If anything is missing, it is not blessed.
+    `worst_rows`: see `results.worst_inputs_of`.
     """
     verdicts = {name: verdict(case_of_run(name, plan, exported, evaluation)) for name in (SAVED_MODEL, *plan.variants)}
     variants = {name: _variant(plan, exported.variants.get(name), name, verdicts[name], evaluation) for name in plan.variants}
@@ -106,7 +106,7 @@ def _checkpoint(plan: ModelPlan, exported: ExportedModel) -> records.Checkpoint:
 
 
 def _judged_by(plan: ModelPlan, evaluation: Evaluation) -> dict[str, Any]:
-    """What the verdict took from the job and the rows, so that it can be made again."""
+    """The verdict's inputs from the job and the rows, so that the report can be judged again."""
     return {
         "gates": {name: dict(gates) for name, gates in plan.gates.items()},
         "recipes": sorted(plan.recipes),
@@ -383,7 +383,7 @@ def _constant_warnings(evaluation: Evaluation) -> list[str]:
 
 
 def _filled_warnings(evaluation: Evaluation, plan: ModelPlan) -> list[str]:
-    """Rows that stand for what nobody measured."""
+    """A fallback for values that were not measured."""
     columns = plan.samples.sample_set.columns if plan.samples.sample_set else {}
     rows = plan.samples.sample_set.row_count if plan.samples.sample_set else 0
     return [
@@ -475,7 +475,7 @@ def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _short_auto(auto: Any) -> dict[str, Any]:
-    """Of a search only what it cost."""
+    """Keeps only the cost of a search."""
     facts = lenient.mapping(auto)
     return {"auto": {key: facts.get(key) for key in ("candidates", "from_family")}} if facts else {}
 

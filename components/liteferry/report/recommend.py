@@ -1,4 +1,4 @@
-"""Which variant to ship: the smallest blessed one that is worth it, and why no smaller one."""
+"""Recommends a variant to ship, and says why no smaller one is recommended."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ MIN_SAVING = 0.1
 
 
 def worth_naming(variants: Mapping[str, Mapping[str, Any]], *, min_saving: float = MIN_SAVING) -> str | None:
-    """The blessed variant to ship, None where none is blessed: in order of agreement with the model, best first, each smaller one
-    takes the place of the one before if it saves at least `min_saving` of its bytes. Of equal ones the first by name.
+    """The blessed variant to ship; None if none is blessed. Goes through the blessed variants by agreement with the model, best
+    first; a smaller variant replaces the current choice if it saves at least `min_saving` of its bytes. Among equal ones, the
+    first by name.
     """
     blessed = {name: facts for name, facts in variants.items() if facts["status"] == Status.BLESSED.value}
     ordered = sorted(
@@ -35,7 +36,7 @@ def worth_naming(variants: Mapping[str, Mapping[str, Any]], *, min_saving: float
 
 def _agreement(facts: Mapping[str, Any]) -> tuple[float, float]:
     """How well a variant agrees with the model: its worst share of equal classes or integers, then its worst signal to noise.
-    Finer than a thousandth of the one and a decibel of the other there is no better.
+    Differences below a thousandth of the share, or below one decibel, count as equal.
     """
     outputs = [lenient.mapping(stats) for stats in lenient.mapping(facts.get("parity")).values()]
     shares = [found for stats in outputs for key in _SHARES if (found := lenient.number(stats.get(key))) is not None]
@@ -44,7 +45,7 @@ def _agreement(facts: Mapping[str, Any]) -> tuple[float, float]:
 
 
 _SHARES = ("argmax_agreement", "exact_agreement")
-_NO_NOISE_DB = 100.0  # what is beyond is float32's own rounding
+_NO_NOISE_DB = 100.0  # above this, differences are float32's own rounding
 
 
 def passed_over(variants: Mapping[str, Mapping[str, Any]], recommended: str | None) -> list[dict[str, Any]]:
@@ -85,7 +86,7 @@ def passed_over_in_words(report: lenient.Report) -> list[str]:
 
 
 def with_what_auto_found(variants: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The variants of a report, each refused one naming the file that `auto` found instead, where that is blessed."""
+    """The variants of a report; each refused one names the file that `auto` found instead, if that is blessed."""
     found = variants.get(_AUTO, {})
     if found.get("status") != Status.BLESSED.value:
         return dict(variants)

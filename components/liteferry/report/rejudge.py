@@ -1,4 +1,4 @@
-"""A stored report under today's rules: judged again from its own statistics, without its model."""
+"""Judges a stored report again by today's rules, from its own statistics, without its model."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def rules_of(report: lenient.Report) -> int:
 
 
 def is_outdated(report: lenient.Report) -> bool:
-    """Whether older rules than today's have judged it. One of a later LiteFerry stands."""
+    """Whether older rules than today's have judged the report. A report of a later LiteFerry is not outdated."""
     return rules_of(report) < RULES_VERSION
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a job says of verdicts, in place of what a report was judged by: `gates`, as the job file has them, `kinds` (output ->
-    `regression` or `classes`, of those that the job names), `require`, the variants that a model needs, and `metric_limits`,
-    those of its task metrics.
+    """The job's current settings for verdicts, which replace those stored in a report: `gates`, as the job file has them,
+    `kinds` (output -> `regression` or `classes`, of those that the job names), `require`, the variants that a model needs, and
+    `metric_limits`, those of its task metrics.
     """
 
     gates: Mapping[str, Mapping[str, Any]]
@@ -55,22 +55,22 @@ def terms_of(plan: ModelPlan) -> Terms:
 
 
 def terms_for(plan: ModelPlan, report: lenient.Report) -> Terms:
-    """Those of a plan, as far as a report of another time can be held to them: a variant that it never had is not asked for."""
+    """The terms of a plan for an earlier report: variants that the report never had are not required."""
     there = lenient.mapping(report.get("variants"))
     return dataclasses.replace(terms_of(plan), require=tuple(name for name in plan.require if name in there))
 
 
 def judged_again(report: lenient.Report, terms: Terms | None = None, *, is_verdict_alone: bool = False) -> dict[str, Any]:
-    """The report with the verdicts that today's rules come to; what was measured stays as it is.
+    """The report with the verdicts of today's rules; measurements are unchanged.
 
     Args:
       terms: of the job today; by default what the report was judged by.
-      is_verdict_alone: whether a report will do that lacks what a run finds out beside the verdict, as where a newly failing
-        variant begins to differ.
+      is_verdict_alone: whether the caller needs only the verdict. If so, the report may lack results that a run computes
+        besides it, such as the first diverging tensor of a newly failing variant.
 
     Raises:
-      LackingError: it lacks something that these rules ask for, or what ended its work came before any statistics: the model has
-        to be done again.
+      LackingError: the report lacks something that these rules need, or its work ended before any statistics: the model must be
+        exported again.
     """
     if terms is not None and not is_outdated(report):
         return _under_other_terms(terms, report, is_verdict_alone=is_verdict_alone)
@@ -88,7 +88,7 @@ def judged_again(report: lenient.Report, terms: Terms | None = None, *, is_verdi
 
 
 def _under_other_terms(terms: Terms, report: lenient.Report, *, is_verdict_alone: bool) -> dict[str, Any]:
-    """The same rules, other limits. What ended a model's or a variant's work before anything was judged stands as it is."""
+    """Same rules, other limits. A reason that ended a model's or a variant's work before it was judged is kept."""
     old, report = report, _under(terms, report)
     if not lenient.mapping(report.get("saved_model")):
         return report
@@ -101,8 +101,8 @@ def _under_other_terms(terms: Terms, report: lenient.Report, *, is_verdict_alone
 
 
 def _refuse_what_takes_the_model(old: lenient.Report, report: lenient.Report, variants: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises LackingError where a run finds out more than the verdict: where a newly failing variant begins to differ, or which
-    of several ways to convert it is the best under other gates.
+    """Raises LackingError if a run would compute more than the verdict: where a newly failing variant begins to differ, or
+    which of several ways to convert it is the best under other gates.
     """
     if "auto" in variants or lenient.mapping(old.get("targets")).keys() - {names.CPU}:
         raise LackingError("what `auto` and targets choose hangs on all gates")
@@ -125,7 +125,7 @@ def _limits(part: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def _variant(part: Mapping[str, Any], judged: Verdict) -> dict[str, Any]:
-    """A variant that was never compared keeps what was said of it; one that passes now begins to differ nowhere."""
+    """A variant that was never compared keeps its reason; a variant that passes now has no diverging tensors."""
     if part.get("status") in (Status.FAILED.value, Status.UNVERIFIABLE.value) and not judged.is_blessed:
         return dict(part)
     return {**part, **_facts(judged), **({"diverging": [], "tensor_errors": []} if judged.is_blessed else {})}
@@ -155,14 +155,14 @@ def _with_verdicts(
 def _under(terms: Terms, report: lenient.Report) -> dict[str, Any]:
     was = report.get("judged_by")
     if not isinstance(was, Mapping):
-        return dict(report)  # the verdict says what it lacks
+        return dict(report)  # the verdict names what is missing
     seen = was.get("kinds_seen", was.get("kinds"))
     judged_by = {**was, "gates": terms.gates, "kinds": {**lenient.mapping(seen), **terms.kinds}}
     return metric_limits.under({**report, "judged_by": judged_by, "required_variants": list(terms.require)}, terms.metric_limits)
 
 
 def before(report: lenient.Report) -> dict[str, Any]:
-    """What the next report on the same bytes says of this one."""
+    """The entry about this report in the next report on the same bytes."""
     return {"rules": rules_of(report), "status": lenient.model_status(report).value}
 
 

@@ -1,4 +1,4 @@
-"""When, where and with what a run ended, and how the runs before it in the same OUT did: `run` of fleet.json."""
+"""`run` of fleet.json: when, where and with which libraries a run ended, and the totals of earlier runs in the same OUT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What of a fleet may be shipped, from its facts alone: blessed models, and the last blessed ones of those that are held back."""
+"""The artifacts of a fleet that may be shipped, from its facts: those of blessed models, and the last blessed ones of models
+that are held back.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from liteferry.types import Status
 
 
 def shipped(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """`{model_id, recommended_variant, saved_model, variants}` of every model of which a blessed folder stands, in the fleet's
-    order; paths are relative to OUT. Single variants in it may not be blessed.
+    """`{model_id, recommended_variant, saved_model, variants}` of every model with a blessed folder, in the fleet's order;
+    paths are relative to OUT. Not every variant in it is blessed.
     """
     for model in facts["models"]:
         kept = lenient.mapping(lenient.mapping(model.get("held_back")).get("kept"))

@@ -1,4 +1,4 @@
-"""For each target of a job: how every variant fares there, which one to ship, why, and what that costs."""
+"""For each target of a job: the result of every variant, which one to ship, why, and the trade-off."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def facts_of(
     return found
 
 
-# Every target has the same keys, so that a table of them has columns; each fills in what there is for it.
+# All targets have the same keys, so that they form a table; each target fills in its own.
 _NOTHING: Mapping[str, Any] = {
     "arena_bytes": None,
     "parity": None,
@@ -94,7 +94,7 @@ def _on_microcontroller(run: _Run, name: str) -> dict[str, Any]:
 
 
 def of_cpu(variants: Variants, *, min_saving: float | None) -> dict[str, Any]:
-    """The facts of the CPU, which are those of the variants themselves. `min_saving`: None where nothing may be recommended."""
+    """The facts for the CPU, which are the variants' own. `min_saving`: None where nothing may be recommended."""
     fates = {name: {**_NOTHING, "status": facts["status"], "reason": facts["reason"]} for name, facts in variants.items()}
     return {"how": _HOW[names.CPU], **_recommended(names.CPU, variants, fates, min_saving=min_saving), "variants": fates}
 
@@ -104,7 +104,7 @@ def _recommended(target: str, variants: Variants, fates: Variants, *, min_saving
         name: {**variants[name], "status": fate["status"], "parity": fate.get("parity") or variants[name]["parity"]}
         for name, fate in fates.items()
     }
-    if target.startswith(names.ETHOS):  # an NPU is there to be used: what falls back runs on the CPU beside it
+    if target.startswith(names.ETHOS):  # only the largest share on the NPU counts: the rest runs on the CPU
         best = max(
             (fate.get("npu_share") or 0.0 for fate in fates.values() if fate["status"] == Status.BLESSED.value), default=0.0
         )
@@ -140,7 +140,7 @@ def _decibels(facts: Mapping[str, Any]) -> float:
 
 
 def _trade_off(named: str, there: Variants) -> str | None:
-    """The blessed variant that agrees best, beside the named one: bytes saved and agreement given up."""
+    """Compares the named variant with the blessed one that agrees best: bytes saved and agreement lost."""
     others = {name: facts for name, facts in there.items() if facts["status"] == Status.BLESSED.value and name != named}
     if not others:
         return None

@@ -1,4 +1,4 @@
-"""A fleet and a finished model as text: for a terminal, for a log, for one line while a run goes on."""
+"""A fleet and a finished model as text: a table for terminals and logs, and one line for the progress of a run."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _STYLES = {Status.BLESSED: "green", Status.NOT_BLESSED: "red", Status.UNVERIFIAB
 def summary_table(facts: Facts) -> Table:
     """One line per model on a terminal of 120 columns; on a narrower one cells wrap between words.
 
-    Says the verdict, the reason, how many variants are blessed with the others by name, what is recommended and its size.
-    Colour only repeats what the words say. Text from reports is never read as markup.
+    Shows the verdict, the reason, how many variants are blessed with the others by name, and the recommended variant with its
+    size. Colour only repeats the words. Text from reports is never read as markup.
     """
     from rich.table import Table
     from rich.text import Text
@@ -68,8 +68,8 @@ REASONS_SHOWN, NAMES_SHOWN = 12, 6
 
 
 def reasons_text(facts: Facts) -> str:
-    """What did not ship, grouped by reason, most models first: which models, the first message whole, and what to try; "" where
-    everything shipped.
+    """Models that did not ship, grouped by reason, most models first: the models, the first message in full, and the hint; ""
+    if everything shipped.
     """
     groups = shortfalls(facts["models"])
     blocks = [_reason_block(group) for group in groups[:REASONS_SHOWN]]
@@ -91,11 +91,13 @@ def _reason_block(group: Mapping[str, Any]) -> str:
 
 
 def one_line(report: lenient.Report) -> str:
-    """A finished model in one line: verdict, id, the largest difference of every variant, what is recommended or why not."""
+    """A finished model in one line: verdict, id, the largest difference of every variant, the recommended variant or the
+    reason.
+    """
     model_status = lenient.model_status(report)
     parts = [f"{formats.STATUS_WORDS[model_status]:<11}", single_line(report.get("model_id")) or "(no id)"]
     rows = [row for row in tables.artifact_parities(report) if not row["is_saved_model"]]
-    if any(row["artifact"].get("path") for row in rows):  # where no file was made, the reason says it all
+    if any(row["artifact"].get("path") for row in rows):  # without any file, the reason is enough
         parts += [_variant_in_line(row) for row in rows]
     reason = lenient.reason(report.get("reason"))
     if model_status is not Status.BLESSED and reason:

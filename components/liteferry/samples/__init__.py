@@ -1,4 +1,4 @@
-"""Sample files -> batches of rows that fit a model's signature."""
+"""Reads sample files as batches of rows that fit a model's signature."""
 
 from liteferry.samples.batches import read_batches
 from liteferry.samples.binding import Binding, bind

@@ -1,7 +1,7 @@
-"""Sample data -> batches of named arrays that fit a model's signature.
+"""Reads sample data as batches of named arrays that fit a model's signature.
 
-    sample_set = open_samples(spec)                                        # headers and digest: what is there
-    binding = bind(sample_set, spec, signature, samples_name="digits")     # which column feeds which input, checked
+    sample_set = open_samples(spec) # reads headers and digest
+    binding = bind(sample_set, spec, signature, samples_name="digits") # decides which column feeds which input, and checks it
     for shard in sample_set.shards:
         for batch in read_batches(shard, binding, batch_size=64): ...
 

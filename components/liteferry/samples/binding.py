@@ -1,4 +1,4 @@
-"""Which column feeds which model input: decided once against the signature, then used for every batch."""
+"""Decides which column feeds which model input, once for a signature; the result is used for every batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _UNKNOWN = ColumnSpec(dtype="unknown", shape=())
 _RECORDS = ColumnSpec(dtype="string", shape=())
 _COLUMNS_TOLD = 30
-_OF_FLAGS = "samples.samples"  # what flags make their only entry
+_OF_FLAGS = "samples.samples"  # the name of the entry that flags make
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class BoundInput:
     stacked: tuple[str, ...] = ()
 
     def columns(self) -> tuple[str, ...]:
-        """What is read for it."""
+        """The columns to read for it."""
         return self.stacked or (self.column,)
 
     def side_by_side(self) -> tuple[BoundInput, ...]:
@@ -202,8 +202,8 @@ def _row_shape(tensor: TensorSpec) -> tuple[int | None, ...]:
 
 
 def columns_as_inputs(sample_set: SampleSet, spec: SamplesSpec) -> tuple[SampleColumn, ...]:
-    """What the columns may feed, for models without declared inputs: columns mapped under `inputs`, under the input's name, then
-    all other columns that have no role. Decoded images count as RGB.
+    """The inputs that columns may feed, for models without declared inputs: columns mapped under `inputs`, under the input's
+    name, then all other columns that have no role. Decoded images count as RGB.
     """
     columns = sample_set.columns
     said_columns = {name: (said,) if isinstance(said, str) else tuple(said) for name, said in spec.inputs.items()}
@@ -217,7 +217,7 @@ def columns_as_inputs(sample_set: SampleSet, spec: SamplesSpec) -> tuple[SampleC
 
 
 def _together(columns: Sequence[ColumnSpec]) -> ColumnSpec:
-    """What stacked columns hold side by side; a single one as it is."""
+    """The combined spec of stacked columns; a single column's own spec."""
     if len(columns) == 1:
         return columns[0]
     kinds = [column.dtype for column in columns]
@@ -235,7 +235,7 @@ def _as_input(name: str, column: ColumnSpec, spec: SamplesSpec, *, is_mapped: bo
 
 
 def _key_problems(columns: Mapping[str, ColumnSpec], spec: SamplesSpec, signature: Signature, key: str) -> list[str]:
-    """Mistakes in the samples entry itself: inputs that the model does not have, label and id columns that do not exist."""
+    """Mistakes in the samples entry itself: unknown inputs, and label or id columns that do not exist."""
     problems = []
     names = signature.input_names()
     for name in spec.inputs:

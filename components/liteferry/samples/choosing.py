@@ -1,4 +1,6 @@
-"""Which columns may feed which model input: what the job says, then names, then what alone fits. Never a guess between two."""
+"""Chooses the columns that feed each model input: by the job's `inputs`, then by name, then the only one that fits. Never
+guesses between two.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ from liteferry.types import Signature, TensorSpec
 if TYPE_CHECKING:
     from liteferry.config.job import SamplesSpec
 
-NOTE = "rows: "  # how a sentence on what feeds what begins, among the warnings of a report
+NOTE = "rows: "  # the beginning of a report's warnings about columns that LiteFerry chose
 # Inputs that graphs of TFX, estimators and TensorFlow's own exporters give serialized tf.Examples.
 _RECORD_INPUTS = frozenset({"examples", "example", "serialized", "input_example_tensor", "tf_example", "tf_examples"})
-# Columns of these names are rarely inputs: they never feed one only because they would fit.
+# Columns of these names are rarely inputs: they are never chosen only because they fit.
 _ROLE_NAMES = frozenset(
     (
         *("label", "labels", "target", "targets", "class", "y", "id", "ids", "index", "key", "split"),
@@ -29,7 +31,7 @@ Fits = Callable[[TensorSpec, str], bool]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choice:
-    """`columns` that feed an input: one, or several that are stacked. `note`: how it was found, where nobody said it."""
+    """`columns` that feed an input: one, or several that are stacked. `note`: how they were chosen, if the job does not say."""
 
     columns: tuple[str, ...]
     note: str | None = None
@@ -38,7 +40,7 @@ class Choice:
 def choose(
     signature: Signature, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, *, has_records: bool, fits: Fits
 ) -> dict[str, Choice]:
-    """Input -> what feeds it, for every input that something does.
+    """Input -> the columns that feed it; inputs without columns are left out.
 
     Args:
       columns: of the files, without `@record`.
@@ -103,7 +105,7 @@ def takes_records(tensor: TensorSpec) -> bool:
 def _for_only_input(
     tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec, *, has_records: bool, fits: Fits
 ) -> Choice | None:
-    """What feeds the only input of a model: the only column there is, or the records of TFRecord files."""
+    """The columns for a model's only input: the only column, or the records of TFRecord files."""
     features = [name for name in columns if name not in spec.role_columns()]
     may_be_records = has_records and takes_records(tensor)
     is_for_records = may_be_records and tensor.name.lower() in _RECORD_INPUTS
@@ -117,7 +119,7 @@ def _for_only_input(
 
 
 def said(name: str, column: str) -> str:
-    """How a user says what feeds an input, as a flag and in a job file."""
+    """The flag, and the job file's lines, that map a column to an input."""
     return f"--inputs {name}={column}, or inputs: {{{name}: {column!r}}} of the samples entry"
 
 
@@ -127,7 +129,7 @@ def _noted(name: str, column: str, why: str) -> Choice:
 
 
 def _unique(candidates: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Input -> its only candidate, where that is no other input's."""
+    """Input -> its only candidate, if it is not also the candidate of another input."""
     uses = [column for found in candidates.values() for column in found]
     return {name: found[0] for name, found in candidates.items() if len(found) == 1 and uses.count(found[0]) == 1}
 

@@ -1,4 +1,4 @@
-"""Which dtypes of sample columns may feed which input dtypes, and which values a cast has changed."""
+"""Decides which dtypes of sample columns may feed which input dtypes, and finds values that a cast has changed."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import numpy as np
 from liteferry.samples.formats.rows import Rows, mismatch
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's name
-_MAX_PIXELS = 1 << 26  # decoded and scaled, some 20 bytes each
+_MAX_PIXELS = 1 << 26  # decoded and scaled, about 20 bytes per value
 # A file of some kilobytes may claim to be very large. Photographs and drawings take more than a byte for 100 pixels.
 _SMALL_PIXELS, _MAX_RATIO = 1 << 24, 100
 
@@ -64,7 +64,7 @@ def decode_images(rows: Rows, decoding: ImageDecoding, *, where: str, numbers: S
     for number, content in zip(numbers, rows.values, strict=True):
         try:
             images.append(_decode(content, decoding))
-        except Exception as error:  # Pillow's decoders are many, and raise anything for damaged files
+        except Exception as error:  # Pillow's many decoders may raise anything for damaged files
             why = " ".join(str(error).split()) or type(error).__name__
             raise mismatch(f"{where}, row {number}: cannot be decoded as an image: {why}; correct or drop the row") from error
     shapes = np.array([image.shape for image in images], np.int64).reshape(len(images), len(decoding.row_shape()))

@@ -1,4 +1,4 @@
-"""Which column holds the label of which output."""
+"""Maps each output to the column with its labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sample files on object stores: read from this machine's cache; results and errors call them by their URIs."""
+"""Sample files on object stores: reads them from this machine's cache; results and errors name their URIs."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def readable(uri: str, *, stamp: str | None = None, copy: str | None = None) -> 
 
 
 def wanted_of(shards: Iterable[Shard]) -> list[Wanted]:
-    """What has to be at hand to read these shards, each file once."""
+    """The remote files that must be in the cache to read these shards, each once."""
     parts = [part for shard in shards for part in (shard, *shard.more) if storage.is_remote(part.path)]
     return list(dict.fromkeys(Wanted(uris=(part.path,), stamp=part.stamp) for part in parts))
 
 
 def with_copies(sample_set: SampleSet, paths: Mapping[str, str]) -> SampleSet:
-    """The set with what it reads at those paths, by URI."""
+    """The sample set with local copies of its files; `paths`: by URI."""
     return dataclasses.replace(sample_set, shards=tuple(_with_copies(shard, paths) for shard in sample_set.shards))
 
 

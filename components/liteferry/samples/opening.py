@@ -31,7 +31,7 @@ ROWS_PER_SHARD = 65_536
 _ROWS_PER_TAKEN_SHARD = 1024
 
 
-_OPENED_AT_ONCE = 8  # files on stores: they wait for the network
+_OPENED_AT_ONCE = 8  # files on stores are opened in parallel, since they wait for the network
 
 
 def open_samples(spec: SamplesSpec, *, describe: Describe = describe_files) -> SampleSet:
@@ -157,7 +157,7 @@ def _shards_of(selection: Selection, shards: Sequence[Shard]) -> list[Shard]:
 
 def _files(path: str) -> list[str]:
     try:
-        # A name with brackets in it may be meant as it stands.
+        # A name with brackets may be a literal name.
         paths = [path.removeprefix("file://")] if storage.exists(path) else storage.glob(path)
     except StorageError as error:
         raise SamplesError(ReasonCode.STORAGE_FAILED, str(error)) from error
@@ -211,6 +211,6 @@ def _column_text(column: ColumnSpec | None) -> str:
 def _digest(paths: Sequence[str], digests: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for path, of_file in zip(paths, digests, strict=True):
-        # The name without its folder: the same files elsewhere are the same samples.
+        # Uses the name without its folder, so that the same files in another folder are the same samples.
         digest.update(f"{of_file} {os.path.basename(path)}\n".encode(errors="surrogateescape"))
     return f"sha256:{digest.hexdigest()}"

@@ -1,4 +1,4 @@
-"""The line of NumPy that gives rows the shape that an input takes, for the ways in which people's rows most often differ."""
+"""Suggests a line of NumPy that reshapes rows to an input's shape, for the most frequent mismatches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 
 def reshaping(rows: Sequence[int | None], wanted: Sequence[int | None]) -> str | None:
-    """What to store in place of rows `x` of shape (batch, *rows) for an input (batch, *wanted); None where nothing is obvious."""
+    """The expression to store instead of rows `x` of shape (batch, *rows) for an input (batch, *wanted); None if none is
+    obvious.
+    """
     if _fit([*rows, 1], wanted):
         return "store x[..., None], which has the last axis"
     if len(rows) == len(wanted) + 1 and rows[-1] == 1 and _fit(rows[:-1], wanted):

@@ -1,4 +1,4 @@
-"""A folder that is named as samples -> the files that are read of it, or the folder itself where all of it is one set of rows."""
+"""Resolves a folder given as samples: the files to read in it, or the folder itself if it is one set of rows as a whole."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _EVALUATION_SPLITS = ("eval", "test", "validation")
 
 
 def files_of(folder: str) -> list[str]:
-    """What is read of a local folder.
+    """The paths to read for a local folder.
 
     - images or .wav files, perhaps in a subfolder for each class, and a saved `tf.data` dataset: the folder itself;
     - a dataset of Hugging Face or of TFDS, and TFX's Examples: the files of its only split, or of `eval` in TFX's;
     - else its files, if all are of known formats of samples.
 
     Raises:
-      SamplesError: SAMPLES_MISSING where there is nothing to read, or a choice between splits, which are named.
+      SamplesError: SAMPLES_MISSING if there is nothing to read, or if there are several splits; the message names them.
     """
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     if registry.is_saved_dataset(folder):
@@ -92,7 +92,7 @@ def _of_tfds(folder: str, names: Sequence[str]) -> list[str]:
 
 
 def _tfx_split(folder: str, splits: Sequence[str]) -> str:
-    """Rows that a model was not trained on prove it as well as others, and are fewer."""
+    """Prefers `eval`: rows that the model was not trained on prove it equally well, and are fewer."""
     if len(splits) == 1:
         return splits[0]
     for name in _EVALUATION_SPLITS:

@@ -28,7 +28,7 @@ class Shard:
     copy: str | None = None
 
     def taken(self) -> int:
-        """How many rows it yields."""
+        """The number of rows that the shard yields."""
         own = self.row_count
         if self.selection is not None:
             own = int(np.count_nonzero(self.selection.chosen(self.first_row, self.row_count)))
@@ -37,9 +37,9 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleSet:
-    """What the files of one `samples` entry hold. `digest`: sha256:<hex> over the names and the bytes of the files. `row_count`:
-    rows that are run; `rows_in_files`: rows that there are, where the job takes some of them. `has_records`: every file is a
-    TFRecord file, whose records themselves may feed an input.
+    """The contents of the files of one `samples` entry. `digest`: sha256:<hex> over the names and the bytes of the files.
+    `row_count`: rows that are run; `rows_in_files`: all rows in the files, if the job takes only some. `has_records`: every
+    file is a TFRecord file, whose records themselves may feed an input.
     """
 
     path: str

@@ -1,4 +1,5 @@
-"""Some rows of a set, chosen at random by their number alone: the same for every model, runner, shard and order of reading.
+"""Chooses random rows of a set by row number alone, so the choice is the same for every model, runner, shard and order of
+reading.
 
 Every row has a key, the row-th number that PCG64 draws from the seed, and the rows with the smallest keys are taken. NumPy keeps
 the draws of a bit generator the same in all its releases, which it does not promise of `choice` or `permutation`.

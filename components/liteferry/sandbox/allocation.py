@@ -17,7 +17,7 @@ def at_most(count: int) -> Iterator[None]:
     """
     held = status_bytes(
         "VmData"
-    )  # what Linux counts against RLIMIT_DATA: private writable memory, mapped memory included, since 4.7
+    )  # Linux counts this against RLIMIT_DATA since 4.7: private writable memory, including mapped memory
     if held is None:
         yield
         return

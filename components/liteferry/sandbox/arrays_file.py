@@ -35,7 +35,7 @@ def write(path: str, arrays: Mapping[str, Array]) -> None:
 
 
 def read(path: str) -> dict[str, Array]:
-    """What `write` wrote: the same names in the same order, dtypes, shapes, and every element."""
+    """Reads the arrays of `write`: the same names in the same order, dtypes, shapes and elements."""
     with np.load(path, allow_pickle=False) as file:
         header = json.loads(file[_HEADER].tobytes())
         return {name: _put_together(recipe, lambda number: file[f"part_{number}"]) for name, recipe in header}

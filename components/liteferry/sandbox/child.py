@@ -34,7 +34,7 @@ _KEPT_FROM = (
     "; {path} is not among the paths that this job names, so the process was not allowed to read it. If your own code needs it, "
     "list it under `reads` in the job file (--reads on the command line); if only the checkpoint asks for it, do not"
 )
-# Codes that blame a model for files, its own or those made of it, that cannot be read or written.
+# Codes that blame a model for files (its own, or made from it) that cannot be read or written.
 _TOLD_OF_FILES = {
     ReasonCode.LOAD_CORRUPT,
     ReasonCode.LOAD_FAILED,
@@ -51,7 +51,7 @@ class Request:
     reporter.
 
     `scratch` is a folder of this unit's own, its working directory and the place of its temporary files. `writable` are other
-    folders below which it may write, `readable` what it may read besides; `network`: whether it may use the network.
+    folders below which it may write, `readable` other files that it may read; `network`: whether it may use the network.
     `file_bytes`: how large one file may become.
     """
 
@@ -78,7 +78,7 @@ def failure_of(error: BaseException, stage: Stage) -> Failure:
         own = ReasonCode.STORAGE_FAILED if is_storage and reason.code in _TOLD_OF_FILES else reason.code
         return Failure(code=own, stage=reason.stage, message=f"{_cut(reason.message)}{hint}", misread=misread)
     code: ReasonCode | None = None
-    is_lost = isinstance(error, FileNotFoundError) and stage is Stage.EVALUATE  # the artifact existed when it was made
+    is_lost = isinstance(error, FileNotFoundError) and stage is Stage.EVALUATE  # the artifact existed before
     if is_storage or is_lost:
         code = ReasonCode.STORAGE_FAILED
     elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
@@ -154,7 +154,7 @@ def _serve(channel: socket.socket) -> dict[str, Any]:
         _use_one_thread()
         function_of(request.function)(request.argument, reporter)
         message: dict[str, Any] = {"event": "done"}
-    except BaseException as error:  # noqa: BLE001  # the only such place: user code may raise SystemExit, KeyboardInterrupt, anything
+    except BaseException as error:  # noqa: BLE001  # user code may raise SystemExit, KeyboardInterrupt, anything
         with contextlib.suppress(Exception):
             traceback.print_exc()
         message = {"event": "error", **dataclasses.asdict(failure_of(error, reporter.current_stage))}

@@ -1,4 +1,4 @@
-"""Runs one unit of work in a process of its own, and runs it again where the first end may not be the unit's fault."""
+"""Runs one unit of work in a process of its own, and runs it again if the first failure may not be the unit's fault."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _MOST_LOG_BYTES = 2**20  # of what a child prints, the end
 
 
 def no_cleanup() -> None:
-    """For units that overwrite what an earlier run has left."""
+    """Does nothing: for units that overwrite the results of an earlier run."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SandboxSpec:
-    """What kind of process a unit gets, and what that may use.
+    """The kind of process that a unit gets, and the resources it may use.
 
-    `flavor`: the nursery that it is forked from. `limits`: passing one kills the child's whole process group. `writable`: folders
-    below which it may write and read, besides its own scratch folder; made if they are not there. `readable`: files and folders
+    `flavor`: the nursery that it is forked from. `limits`: passing one kills the child's whole process group. `writable`:
+    folders below which it may write and read, besides its own scratch folder; created if missing. `readable`: files and folders
     that it may read besides Python and the system's libraries, see `sandbox.readable`. `network`: whether it may reach the
     network. The kernel enforces the last three where it can, see `sandbox.confine`.
     """
@@ -47,14 +47,14 @@ def run(unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[
     """Runs `unit(argument, reporter)` in a process of its own and waits for its end. Never raises for what happens inside.
 
     A unit is run a second time after two kinds of end. One that was killed from outside gets a nursery of its own, so that
-    another unit, which may have killed their common nursery, does not harm it again. One that could not read a file may have
-    met a transient error of the storage.
+    another unit that may have killed their common nursery cannot affect it again. One that could not read a file may have met a
+    transient error of the storage.
 
     Args:
       unit: a function at the top level of a module; the child imports it by its name.
       argument: anything picklable; it is sent to the child only.
-      spec: what kind of process, and what it may use.
-      before_retry: undoes what the first run may have left; None: there is no second run.
+      spec: the kind of process, and the resources it may use.
+      before_retry: removes results of the first run; None: there is no second run.
 
     Raises:
       ValueError: the child could not import the unit.
@@ -73,7 +73,7 @@ def run(unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[
     odd_before = {path for given in request.writable for path, _ in disk.odd_entries(given)}
     nursery = nurseries.nursery(flavor)
     outcome, has_begun = _try(request, nursery, limits)
-    if not has_begun and not nursery.is_closed:  # it died with the request: a new one gets it, once
+    if not has_begun and not nursery.is_closed:  # the nursery died with the request: a new nursery gets it, once
         nursery.settle()
         nursery = nurseries.nursery(flavor)
         outcome, _ = _try(request, nursery, limits)

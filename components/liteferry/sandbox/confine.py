@@ -1,9 +1,9 @@
-"""What the kernel lets a child touch: it writes below its own folders; it reads there, in Python's environment, in the system's
-libraries and what its work names; it has no network, and sends no signals outside.
+"""Confines a child by kernel mechanisms. It may write below its own folders; it may read there, in Python's environment, in the
+system's libraries and the files of its work; it has no network, and cannot send signals to other processes.
 
-This uses Landlock (Linux 5.13 and later) and a network namespace. Both need no privilege, can only be narrowed further, and bind
-every process that the child starts. Where the kernel or a container forbids one, the child runs without it: confinement is a
-second wall behind the process boundary, not the first.
+This uses Landlock (Linux 5.13 and later) and a network namespace. Neither needs privileges. Both can only be narrowed further,
+and also apply to every process that the child starts. Where the kernel or a container forbids one, the child runs without it:
+confinement is a second line of defence; the scans are the first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WRITE_FILE, _TRUNCATE = 1 << 1, 1 << 14
 _READ_FILE, _READ_DIRECTORY = 1 << 2, 1 << 3
 _READS = _READ_FILE | _READ_DIRECTORY
 _OF_A_FILE = _WRITE_FILE | _READ_FILE | _TRUNCATE  # the rights that a file can have; a rule on one must name no other
-# ABI version -> the rights to change something below a folder that came with it. To execute a file is to read it.
+# Landlock ABI version -> rights to change something below a folder that it introduced. Executing a file counts as reading.
 _CHANGES = {
     # write, remove directory and file, make character device, directory, file, socket, fifo, block device and link
     1: sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12)),
@@ -36,14 +36,14 @@ _CHANGES = {
     5: 1 << 15,  # ioctl on devices
 }
 _TCP_SINCE, _TCP = 4, 0b11  # bind, connect
-_SCOPES_SINCE, _SCOPES = 6, 0b11  # abstract Unix sockets, signals: nobody outside
+_SCOPES_SINCE, _SCOPES = 6, 0b11  # no abstract Unix sockets and no signals to processes outside
 # Writing the last one restarts the count of the process's own peak memory.
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/proc/self/clear_refs")
 
-# The tests run what is hostile once more without the kernel's help, since other kernels have none: what the scans let through
-# would show. The variable names a file that says so, which lies among this repository's tests and in no package. Both are looked
-# at before anything of a checkpoint is, in a process whose environment is the launcher's: a checkpoint that could set the one or
-# write the other would be out already.
+# The tests repeat hostile cases without confinement, since other kernels have none: this shows what the scans let through. The
+# variable names a marker file, which is part of this repository's tests and of no package. Variable and file are checked before
+# anything of a checkpoint is read, in a process with the launcher's environment: a checkpoint that could set the variable or
+# write the file would already have escaped.
 SWITCH = "LITEFERRY_TESTS_UNCONFINED"
 UNCONFINED = b"liteferry tests: processes that read strangers' files are not confined by the kernel\n"
 
@@ -134,5 +134,5 @@ def _leave_network(libc: ctypes.CDLL) -> bool:
             with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
                 file.write(text)
         except OSError:
-            pass  # a process shown as "nobody" can open the same files: its ids in the kernel have not changed
+            pass  # shown as "nobody", the process can still open the same files: its ids in the kernel have not changed
     return True

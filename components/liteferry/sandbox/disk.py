@@ -1,6 +1,4 @@
-"""What a unit of work has on disk while it runs: how many bytes, how many files, and whether there is anything but files and
-folders.
-"""
+"""Measures what a unit of work has on disk: bytes, number of files, and entries that are neither files nor folders."""
 
 from __future__ import annotations
 
@@ -18,14 +16,14 @@ _LOW_BYTES = 10**9
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Bytes and number of files. Counting stops at the limit: a million files are not walked."""
+    """Bytes and number of files. Counting stops at a limit, so that a million files are not walked."""
 
     bytes: int
     files: int
 
 
 def usage_of(folders: Sequence[str], *, pid: int | None, most_files: int) -> Usage:
-    """What lies below folders, and the files without a name that a process still holds open."""
+    """Usage of folders, and of unlinked files that a process still holds open."""
     total, count = _held_without_a_name(pid), 0
     for folder in folders:
         for _, status in _entries(folder):
@@ -37,7 +35,7 @@ def usage_of(folders: Sequence[str], *, pid: int | None, most_files: int) -> Usa
 
 
 def is_running_low(folder: str, *, used: int) -> bool:
-    """Whether little is left of a disk, and a unit that has used so many bytes holds more than that."""
+    """Whether a disk is nearly full and a unit's `used` bytes exceed the free space."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
@@ -46,7 +44,7 @@ def is_running_low(folder: str, *, used: int) -> bool:
 
 
 def _held_without_a_name(pid: int | None) -> int:
-    found: dict[tuple[int, int], int] = {}  # by file: standard output and standard error are one
+    found: dict[tuple[int, int], int] = {}  # counted by file: standard output and standard error are one file
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):

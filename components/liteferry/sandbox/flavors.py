@@ -1,4 +1,4 @@
-"""The kinds of sandbox process, and what each has imported before its children are forked."""
+"""The kinds of sandbox process, and the modules that each imports before it forks children."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EVERYWHERE = (
     "pyarrow.parquet",
     "ai_edge_litert.interpreter",
     "ai_edge_litert.schema_py_generated",
-    "PIL.PngImagePlugin",  # thumbnails, and images among the samples
+    "PIL.PngImagePlugin",  # for thumbnails, and for images in samples
 )
 
 PRELOAD = {
@@ -46,7 +46,7 @@ NOT_PRELOADED = {Flavor.KERAS: ("sklearn", "IPython")}
 
 
 def preload(*modules: str, flavors: Sequence[Flavor]) -> None:
-    """Adds modules of ours to those that a nursery of these flavors imports before it forks, besides the libraries in `PRELOAD`.
+    """Adds LiteFerry modules that a nursery of these flavors imports before it forks, besides the libraries in `PRELOAD`.
 
     The module of a unit of work calls this when it is imported. A nursery that was started earlier works as well: its children
     import the module themselves, which takes longer.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
-# Results are facts and statistics. A message that claims to be larger is not ours: other code has written to the descriptor.
+# Results are facts and statistics. A larger message is not LiteFerry's: other code has written to the descriptor.
 _MAX_MESSAGE_BYTES = 256 * 2**20
 
 
@@ -50,7 +50,7 @@ class FrameBuffer:
         """Adds bytes; yields the messages that are complete now.
 
         Raises:
-          ValueError: for bytes that `send_json` has not written.
+          ValueError: the bytes were not written by `send_json`.
         """
         self._pending += piece
         while len(self._pending) >= _LENGTH.size:

@@ -16,7 +16,9 @@ _PROGRAM = (
 
 @functools.cache
 def held() -> tuple[str, ...]:
-    """Those of `EVERY` that the kernel enforces: reading and writing of files, the network, signals to processes outside."""
+    """The confinements of `EVERY` that the kernel enforces: reading and writing of files, the network, signals to other
+    processes.
+    """
     command = [sys.executable, "-c", _PROGRAM, *map(os.path.abspath, sys.path)]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL).stdout

@@ -21,8 +21,8 @@ from typing import IO, Protocol
 
 from liteferry.sandbox.flavors import Flavor, preloaded
 
-# What a process needs to find its interpreter, its libraries and its locale. Everything else, above all credentials, stays out: a
-# nursery never gets it, so no child can find it, not even in /proc/self/environ.
+# The environment variables that a process needs to find its interpreter, libraries and locale. A nursery gets no others, above
+# all no credentials, so no child can find them, not even in /proc/self/environ.
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR")
 _KEPT_PREFIXES = ("LC_", "PYTHON", "TF_", "KERAS_", "LITEFERRY_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "XNNPACK_")
 
@@ -32,7 +32,7 @@ _PROGRAM = "import sys; sys.path[:] = sys.argv[5:]; from liteferry.sandbox.nurse
 
 _LAST_WORDS_BYTES = 4000
 
-# Set in this process's environment: libraries log as they please, and each unit's log goes to stderr when it ends.
+# If set in this process's environment, libraries log at their own levels, and each unit's log goes to stderr when the unit ends.
 VERBOSE = "LITEFERRY_VERBOSE"
 
 
@@ -47,7 +47,7 @@ def _environment() -> dict[str, str]:
 
 
 class _Process(Protocol):
-    """What a nursery needs of its process: `subprocess.Popen` for one that was started here, `_Twin` for one that was forked."""
+    """The interface of a nursery's process: `subprocess.Popen` for one that was started here, `_Twin` for one that was forked."""
 
     @property
     def pid(self) -> int: ...
@@ -60,8 +60,8 @@ class _Process(Protocol):
 
 
 class _Twin:
-    """A nursery that another one forks. Its parent writes its pid to a pipe that from then on it alone holds open, so that the
-    pipe's end is its end.
+    """A nursery that another one forks. Its parent writes the nursery's pid to a pipe, which only the nursery then keeps open,
+    so the pipe closes when the nursery ends.
     """
 
     def __init__(self, life: int, parent: subprocess.Popen[bytes]) -> None:
@@ -74,13 +74,13 @@ class _Twin:
 
     @property
     def pid(self) -> int:
-        """Waits for its birth; 0 where its parent died before that."""
+        """Waits for the fork and returns the pid; 0 if the parent died before."""
         while not self._pid and not self._has_ended:
             self._listen(None)
         return self._pid
 
     def _listen(self, timeout: float | None) -> None:
-        """Takes what the pipe says within so many seconds, None for as long as it takes: the pid, later the end."""
+        """Reads the pipe for at most `timeout` seconds (None: without limit): first the pid, later the end of file."""
         if self._has_ended or not select.select([self._life], [], [], timeout)[0]:
             return
         with self._lock:
@@ -91,7 +91,7 @@ class _Twin:
                 self._has_ended = True
             else:
                 self._pid = int.from_bytes(told, "big")
-                with contextlib.suppress(OSError):  # a pidfd means this process, whoever gets its number later
+                with contextlib.suppress(OSError):  # a pidfd refers to this process even if its number is reused
                     self._handle = os.pidfd_open(self._pid)
 
     def poll(self) -> int | None:
@@ -110,7 +110,7 @@ class _Twin:
         if self.poll() is not None:
             return
         if self._handle is None:
-            self._parent.kill()  # it is not born yet
+            self._parent.kill()  # not forked yet
         else:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
@@ -145,7 +145,7 @@ class Nursery:
             socket.send_fds(self._socket, [b"f"], [channel.fileno(), status.fileno()])
 
     def last_words(self) -> str:
-        """The end of its error output: the reason, when it could not import a module."""
+        """The end of its error output, which has the reason if a module could not be imported."""
         descriptor = self._errors.fileno()  # the nursery shares the descriptor and its offset: pread does not move it
         size = os.fstat(descriptor).st_size
         return os.pread(descriptor, _LAST_WORDS_BYTES, max(0, size - _LAST_WORDS_BYTES)).decode(errors="replace").strip()
@@ -169,7 +169,7 @@ class Nursery:
         """Waits for the end of a nursery whose connection was closed."""
         try:
             self._process.wait(timeout=1 if self._is_used else 0)
-        except subprocess.TimeoutExpired:  # it is still importing and has not noticed
+        except subprocess.TimeoutExpired:  # still importing, so it has not noticed
             self.kill()
 
 
@@ -189,7 +189,7 @@ def start(*flavors: Flavor) -> list[Nursery]:
         stdout=subprocess.DEVNULL,
         stderr=None if environment.get(VERBOSE) else errors,
         env=environment,
-        start_new_session=True,  # Ctrl-C is the launcher's to handle; the nursery ends when the launcher does
+        start_new_session=True,  # the launcher handles Ctrl-C; the nursery ends when the launcher does
     )
     for _, end in sockets:
         end.close()
@@ -237,9 +237,7 @@ def nursery_of_its_own(flavor: Flavor) -> Iterator[Nursery]:
 
 
 def warm_up(*flavors: Flavor) -> None:
-    """Starts nurseries now, so that their imports overlap with the caller's own start: those that every run needs, unless flavors
-    are given.
-    """
+    """Starts nurseries now, so that their imports overlap with the caller's own start: by default those that every run needs."""
     with _nurseries_lock:
         if not flavors and not _nurseries and sys.platform == "linux":
             _nurseries.update(zip(_EVERY_RUN, start(*_EVERY_RUN), strict=True))

@@ -1,4 +1,4 @@
-"""The process that sandboxes are forked from: it imports everything heavy once, before the first fork.
+"""The process from which sandboxes are forked. It imports everything heavy once, before the first fork.
 
 A cold start of TensorFlow costs 3 to 5 s, a fork of this process 0.02 s. `liteferry.sandbox.nurseries` starts it. It is
 single-threaded, does no work itself, and ends when its parent does: the socket then reads as closed. When it dies, the kernel
@@ -39,7 +39,7 @@ NAME_PREFIX, UNIT = "liteferry-", "unit"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
-# The last thing that `import tensorflow` does, where it can: it imports Keras.
+# `import tensorflow` imports Keras last, if it can.
 _KERAS_OF_TENSORFLOW = ("keras.src.optimizers", "tf_keras.src.optimizers")
 # Finds the machines of a cluster on Google's cloud: TensorFlow imports it where it is installed, a twelfth of its time.
 _CLOUD_OF_TENSORFLOW = ("googleapiclient",)
@@ -47,15 +47,15 @@ _RSS_UNIT_BYTES = 1024 if sys.platform == "linux" else 1
 
 
 def preload(modules: Sequence[str], *, without: Sequence[str] = ()) -> None:
-    """Imports what children need, while modules that they do not need are hidden from what is imported."""
+    """Imports the modules that children need, while modules that they do not need are hidden from those imports."""
     gc.disable()  # imports make hardly any garbage, and collecting takes a seventh of their time
     with hidden(without):
         for name in modules:
             importlib.import_module(name)
-    python_paths()  # children inherit the answer
+    python_paths()  # cached; children inherit the result
     gc.enable()
     gc.collect()
-    gc.freeze()  # the collector of a child does not visit, and so does not copy, the pages of what was imported here
+    gc.freeze()  # a child's garbage collector then does not touch, and so does not copy, the pages of imported modules
 
 
 def _in_common(preloads: Sequence[Sequence[str]]) -> list[str]:
@@ -64,13 +64,13 @@ def _in_common(preloads: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _forbid_keras() -> None:
-    """Makes this process and every child unable to import any Keras, from TensorFlow's folder of lazily loaded names either."""
+    """Makes this process and every child unable to import any Keras, also not through TensorFlow's lazily loaded modules."""
     for name in ("keras", "tf_keras"):
         if sys.modules.get(name) is not None:
             raise RuntimeError(f"{name} is there already, so this is no clean process")
         sys.modules[name] = None  # type: ignore[assignment]  # `import keras` now raises ImportError
     tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is not None:  # it was imported while Keras could be found, and looks for names in Keras's folders, too
+    if tensorflow is not None:  # this module was imported while Keras was available, and also looks names up in Keras's folders
         tensorflow.__path__ = [path for path in tensorflow.__path__ if "keras" not in (path or "").split(os.sep)]
 
 
@@ -101,7 +101,7 @@ def _become_child(server: socket.socket, channel_fd: int, others: list[int], nur
         _call_yourself(UNIT)
         os.setsid()  # its own process group: one signal kills the whole family
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != nursery_pid:  # the nursery died before the line above had its effect
+        if os.getppid() != nursery_pid:  # the nursery died before the line above took effect
             os._exit(1)
         server.close()
         for other in others:
@@ -111,14 +111,14 @@ def _become_child(server: socket.socket, channel_fd: int, others: list[int], nur
             signal.signal(number, signal.SIG_DFL)
         serve(channel_fd)
     finally:
-        os._exit(70)  # only reached when `serve` itself is broken: it ends the process itself
+        os._exit(70)  # reached only if `serve` has a bug: it ends the process itself
 
 
 class _Children:
     """The living children, and the strays of those that have ended."""
 
     def __init__(self, *, held: Sequence[int] = (), twins: Collection[int] = ()) -> None:
-        self._held, self._twins = held, twins  # descriptors that no child may keep open; nurseries that this one forked
+        self._held, self._twins = held, twins  # descriptors that children must close; nurseries forked by this one
         self._status_fds: dict[int, int] = {}
         self._suspects: dict[int, set[int]] = {}  # stray -> children that were there when it was first seen
 
@@ -156,7 +156,7 @@ class _Children:
                 self._kill_strays()
                 _tell(status_fd, wait_status, usage.ru_maxrss * _RSS_UNIT_BYTES)
                 os.close(status_fd)
-        self._kill_strays()  # also those whose parent was itself a stray and has just ended
+        self._kill_strays()  # also strays whose parent was a stray that has just ended
 
     def _kill_strays(self) -> None:
         for pid in _own_children() - self._status_fds.keys() - set(self._twins):
@@ -218,7 +218,7 @@ def _fork_twins(lives: Sequence[int]) -> tuple[int, set[int]]:
     for number, life in enumerate(lives, start=1):
         try:
             pid = os.fork()
-        except OSError as error:  # the pipe closes, and the supervisor starts one by itself
+        except OSError as error:  # the pipe closes, and the supervisor starts another nursery
             print(f"cannot fork: {error.strerror}", file=sys.stderr, flush=True)
             continue
         if pid == 0:

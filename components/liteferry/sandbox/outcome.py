@@ -1,4 +1,4 @@
-"""What a unit of work may use, and how it ended."""
+"""The limits of a unit of work, and its outcome."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from liteferry.errors import Reason, ReasonCode, Stage
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one unit of work may use: wall clock for each subject that it announces, counted from the announcement (the first one
-    from the fork), resident memory of the process and its descendants, and disk space.
+    """The limits of one unit of work: wall clock for each subject that it announces, counted from the announcement (the first
+    one from the fork), resident memory of the process and its descendants, and disk space.
     """
 
     seconds: float
@@ -21,7 +21,7 @@ class Limits:
     files: int = 100_000
 
 
-# The code of an exception that nobody classified, by the stage in which it was raised.
+# The code of an unclassified exception, by the stage in which it was raised.
 _UNCLASSIFIED = {
     Stage.LOAD: ReasonCode.LOAD_FAILED,
     Stage.EXPORT: ReasonCode.EXPORT_FAILED,
@@ -31,10 +31,10 @@ _UNCLASSIFIED = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Failure:
-    """How a unit of work ended before its end.
+    """Why a unit of work failed.
 
-    `code`: None for an exception that nobody classified, and then `traceback` is there. `misread`: a file that was read wrongly
-    may have led to it, so a second run may end otherwise.
+    `code`: None for an unclassified exception; then `traceback` is set. `misread`: a file that was read wrongly may be the
+    cause, so a second run may succeed.
     """
 
     code: ReasonCode | None
@@ -53,7 +53,8 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one unit of work has given, and how it ended. `results` were handed over before the end and stand, however it ended.
+    """The results of one unit of work, and how it ended. `results` were handed over before the end and are valid however it
+    ended.
 
     `error` is None when the function returned. `stage` and `subject` are those that the child announced last. `log`: the
     end of what it printed.
@@ -74,21 +75,21 @@ class Outcome:
 
     @property
     def is_killed(self) -> bool:
-        """Whether a SIGKILL that nobody here sent ended the process, or its nursery."""
+        """Whether a SIGKILL from outside LiteFerry ended the process or its nursery."""
         return self.error is not None and self.error.code is ReasonCode.KILLED
 
     @property
     def is_out_of_disk(self) -> bool:
-        """Whether it wrote more than it may; then nothing in its folders can be used."""
+        """Whether it exceeded its disk limit; then its folders cannot be used."""
         return self.error is not None and self.error.code is ReasonCode.OUT_OF_DISK
 
     @property
     def is_misread(self) -> bool:
-        """Whether a file that was read wrongly may have led to the error."""
+        """Whether a file that was read wrongly may have caused the error."""
         return self.error is not None and self.error.misread
 
     def translated(self, text: Callable[[Any], Any]) -> Outcome:
-        """The same outcome with `text` applied to its results and its error's message, to put URIs for local paths."""
+        """The same outcome with `text` applied to its results and its error's message, to replace local paths by URIs."""
         error = self.error and dataclasses.replace(
             self.error, message=text(self.error.message), traceback=text(self.error.traceback)
         )

@@ -36,7 +36,7 @@ class WorkPool:
                 return
             try:
                 future.set_result(function(*arguments, **keywords))
-            except BaseException as error:  # noqa: BLE001  # it is raised again where the result is read
+            except BaseException as error:  # noqa: BLE001  # raised again when the result is read
                 future.set_exception(error)
 
         self._queue.put((priority, next(self._order), call))

@@ -1,8 +1,8 @@
-"""What every child may read: Python's environment, and the parts of the system that libraries open.
+"""The files that every child may read: Python's environment, and the parts of the system that libraries open.
 
-What it may read besides depends on its work: the checkpoint, the rows, the user's code, and what the job lists under `reads`. A
-folder from which Python imports may be any folder, for example the job's own: code in it can be read, and files beside the code
-cannot.
+Other readable files depend on the child's work: the checkpoint, the rows, the user's code, and what the job lists under
+`reads`. A folder from which Python imports may be any folder, for example the job's own: code in it can be read, and files
+beside the code cannot.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SETTINGS = (
 _NAME_SERVICE = tuple(
     f"/etc/{name}" for name in ("resolv.conf", "hosts", "host.conf", "nsswitch.conf", "gai.conf", "services", "protocols")
 )
-# Of the kernel: processors and memory, which thread pools and allocators read. Of other processes: nothing.
+# Kernel files about processors and memory, which thread pools and allocators read; nothing about other processes.
 _KERNEL = (
     *(f"/proc/{name}" for name in ("self", "cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "filesystems")),
     *("/proc/sys/kernel", "/proc/sys/vm", "/sys/devices/system", "/sys/fs/cgroup", "/sys/kernel/mm", "/sys/bus/pci/devices"),
@@ -49,7 +49,7 @@ _CODE = (".py", ".pyc", ".so")
 _METADATA = (".dist-info", ".egg-info", ".libs")
 _INSTALLED = ("site-packages", "dist-packages")
 _DEEPEST_NAMESPACE = 4
-_MOST_ENTRIES = 20_000  # of a folder on the path, which may also hold a data set
+_MOST_ENTRIES = 20_000  # a folder on the path may also hold a data set
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.])/[^\s'\"`:;,()\[\]]+")
 _REFUSED_WORDS = re.compile(r"permission denied|errno = 13\b|errno 13\b", re.IGNORECASE)
@@ -116,8 +116,8 @@ def _linked_packages(known: set[str]) -> Iterator[str]:
 
 
 def code_in(folder: str) -> list[str]:
-    """What Python could import from a folder: modules, whole packages, and the modules of packages without an `__init__`.
-    `folder/.` stands for its listing alone.
+    """The files that Python could import from a folder: modules, whole packages, and the modules of packages without an
+    `__init__`. `folder/.` stands for its listing alone.
     """
     found = [os.path.join(folder, ".")]
     pending, seen = [(folder, 0)], 0
@@ -144,7 +144,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def module_paths(module: str) -> list[str]:
-    """What a user's module may be read from. For a .py file: the file, and the code beside it, which it may import. For a
+    """The files needed to import a user's module. For a .py file: the file, and the code beside it, which it may import. For a
     module's name: where Python finds it, if that is not on sys.path.
     """
     if module.endswith(".py"):
@@ -159,8 +159,8 @@ def module_paths(module: str) -> list[str]:
 
 
 def refused_path(error: BaseException) -> str | None:
-    """The path that the confinement kept this process from reading, where that has led to an error: the file's permissions allow
-    reading, and yet it cannot be opened. Else None.
+    """The path that the confinement kept this process from reading, if that caused an error: the file's permissions allow
+    reading, but it cannot be opened. Else None.
     """
     cause: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):

@@ -1,4 +1,4 @@
-"""Parses strangers' files in short-lived processes that may die, one request after the other; answers come back as JSON.
+"""Parses untrusted files in short-lived processes that may die, one request after the other; answers come back as JSON.
 
 HDF5, protobuf and Arrow are native code. A crafted file may make them abort, hang, or allocate all memory; no `except` catches
 that. A sandbox would, but its nursery first imports TensorFlow, which takes seconds. So a reader is a plain Python process
@@ -35,7 +35,7 @@ _KEPT = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", SWITCH)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NoAnswer:
-    """How a reader ended over a request: `code` is CRASHED or TIMEOUT, `what` a clause for a person."""
+    """How a reader failed on a request: `code` is CRASHED or TIMEOUT, `what` a clause for a person."""
 
     code: ReasonCode
     what: str
@@ -44,12 +44,12 @@ class NoAnswer:
 def ask(
     function: Callable[[Any], Any], requests: Sequence[Any], *, readable: Sequence[str], seconds: float = SECONDS
 ) -> Iterator[dict[str, Any] | NoAnswer]:
-    """What `function` answers to each request, in order. A reader that dies costs the request that it was at; a new reader goes
-    on with the next one.
+    """The answers of `function` to the requests, in order. If a reader dies, only its current request fails; a new reader
+    continues with the next one.
 
     Args:
       function: at the top of a module; called with one request, it returns an answer. Requests and answers are JSON-friendly.
-      readable: files and folders that a reader may read, those of the requests; see `sandbox.confine`.
+      readable: files and folders of the requests, which a reader may read; see `sandbox.confine`.
       seconds: for each request, of wall clock and of processor time.
     """
     done, command = 0, [sys.executable, "-c", _PROGRAM, name_of(function), str(seconds), *map(os.path.abspath, sys.path)]
@@ -62,7 +62,7 @@ def ask(
 def _one_reader(
     command: Sequence[str], requests: Sequence[Any], readable: Sequence[str], seconds: float
 ) -> Iterator[dict[str, Any] | NoAnswer]:
-    """Answers until the reader has answered all requests or died; then the last one is a NoAnswer."""
+    """Yields answers until the reader has answered all requests or has died; then the last one is a NoAnswer."""
     with (
         scratch.folder() as work,
         tempfile.TemporaryFile() as asked,

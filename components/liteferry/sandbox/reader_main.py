@@ -1,5 +1,5 @@
-"""The process that reads strangers' files. It sets its limits, then answers each line of JSON with one. The line before the first
-request names what it may read.
+"""The process that reads untrusted files. It sets its limits, then answers each line of JSON with one. The line before the
+first request lists the paths that it may read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ MEMORY_BYTES = 6 * 2**30
 
 
 def main(function: str, seconds: str) -> int:
-    """Answers the requests on standard input with `function`. Returns 0: what went wrong with a file is in its answer."""
+    """Answers the requests on standard input with `function`. Returns 0: errors of a file are in its answer."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # keeps what a library prints out of the answers
+    os.dup2(2, 1)  # keeps libraries' prints out of the answers
     _limit(resource.RLIMIT_CORE, 0)  # a parser that crashes is expected here and leaves no core file
     confine([tempfile.gettempdir()], readable=json.loads(sys.stdin.readline()))
     answer = function_of(function)

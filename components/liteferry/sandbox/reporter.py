@@ -1,4 +1,4 @@
-"""How a unit of work reports to its supervisor."""
+"""Sends messages from a unit of work to its supervisor."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ class Reporter:
         frames.send_json(self._channel, {"event": "stage", "stage": stage.value, "subject": subject})
 
     def result(self, result: Any) -> None:
-        """Hands over one JSON-friendly result; it survives whatever happens to this process afterwards."""
+        """Hands over one JSON-friendly result; the result is kept even if this process crashes afterwards."""
         frames.send_json(self._channel, {"event": "result", "result": result})

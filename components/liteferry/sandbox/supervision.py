@@ -19,14 +19,14 @@ from liteferry.sandbox.nursery import STATUS
 from liteferry.sandbox.outcome import Failure, Limits, Outcome
 
 _POLL_S = 0.1
-_START_S = 300.0  # a nursery that has not forked by then is stuck: importing everything takes seconds
-_REAP_S = 60.0  # a process that SIGKILL has not ended by then hangs in the kernel, on a dead network drive for example
+_START_S = 300.0  # a nursery that has not forked by then hangs: its imports take seconds
+_REAP_S = 60.0  # a process still alive after SIGKILL by then hangs in the kernel, for example on a dead network drive
 _LOG_TAIL_BYTES = 4000
 _MAX_LOG_BYTES = 32 * 2**20
 _DISK_POLL_S = 1.0
 _MOST_HEARD_BYTES = 2**30
-_MOST_SUBJECTS = 1000  # each gets its own time: a child that always announces another one would never run out of it
-_MOST_WORDS = 50_000  # a child cuts its own messages; one that runs hostile code may not
+_MOST_SUBJECTS = 1000  # each subject gets its own time; without a bound, a child could announce new subjects for ever
+_MOST_WORDS = 50_000  # a child truncates its own messages, but hostile code in it may not
 
 
 class Supervision:
@@ -72,7 +72,7 @@ class Supervision:
                 self._listen(channel, status)
         finally:
             if self._wait_status is None:
-                self._kill()  # the nursery usually does this: it has died, or the wait was interrupted
+                self._kill()  # usually the nursery does this; needed if it has died, or if the wait was interrupted
         return self._outcome()
 
     def _listen(self, channel: socket.socket, status: socket.socket) -> None:
@@ -154,7 +154,7 @@ class Supervision:
             self._kill()
         with contextlib.suppress(OSError):
             if os.fstat(self._log.fileno()).st_size > _MAX_LOG_BYTES:
-                os.ftruncate(self._log.fileno(), 0)  # the end of the log counts, and the disk is shared
+                os.ftruncate(self._log.fileno(), 0)  # only the end of the log is needed, and the disk is shared
 
     def _is_filling_the_disk(self) -> bool:
         """Measures once a second what a unit has written so far."""
@@ -238,7 +238,7 @@ class Supervision:
 
 
 def _failure_in(message: dict[str, Any]) -> Failure:
-    """The failure that a child sends. Raises ValueError, KeyError or TypeError where it is none; texts are cut."""
+    """Decodes a failure that a child has sent. Raises ValueError, KeyError or TypeError for anything else; truncates texts."""
     trace = message.get("traceback")
     return Failure(
         code=None if message["code"] is None else ReasonCode(message["code"]),
@@ -250,7 +250,7 @@ def _failure_in(message: dict[str, Any]) -> Failure:
 
 
 def _read(source: Any, take: Callable[[bytes], bool]) -> bool:
-    """Takes in what is there; False when there will be no more, or none that matters."""
+    """Reads available data; returns False at the end, or if later data no longer matters."""
     try:
         piece = source.recv(1 << 20)
     except OSError:

@@ -1,4 +1,6 @@
-"""Units of work: functions that run in a process of their own. A caller passes the function, the process finds it by its name."""
+"""Units of work: functions that run in a process of their own. A caller passes the function; the process imports it by its
+name.
+"""
 
 from __future__ import annotations
 

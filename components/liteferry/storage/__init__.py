@@ -1,4 +1,6 @@
-"""The one door to disks and object stores. The functions take a path or a gs:// or s3:// URI; caches and leases are modules."""
+"""Reads and writes disks and object stores; all other rooms use it. Functions take a path or a gs:// or s3:// URI. Caches and
+leases are modules of their own.
+"""
 
 from liteferry.storage.files import (
     absolute,

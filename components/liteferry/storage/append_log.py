@@ -1,5 +1,5 @@
-"""A log of this process on an object store, where nothing can be appended: lines are buffered and written as small objects, at a
-bounded rate. Logging is best effort: what the store refuses is tried again later, and no error is raised.
+"""A log of this process on an object store, where nothing can be appended: lines are buffered and written as small objects, at
+a bounded rate. Logging is best effort: if the store refuses a write, it is tried again later, and no error is raised.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StoreLog:
         self._has_new.set()
 
     def flush(self) -> None:
-        """Writes what is not written yet. Never raises."""
+        """Writes the buffered lines. Never raises."""
         with self._writing, contextlib.suppress(StorageError):
             with self._lock:
                 content, part = self._content, self._part

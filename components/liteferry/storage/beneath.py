@@ -1,5 +1,4 @@
-"""Files below an output folder that anybody may have made: they are read and written by names that stay inside it, and never
-through a link.
+"""Reads and writes files below an output folder of unknown origin: only by names that stay inside it, and never through a link.
 
 The output folder itself is the user's choice and may be a link. LiteFerry makes no links below it, so any link there is refused.
 Stores have no links.
@@ -17,7 +16,7 @@ from liteferry import storage
 from liteferry.errors import StorageError
 from liteferry.storage import layout
 
-MOST_BYTES = 512 * 2**20  # of a file that is read whole: a report, the fleet's facts
+MOST_BYTES = 512 * 2**20  # size limit for files that are read whole: reports, the fleet's facts
 
 
 def is_inside(name: object) -> bool:

@@ -57,8 +57,8 @@ def store(uris: Sequence[str], mark: str | None, known: Known) -> None:
 
 
 def _key(uris: Sequence[str], mark: str) -> str:
-    """The key of an entry. It covers LiteFerry's version, which may digest otherwise, and the endpoint, since another one is
-    another store.
+    """The key of an entry. It includes LiteFerry's version, since another version may compute digests differently, and the
+    endpoint, since another endpoint is another store.
     """
     endpoints = [os.environ.get(name) for name in _ENDPOINTS]
     return hashlib.sha256(repr([__version__, endpoints, *uris, mark]).encode()).hexdigest()
@@ -69,7 +69,7 @@ def _lookup(key: str, file: sqlite3.Connection) -> Known | None:
     row = file.execute(f"SELECT digest, bytes, {age} FROM digests WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
-    if row[2] > _MOST // 2:  # not on every lookup: it is a write
+    if row[2] > _MOST // 2:  # not on every lookup, since it is a write
         file.execute(f"UPDATE digests SET number = {_NEXT} WHERE key = ?", (key,))
     return Known(str(row[0]), int(row[1]))
 

@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 _ATTEMPTS = 3
 _FIRST_PAUSE_S = 0.5
-_PATIENCE_S = 20.0  # no new attempt after this: the drivers have repeated the request themselves by then
-STORES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}  # scheme -> store, of those that are treated specially here
+_PATIENCE_S = 20.0  # no new attempt after this time: the drivers have repeated the request themselves
+STORES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}  # scheme -> store, for schemes with special treatment here
 _INSTALL = {"gs": "pip install 'liteferry[gcs]'", "s3": "pip install 'liteferry[s3]'"}
 _CREDENTIALS = {
     "gs": "`gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS, or the service account of this machine",
@@ -50,7 +50,7 @@ def place(uri: str) -> tuple[Any, str]:
     if store_of(uri) == "gs":
         os.environ.setdefault(
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false"
-        )  # else it asks another service about every bucket first
+        )  # otherwise it queries another service about every bucket first
     try:
         import fsspec
 
@@ -108,7 +108,7 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _OF_THIS_MACHINE:
         return False
     status = status_of(error)
-    return status is None or status >= 500 or status in (408, 409, 429)  # 409: two conditional writes met
+    return status is None or status >= 500 or status in (408, 409, 429)  # 409: two conditional writes collided
 
 
 def _words(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The one door to storage. Every other module names places as strings and comes through here: local paths, `file://`, and URIs of
+"""All access to storage. Other modules name places as strings and call these functions: local paths, `file://`, and URIs of
 object stores (gs://, s3:// and whatever else fsspec knows), which `object_store` handles.
 
 On a disk, publishing is a rename: a file or folder at its final path is always whole. A file is written beside its target under a
@@ -25,7 +25,8 @@ from liteferry.errors import StorageError
 from liteferry.storage import drivers, object_store
 
 _CHUNK_BYTES = 1 << 20
-# A large file of which less than a hundredth lies on the disk is holes: no checkpoint, and hours of zeros to read.
+# A large file with less than a hundredth of its size on the disk consists of holes: it is not a checkpoint, and would take hours
+# to read.
 _LARGE_BYTES, _MOST_HOLES = 1 << 34, 100
 _LOOKS = 3
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")  # the temporary names of `write_bytes`
@@ -127,7 +128,9 @@ def glob(pattern: str) -> list[str]:
 
 
 def _refuse_circles(folder: str) -> None:
-    """Raises StorageError for a folder that a search of does not end, since it follows all links as often as the kernel does."""
+    """Raises StorageError for a folder whose search would not end: links in it lead in circles, and the search follows links as
+    often as the kernel does.
+    """
     behind: set[str] = set()
     count = 0
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -162,7 +165,7 @@ def read_if_there(uri: str) -> bytes | None:
         except StorageError as error:
             if not exists(uri):
                 return None
-            failure = error  # or it was written after the request: others write to a store
+            failure = error  # or it was written after the request, by another process
     raise failure
 
 
@@ -201,7 +204,7 @@ def remove_unfinished(folder: str) -> None:
 
 
 def create_exclusively(uri: str, data: bytes) -> bool:
-    """Writes a file where there is none. Returns True for the one call that has made it, however many try at once; False when it
+    """Writes a file where there is none. Returns True for exactly one of any number of concurrent calls, False when the file
     exists.
 
     On object stores the store decides, see `object_store.create_exclusively`; on a disk the kernel does, and a process that dies
@@ -265,7 +268,7 @@ def files_under(uri: str) -> list[str]:
 
 def _walked(top: str) -> Iterator[tuple[str, list[str]]]:
     """Every folder below a folder, itself first, and the names of the files in it. Links are followed, but not to a folder that
-    led to them. Raises StorageError, also where so much lies behind links that they may lead in circles.
+    led to them. Raises StorageError, also if so much lies behind links that they may lead in circles.
     """
     behind_links = 0
     pending: list[tuple[str, bool, tuple[tuple[int, int], ...]]] = [(top, False, ())]
@@ -331,7 +334,7 @@ def size_bytes(uri: str) -> int:
 
 
 def is_holes(status: os.stat_result) -> bool:
-    """Whether next to nothing of a large local file is on the disk."""
+    """Whether almost nothing of a large local file is on the disk."""
     return status.st_size > _LARGE_BYTES and status.st_blocks * 512 < status.st_size // _MOST_HOLES
 
 
@@ -452,7 +455,7 @@ def publish_directory(source: str, target: str) -> None:
     try:
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
         while not _put_in_place(source, target):
-            pass  # another process has put one there in the meantime: it is replaced
+            pass  # another process has created one in the meantime: it is replaced
     except OSError as error:
         raise StorageError(f"{target}: cannot be published: {error.strerror or error}") from error
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 MODELS = "models"  # MODELS/<model_id>: one folder for each model
 ATTEMPTS = "attempts"  # ATTEMPTS/<model_id>: reports of checkpoints that are held back
 ASSETS = "assets"  # scripts of the pages
-HISTORY = ".history"  # what the next run compares with
+HISTORY = ".history"  # history, for comparison by the next run
 LOGS = ".logs"  # LOGS/<model_id>.log: what the processes that worked on a model printed
-STAGING = ".staging"  # work folders, locks and progress of a run that goes on
+STAGING = ".staging"  # work folders, locks and progress of a running run
 FOLDERS = (MODELS, ATTEMPTS, ASSETS, HISTORY, LOGS, STAGING)
 
 FLEET_FACTS = "fleet.json"

@@ -4,10 +4,10 @@
         copies.path("gs://bucket/model.keras")          # stays there until the context ends
 
 An entry is a folder named by URI and stamp, so a changed object is another entry. It appears by one rename when it is complete;
-until then it grows as `<key>.part`. Users of an entry hold its lock shared; a process that downloads or removes it holds the lock
-exclusively. The kernel releases the locks of a process that dies, and what it left half done is removed. When room is needed,
-entries that were not used for longest go first, and never one that is in use. No process waits for room while it holds an entry,
-so no two wait for each other.
+until then it grows as `<key>.part`. Users of an entry hold its lock shared; a process that downloads or removes it holds the
+lock exclusively. The kernel releases the locks of a process that dies, and its unfinished entries are removed. When space is
+needed, the least recently used entries are removed, never one in use. No process waits for space while it holds an entry, so
+there is no deadlock.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CONTENT = "content"
 _PART, _GONE = ".part", ".gone"
 _POLL_S = 0.05
 _SLOW_POLL_S = 0.5
-_LONGEST_WAIT_S = 3600.0  # for other processes: one that is stopped, or hangs, holds its entries for ever
+_LONGEST_WAIT_S = 3600.0  # wait for other processes at most this long: a stopped or hanging process never releases its entries
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Copies:
-    """Local paths by URI. `problems`: the first URI of what cannot be had -> why."""
+    """Local paths by URI. `problems`: the first URI of an input that cannot be copied -> why."""
 
     paths: Mapping[str, str] = dataclasses.field(default_factory=dict)
     problems: Mapping[str, StorageError] = dataclasses.field(default_factory=dict)
@@ -125,7 +125,7 @@ class Seen:
 
 
 def seen(uris: Sequence[str]) -> Seen:
-    """What the stores report of these objects now. Raises StorageError."""
+    """The stores' current metadata of these objects. Raises StorageError."""
     looks = [object_store.stat(uri) for uri in uris]
     marks = [look.mark for look in looks]
     return Seen(_stamp(looks), None if None in marks else repr(marks))
@@ -151,10 +151,11 @@ def digest(uri: str) -> str:
 
 @contextlib.contextmanager
 def lease(wanted: Sequence[Wanted]) -> Iterator[Copies]:
-    """Holds copies of everything that is wanted and not local. What cannot be had is listed in `problems`; the others are held.
+    """Holds copies of everything that is wanted and not local. Inputs that cannot be copied are listed in `problems`; the
+    others are held.
 
-    Take everything that one piece of work needs in one lease: a process that holds some copies and waits for more could wait for
-    ever.
+    Request everything that one unit of work needs in one lease: a process that holds copies while it waits for more could wait
+    for ever.
     """
     distant = list(dict.fromkeys(one for one in wanted if any(map(storage.is_remote, one.uris))))
     if not distant:
@@ -231,7 +232,7 @@ def _try(
             continue
         locks.callback(os.close, lock)
         if os.path.isdir(entry.path):
-            return False  # it was completed in the meantime: the next attempt shares it
+            return False  # another process has completed it meanwhile: the next attempt shares it
         try:
             entry.size()
             ours.append((entry, lock))
@@ -348,7 +349,7 @@ def _reserve(ours: Sequence[_Entry], all_of_lease: Sequence[_Entry], root: str) 
 
 
 class NoRoomError(StorageError):
-    """More is wanted at once than the cache can hold."""
+    """The requested files together are larger than the cache."""
 
 
 @contextlib.contextmanager
@@ -363,7 +364,7 @@ def _room(root: str) -> Iterator[None]:
 
 
 def _sizes(root: str) -> dict[str, int]:
-    """Bytes of every entry and every part, as they were reserved."""
+    """Bytes of every entry and every part, counting reserved sizes."""
     sizes = {}
     with contextlib.suppress(FileNotFoundError):
         for found in os.scandir(root):
@@ -377,7 +378,7 @@ def _sizes(root: str) -> dict[str, int]:
                 with open(os.path.join(found.path, _FACTS), encoding="utf-8") as file:
                     sizes[found.path] = int(json.load(file)["bytes"])
             except (OSError, ValueError, KeyError, TypeError):
-                sizes[found.path] = 0  # of a process that died at once, or just being removed
+                sizes[found.path] = 0  # left by a process that died at once, or just being removed
     return sizes
 
 
@@ -389,7 +390,7 @@ def _last_used(path: str) -> float:
 
 
 def _remove(path: str) -> bool:
-    """Removes an entry, or the rest of one, that no process uses or downloads."""
+    """Removes an entry, or the remains of one, if no process uses or downloads it."""
     lock = _lock(f"{path}.lock", fcntl.LOCK_EX)
     if lock is None:
         return False

@@ -4,7 +4,7 @@ gs:// uses gcsfs, s3:// uses s3fs, others what fsspec has for them; a driver is 
 works against emulators of both stores. Beam's file systems are no second driver, since they have no conditional writes. The
 drivers find credentials and endpoints in the environment; a job holds none.
 
-How a store differs from a disk, and what is done about it:
+Differences between stores and disks, and how they are handled:
 
 - It has no folders. A folder exists when an object lies below its name; objects whose names end in "/" stand for empty folders
   and are skipped. `exists`, listings and `glob` give the results that they would give on a downloaded copy.
@@ -36,7 +36,7 @@ from liteferry.storage.drivers import ENDPOINTS, STORES, ask, failure, place, sc
 
 T = TypeVar("T")
 
-_PARALLEL = 16  # requests of one call at the same time: they wait for the network, not for a core
+_PARALLEL = 16  # parallel requests of one call: they wait for the network, not for a core
 _CONTENT_KEYS = ("generation", "ETag", "etag", "md5Hash")
 _TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created")
 _STAMP_KEYS = (*_CONTENT_KEYS, *_TIME_KEYS)
@@ -178,7 +178,7 @@ def list_directory(uri: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class ObjectStat:
-    """What lies at a URI: a file, or a folder with `entries`. `stamp` and `mark` change when the content of any file does."""
+    """The object at a URI: a file, or a folder with `entries`. `stamp` and `mark` change when the content of any file does."""
 
     size: int
     stamp: str
@@ -187,7 +187,7 @@ class ObjectStat:
 
 
 def stat(uri: str) -> ObjectStat:
-    """What lies at a URI. Raises StorageError, also when nothing is there."""
+    """The file or folder at a URI. Raises StorageError, also if nothing exists there."""
     file = file_entry(uri)
     if file is not None:
         return ObjectStat(file.size, file.stamp, mark=file.mark)
@@ -357,7 +357,9 @@ def _remove(driver: Any, path: str, uri: str) -> None:
 
 
 def _side_by_side(call: Callable[[T], None], items: Iterable[T]) -> None:
-    """Runs calls in parallel. Raises the error of the first call that fails; calls that have not begun by then do not begin."""
+    """Runs calls in parallel. Raises the error of the first call that fails; calls that have not started by then are not
+    started.
+    """
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL) as threads:
         waiting = [threads.submit(call, item) for item in items]
         try:

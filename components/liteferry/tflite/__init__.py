@@ -1,4 +1,4 @@
-"""A traced graph -> .tflite files: lowering, quantisation, reading and running them."""
+"""Converts a traced graph to .tflite files, quantises them, reads them and runs them."""
 
 from liteferry.tflite.lowering import Lowered, LoweringOptions, lower
 from liteferry.tflite.quantize import QuantizationOptions

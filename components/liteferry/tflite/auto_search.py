@@ -1,10 +1,10 @@
 """The search behind the variant `auto`: the smallest mix of formats whose file is within its gates.
 
-Each operator's sensitivity is measured, one at a time: how much noise its weights in their smallest format bring into the
-answers. From these a ladder of mixes is made, from the smallest to float32, where each rung puts the operator into its next
-wider format that buys most for its bytes. The lowest rung that holds on the search rows is found by bisection, and has to hold
-on the rows of proof; where it does not, the search goes up. Everything is in one order and nothing is random: the same model
-gets the same file.
+Each operator's sensitivity is measured, one at a time: how much noise its weights in their smallest format add to the answers.
+From these a ladder of mixes is built, from the smallest to float32: each rung widens the format of the operator whose widening
+removes the most noise per byte. The lowest rung within the gates on the search rows is found by bisection, and must also be
+within the gates on the proof rows; if it is not, the search goes up. Everything is in one order and nothing is random: the same
+model gets the same file.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from liteferry.errors import ModelError
 from liteferry.tflite import mixes
 from liteferry.tflite.mixes import Mix, Weighted
 
-_MOST_UNITS = 24  # operators that are looked at one by one; the smaller ones go together
-_BIT_DB = 6.02  # a bit less doubles the error
+_MOST_UNITS = 24  # operators measured one by one; the smaller ones are measured together
+_BIT_DB = 6.02  # one bit less doubles the error
 _DEMOTIONS = 6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AutoOptions:
-    """`candidates`: files that are made and run at most. `seconds`: after which the best so far is taken."""
+    """`candidates`: files that are made and run at most. `seconds`: after this time the best mix so far is used."""
 
     candidates: int = 64
     seconds: float = 300.0
 
 
 class Maker(Protocol):
-    """What makes files of mixes: `mixes.Maker`. `operators`: by name, those whose format can be chosen."""
+    """Makes the files of mixes; implemented by `mixes.Maker`. `operators`: by name, those whose format can be chosen."""
 
     operators: dict[str, Weighted]
 
@@ -50,8 +50,8 @@ class Judged:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judges:
-    """On the rows that the search may look at, and on those that prove what it found. `noise_db`: signal to noise of a file,
-    of its worst output, on a few rows.
+    """Judges on the search rows, and on the proof rows. `noise_db`: signal to noise of a file, of its worst output, on a few
+    rows.
     """
 
     search: Callable[[bytes], Judged]
@@ -72,7 +72,7 @@ class Sensitivity:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A mix that was tried. `bytes`: of its file, None where none could be made. `holds`: on which rows."""
+    """A mix that was tried. `bytes`: of its file, None if none could be made. `holds`: on which rows its gates are met."""
 
     formats: Mapping[str, int]
     bytes: int | None
@@ -83,7 +83,9 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Found:
-    """What came of a search. `content` is None where not even float32 holds. `candidates_made`: files that were made in all."""
+    """The result of a search. `content` is None if not even float32 meets the gates. `candidates_made`: the number of files
+    made.
+    """
 
     content: bytes | None
     mix: Mix
@@ -100,7 +102,7 @@ def search(maker: Maker, judges: Judges, options: AutoOptions, *, family: Mix | 
     Args:
       maker: of files.
       judges: of candidates.
-      family: the mix that won for a sibling; taken at once where it holds on all rows.
+      family: the mix found for a sibling; used at once if it meets the gates on all rows.
     """
     run = _Search(maker, judges, options)
     if family is not None and family.keys() <= run.operators.keys():
@@ -120,7 +122,7 @@ def search(maker: Maker, judges: Judges, options: AutoOptions, *, family: Mix | 
 
 
 class _Search:
-    """One search under way: what was made, what was learned."""
+    """The state of one search: files made, results measured."""
 
     def __init__(self, maker: Maker, judges: Judges, options: AutoOptions) -> None:
         self.operators = maker.operators
@@ -149,7 +151,7 @@ class _Search:
         return self._files[key]
 
     def try_mix(self, mix: Mix) -> bytes | None:
-        """Its file where it holds on the search rows."""
+        """The mix's file, if it meets the gates on the search rows."""
         key = tuple(sorted(mix.items()))
         made = self.file_of(mix)
         if key not in self._judged:
@@ -206,7 +208,7 @@ class _Search:
         return float(10 ** (-min(max(found, -60.0), 200.0) / 10))
 
     def lowest_that_holds(self, rungs: Sequence[Mix]) -> int:
-        """By bisection: below it nothing that was tried holds."""
+        """Finds the lowest rung that holds, by bisection: no lower rung that was tried holds."""
         low, high = -1, len(rungs) - 1
         if self.try_mix(rungs[0]) is not None:
             return 0
@@ -264,7 +266,7 @@ def _units(operators: Sequence[Weighted]) -> list[list[Weighted]]:
 
 
 def _gain(unit: Sequence[Weighted], noise: float, step: int) -> float:
-    """Noise that the next format takes away, for each byte that it costs."""
+    """The noise that the next format removes, per additional byte."""
     formats = unit[0].formats
     here, there = (_noise_in(noise, formats, at) for at in (step, step + 1))
     cost = sum(one.bytes_in(formats[step + 1]) - one.bytes_in(formats[step]) for one in unit)
@@ -272,7 +274,9 @@ def _gain(unit: Sequence[Weighted], noise: float, step: int) -> float:
 
 
 def _noise_in(noise: float, formats: Sequence[str], at: int) -> float:
-    """From the noise that was measured in the smallest format: every bit more is 6 dB less. float16 has 11 bits that count."""
+    """Predicts noise from the noise measured in the smallest format: every additional bit is 6 dB less. float16 has 11
+    significant bits.
+    """
     if formats[at] == mixes.FLOAT32:
         return 0.0
     bits = {mixes.FLOAT16: 11}

@@ -41,7 +41,7 @@ def conversion_error(error: Any, layers: Mapping[str, str]) -> ModelError:
     operators = _places(error.errors, layers)
     named = f": {_in_words(operators)}" if operators else ""
     text = _first_lines(_essence(str(error)))
-    # Lists of tensors, which recurrent layers are made of, come without a code of their own.
+    # Tensor lists, which recurrent layers use, have no error code of their own.
     if "ERROR_NEEDS_FLEX_OPS" in codes or any(name.startswith("tf.TensorList") for name in operators):
         message = f"needs TensorFlow operators that LiteRT does not have{named}. {text}"
         return ModelError(ReasonCode.NEEDS_FLEX, Stage.CONVERT, message)
@@ -52,7 +52,7 @@ def conversion_error(error: Any, layers: Mapping[str, str]) -> ModelError:
 
 
 def other_error(error: Exception) -> ModelError:
-    """Anything else that the converter raises."""
+    """The error for any other exception of the converter."""
     return ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, f"{type(error).__name__}: {_first_lines(str(error))}")
 
 

@@ -1,4 +1,4 @@
-"""What TensorFlow's converter quantises while it converts, by a word."""
+"""Selects, by a keyword, what TensorFlow's converter quantises."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ def quantize(converter: Any, quantization: str) -> None:
     """Sets up a converter.
 
     Args:
-      quantization: "float16" and "dynamic_int8" are about weights. "trained": weights and activations of a graph that
-        fake-quantises, on
-        its own grid; "trained_integer_io": inputs and outputs, too.
+      quantization: "float16" and "dynamic_int8" quantise weights. "trained" quantises weights and activations of a
+        fake-quantised graph on its trained grid; "trained_integer_io": inputs and outputs, too.
     """
     import tensorflow as tf
 

@@ -315,7 +315,7 @@ def count_operators(content: bytes) -> dict[str, int]:
 
 
 def external_files(content: bytes) -> list[str]:
-    """The files outside a model in which it says that buffers lie: its groups of external buffers."""
+    """The external files with buffers that a model refers to: its groups of external buffers."""
     model = _schema().Model.GetRootAs(content, 0)
     return [_text(model.ExternalBufferGroups(number).Name() or b"") for number in range(model.ExternalBufferGroupsLength())]
 

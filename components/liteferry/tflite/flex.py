@@ -1,4 +1,4 @@
-"""TensorFlow's operations in a .tflite file: what its Flex delegate would run, where a runtime has one. Imports no TensorFlow."""
+"""TensorFlow operations in a .tflite file, which a runtime with the Flex delegate would run. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def operations(content: bytes) -> Iterator[str]:
             yield code.removeprefix(PREFIX)
             try:
                 yield _operation_in(options)
-            except Exception:  # noqa: BLE001  # flexbuffers raise anything over bytes that were made to
+            except Exception:  # noqa: BLE001  # flexbuffers may raise anything on crafted bytes
                 yield UNKNOWN
 
 

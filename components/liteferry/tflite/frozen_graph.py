@@ -61,7 +61,7 @@ class FrozenGraph:
         Args:
           metadata: embedded in the file.
           quantization: what TensorFlow quantises on the way, see `converter_options`.
-          select_tf_ops: operators that LiteRT does not have stay TensorFlow's; such a file runs nowhere without its Flex library.
+          select_tf_ops: operators that LiteRT does not have stay TensorFlow's; such a file runs only with the Flex library.
 
         Raises:
           ModelError: NEEDS_FLEX, CONVERT_UNSUPPORTED_OP (custom operators) or CONVERT_FAILED, with the operators named.
@@ -85,8 +85,8 @@ class FrozenGraph:
         from tensorflow.lite.python import lite
 
         graph, function = self._graph, self._traced.function
-        # The signature's placeholders alone: `function.inputs` also holds what it captured, and a captured constant that is
-        # called an input becomes one, filled with zeros by whoever runs the file.
+        # The signature's placeholders alone: `function.inputs` also holds what it captured, and a captured constant listed as an
+        # input would become one, and runtimes would fill it with zeros.
         inputs = _graph_inputs(self._traced)
 
         class Converter(lite.TFLiteFrozenGraphConverterV2):  # type: ignore[misc]
@@ -138,7 +138,7 @@ def convert(traced: TracedModel) -> bytes:
     return FrozenGraph(traced).convert()
 
 
-_ELEMENT_SHAPE = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}  # operator -> which input it is
+_ELEMENT_SHAPE = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}  # operator -> index of the input
 
 
 def _fix_lists(graph: Any, batch: int) -> None:

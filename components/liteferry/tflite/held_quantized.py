@@ -1,4 +1,4 @@
-"""Which formats a .tflite file really uses: dtypes of its weights and arithmetic, and the weights that stayed in float32."""
+"""Reads which formats a .tflite file really uses: dtypes of its weights and arithmetic, and weights that stayed in float32."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from liteferry.tflite import flatbuffer
 
 KEPT_SHOWN = 5
-# What moves numbers, or turns them from one format into another, computes nothing.
+# Operators that only move numbers or convert their format; they do not count as computing.
 _MOVERS = frozenset(
     """
     RESHAPE TRANSPOSE SQUEEZE EXPAND_DIMS CONCATENATION SPLIT SPLIT_V SLICE STRIDED_SLICE PAD PADV2 MIRROR_PAD PACK UNPACK GATHER

@@ -1,6 +1,6 @@
-"""The ladder of a quantised variant: ways to make it, each tried on a few rows, the first that holds taken.
+"""The ladder of a quantised variant: ways to make it, each tried on a few rows; the first one within its gates is used.
 
-The quantizer's own recipe comes first, so that a model on which that holds gets the file that it would get without a ladder.
+The quantizer's own recipe comes first, so a model for which that works gets the same file as without a ladder.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from liteferry.types import Attempt
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
-    """One way to make a variant. `name`: in the report. `quantizer`: who makes it. `is_refinement`: of ways that made a file;
-    where they made none, it would make none either.
+    """One way to make a variant. `name`: in the report. `quantizer`: the tool. `is_refinement`: a variation of ways that made a
+    file; if those made none, this one would make none either.
     """
 
     name: str
@@ -27,8 +27,8 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Climb:
-    """What came of the ways that were tried. `content`: the file of the one that held, else of the one that came nearest; None
-    where none made a file. `reasons`: of those that made none.
+    """The result of the ways that were tried. `content`: the file of the way that held, else of the one that came nearest; None
+    if none made a file. `reasons`: of the ways that made none.
     """
 
     variant: str
@@ -41,23 +41,23 @@ class Climb:
 
     @property
     def reason(self) -> Reason | None:
-        """Why there is no file: everybody's words."""
+        """Why there is no file: the messages of all ways."""
         if self.content is not None or not self.reasons:
             return None
         words = dict.fromkeys(reason.message for reason in self.reasons)
         return dataclasses.replace(self.reasons[0], message="; ".join(words))
 
     def may_go_on(self) -> bool:
-        """Whether another way could help: not where there are no rows to calibrate on."""
+        """Whether another way could help; False if there are no rows to calibrate on."""
         return not self.holds and all(reason.code is ReasonCode.CONVERT_FAILED for reason in self.reasons)
 
 
 def climb(variant: str, steps: Iterable[Step], trial: Trial | None, *, before: Climb | None = None) -> Climb:
-    """Goes up until a way holds.
+    """Tries ways until one holds.
 
     Args:
-      trial: None where there are no rows: then a file that is what its name says holds.
-      before: what came of earlier steps.
+      trial: None if there are no rows: then a file holds if its format is the one that its name claims.
+      before: the result of earlier steps.
     """
     found = before or Climb(variant=variant)
     for step in steps:
@@ -100,6 +100,6 @@ def _with(found: Climb, step: Step, content: bytes, tried: Tried) -> Climb:
 
 
 def lost(step: str, by: str) -> Attempt:
-    """What a report says while a step is under way that may abort: the process may not live to tell."""
+    """The preliminary entry of a report while a step runs that may abort the process."""
     reason = Reason(code=ReasonCode.CRASHED, stage=Stage.CONVERT, message=f"{by} did not come back")
     return Attempt(lowering=step, error=reason)

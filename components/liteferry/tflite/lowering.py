@@ -22,7 +22,7 @@ from liteferry.types import Attempt
 
 SELECT_TF_OPS = "Select TF ops"
 SAVED_MODEL = "by way of a SavedModel"
-# What freezing a graph takes away comes back by way of a SavedModel; operators that LiteRT lacks do not.
+# A conversion through a SavedModel keeps what freezing removes, but does not help with operators that LiteRT lacks.
 _MAY_BE_FREEZING = (ReasonCode.CONVERT_FAILED, ReasonCode.CONVERT_UNSUPPORTED_OP)
 
 Graph = frozen_graph.FrozenGraph | saved_model_graph.SavedModelGraph
@@ -38,7 +38,8 @@ class LoweringOptions:
     allow_select_tf_ops: bool = False
 
 
-# Far from float noise, near enough for what goes wrong here: clipped cell states, state kept between calls, swapped tensors.
+# Far above float noise, and small enough to detect the usual errors: clipped cell states, state kept between calls, swapped
+# tensors.
 _TOLERANCE = 1e-3
 
 
@@ -85,7 +86,7 @@ def lower(
             if sibling.flex is not None or _deviation(content, traced, rows) is None:
                 return content, sibling
         except ModelError:
-            pass  # other weights, another fate: from the first rung on its own
+            pass  # other weights may fail on this rung: start from the first rung
     attempts: list[Attempt] = []
     fallback: tuple[bytes, Graph, int | None] | None = None
     for name, batch, graph in _graphs(model, traced, options, attempts):
@@ -127,9 +128,9 @@ def _with_select_tf_ops(
 def _graphs(
     model: LoadedModel, traced: TracedModel, options: LoweringOptions, attempts: Sequence[Attempt]
 ) -> Iterator[tuple[str, int | None, Callable[[], Graph]]]:
-    """What to try, one after the other: a name for the report, the batch that it is fixed at, and how the graph is had.
+    """The conversions to try, in order: a name for the report, the fixed batch, and how to get the graph.
 
-    `attempts`: how those before have ended, looked at between two: a SavedModel is tried where freezing may be what was wrong.
+    `attempts`: results so far, read between two steps: a SavedModel is tried if freezing may have been the problem.
     """
     layers = converter_errors.layer_classes(model.keep)
     for name, batch in _rungs(traced, options):

@@ -27,7 +27,7 @@ class MicroRunner:
     """Runs a file as a microcontroller would. `arena_bytes`: of memory that its tensors and bookkeeping take there."""
 
     def __init__(self, content: bytes, *, per_call: Sequence[str] = ()) -> None:
-        """Raises ModelError: TARGET_UNSUPPORTED with the runtime's words where it lacks an operator, or a form of one."""
+        """Raises ModelError: TARGET_UNSUPPORTED with the runtime's words if it lacks an operator, or a form of one."""
         runtime = _runtime()
         contract = flatbuffer.read_contract(content)
         self._inputs = {tensor.name: tensor for tensor in contract.inputs}
@@ -68,7 +68,7 @@ class MicroRunner:
 
 
 def _rows_of_a_call(inputs: Sequence[TensorContract]) -> int:
-    """A microcontroller's file has fixed shapes: where the batch is free, it stands at one row."""
+    """A microcontroller needs fixed shapes: a free batch is one row."""
     sizes = {tensor.shape[0] for tensor in inputs if tensor.shape}
     return next(iter(sizes)) or 1 if len(sizes) == 1 else 1
 
@@ -83,7 +83,7 @@ def _runtime() -> Any:
 
 
 def _heard(work: Callable[[], _T]) -> tuple[_T, str]:
-    """What `work` returns, and what the C++ code said meanwhile: that is where its reasons are."""
+    """The result of `work`, and the C++ code's output meanwhile, which has the reasons of errors."""
     with _said() as read:
         try:
             return work(), read()
@@ -102,7 +102,7 @@ def _reasons(words: str) -> str:
 
 @contextlib.contextmanager
 def _said() -> Iterator[Callable[[], str]]:
-    """Both standard streams of the process go to a file as long as it lasts; yields a function that reads it."""
+    """Redirects both standard streams of the process to a file while the context lasts; yields a function that reads it."""
     with tempfile.TemporaryFile() as file:
         saved = [os.dup(1), os.dup(2)]
         try:

@@ -1,4 +1,4 @@
-"""Mixes: which operator's weights a .tflite file holds in which format, and the file of such a mix.
+"""A mix assigns a format to each operator's weights. This module makes the .tflite file of a mix.
 
 Activations stay float, or are quantised while the file runs: the formats of weights decide a file's size, and those can be chosen
 operator by operator without any calibration.
@@ -27,8 +27,8 @@ Mix = Mapping[str, str]
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Weighted:
     """An operator with constant weights. `name`: what recipes match, made of the tensors that it gives. `formats`: those in
-    which the quantizer can hold its weights, smallest first, float32 last. `is_static`: of one
-    that exists only with what it gives quantised, too: a lookup in a table.
+    which the quantizer can hold its weights, smallest first, float32 last. `is_static`: its output must be quantised too, as
+    for a table lookup.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Weighted:
     is_static: bool = False
 
     def bytes_in(self, wanted: str) -> float:
-        """About how many bytes its weights take."""
+        """The approximate size of its weights in bytes."""
         return self.elements * BITS[wanted] / 8
 
 
@@ -47,7 +47,7 @@ class Maker:
     """Makes files of mixes from one float flatbuffer."""
 
     def __init__(self, content: bytes, rows: Callable[[], quantize.Rows]) -> None:
-        """`rows`: batches of sample rows by input name; asked for where what an operator gives has to be calibrated."""
+        """`rows`: batches of sample rows by input name; used if an operator's output must be calibrated."""
         self.content = content
         self.operators = {one.name: one for one in _weighted(content) if len(one.formats) > 1}
         self._rows = rows

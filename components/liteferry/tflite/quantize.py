@@ -37,10 +37,10 @@ PLAIN = Way()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuantizationOptions:
-    """`integer_io`: fully quantised variants take and give integers, for hardware that has no floats; else they convert inside.
+    """`integer_io`: fully quantised variants take and give integers, for hardware that has no floats; otherwise they convert
+    floats inside.
 
-    `calibration_rows`: how many of the first sample rows show the quantizer which values the activations take. `way`: one of
-    `ways`.
+    `calibration_rows`: how many of the first sample rows are used to calibrate the ranges of activations. `way`: one of `ways`.
     """
 
     integer_io: bool = False
@@ -83,18 +83,20 @@ _NARROW = ("dynamic_int4", "weight_only_int4")
 FRAGILE = (*CALIBRATED, *_NARROW)
 """Variants of which the arithmetic, or nearly all of the weights' digits, are gone: what goes wrong shows in their answers."""
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP", "BATCH_MATMUL")
-_IN_BLOCKS = "dynamic_int4"  # the quantizer has no blocks for weights that are widened again
+_IN_BLOCKS = "dynamic_int4"  # the quantizer has no blockwise scales for weights that are dequantised
 
 
-# A comparison is right or wrong, with nothing between: NOT_EQUAL(x, x) asks for NaN, which no integer is.
+# Comparisons must be exact: NOT_EQUAL(x, x) tests for NaN, which integers do not have.
 _COMPARISONS = ("EQUAL", "NOT_EQUAL")
-# What divides, roots or chooses among masks of huge numbers has answers of a range that no scale holds.
+# Divisions, roots and selections with masks of huge numbers have a range that no scale can represent.
 _ILL_RANGED = (*_COMPARISONS, "SELECT", "SELECT_V2", "MAXIMUM", "DIV", "RSQRT", "SQRT", "SQUARED_DIFFERENCE", "REDUCE_MIN")
 _ALGORITHMS = ("MSE", "OCTAV")
 
 
 def ways(variant: str, float_content: bytes) -> Iterator[Way]:
-    """Ways to make a variant with the quantizer, its plain recipe first, then those that can make a difference to this model."""
+    """Ways to make a variant with the quantizer, its plain recipe first, then the ways that can make a difference for this
+    model.
+    """
     yield PLAIN
     if variant in CALIBRATED:
         there = flatbuffer.count_operators(float_content)
@@ -193,19 +195,19 @@ def _add_algorithm(manager: Any, rule: Mapping[str, Any], algorithm: Any) -> Non
 
     config = qtyping.OpQuantizationConfig.from_dict(rule["op_config"])
     for name in _WEIGHTED:
-        with contextlib.suppress(ValueError):  # it does not know this operator in this form
+        with contextlib.suppress(ValueError):  # the quantizer does not support this operator in this form
             manager.add_quantization_config(
                 regex=rule["regex"], operation_name=qtyping.TFLOperationName[name], op_config=config, algorithm_key=algorithm
             )
 
 
 def ranges(worker: Any, rows: Rows) -> Any:
-    """What each activation's smallest and largest value is, found the fastest way that finds it right."""
+    """The smallest and largest value of each activation, by the fastest correct method."""
     return _ranges_by_the_kernels(worker, rows) or _ranges(worker, rows)
 
 
 def quantized(worker: Any, ranges: Any) -> bytes:
-    """The file that a quantizer makes, without its words on the standard output."""
+    """The quantizer's file; suppresses its prints to standard output."""
     return bytes(worker.quantize(ranges, enable_progress_report=False, enable_progress_bar=False).quantized_model)
 
 
@@ -229,7 +231,7 @@ def _ranges(worker: Any, rows: Rows, *, by_the_kernels: bool = False) -> Any:
     return calibration.get_model_qsvs()
 
 
-# Beyond it the quantizer's own search leaves values out: paddings and masks of minus infinity.
+# The quantizer's own search leaves out values beyond this: paddings and masks of minus infinity.
 _LARGEST_IN_RANGE = 3e38
 
 

@@ -1,4 +1,4 @@
-"""A file on rows that the model has answered: by the gates of its variant, as the evaluation judges it on all rows."""
+"""Judges a file on rows with the model's answers, by the gates of its variant, as the evaluation does on all rows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class RowsJudge:
         self._per_call = tuple(per_call)
 
     def judge(self, content: bytes) -> Judged:
-        """Whether every gate is met, and the first that is not."""
+        """Whether every gate is met, and the first one that is not."""
         try:
             statistics = self._statistics(content)
         except (ModelError, ValueError) as error:

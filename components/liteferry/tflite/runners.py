@@ -108,8 +108,8 @@ class SavedModels:
 class LiteRTRunner:
     """A .tflite file, its tensors matched by signature name, never by position.
 
-    The interpreter is resized once per batch shape. State that a file keeps between invocations is not reset, as an app would not
-    reset it either: a file whose second answer depends on its first must show up here.
+    The interpreter is resized once per batch shape. State that a file keeps between invocations is not reset, as an app would
+    not reset it either: a file whose second answer depends on its first must be detected here.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class LiteRTRunner:
         threads: int = 1,
         per_call: Sequence[str] = (),
     ) -> None:
-        """`source`: a path, or the file's content. `keep_inner_tensors`: plain kernels, and `inner_tensor` may be asked after
-        a run. `kernels`: `builtin` without XNNPACK, or LiteRT's plain `reference` ones; None takes what an app would get.
+        """`source`: a path, or the file's content. `keep_inner_tensors`: plain kernels, and `inner_tensor` may be asked after a
+        run. `kernels`: `builtin` without XNNPACK, or LiteRT's plain `reference` ones; None: the kernels that an app would get.
         `threads`: more than one only where time is measured. `per_call`: outputs that are one answer for a call.
         """
         from ai_edge_litert import interpreter
@@ -165,7 +165,7 @@ class LiteRTRunner:
             raise _cannot_run(error) from error
 
     def decide_calls(self, inputs: Arrays) -> Calls:
-        """Decides from the first rows how the file takes rows, for a file without a signature from elsewhere; later runs use it.
+        """Decides on the first rows how the file takes rows, if this is not known from elsewhere; later runs use the result.
 
         Raises:
           ModelError: CONVERT_FAILED when LiteRT cannot run it.
@@ -191,7 +191,7 @@ class LiteRTRunner:
         try:
             value = self._interpreter.get_tensor(index)
         except ValueError:
-            return None  # loops free what they hand over
+            return None  # loops free the tensors that they pass on
         if value.dtype.kind not in "fiu":
             return None
         scales = details["quantization_parameters"]["scales"]

@@ -1,5 +1,5 @@
-"""A traced model -> one float flatbuffer by way of a SavedModel, for what freezing takes away: tables and what fills them,
-variables that are assigned, an input that is handed through, one tensor under two names.
+"""A traced model -> one float flatbuffer by way of a SavedModel, which keeps what freezing removes: tables and their
+initializers, variables that are assigned, an input that is also an output, one tensor under two names.
 
 It is slower than a frozen graph, and keeps the names of the signature by itself.
 """

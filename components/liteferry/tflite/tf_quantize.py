@@ -30,7 +30,7 @@ _MOST_STEPS = 512  # an unrolled loop repeats its operators for every step
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FloatFile:
-    """The float flatbuffer that the AI Edge quantizer refused, the model that it is, and how that was lowered."""
+    """The float flatbuffer that the AI Edge quantizer refused, its model, and how the model was lowered."""
 
     content: bytes
     model: LoadedModel
@@ -65,21 +65,21 @@ def make(variant: str, source: FloatFile, *, rows: Callable[[], Rows], options: 
 
 TRAINED = ("int8", "dynamic_int8")
 """Variants that quantisation-aware training was for: both get the one file that keeps its grid."""
-_LEFT_OF_FAKES = frozenset({"QUANTIZE", "FAKE_QUANT"})  # what the converter makes of them in a float file
+_LEFT_OF_FAKES = frozenset({"QUANTIZE", "FAKE_QUANT"})  # the converter's operators for them in a float file
 _FAKE = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel", "FakeQuantWithMinMaxArgs")
 
 
 def has_trained_ranges(file: FloatFile, traced: TracedModel) -> bool:
-    """Whether the graph fake-quantises, as models that were trained with quantisation in mind do."""
+    """Whether the graph has fake-quantisation, as after quantisation-aware training."""
     if not _LEFT_OF_FAKES & flatbuffer.count_operators(file.content).keys():
-        return False  # asked first: writing a large graph down takes longer than reading its file
+        return False  # checked first, since serialising a large graph takes longer than reading its file
     graph = traced.function.graph.as_graph_def()
     nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
     return any(node.op in _FAKE for node in nodes)
 
 
 def with_trained_ranges(variant: str, source: FloatFile, options: QuantizationOptions) -> bytes:
-    """int8 weights and activations on the grid that was trained, which any calibration would lose.
+    """int8 weights and activations on the trained grid, which calibration would lose.
 
     Raises:
       ModelError: CONVERT_FAILED with TensorFlow's words.
@@ -119,7 +119,7 @@ def _without_loops(source: FloatFile, metadata: Mapping[str, Any] | None, rows: 
 
 
 def _counted_out(lowered: Lowered, metadata: Mapping[str, Any] | None, rows: Callable[[], Rows]) -> bytes:
-    """The loops of a graph that nobody's layers can be asked about, a SavedModel's."""
+    """The loops of a graph without layers, as of a SavedModel."""
     if not isinstance(lowered.frozen, frozen_graph.FrozenGraph):
         raise _refusal("cannot calibrate loops, and those of a SavedModel that does not freeze cannot be unrolled")
     try:
@@ -132,7 +132,7 @@ def _counted_out(lowered: Lowered, metadata: Mapping[str, Any] | None, rows: Cal
 
 
 def _recurrent_layers(keep: Any) -> list[Any]:
-    """Layers that Keras runs as a loop over steps and would write out step by step if asked to."""
+    """Layers that Keras runs as a loop over steps, and can unroll."""
     layers = keep._flatten_layers() if hasattr(keep, "_flatten_layers") else []
     return [layer for layer in layers if getattr(layer, "unroll", None) is False]
 
@@ -140,14 +140,14 @@ def _recurrent_layers(keep: Any) -> list[Any]:
 def _steps(layer: Any) -> int | None:
     try:
         steps = layer.input.shape[0 if getattr(layer, "time_major", False) else 1]
-    except Exception:  # noqa: BLE001  # layers of subclassed models have no input that could be asked
+    except Exception:  # noqa: BLE001  # layers of subclassed models have no symbolic input
         return None
     return None if steps is None else int(steps)
 
 
 @contextlib.contextmanager
 def _unrolled(layers: list[Any]) -> Iterator[None]:
-    fusible = [layer for layer in layers if getattr(layer, "_could_use_gpu_kernel", False)]  # tf_keras: else a loop all the same
+    fusible = [layer for layer in layers if getattr(layer, "_could_use_gpu_kernel", False)]  # tf_keras: would make a loop
     for layer in layers:
         layer.unroll = True
     for layer in fusible:

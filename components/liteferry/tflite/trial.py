@@ -1,6 +1,7 @@
-"""A quantised file on a few rows: does it run, is it near enough for its gates to be in reach, and is it what its name says.
+"""Tries a quantised file on a few rows: whether it runs, whether its errors are near its gates, and whether its format is
+right.
 
-A trial only chooses among ways to make a variant. The verdict is the evaluation's, on all rows and by all gates.
+A trial only chooses among ways to make a variant. The evaluation judges the file, on all rows and by all gates.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from liteferry.parity.output_stats import OutputStats
 from liteferry.tflite import held_quantized, runners
 
 Arrays = Mapping[str, np.ndarray]
-_REACH_DB = 3.0  # a few rows do not settle the last decibels
+_REACH_DB = 3.0  # a few rows cannot decide the last decibels
 _AGREEMENT = "sqnr_db"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tried:
-    """What a trial found. `reason`: why another way should be tried, None where there is none. `margin_db`: by how much the
-    noise of the worst output is below what the gates allow; minus infinity for a file that does not run.
+    """The result of a trial. `reason`: why another way should be tried, else None. `margin_db`: by how much the noise of the
+    worst output is below what the gates allow; minus infinity for a file that does not run.
     """
 
     reason: Reason | None
@@ -78,7 +79,7 @@ class Trial:
 
 
 def unheld(variant: str, content: bytes) -> Reason | None:
-    """Why a file is not what its name claims; None where it is, and for a name that claims nothing."""
+    """Why a file's format does not match its name; None if it does, or if the name claims no format."""
     return claims.unmet(variant, held_quantized.read(content)) if claims.is_claim(variant, ()) else None
 
 

@@ -1,7 +1,7 @@
-"""Loops of a frozen graph written out step by step, for calibrators that cannot look into loops.
+"""Unrolls loops of a frozen graph, for calibrators that cannot calibrate inside loops.
 
-Only loops that count: `i < n`, with both numbers the same for every row. Everything else stays a loop, and whoever cannot have
-it says so.
+Only counting loops are unrolled: `i < n`, with both numbers the same for every row. Other loops stay, and a calibrator that
+cannot handle them raises an error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 _LOOPS = ("While", "StatelessWhile")
-# What the condition of a counting loop is made of; anything else may look at the numbers that are computed.
+# Operators in the condition of a counting loop; others may depend on computed values.
 _COUNTING = frozenset({"Less", "LogicalAnd", "Identity", "Const"})
 
 
@@ -28,7 +28,7 @@ def unroll(graph: Any, feeds: Mapping[str, np.ndarray], *, most_steps: int) -> A
       most_steps: of one loop.
 
     Raises:
-      UncountableError: a loop that does not count, or one with more steps.
+      UncountableError: a loop is not a counting loop, or has more steps.
     """
     import tensorflow as tf
 
@@ -69,7 +69,7 @@ def _steps(graph: Any, functions: Mapping[str, Any], feeds: Mapping[str, np.ndar
 
 
 def _bounds(node: Any, functions: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """For each comparison of a loop's condition the tensors that it begins and ends with."""
+    """For each comparison in a loop's condition, the tensors of its start and end."""
     condition = functions[node.attr["cond"].func.name]
     if {inner.op for inner in functions[node.attr["body"].func.name].node_def} & {*_LOOPS}:
         raise UncountableError(f"loop {node.name!r} has another inside")
@@ -91,7 +91,7 @@ def _bounds(node: Any, functions: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _calls(node: Any, steps: int) -> list[Any]:
-    """One call of the body for each step; the last has the loop's own name, so that what follows finds it."""
+    """One call of the body for each step; the last call has the loop's own name, so that later nodes refer to it."""
     if steps == 0:
         raise UncountableError(f"loop {node.name!r} has no steps")
     made: list[Any] = []

@@ -1,7 +1,7 @@
 """The artifact types of the component's channels: TFX's own where all of TFX is installed, else types of ours.
 
-`ml-pipelines-sdk` alone has no standard artifacts: their classes are there and refuse to be made. Ours declare no properties,
-since Kubeflow takes none from custom types; what they carry is in custom properties.
+`ml-pipelines-sdk` alone has no standard artifacts: their classes exist but raise when instantiated. Ours declare no properties,
+since Kubeflow takes none from custom types; their facts are in custom properties.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from tfx.types import artifact
 
-IS_FULL_TFX = importlib.util.find_spec("tfx.extensions") is not None  # what the standard artifacts themselves look for
+IS_FULL_TFX = importlib.util.find_spec("tfx.extensions") is not None  # the module that the standard artifacts look for
 
 # TFX's own names of custom properties, which Pusher and LatestBlessedModelStrategy read.
 BLESSED_PROPERTY, MODEL_URI_PROPERTY, MODEL_ID_PROPERTY = "blessed", "current_model", "current_model_id"

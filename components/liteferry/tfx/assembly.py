@@ -1,4 +1,4 @@
-"""What the component's channels and parameters hold -> a Job. Knows paths alone, nothing of TFX."""
+"""Builds a Job from the component's channels and parameters. Works with paths only, without TFX."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _ONE_OF_EACH = "there must be exactly one of each"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What came over channels, as addresses.
+    """The addresses from the channels.
 
-    `split_names` are those that the Examples artifact declares; without any, the folders say it.
+    `split_names` are those that the Examples artifact declares; without any, the folders are listed.
     """
 
     models: tuple[str, ...] = ()
@@ -39,10 +39,10 @@ class Inputs:
 
 
 def assemble(inputs: Inputs, *, job: str | None, checkpoints: str | None, split: str | None) -> Job:
-    """The job file with what the channels bring.
+    """The job file completed from the channels.
 
     A `models` entry without `checkpoints` is the pattern for all that `checkpoints` and the Model artifacts name; a `samples`
-    entry without `path` gets the Examples. Either may be left out when there is nothing to say in it.
+    entry without `path` gets the Examples. Either may be left out if it would be empty.
 
     Args:
       job: path of a job file, or a job as JSON text; relative paths in the latter start at the working directory.
@@ -50,7 +50,7 @@ def assemble(inputs: Inputs, *, job: str | None, checkpoints: str | None, split:
       split: which split of the Examples; by default `eval`, or the only one.
 
     Raises:
-      JobError: for what does not fit together, and for every problem of the job.
+      JobError: the arguments contradict each other, or the job has problems; all are listed.
     """
     raw, base_dir, source = _read(job)
     sources = [*([checkpoints] if checkpoints else []), *(found for uri in inputs.models for found in _checkpoints_of(uri))]
@@ -81,7 +81,9 @@ def _read(job: str | None) -> tuple[dict[str, Any], str, str]:
 
 
 def _checkpoints_of(uri: str) -> list[str]:
-    """What a Model artifact holds: a SavedModel, or checkpoint files; else the folder itself, whose report will say so."""
+    """The contents of a Model artifact: a SavedModel or checkpoint files; else the folder itself, whose report will name the
+    problem.
+    """
     serving = storage.join(uri, _SERVING)
     folder = serving if storage.exists(serving) else uri
     if storage.exists(storage.join(folder, "saved_model.pb")):
@@ -92,7 +94,7 @@ def _checkpoints_of(uri: str) -> list[str]:
 
 def _fill_models(entries: Any, sources: Sequence[str]) -> Any:
     if not _holds_mappings(entries, list):
-        return entries  # the job file's own check says what is wrong
+        return entries  # the check of the job file reports the problem
     entries = [dict(entry) for entry in entries or []]
     open_ones = [entry for entry in entries if "checkpoints" not in entry] or ([] if entries else [{}])
     if len(open_ones) != 1:
@@ -133,9 +135,10 @@ def _choose_split(uri: str, declared: Sequence[str], split: str | None) -> str:
 
 
 def fingerprint(job: Job, out: str) -> str:
-    """Digest of all that decides the reports: bytes of checkpoints, samples and code, the job's keys, LiteFerry's version.
+    """Digest of everything that the reports depend on: bytes of checkpoints, samples and code, the job's keys, LiteFerry's
+    version.
 
-    Reads every checkpoint once. Where one cannot be read it is another digest every time, so that nothing is taken for cached.
+    Reads every checkpoint once. If one cannot be read, the digest is different every time, so that TFX never uses its cache.
     """
     from liteferry.plan import fingerprints, planning
 

@@ -1,4 +1,4 @@
-"""The component's executor and driver: TFX's dictionaries in and out, LiteFerry's main job between them."""
+"""The component's executor and driver: converts TFX's dictionaries, and runs LiteFerry's main job."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ FINGERPRINT = "input_fingerprint"
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Runs the main job with the pipeline's `beam_pipeline_args` and fills the output artifacts.
 
-    Not every model blessed is a result, as it is for TFX's Evaluator: the execution succeeds, and the blessing says no. A job
-    that cannot be run raises, and the execution fails.
+    If a model is not blessed, the execution still succeeds, as with TFX's Evaluator; the blessing output says NOT_BLESSED. A
+    job that cannot be run raises, and the execution fails.
     """
 
     def Do(  # noqa: N802  # TFX's name
@@ -57,10 +57,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
-    """Gives each execution the digest of all that decides its reports, before TFX asks its cache.
+    """Adds the digest of everything that the reports depend on to each execution, before TFX looks into its cache.
 
-    TFX knows artifacts by their number and parameters by their text: without this, a pattern whose files have changed would be
-    taken for done.
+    TFX compares artifacts by id and parameters by text: without the digest, a pattern whose files have changed would count as
+    cached.
     """
 
     def __init__(self, metadata_handle: Any) -> None:
@@ -74,13 +74,13 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
             job = _job(execution_info.input_dict, execution_info.exec_properties)
             found = assembly.fingerprint(job, execution_info.exec_properties.get("fleet_folder") or _beside(reports))
         except LiteFerryError:
-            found = uuid.uuid4().hex  # never cached: the executor fails with the same error, and so on record
+            found = uuid.uuid4().hex  # never cached: the executor then fails with the same error, which TFX records
         answer.exec_properties[FINGERPRINT].string_value = found
         return answer
 
 
 def _refuse_handing_over(beam_flags: Sequence[str]) -> None:
-    """Raises JobError for flags with which nobody waits: the fleet that is there then would be an earlier run's."""
+    """Raises JobError for flags that do not wait for the job's end: the fleet in the folder would then be an earlier run's."""
     if not traits_of(beam_flags).waits:
         raise JobError(
             ["beam_pipeline_args: the component waits for its job; leave out --no_wait_until_finish and --template_location"],
@@ -122,7 +122,7 @@ def _describe(produced: Mapping[str, Any], verdict: outputs.Verdict, fleet: str)
 
 
 def _bless(blessing: Any, verdict: outputs.Verdict, models: Sequence[Any]) -> None:
-    """As TFX's Evaluator does it; the file last, so that a blessing is never there before what it is about."""
+    """Writes the blessing as TFX's Evaluator does; the file comes last, so that it never exists before the artifacts."""
     blessing.set_string_custom_property("verdict", verdict.in_words())
     if len(models) == 1:
         blessing.set_string_custom_property(artifacts.MODEL_URI_PROPERTY, models[0].uri)

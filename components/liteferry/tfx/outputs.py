@@ -1,7 +1,7 @@
-"""A finished run's folder -> what the component's output channels hold. Knows paths alone, nothing of TFX.
+"""Fills the component's output channels from a finished run's folder. Works with paths only, without TFX.
 
-The run's folder stays, so that the next execution has nothing to do again; artifacts are copies, so that what one execution gave
-is never changed by a later one.
+The run's folder stays, so that the next execution reuses its results. Artifacts are copies, so that a later execution never
+changes an earlier one's outputs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AT_ONCE = 16  # copies wait for storage, not for processors
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the fleet came to. Blessed: there is a model, and every model is blessed."""
+    """The result of the fleet. Blessed: there is at least one model, and every model is blessed."""
 
     model_count: int
     blessed_count: int
@@ -59,7 +59,7 @@ def verdict_of(facts: Mapping[str, Any], *, status: int) -> Verdict:
 
 
 def fill(facts: Mapping[str, Any], out: str, *, exported_models: str, tflite_models: str, reports: str) -> None:
-    """Copies a run's files to where they belong. Of SavedModels and variants, those alone that are blessed in a blessed model.
+    """Copies a run's files to the output artifacts; SavedModels and variants only if they are blessed and their model is.
 
     Raises:
       StorageError: when a file cannot be copied.
@@ -71,7 +71,7 @@ def fill(facts: Mapping[str, Any], out: str, *, exported_models: str, tflite_mod
     ]
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         for _ in pool.map(lambda tree: _copy(storage.join(out, tree[0]), tree[1]), trees):
-            pass  # the first that cannot be copied raises here
+            pass  # raises the first copy error
 
 
 def saved_models(facts: Mapping[str, Any], target: str) -> list[tuple[str, str]]:
@@ -108,7 +108,7 @@ def report_paths(facts: Mapping[str, Any], out: str) -> list[str]:
 
 
 def _copy(source: str, target: str) -> None:
-    """A file or a tree to where nothing is, from any store to any."""
+    """Copies a file or a tree to a new place, between any two stores."""
     if not storage.is_remote(target):
         storage.download(source, target)
     elif not storage.is_remote(source):

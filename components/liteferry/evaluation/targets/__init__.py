@@ -1,3 +1,3 @@
-"""What a job's `targets` ask for besides the CPU: files run as on a microcontroller, or looked at by a compiler for what it
-fits.
+"""A job's `targets` besides the CPU: runs files as on a microcontroller, or has a compiler analyse whether a file fits a GPU or
+an NPU.
 """

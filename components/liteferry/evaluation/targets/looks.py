@@ -1,4 +1,6 @@
-"""Looks at files for targets that nothing here runs: TensorFlow's analyzer for the GPU delegate, Vela for Arm's NPUs."""
+"""Analyses files for targets that cannot be run here: with TensorFlow's analyzer for the GPU delegate, with Vela for Arm's
+NPUs.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,16 @@ _SHARE = re.compile(r"(CPU|NPU) operators = (\d+)")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LookTask:
-    """`paths`: variant -> file. `targets`: those that are looked at."""
+    """`paths`: variant -> file. `targets`: the targets to analyse."""
 
     paths: Mapping[str, str]
     targets: tuple[str, ...]
 
 
 def run_looks(task: LookTask, reporter: Reporter) -> None:
-    """In a sandbox without Keras. Hands over {variant, target, look} for each; `look` is what `of_gpu` and `of_ethos` give."""
+    """Runs in a sandbox without Keras. Hands over {variant, target, look} for each; `look` is the result of `of_gpu` or
+    `of_ethos`.
+    """
     reporter.stage(Stage.EVALUATE)
     for variant, path in task.paths.items():
         with open(path, "rb") as file:
@@ -43,8 +47,8 @@ def run_looks(task: LookTask, reporter: Reporter) -> None:
 
 
 def of_gpu(content: bytes) -> dict[str, Any]:
-    """{fits, why, lacking}: whether all operators fit the GPU delegate, by TensorFlow's analyzer; those that do not, in its
-    words.
+    """{fits, why, lacking}: whether all operators fit the GPU delegate, by TensorFlow's analyzer; `lacking` lists those that do
+    not, in its words.
     """
     import tensorflow as tf
 
@@ -52,7 +56,7 @@ def of_gpu(content: bytes) -> dict[str, Any]:
     try:
         with contextlib.redirect_stdout(said):
             tf.lite.experimental.Analyzer.analyze(model_content=content, gpu_compatibility=True)
-    except Exception as error:  # noqa: BLE001  # it is somebody else's reader of files
+    except Exception as error:  # noqa: BLE001  # a third-party parser may raise anything
         return {"fits": False, "why": f"the analyzer cannot read it: {error}"[:_MOST_WORDS], "lacking": []}
     lacking = [
         line.partition("GPU COMPATIBILITY WARNING:")[2].strip()
@@ -76,7 +80,7 @@ def of_ethos(path: str, target: str) -> dict[str, Any]:
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
                 vela.main([path, "--accelerator-config", target, "--output-dir", folder])
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # its words are the answer
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # its message is the result
             words = (_last_line(said.getvalue()) or str(error))[:_MOST_WORDS]
             return {"fits": False, "why": f"Vela cannot compile it: {words}"}
         summary = _summary(folder)
@@ -88,7 +92,7 @@ def of_ethos(path: str, target: str) -> dict[str, Any]:
 
 
 def _summary(folder: str) -> dict[str, Any]:
-    """Of Vela's own table: memory in bytes, cycles, and inferences in a second."""
+    """From Vela's table: memory in bytes, cycles, and inferences per second."""
     for path in glob.glob(os.path.join(folder, "*_summary_*.csv")):
         with open(path, newline="") as file:
             rows = list(csv.DictReader(file))

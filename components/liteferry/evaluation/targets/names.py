@@ -8,7 +8,7 @@ _AT = "@"
 
 
 def on(variant: str, target: str) -> str:
-    """What a variant is called where it is run as on a target. No variant's own name has this sign."""
+    """The candidate name of a variant that runs as on a target. No variant's own name contains this separator."""
     return f"{variant}{_AT}{target}"
 
 
@@ -17,5 +17,5 @@ def is_on_a_target(candidate: str) -> bool:
 
 
 def is_looked_at(target: str) -> bool:
-    """Whether a target's files are looked at by a compiler, and not run."""
+    """Whether a target's files are analysed by a compiler instead of being run."""
     return target == GPU or target.startswith(ETHOS)

@@ -1,9 +1,9 @@
-"""Many rows into one of TFMA's combiners at once, to the same numbers as row by row.
+"""Feeds many rows to one of TFMA's combiners at once, with the same results as row by row.
 
 TFMA looks up labels, predictions and weights anew for every row, model and metric, which costs more than the metric. Two
 families of combiners, which most metrics are made of, can take blocks: those of Keras metrics, whose updates TFMA batches
 itself, and those that flatten an example into pairs, to which a block of rows with one score each is an example with many
-scores. Whatever is not plainly one of the two goes row by row.
+scores. All other combiners get one row at a time.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _of_output(arrays: np.ndarray | Arrays | None, output: str, *, is_named: boo
 
 
 class RowWise:
-    """Any computation, as TFMA's own evaluator feeds it."""
+    """Feeds any computation as TFMA's own evaluator does."""
 
     def __init__(self, combiner: Any, preprocessor: Any, place: int) -> None:
         self.combiner = combiner
@@ -154,7 +154,7 @@ class Flattening(RowWise):
 
 
 class _Pending:
-    """A Keras accumulator of TFMA, and rows that wait until there are enough for an update."""
+    """A Keras accumulator of TFMA, and the rows that are collected until there are enough for an update."""
 
     def __init__(self, accumulator: Any) -> None:
         self.accumulator = accumulator
@@ -201,7 +201,7 @@ class KerasUpdates(RowWise):
         return block.prepared[key][0]  # type: ignore[no-any-return]
 
     def _update(self, pending: _Pending, count: int) -> None:
-        """What TFMA's combiner does with a batch, with the first `count` rows that wait."""
+        """Updates the metrics with the first `count` collected rows, as TFMA's combiner does with a batch."""
         if not count:
             return
         joined = [
@@ -231,7 +231,7 @@ def _squeezed(array: np.ndarray) -> np.ndarray:
 
 
 def feeders(computations: Sequence[Any], eval_config: Any, *, is_query: bool) -> Iterator[RowWise]:
-    """What feeds each computation's combiner, in order. Examples of queries are always whole."""
+    """The feeder of each computation's combiner, in order. Examples of queries are never split."""
     from tensorflow_model_analysis.metrics import tf_metric_wrapper
 
     for computation, (preprocessor, place) in zip(computations, _preprocessors(computations), strict=True):
@@ -247,7 +247,7 @@ def feeders(computations: Sequence[Any], eval_config: Any, *, is_query: bool) ->
 
 
 def _is_plain(combiner: Any, eval_config: Any) -> bool:
-    """No classes picked, averaged or weighted, no examples sampled, nothing padded."""
+    """Whether a combiner picks, averages or weights no classes, samples no examples and pads nothing."""
     key = getattr(combiner, "_key", None) or getattr(combiner, "_metric_key", None)
     own = [getattr(combiner, name, None) for name in ("_sub_key", "_aggregation_type", "_class_weights", "_example_id_key")]
     is_padded = any(spec.HasField("padding_options") for spec in eval_config.model_specs)

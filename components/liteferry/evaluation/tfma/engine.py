@@ -1,9 +1,9 @@
-"""TFMA's own metric computations over rows that are there already, without a Beam pipeline.
+"""Runs TFMA's own metric computations over rows on disk, without a Beam pipeline.
 
 TFMA's evaluator wires preprocessors, combiners and derived computations into a graph; building and running such a graph costs
 seconds for every model. Here the same preprocessors and combiners are called directly, in the order of the rows, so the numbers
-depend neither on shards nor on workers. tests/evaluation/test_tfma_engine.py holds the results against TFMA's
-evaluator. What TFMA keeps private is used by its private name: the dependency is pinned to one minor version.
+depend neither on shards nor on workers. tests/evaluation/test_tfma_engine.py compares the results with TFMA's evaluator. Some
+of TFMA's private names are used, so the dependency is pinned to one minor version.
 """
 
 from __future__ import annotations
@@ -121,13 +121,13 @@ class _Group:
         """The result, or None when the call raises: then the problem is noted."""
         try:
             return call(*arguments)
-        # Metrics are anybody's code and raise anything; one that cannot be computed is a problem of that metric alone.
+        # Metrics are third-party or user code and may raise anything; a failure is reported for that metric alone.
         except Exception as error:  # noqa: BLE001
             self.problems.append(f"{subject}: {first_words(error)}")
             return None
 
     def _attempt_computation(self, index: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """The same for the computation at an index: once failed, it is never asked again."""
+        """The same for the computation at an index; a computation that failed is not run again."""
         if index in self._failed:
             return None
         before = len(self.problems)
@@ -137,7 +137,9 @@ class _Group:
         return result
 
     def add(self, block: Block) -> None:
-        """Consecutive rows; with a query key each waits for the others of its query."""
+        """Adds consecutive rows. With a query key, rows are kept until `finish`, which merges all rows of a query into one
+        example.
+        """
         from tensorflow_model_analysis import constants
 
         if not self._query_key:
@@ -167,7 +169,7 @@ class _Group:
             told = len(self.problems)
             metrics.update(self._attempt(_subject(computation), computation.result, dict(metrics)) or {})
             if self._failed:
-                del self.problems[told:]  # what it derives from may be what failed, and that has been told
+                del self.problems[told:]  # the computation it derives from may have failed, which was reported already
 
     def _complete(self, sliced: Sliced) -> Sliced:
         """Adds derived metrics, comparisons between slices, and differences from the baseline model, in TFMA's order."""
@@ -178,7 +180,7 @@ class _Group:
 
 
 class _Example:
-    """A single example that is put together already: the rows of a query."""
+    """A single example, already merged: the rows of a query."""
 
     def __init__(self, extracts: Extracts) -> None:
         self._extracts = extracts
@@ -204,7 +206,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _subject(computation: Any) -> str:
-    """What a computation is called in a sentence: its first metric and the model."""
+    """A computation's name in messages: its first metric and the model."""
     for key in computation.keys or ():
         output = f" on output {key.output_name}" if key.output_name else ""
         return f"{key.name.lstrip('_').partition(':')[0]}{output} of {key.model_name or 'the model'}"
@@ -212,7 +214,7 @@ def _subject(computation: Any) -> str:
 
 
 def first_words(error: BaseException) -> str:
-    """An exception in a line: TFMA's messages go on with the rows they failed on."""
+    """An exception as one line: TFMA appends the failing rows to its messages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     words = lines[0] if lines else ""
     cut = words if len(words) <= _MESSAGE_CHARS else f"{words[:_MESSAGE_CHARS]} ..."

@@ -1,4 +1,4 @@
-"""What TFMA's own tools open: the files of an evaluation, and TFMA's verdict on its thresholds."""
+"""Writes the files that TFMA's own tools open: an evaluation, and TFMA's verdict on its thresholds."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ EVALUATION = "evaluation"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What an evaluation was made of, as TFMA's tools show it: the samples' path, and each model's path by its name."""
+    """The sources of an evaluation, as TFMA's tools show them: the samples' path, and each model's path by its name."""
 
     samples_path: str
     model_paths: Mapping[str, str]
 
 
 def write(directory: str, eval_config: Any, results: Results, *, validation: Any, sources: Sources) -> None:
-    """Writes what `tfma.load_eval_result(directory, model_name=...)` and `tfma.load_validation_result(directory)` open.
+    """Writes the files that `tfma.load_eval_result(directory, model_name=...)` and `tfma.load_validation_result(directory)`
+    read.
 
     Serialised by TFMA; only the pipeline around TFMA's writers is left out. Slices are in the order in which rows show them.
 
     Args:
-      directory: is made here and must not be there yet.
+      directory: created here; must not exist.
     """
     from tensorflow_model_analysis import constants
     from tensorflow_model_analysis.metrics import metric_types

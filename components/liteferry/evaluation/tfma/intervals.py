@@ -1,4 +1,5 @@
-"""How often a row counts in which sample: once for the metrics themselves, and resampled for their confidence intervals.
+"""Resamples rows for confidence intervals: says how often each row counts in each sample. For the metrics themselves every row
+counts once.
 
 TFMA's two methods with TFMA's own final steps: jackknife deletes one of 20 buckets of rows at a time, Poisson bootstrap draws
 every row a random number of times for each of 20 samples. TFMA draws afresh in every run; here the draws have a fixed seed and
@@ -42,7 +43,7 @@ class _Sample:
                 accumulators[index] = attempt(index, feeder.add, accumulators[index], block, rows)
 
     def merged(self, others: Sequence[_Sample], attempt: Attempt) -> _Sample:
-        """A new sample of others together, in order, as TFMA's jackknife merges them."""
+        """Merges samples into a new one, in order, as TFMA's jackknife does."""
         result = _Sample(self._feeders)
         for other in others:
             for key, theirs in other._slices.items():

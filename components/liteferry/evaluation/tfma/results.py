@@ -1,4 +1,4 @@
-"""Task metrics as facts: what a sandbox hands over, what the report says of it, and whether the limits are met.
+"""Records of task metrics: the message of a sandbox, its part of the report, and whether the limits are met.
 
 Closed by default: a metric with a limit that has no value, because labels are missing, because it is NaN or because the process
 that computed it died, does not meet its limit.
@@ -56,7 +56,8 @@ class ModelMetrics:
 class MetricsResult:
     """Task metrics of a checkpoint and its artifacts, by name.
 
-    `row_counts`: rows of each slice. `problems`: what could not be computed, a sentence each. `reason`: why nothing was.
+    `row_counts`: rows of each slice. `problems`: what could not be computed, a sentence each. `reason`: why nothing was
+    computed.
     """
 
     models: Mapping[str, ModelMetrics] = dataclasses.field(default_factory=dict)
@@ -115,7 +116,7 @@ def _on(slice_name: str) -> str:
 
 
 def _sentence(candidate: str, failed: Sequence[MetricGate], result: MetricsResult) -> str:
-    """What the first missed limit is, with both values: the overall one, if it is among them, else the worst slice."""
+    """A sentence on the first missed limit, with both values: the overall one if it is missed, else the worst slice's."""
     first = min(failed, key=lambda gate: (gate.observed is not None, gate.slice != OVERALL, -_excess(gate)))
     more = f"; {len(failed) - 1} more limit{'s are' if len(failed) > 2 else ' is'} not met" if len(failed) > 1 else ""
     what = f"{first.metric}{_on(first.slice)}"
@@ -170,7 +171,7 @@ def facts_of(candidate: str, result: MetricsResult | None) -> dict[str, Any]:
 
 
 def reference_facts(plan: MetricsPlan | None, result: MetricsResult | None) -> dict[str, Any] | None:
-    """The checkpoint's own values and what else holds for all artifacts, once; None for a job without task metrics."""
+    """The checkpoint's own values and the facts that apply to all artifacts; None for a job without task metrics."""
     if plan is None:
         return None
     slices: dict[str, dict[str, Any]] = {}

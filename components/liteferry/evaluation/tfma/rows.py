@@ -42,8 +42,8 @@ def _by_output(columns: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> 
 
 
 def find_nans(plan: ModelPlan, artifacts: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Model -> output -> a sentence, for every output whose task metrics cannot be trusted: TFMA leaves rows with NaN out of
-    some metrics without a word. NaN in a label, a weight or the reference's answer spoils every model; "" is all outputs.
+    """Model -> output -> a sentence, for every output whose task metrics cannot be trusted: TFMA silently leaves rows with NaN
+    out of some metrics. NaN in a label, a weight or the reference's answer affects every model; "" stands for all outputs.
     """
     assert plan.metrics is not None
     counts: dict[tuple[str, str], int] = {}
@@ -95,7 +95,7 @@ class _Slicer:
 
 
 def _readable(values: np.ndarray) -> np.ndarray:
-    """Bytes that are no UTF-8 spelled out, since TFMA takes only text as the name of a slice."""
+    """Escapes bytes that are not UTF-8, since TFMA accepts only text as the name of a slice."""
     if values.dtype.kind != "S":
         return values
     return np.array([value.decode("utf-8", "backslashreplace").encode() for value in values.tolist()], dtype=np.bytes_)

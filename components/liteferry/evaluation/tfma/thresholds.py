@@ -40,7 +40,7 @@ def values_of(model: str, results: Results) -> Iterator[MetricValue]:
             if type(key) is not metric_types.MetricKey or key.model_name not in (model, ""):
                 continue
             if key.is_diff and key._replace(is_diff=False) in metrics:
-                continue  # the change of another value
+                continue  # this key holds the change of another value
             number, low, high = _number(value)
             if number is None and not _is_number(value):
                 continue  # an array, a plot's matrix: only TFMA's files hold them
@@ -79,8 +79,8 @@ def gates_of(
     """Every threshold of the EvalConfig for one model, in every slice it is meant for.
 
     Args:
-      limits: from `MetricsPlan`: what the user wrote for a threshold's number.
-      spoiled: outputs with NaN somewhere, "" for all: whatever number TFMA gives for them does not count.
+      limits: from `MetricsPlan`: a threshold's number as the user wrote it.
+      spoiled: outputs with NaN somewhere, "" for all; TFMA's numbers for them do not count.
     """
     from tensorflow_model_analysis.metrics import metric_specs
 
@@ -114,7 +114,7 @@ def is_spoiled(key: Any, spoiled: Mapping[str, str]) -> bool:
 
 
 def thresholds_on(eval_config: Any, nans: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
-    """(metric, why) for every threshold on what NaN has spoiled."""
+    """(metric, why) for every threshold on a metric that NaN has made invalid."""
     from tensorflow_model_analysis.metrics import metric_specs
 
     thresholds = metric_specs.metric_thresholds_from_metrics_specs(eval_config.metrics_specs, eval_config=eval_config)

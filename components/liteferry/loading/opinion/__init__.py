@@ -1,1 +1,1 @@
-"""The second opinion: the library's own loader and plain calls, without LiteFerry's loading code."""
+"""The second opinion: loads a checkpoint with the library's own loader and calls it plainly, without LiteFerry's loading code."""

@@ -1,4 +1,6 @@
-"""Weights without an architecture, for the second opinion: the builder's model, filled by the library's own reader of weights."""
+"""The second opinion on weights without an architecture: calls the builder, and loads the weights with the library's own
+reader.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, inputs: Sequence[
     import tf_keras
 
     for module in spec.modules:
-        with contextlib.suppress(ModelError):  # resolving the builder says what is wrong
+        with contextlib.suppress(ModelError):  # raises if the builder cannot be found
             user_code.import_module(module)
     assert spec.builder is not None
     builder, arguments = user_code.resolve(spec.builder, key="builder"), dict(spec.builder_args)
@@ -61,7 +63,7 @@ def _by_position(spec: LoadSpec) -> bool:
 
 
 def _as_found(path: str, facts: CheckpointFacts) -> str:
-    """The scanned copy under the name that the file was found by, off which a builder may read something."""
+    """The scanned copy under the file's original name, since a builder may parse the name."""
     link = os.path.join(tempfile.mkdtemp(), facts.found_as or os.path.basename(path))
     is_folder = facts.kind is Kind.TF_CHECKPOINT and not link.endswith(".index")
     os.symlink(os.path.dirname(path) if is_folder else path, link)
@@ -69,7 +71,7 @@ def _as_found(path: str, facts: CheckpointFacts) -> str:
 
 
 def _named_for(path: str, facts: CheckpointFacts) -> str:
-    """A link whose name tells Keras which reader to take, where the file's own does not."""
+    """A link whose name selects the right Keras reader, if the file's own name does not."""
     if facts.kind is Kind.KERAS:
         return path
     ending = ".weights.h5" if facts.weights_layout == "keras_v3" else ".h5"
@@ -82,7 +84,7 @@ def _named_for(path: str, facts: CheckpointFacts) -> str:
 
 
 def _plain(path: str, built: Any, inputs: Sequence[TensorSpec]) -> OwnModel:
-    """A `tf.Module`, or a function that makes its variables as TensorFlow 1 did and runs in a session of it."""
+    """Loads a `tf.Module`, or a TensorFlow 1 style function, which creates its variables in a graph and runs in a session."""
     import tensorflow as tf
 
     if inspect.isfunction(built):

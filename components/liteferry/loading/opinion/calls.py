@@ -1,4 +1,4 @@
-"""How a user's script calls a model and reads its answers, for the second opinion: plain calls, the library's own names."""
+"""Calls a model and names its answers for the second opinion as a user's script would: plain calls, the library's own names."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _call(model: Any, library: Any, inputs: Mapping[str, np.ndarray]) -> Any:
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
     inference = {"training": False}
     if library.__name__ == "tf_keras":
-        library.backend.set_learning_phase(0)  # what tf_keras's own predict() sets for layers that nobody tells
+        library.backend.set_learning_phase(0)  # as tf_keras's own predict() does, for layers that get no `training` argument
         takes_training = "training" in _parameters(model.call) or getattr(model, "inputs", None)
         inference = {"training": False} if takes_training else {}
     if getattr(model, "inputs", None):
@@ -68,15 +68,15 @@ def _first_that_takes(call: Callable[[tuple[Any, ...], dict[str, Any]], Any], fo
     for arguments, keywords in forms:
         try:
             return call(arguments, keywords)
-        except Exception as error:  # noqa: BLE001  # a user's call raises anything for what it does not take
+        except Exception as error:  # noqa: BLE001  # a user's call may raise anything for inputs that it does not accept
             problem = problem or error
     assert problem is not None
     raise problem
 
 
 def _forms(model: Any, tensors: Mapping[str, Any]) -> list[Form]:
-    """How a subclassed model may be called: by the argument names of `call`, in the structure it was built with, else as a dict,
-    a list, or one argument after the other.
+    """Ways to call a subclassed model: by the argument names of `call`, in the structure it was built with, else with a dict, a
+    list, or positional arguments.
     """
     names, parameters, built = list(tensors), _parameters(model.call), None
     with contextlib.suppress(Exception):
@@ -109,7 +109,7 @@ def _like(built: Any, tensors: Mapping[str, Any]) -> Any:
 def build(model: Any, library: Any, inputs: Sequence[TensorSpec]) -> None:
     """Calls a model once on zeros of these shapes, as a script does before it loads weights."""
     rows = {spec.name: np.zeros([dim or 1 for dim in spec.shape or ()], _numpy_dtype(spec.dtype)) for spec in inputs}
-    with contextlib.suppress(Exception):  # loading says what is missing then
+    with contextlib.suppress(Exception):  # then loading reports what is missing
         _call(model, library, rows)
 
 
@@ -213,5 +213,5 @@ def _array(value: Any) -> np.ndarray:
 
 
 def paths(outputs: Any) -> dict[str, Any]:
-    """The leaves of any structure of outputs by name, whatever they are."""
+    """The leaves of any structure of outputs, by name."""
     return dict(_leaves(outputs, ""))

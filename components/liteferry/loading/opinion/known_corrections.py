@@ -28,7 +28,7 @@ _CUDNN: dict[str, tuple[str, dict[str, Any]]] = {
 def corrected_copy(path: str, facts: CheckpointFacts, library: Any) -> tuple[str, tuple[str, ...]]:
     """The checkpoint itself, or a copy whose config is corrected, and the corrections.
 
-    Training settings of nested models are removed as well, without a note: `compile=False` already says that they are not wanted.
+    Training settings of nested models are removed as well, without a note, since `compile=False` excludes them anyway.
 
     Raises:
       NoOpinionError: CuDNN layers in a `.keras` archive.

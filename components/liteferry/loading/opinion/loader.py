@@ -1,4 +1,5 @@
-"""The library's own loader on a checkpoint, for the second opinion: what a user's script of a few lines would load and call.
+"""The library's own loader on a checkpoint, for the second opinion: the model that a user's script of a few lines would load
+and call.
 
 It shares no code with the loader of the reference: no rewritten config, no assigned weights, no resolved names. Where the
 library's own loader is known to be wrong, `known_corrections` corrects what docs/checkpoints.md lists, with independent code, and
@@ -37,10 +38,10 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, oracle: str, inpu
 
     Args:
       path: the scanned copy.
-      facts: what was read off it.
+      facts: facts read from the copy.
       spec: the job's modules, custom objects, builder and trust.
       oracle: which library computes, as `LoadedModel.oracle` has it: "keras 3.15.1".
-      inputs: the inputs that will be given, for models that have to be called before they have variables.
+      inputs: the inputs of later calls, for models that must be called once before they have variables.
 
     Raises:
       NoOpinionError: for the kinds that have none.
@@ -83,8 +84,8 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, oracle: str, inpu
 
 
 def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a user's script would pass: the job's custom_objects, and from its modules the classes and functions whose names are
-    unambiguous (not the library's own, and defined once). And those that `_of_their_modules` settles.
+    """The custom_objects that a user's script would pass: the job's, and the classes and functions of its modules with
+    unambiguous names (not the library's own, and defined once). And those that `_of_their_modules` settles.
     """
     offered = user_code.gather(spec.modules, spec.custom_objects)
     theirs = offered.names() - own_names(library)
@@ -103,7 +104,7 @@ def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> tup
         name = node["class_name"].split(">")[-1]
         for asked in (node["class_name"], node.get("registered_name")):
             if isinstance(asked, str) and asked not in objects and name in objects and not _is_librarys(name, library):
-                objects[asked] = objects[name]  # a class that has moved, or was registered under another package
+                objects[asked] = objects[name]  # the class has moved, or was registered under another package
     if any(_is_unknown(node, objects, library) for node in nodes):
         for package in offered.packages:
             user_code.import_submodules(package)
@@ -157,7 +158,7 @@ def _is_registered(library: Any, name: Any) -> bool:
 
 
 def _is_librarys(name: str, library: Any) -> bool:
-    is_made = name in MADE_BY_KERAS  # `Functional` is a class of both, and public in neither
+    is_made = name in MADE_BY_KERAS  # `Functional` exists in both libraries, but is public in neither
     return is_made or any(hasattr(getattr(library, home, None), name) for home in _LIBRARY_HOMES)
 
 

@@ -30,7 +30,7 @@ def load(path: str, model: Any, library: Any, facts: CheckpointFacts, *, by_posi
         model.load_weights(path)
     except Exception:
         if not found:
-            raise  # positions do not fit, and names do not say better
+            raise  # positions do not fit, and names do not decide either
     return _assigned(found) + finalised(model, library, facts)
 
 
@@ -108,7 +108,7 @@ def _open(path: str, facts: CheckpointFacts) -> Iterator[Any]:
 
 
 def _by_legacy_names(file: Any, model: Any, library: Any) -> Pairs | None:
-    """Variables and their arrays by the name of each; None where names do not decide."""
+    """Variables and their arrays, matched by name; None if names do not decide."""
     group = file.get("model_weights", file)
     stored: list[tuple[str, np.ndarray]] = []
     for layer in _names(group, "layer_names"):
@@ -122,7 +122,7 @@ def _by_legacy_names(file: Any, model: Any, library: Any) -> Pairs | None:
 
 
 def _names(group: Any, key: str) -> list[str]:
-    """A list of names, which HDF5 limits to 64 kB and Keras then cuts into chunks."""
+    """A list of names; HDF5 limits attributes to 64 kB, so Keras cuts long lists into chunks."""
     chunks = (
         [key]
         if key in group.attrs
@@ -224,7 +224,7 @@ def _by_full_names(reader: Any, graph: Any, root: Any) -> Pairs | None:
 
 
 def _restore_names(reader: Any, root: Any) -> tuple[str, ...]:
-    """A checkpoint of TensorFlow 1 into objects of TensorFlow 2: by name, which is what a script has to do itself."""
+    """A checkpoint of TensorFlow 1 into objects of TensorFlow 2: matched by name, as a user's script would have to do."""
     variables: Mapping[str, Any] = {
         str(getattr(variable, "path", variable.name)).removesuffix(":0"): variable
         for variable in getattr(root, "weights", None) or root.variables

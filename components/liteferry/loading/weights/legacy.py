@@ -1,7 +1,7 @@
 """Weights in the legacy HDF5 layout, where every layer's group lists the names of its arrays: names decide, not their order.
 
-The libraries read it by order alone: layers in their order, and in each layer trainable arrays before the others. A frozen layer,
-a branch that is built first, and arrays of equal shapes change places without an error.
+The libraries read it by order alone: layers in their order, and in each layer trainable arrays before the others. With a frozen
+layer, a branch that is built first, or arrays of equal shapes, arrays are swapped without an error.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from liteferry.loading.weights.names import LayerNames, Matching, NoMatchError, 
 from liteferry.loading.weights.new_layout import same_values
 
 _TOP = "top_level_model_weights"
-_CUDNN = re.compile(r"cu_dnn(lstm|gru)")  # their weights go into the portable layers, which are counted in their place
-# Kernels of these were stored in another way round, which tf_keras turns.
+_CUDNN = re.compile(r"cu_dnn(lstm|gru)")  # their weights go into the portable layers, which count in their place
+# Keras stored kernels in another order with these backends; tf_keras converts them.
 _OTHER_BACKENDS = ("theano", "cntk")
 
 
 def _names(group: Any, key: str) -> list[str]:
-    """A list of names in a group's attributes, which is cut where it is too long for one."""
+    """A list of names in a group's attributes; a long list is split over several attributes."""
     values = list(group.attrs[key]) if key in group.attrs else []
     at = 0
     while f"{key}{at}" in group.attrs:
@@ -45,7 +45,7 @@ def stored(file: Any) -> dict[str, Any]:
 
 
 def wanted(model: Any) -> list[tuple[str, Any]]:
-    """Name and variable of everything that the libraries look for in this layout, in their order."""
+    """(name, variable) of every array that the libraries read in this layout, in their order."""
     is_keras_3 = layer_names.is_keras_3(model)
     found = []
     for layer in model.layers:
@@ -119,7 +119,7 @@ def fill(path: str, place: str, model: Any, *, load: Callable[[], None]) -> tupl
 
 
 def _counts_from_one(file: Any) -> bool:
-    """Whether Keras 2 wrote a file before it was TensorFlow's: its first Dense is dense_1, which is dense since."""
+    """Whether standalone Keras 2 wrote a file: it called the first Dense dense_1; TensorFlow's Keras calls it dense."""
     return bool(re.fullmatch(r"2\.[0-3]\.\d+", _text(file.get("model_weights", file).attrs.get("keras_version"))))
 
 
@@ -189,7 +189,7 @@ def refuse_left_over(path: str, place: str, model: Any) -> None:
 
 
 def _holds_all(file: Any, arrays: Mapping[str, Any], variables: Sequence[tuple[str, Any]]) -> bool:
-    """Whether the variables hold the file's arrays, whatever their names: older versions had other names and layouts."""
+    """Whether the variables hold the file's arrays, ignoring names: older versions used other names and layouts."""
     if has_other_layout(file):
         return len(arrays) == len(variables)
     left = [np.asarray(array) for array in _portable(file, arrays)]

@@ -1,8 +1,8 @@
-"""Which array of a file belongs to which variable of a model, by their names. Pure Python; imports neither Keras nor HDF5.
+"""Matches the arrays of a file to the variables of a model, by name. Pure Python; imports neither Keras nor HDF5.
 
-Names are paths, `encoder/dense_3/kernel`. Names given by a person decide, in whatever order they stand. Names that a library made
-by counting (`dense_3`) depend on what was built before in that process: they are matched by their order within the class, where
-the wiring gives one. Where two of them could change places unnoticed, the match is refused.
+Names are paths, `encoder/dense_3/kernel`. Names given by a person decide, in any order. Names that a library made by counting
+(`dense_3`) depend on what the process built before: they are matched by their order within the class, if the wiring defines
+one. Where two of them could change places unnoticed, the match is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 _COUNTER = re.compile(r"_(\d+)$")
-# Variables that nobody named are counted as well.
+# Variables without a given name have counted names as well.
 _COUNTED_VARIABLES = ("variable", "Variable")
 
 
@@ -43,7 +43,9 @@ class LayerNames:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Matching:
-    """`places`: for every variable, the index of its array in the file. `notes`: what was matched without a name."""
+    """`places`: for every variable, the index of its array in the file. `notes`: a sentence for each array matched without a
+    name.
+    """
 
     places: tuple[int, ...]
     notes: tuple[str, ...]
@@ -57,7 +59,7 @@ class NoMatchError(Exception):
         self.why = why
 
 
-_Array: TypeAlias = tuple[str, int, tuple[int, ...]]  # its own name, its place in the list of slots, its shape
+_Array: TypeAlias = tuple[str, int, tuple[int, ...]]  # (own name, index in the list of slots, shape)
 
 
 @dataclasses.dataclass
@@ -68,7 +70,7 @@ class _Node:
     scopes: dict[str, _Node] = dataclasses.field(default_factory=dict)
 
     def signature(self) -> tuple[object, ...]:
-        """Equal for scopes that could hold each other's arrays."""
+        """A key, equal for scopes whose arrays could be swapped."""
         own = sorted((_uncounted(name), shape) for name, _, shape in self.arrays)
         return (tuple(own), tuple(sorted(map(repr, (scope.signature() for scope in self.scopes.values())))))
 

@@ -1,8 +1,8 @@
 """Weights in the layout of `.keras` and `.weights.h5`: every array of the file is used, every variable of the model filled.
 
-The libraries write one group of arrays for each layer, under the attribute that holds it or, in a list of layers, under its class
-and a number. Keras 3 writes the layer's name beside it, tf_keras does not. A loader looks for each group by its place and ignores
-all others. So the check is: the places that the model would save now must be the places in the file.
+The libraries write one group of arrays for each layer, under the attribute that holds it or, in a list of layers, under its
+class and a number. Keras 3 writes the layer's name beside it, tf_keras does not. A loader looks for each group by its place and
+ignores all others. So the check is that the model would save to exactly the places that the file has.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Places:
     names: Mapping[str, str]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of every array by its place."""
+        """The shape of every array, by its place."""
         return {place: shape_of(array) for place, array in self.arrays.items()}
 
     def slots(self, *, named: bool = True) -> list[Slot]:
@@ -75,7 +75,7 @@ def opened(path: str, facts: CheckpointFacts) -> Iterator[list[Any]]:
 
 
 def stored(files: Sequence[Any]) -> Places:
-    """What the files of a checkpoint hold for the model; training's state is left out."""
+    """The model's arrays in the files of a checkpoint, without training state."""
     import h5py
 
     arrays: dict[str, Any] = {}
@@ -99,7 +99,7 @@ def _by_number(place: str) -> list[Any]:
 
 
 def saved_by(model: Any) -> Places:
-    """What a model would save: variables, or arrays where a layer converts them."""
+    """The values that a model would save: variables, or arrays if a layer converts them."""
     arrays: dict[str, Any] = {}
     names: dict[str, str] = {}
     try:

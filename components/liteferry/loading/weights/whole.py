@@ -1,4 +1,4 @@
-"""A whole file whose own architecture does not take its arrays: told in the words in which files of weights are refused."""
+"""Reports a whole-model file whose arrays do not fit its own architecture, with the same error as for weights-only files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode
 from liteferry.loading.weights import legacy, new_layout
 
-# How both libraries say that a file holds more arrays than a layer takes, fewer, or other ones.
+# The libraries' messages for a file with more, fewer or other arrays than a layer has.
 _MISCOUNTED = re.compile(r"(Layer|Weight) count mismatch|Shape mismatch in |objects? could not be loaded")
 
 
@@ -19,7 +19,7 @@ def as_mismatch(error: ModelError, place: str, facts: CheckpointFacts, build: Ca
     """WEIGHTS_MISMATCH with both lists where a library could not load a file because of its arrays; `error` itself for all else.
 
     Args:
-      error: what the library said. place: the file. facts: of it.
+      error: the library's error. place: the file. facts: of it.
       build: makes the model of its architecture, see `without_weights`.
     """
     if error.reason.code is not ReasonCode.LOAD_FAILED or not _MISCOUNTED.search(error.reason.message):
@@ -32,18 +32,18 @@ def as_mismatch(error: ModelError, place: str, facts: CheckpointFacts, build: Ca
             new_layout.refuse_differences(place, facts, place, model)
     except ModelError as found:
         return found
-    except Exception:  # noqa: BLE001  # the architecture alone cannot be made either: the library's words stand
+    except Exception:  # noqa: BLE001  # the architecture cannot be built either: keep the library's error
         return error
     return error
 
 
 def without_weights(facts: CheckpointFacts, config: Mapping[str, Any], library: Any, objects: Mapping[str, Any]) -> Any:
-    """The model that a file's architecture says, as the library makes it; `objects`: the user's code that goes with it."""
+    """Builds the model of a file's architecture with the library; `objects`: the user's code for it."""
     if facts.kind is not Kind.H5_MODEL:
         return library.saving.deserialize_keras_object(dict(config), custom_objects=dict(objects))
     if library.__name__ == "tf_keras":
         return library.models.model_from_json(json.dumps(config), custom_objects=dict(objects))
-    from keras.src.legacy.saving import saving_options, saving_utils  # what its own reader of .h5 takes
+    from keras.src.legacy.saving import saving_options, saving_utils  # as Keras's own .h5 reader does
 
     with saving_options.keras_option_scope(use_legacy_config=True):
         return saving_utils.model_from_config(dict(config), custom_objects=dict(objects))

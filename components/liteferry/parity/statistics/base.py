@@ -1,7 +1,8 @@
-"""What a statistic is: a value that is made from one block of answers, can be merged, and reports metrics at the end.
+"""The base class of statistics. A statistic is computed from one block of answers, can be merged, and reports metrics at the
+end.
 
-A statistic is one subclass of `Statistic` in one file of this folder; no other file has to name it. Its metrics carry everything
-that other rooms show of them: the gate with its defaults, the row on a model's page, the key in report.json, and the line in
+A statistic is one subclass of `Statistic` in one file of this folder; no other file has to name it. Its metrics contain
+everything that other rooms need: the gate with its defaults, the row on a model's page, the key in report.json, and the line in
 docs/gates.md.
 """
 
@@ -22,9 +23,9 @@ AT_MOST, AT_LEAST = "max", "min"
 class Metric:
     """One number of a report.
 
-    `name`: its key. `title`: its row on a model's page. `meaning`: what docs/gates.md says it is. `gate`: AT_MOST, AT_LEAST, or
-    None for a number that no gate can be put on. `defaults`: variant -> limit, for floating point outputs. `is_share`: whether
-    the page writes it as a percentage.
+    `name`: its key. `title`: its row on a model's page. `meaning`: its description in docs/gates.md. `gate`: AT_MOST, AT_LEAST,
+    or None for a number that no gate can be put on. `defaults`: variant -> limit, for floating point outputs. `is_share`:
+    whether the page writes it as a percentage.
     """
 
     name: str

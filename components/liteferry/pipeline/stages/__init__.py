@@ -1,5 +1,7 @@
-"""Beam's DoFns, PTransforms and CombineFns, one stage a file; nowhere else. Stages wire; the functions that they call decide."""
+"""Beam's DoFns, PTransforms and CombineFns, one stage per file. Stages only connect steps; the functions that they call do the
+work and decide.
+"""
 
 from liteferry.pipeline.local_workers import follow_launcher
 
-follow_launcher()  # here, because a worker process imports nothing else of ours before its first element
+follow_launcher()  # here, because a worker process imports no other module of LiteFerry before its first element

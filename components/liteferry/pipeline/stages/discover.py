@@ -1,4 +1,6 @@
-"""job -> ModelPlan for every checkpoint that matches its patterns, with digests, split into what is to do and what is done."""
+"""job -> one ModelPlan, with digests, for every checkpoint that its patterns match; split into models to do and models already
+done.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ class DiscoverCheckpoints(beam.PTransform):
 
 @dataclasses.dataclass
 class SplitFinished(beam.PTransform):
-    """ModelPlan -> `to_do`: ModelPlan; `done`: the report that an earlier run has left for the same checkpoint and recipe."""
+    """Splits plans. Output `to_do`: ModelPlan; `done`: the earlier run's report for the same checkpoint and recipe."""
 
     force: bool
     only: str | None = None

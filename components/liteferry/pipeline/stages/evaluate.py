@@ -27,8 +27,8 @@ _FIRST = 0
 
 @dataclasses.dataclass
 class EvaluateParity(beam.PTransform):
-    """Evaluates each shard on the pool, without a shuffle: the artifacts are on the disk of the worker that made them, and a
-    model's report does not wait for others.
+    """Evaluates each shard on the pool. There is no shuffle, because the artifacts are on the disk of the worker that made
+    them, and because a model's report must not wait for others.
     """
 
     processes: int | None
@@ -43,7 +43,7 @@ class _Evaluate(PooledDoFn):
     def start(self, element: Family, pool: WorkPool) -> Sequence[Future]:
         """One call for the members that have one shard and their reference, one for each shard of each other member."""
         if any(predictions.are_kept(plan) for plan, _ in element):
-            sandbox.warm_up(sandbox.Flavor.METRICS)  # its imports take seconds, while the artifacts run
+            sandbox.warm_up(sandbox.Flavor.METRICS)  # its imports take seconds, and overlap with the artifacts' runs
         together, apart = split_by_shards(element)
         size = -sum(plan.size_bytes or 0 for plan, _ in element)
         calls = [pool.submit(_evaluate_together, together, priority=(_FIRST, size))] if together else []

@@ -30,7 +30,7 @@ Future = concurrent.futures.Future[Any]
 @dataclasses.dataclass
 class PooledDoFn(beam.DoFn):
     """Subclasses say how an element becomes calls (`start`), how their results become outputs (`finish`), and which outputs
-    replace an element whose calls raised (`recover`): as many models come out as went in.
+    replace an element whose calls raised (`recover`): no model is lost.
 
     `width`: how many calls run at once in this process; None for one for each core of its machine.
     """

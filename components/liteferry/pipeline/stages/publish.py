@@ -1,4 +1,4 @@
-"""(ModelPlan, ExportedModel, Evaluation) -> the report, judged and published; one for each, whatever happened."""
+"""(ModelPlan, ExportedModel, Evaluation) -> the report, judged and published. Every model gets one report, also after errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report -> what a model's page says of choices: which variant for which target, and what `auto` found."""
+"""A report -> the parts of a model's page about choices: the variant for each target, and the result of `auto`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from liteferry import lenient
 from liteferry.report import formats
 
-_MOST_DB = 60.0  # a bar is full there: nobody sees what is beyond
+_MOST_DB = 60.0  # a bar is full at this value; larger values look the same
 _CPU = "cpu"
 
 
@@ -30,7 +30,7 @@ def targets(report: lenient.Report) -> list[dict[str, str]]:
 
 
 def auto(report: lenient.Report) -> dict[str, Any] | None:
-    """What the search found, each operator's sensitivity as a bar, and every mix that was tried; None without a search."""
+    """The search's result, each operator's sensitivity as a bar, and every mix that was tried; None without a search."""
     variants = lenient.mapping(report.get("variants"))
     facts = lenient.mapping(lenient.mapping(variants.get("auto")).get("auto"))
     if not facts:

@@ -48,7 +48,7 @@ def _errors(measured: Sequence[Facts], variants: Sequence[str]) -> dict[str, Any
 
 
 def _decade(value: float) -> int | str:
-    """-3 for what is at least 0.001 and below 0.01."""
+    """The decade of a value: -3 for 0.001 <= value < 0.01."""
     if not math.isfinite(value):
         return "not finite"
     if value == 0:
@@ -64,9 +64,9 @@ def _reasons(by_reason: Mapping[str, int]) -> dict[str, Any] | None:
 
 
 def changes(facts: Facts) -> list[dict[str, Any]]:
-    """What changed since the last run, `changes` of fleet.json: one entry for each kind of change that happened, with its models.
+    """Changes since the last run, `changes` of fleet.json: one entry for each kind of change, with its models.
 
-    Entries of any shape are shown: a model's id becomes a link, whatever else stands there is told in words.
+    Entries of any shape are shown: a model's id as a link, anything else as text.
     """
     found = []
     for kind, entries in lenient.mapping(facts.get("changes")).items():

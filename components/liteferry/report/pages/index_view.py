@@ -1,4 +1,4 @@
-"""Facts of a fleet -> what the index page shows, as plain values: the template only lays them out."""
+"""Facts of a fleet -> the index page's content as plain values; the template only lays them out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Facts = Mapping[str, Any]
 
 
 def index_view(facts: Facts) -> dict[str, Any]:
-    """Totals and a verdict in a sentence, then what did not ship grouped by reason, then every model."""
+    """Totals and a verdict in a sentence, then models that did not ship, grouped by reason, then every model."""
     models = facts["models"]
     variants = lenient.ordered_variants(name for model in models for name in model["variants"])
     charts = index_charts(facts)
@@ -72,7 +72,7 @@ def _head(value: object) -> list[tuple[str, str]]:
 
 
 def _run(value: object) -> list[tuple[str, str]]:
-    """What is known of the run, the libraries one by one; the runs before it are drawn."""
+    """The facts of the run, one entry for each library; earlier runs are drawn as a chart."""
     run = lenient.mapping(value)
     shown = {
         name: item
@@ -135,7 +135,7 @@ def _by_variant(totals: Facts) -> list[dict[str, Any]]:
 
 
 def shortfalls(models: Sequence[Facts]) -> list[dict[str, Any]]:
-    """What did not ship, grouped by reason code (most models first), then by message; equal messages stand once."""
+    """Models that did not ship, grouped by reason code (most models first), then by message; equal messages are listed once."""
     groups: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
     for model in models:
         for variant, reason in _missed(model):
@@ -229,7 +229,7 @@ def _linked(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def _errors_in_words(errors: Mapping[str, Any] | None) -> str:
-    """What the chart shows, for who does not see it."""
+    """The chart's content as text, for people who cannot see it."""
     if errors is None:
         return ""
     told = [f"{label}: {sum(one['counts'][place] for one in errors['series'])}" for place, label in enumerate(errors["labels"])]

@@ -1,5 +1,5 @@
-"""A report -> what a model's page draws for each output: how errors are distributed, answers against the checkpoint's; and the
-tables that go with them.
+"""A report -> the charts of a model's page for each output (distribution of errors, answers against the checkpoint's), and
+their tables.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def model_charts(report: lenient.Report) -> list[dict[str, Any]]:
 def _histogram(rows: Sequence[Mapping[str, Any]], output: str) -> dict[str, Any] | None:
     """Share of the output's elements in each bin, one series for each artifact; bins are those of all of them.
 
-    Elements that are exact are counted apart, as `exact`: their share would dwarf the rest. An artifact that is exact altogether
-    has no series.
+    Exact elements are counted separately, as `exact`, since their share would dwarf the rest. An artifact with only exact
+    elements has no series.
     """
     series: dict[str, dict[tuple[float, float], int]] = {}
     exact: dict[str, int] = {}
@@ -77,7 +77,7 @@ def _scatter(rows: Sequence[Mapping[str, Any]], output: str) -> list[dict[str, A
         pairs = lenient.mapping(lenient.mapping(row["artifact"].get("scatter")).get(output))
         sides = [[lenient.number(value) for value in lenient.listing(pairs.get(side))] for side in ("reference", "candidate")]
         points = [[left, right] for left, right in zip(*sides, strict=False) if left is not None and right is not None]
-        if any(left != right for left, right in points):  # one that is exact would hide the others
+        if any(left != right for left, right in points):  # an exact series would hide the others
             found.append({"name": formats.single_line(row["name"], limit=120), "points": points[:POINTS]})
     return found or None
 

@@ -1,4 +1,4 @@
-"""A report -> what a model's page shows, as plain values: the template only lays them out."""
+"""A report -> the content of a model's page as plain values; the template only lays them out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAVED_MODEL_FACTS = ("path", "bytes", "deterministic", "oracle")
 
 
 def model_view(report: lenient.Report) -> dict[str, Any]:
-    """The verdict, what stands behind it, and the facts; sections without content are empty and not shown."""
+    """The verdict, its grounds, and the facts; sections without content are empty and not shown."""
     verdict = lenient.model_status(report)
     reason = explained(report.get("reason"))
     view = {
@@ -66,7 +66,7 @@ def model_view(report: lenient.Report) -> dict[str, Any]:
 
 
 def _held_back(report: lenient.Report) -> dict[str, Any] | None:
-    """Since when the last blessed folder stands in for what this page is about; None where it does not."""
+    """Since when the last blessed folder is kept in place of this attempt; None if it is not."""
     held = lenient.mapping(report.get("held_back"))
     if not held:
         return None
@@ -90,7 +90,7 @@ def _contents(view: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 def verdict_sentence(report: lenient.Report) -> str:
-    """The verdict first, in one sentence a person can repeat."""
+    """The verdict in one short sentence."""
     verdict = lenient.model_status(report)
     reason = lenient.reason(report.get("reason")) or {}
     stage = formats.STAGE_WORDS.get(reason.get("stage") or "")
@@ -167,7 +167,7 @@ def _what_is_proven(report: lenient.Report, *, blessed: int, of: int) -> str:
 
 
 def badge(verdict: str) -> dict[str, str]:
-    """A verdict as a mark and words, so that it never hangs on colour alone."""
+    """A verdict as a symbol and words, so that it never depends on colour alone."""
     known = lenient.status(verdict)
     return {"tone": known.value, "mark": formats.STATUS_MARKS[known], "words": formats.STATUS_WORDS[known]}
 
@@ -232,7 +232,7 @@ def _artifacts(report: lenient.Report) -> list[dict[str, Any]]:
 
 
 def _saved_model_badge(saved_model: Mapping[str, Any]) -> dict[str, str]:
-    """The SavedModel's own verdict; in a report that has none its gates speak for it, and no gates prove nothing."""
+    """The SavedModel's own verdict. A report without one is judged by the SavedModel's gates; without gates it is not blessed."""
     if saved_model.get("status") is not None:
         return badge(lenient.status(saved_model["status"]).value)
     within = [gate.get("is_within") is True for gate in map(lenient.mapping, lenient.listing(saved_model.get("gates")))]
@@ -250,7 +250,7 @@ def relative_href(path: object) -> str | None:
 
 
 def _problems(report: lenient.Report, shown: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Why an artifact did not ship. A message that the model's own reason already holds is not said twice."""
+    """Why an artifact did not ship. A message that the model's own reason already contains is not repeated."""
     hinted = {shown["code"]} if shown and lenient.model_status(report) is not Status.BLESSED else set()
     problems = []
     for row in tables.artifact_parities(report):
@@ -313,7 +313,7 @@ def _readable(value: object) -> list[tuple[str, str]]:
 
 
 def _recipe(report: lenient.Report) -> list[tuple[str, str]]:
-    """What was asked of the model and what it was allowed."""
+    """The job's requirements for the model and its limits."""
     limits = lenient.mapping(report.get("limits"))
     required = report.get("required_variants")
     names = ", ".join(map(formats.plain, lenient.listing(required)))

@@ -32,7 +32,7 @@ def render_index(facts: Mapping[str, Any]) -> str:
 
 
 def render_model(report: lenient.Report) -> str:
-    """A model's page from its report, whatever the report lacks: the verdict first, then everything that led to it."""
+    """A model's page from its report, which may lack any key: the verdict first, then its grounds."""
     return _render("model.html.j2", model_view(report))
 
 

@@ -1,7 +1,8 @@
 """Text to copy from a model's page: the commands that show its problem again, and its I/O contract as code, which loads and runs
 the SavedModel and the .tflite file with the model's own names and shapes.
 
-A name is written as a string literal of the language, whatever it holds. Free sizes are 1, and a comment says which they are.
+A name becomes a string literal of the language, with any characters escaped. Free sizes are 1, and a comment says which they
+are.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def _variant(report: lenient.Report) -> tuple[str, dict[str, Any]]:
 
 
 def _tensors(value: object) -> list[Tensor]:
-    """Those that code can be written for: a name, a dtype, a list of sizes."""
+    """The tensors for which code can be written: with a name, a dtype and a list of sizes."""
     named = [tensor for tensor in map(lenient.mapping, lenient.listing(value)) if isinstance(tensor.get("name"), str)]
     return [one for one in named if isinstance(one.get("dtype"), str) and isinstance(one.get("shape"), (list, tuple))]
 
@@ -205,5 +206,5 @@ def commands(report: lenient.Report) -> list[str]:
 
 
 def _pattern_of(uri: str) -> str:
-    """The path as a pattern that names it alone."""
+    """The path as a pattern that matches only this path."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in uri)

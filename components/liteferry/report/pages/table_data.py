@@ -1,4 +1,4 @@
-"""Facts of a fleet -> the rows of the index page's table as its script reads them: small, for there may be tens of thousands.
+"""Facts of a fleet -> the rows of the index page's table as its script reads them: small, since there may be tens of thousands.
 
 A model stands once, its variants refer to it by position. Texts are made printable here; the script writes them as text, never as
 HTML. Absent numbers are null, NaN and infinity the texts that name them.

@@ -1,6 +1,6 @@
 """Arrow columns -> rows: tensors as fixed-shape tensors, fixed-size lists, lists or lists of lists; numbers, text, bytes.
 
-What Parquet, Arrow IPC and TFRecord files have in common. Imports pyarrow, so only the modules of those formats import it.
+Shared by the readers of Parquet, Arrow IPC and TFRecord files. Imports pyarrow, so only those modules import it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _BadRowError(Exception):
 
 
 def columns_of(schema: pa.Schema, path: str) -> dict[str, ColumnSpec]:
-    """What each column holds. SamplesError for names that occur twice."""
+    """The spec of each column. Raises SamplesError for names that occur twice."""
     repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if repeated:
         raise mismatch(f"{path}: has several columns named {repeated[0]!r}; give every column its own name")
@@ -73,7 +73,7 @@ def _tensor_shape(tensor_type: pa.FixedShapeTensorType) -> tuple[int, ...]:
 
 
 def regroup(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[list[pa.RecordBatch]]:
-    """Regroups batches so that their lengths add up to `size`; files end their own batches early wherever a dictionary or a
+    """Regroups batches so that their lengths add up to `size`; files end their own batches early, where a dictionary or a
     buffer ends.
     """
     parts: list[pa.RecordBatch] = []
@@ -154,7 +154,7 @@ def _flatten(array: pa.Array, owners: np.ndarray) -> Rows:
         return Rows(_leaf_values(array), np.zeros((len(array), 0), np.int64))
     owners = np.repeat(owners, lengths)
     items = _flatten(array.flatten(), owners)
-    # An empty row has no item to ask; its inner sizes are the type's own, 0 where that leaves them open.
+    # An empty row has no items; its inner sizes come from the type, 0 if the type leaves them open.
     inner = np.tile([size or 0 for size in _column_spec(array.type).shape[1:]], (len(array), 1)).astype(np.int64)
     filled = lengths > 0
     inner[filled] = items.shapes[(np.cumsum(lengths) - lengths)[filled]]

@@ -1,4 +1,5 @@
-"""Sample rows in CSV and TSV files, streamed by pyarrow: the first line names the columns, types are those of all rows.
+"""Sample rows in CSV and TSV files, streamed by pyarrow: the first line names the columns, column types are inferred from all
+rows.
 
 Imports pyarrow, so only `registry` imports it, when it meets such a file.
 """
@@ -23,7 +24,7 @@ _WIDER = {pa.int64(): pa.float64(), pa.bool_(): pa.string(), pa.float64(): pa.st
 
 
 def describe_csv(path: str) -> FileFacts:
-    """Reads all of it once: a column whose first values are whole numbers may hold a fraction at the end."""
+    """Reads the whole file once: a column that begins with whole numbers may hold a fraction at the end."""
     names, delimiter = _header(path)
     types: dict[str, pa.DataType] = {}
     rows = 0
@@ -48,7 +49,7 @@ def describe_csv(path: str) -> FileFacts:
 
 
 def read_csv(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:
-    """Memory: one block of the file. Rows before the wanted ones are read over: a text file has no places to enter."""
+    """Memory: one block of the file. Rows before the wanted ones are read and skipped, since a text file has no index."""
     names, delimiter = _header(path)
     missing = [name for name in columns if name not in names]
     if missing:
@@ -85,14 +86,16 @@ def _opened(path: str, delimiter: str, types: Mapping[str, pa.DataType], only: l
 
 
 def _plain(found: pa.DataType) -> pa.DataType:
-    """Dates and the like are text: no input takes them otherwise. A column without any value could be anything."""
+    """The type that a column is read as: text for dates and similar values, since inputs accept no other form of them; float64
+    for a column without values.
+    """
     if pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_boolean(found):
         return found
     return pa.float64() if pa.types.is_null(found) else pa.string()
 
 
 def _header(path: str) -> tuple[list[str], str]:
-    """The names in the first line and what separates them."""
+    """The names in the first line, and the separator."""
     with gzip.open(path, "rb") if path.lower().endswith(".gz") else open(path, "rb") as file:
         line = file.readline(_HEADER_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
     delimiter = max("\t,;", key=line.count) if any(mark in line for mark in "\t,;") else ","

@@ -23,7 +23,7 @@ _MOST_LINE_BYTES = 2**28
 
 
 def describe_jsonl(path: str) -> FileFacts:
-    """Reads all of it once: a line may bring a column, or a fraction, that those before it have not."""
+    """Reads the whole file once: a line may add a column, or a fraction to a column of whole numbers."""
     types: dict[str, pa.DataType] = {}
     rows = 0
     for lines in _blocks(_objects(path), _LINES):
@@ -36,7 +36,7 @@ def describe_jsonl(path: str) -> FileFacts:
 
 
 def read_jsonl(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:
-    """Memory: one block. Lines before the wanted ones are read over."""
+    """Memory: one block. Lines before the wanted ones are read and skipped."""
     lines = itertools.islice(_objects(path), wanted.start, wanted.start + wanted.count)
     row, left = wanted.first_row, wanted.count
     for block in _blocks(lines, wanted.block_rows):
@@ -81,7 +81,7 @@ def _type_of(path: str, name: str, values: list[Any], first_row: int) -> pa.Data
 
 
 def _common(path: str, name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """The type that holds both: fractions where either has some, lists of what both lists hold."""
+    """The common type of two: float if either has fractions; for lists, a list of the common type."""
     if one == other or _is_null(other):
         return one
     if _is_null(one):

@@ -24,7 +24,7 @@ _TEXT = ColumnSpec(dtype="string", shape=())
 
 
 def files_in(folder: str) -> list[str]:
-    """The images or .wav files of a folder, by their paths below it, sorted; none where it is not such a folder."""
+    """The images or .wav files of a folder, by their paths below it, sorted; none if it is not such a folder."""
     found = []
     for above, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -88,7 +88,7 @@ def _class(file: str) -> str:
 
 
 def _classes(path: str, files: Sequence[str]) -> list[str]:
-    """The names of the subfolders, sorted; none where files lie in the folder itself."""
+    """The names of the subfolders, sorted; none if files lie in the folder itself."""
     in_folders = [os.sep in file for file in files]
     if any(in_folders) and not all(in_folders):
         loose = next(file for file in files if os.sep not in file)

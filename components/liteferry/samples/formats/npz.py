@@ -42,13 +42,13 @@ def describe_npz(path: str) -> FileFacts:
 
 
 def _read_npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of an array. Raises ValueError for one that would take more memory than its file can be about."""
+    """Shape and dtype of an array. Raises ValueError if the array would take more memory than a file of this size can hold."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"its member {member.filename!r} is packed by method {member.compress_type}, which NumPy does not write")
     if member.file_size > _SMALL_BYTES and member.file_size > _MAX_RATIO * member.compress_size:
         raise ValueError(f"the {member.compress_size:,} bytes of {member.filename!r} claim to unpack to {member.file_size:,}")
     with archive.open(member) as stream:
-        file = io.BytesIO(stream.read(_MOST_HEADER_BYTES))  # a header may claim to have gigabytes
+        file = io.BytesIO(stream.read(_MOST_HEADER_BYTES))  # a header may claim a size of gigabytes
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)

@@ -8,7 +8,7 @@ import numpy as np
 
 from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, rows_of_array
 
-ONLY_COLUMN = "array"  # what the one array of a file is called
+ONLY_COLUMN = "array"  # the column name of a file's only array
 
 
 def describe_npy(path: str) -> FileFacts:

@@ -33,7 +33,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Number and value of each field, in order: whole numbers as they are on the wire, all else as bytes.
 
     Raises:
-      ValueError: for bytes that are no message.
+      ValueError: the bytes are not a message.
     """
     at = 0
     while at < len(message):
@@ -70,7 +70,7 @@ def tensor(message: bytes) -> np.ndarray:
     """The array of a TensorProto that holds its content as bytes, or texts; texts as an object array of bytes.
 
     Raises:
-      ValueError: for another form, or sizes that do not agree.
+      ValueError: it has another form, or its sizes do not agree.
     """
     dtype, content, texts = 0, b"", []
     shape: tuple[int | None, ...] = ()

@@ -20,7 +20,7 @@ _CRC = struct.Struct("<I")
 
 
 def records_of(path: str) -> Iterator[bytes]:
-    """Every record of a file, each found whole by its checksum."""
+    """Every record of a file; each is checked by its checksum."""
     with opened(path) as (file, _):
         yield from records(file, 0)
 
@@ -65,7 +65,7 @@ def frame_lengths(file: BinaryIO) -> Iterator[int]:
 
 
 def _length(head: bytes, number: int, stored_bytes: int) -> int:
-    """The length that a record announces. Raises ValueError for one that no tf.Example has, or no file of this size."""
+    """The length that a record announces. Raises ValueError for a length that is too large for a tf.Example or for this file."""
     length: int = _FRAME.unpack(head)[0]
     if length > _MOST_RECORD_BYTES or (length > _SMALL_RECORD_BYTES and length > _MAX_RATIO * stored_bytes):
         raise ValueError(f"record {number} claims {length:,} bytes, in a file of {stored_bytes:,}")
@@ -73,7 +73,7 @@ def _length(head: bytes, number: int, stored_bytes: int) -> int:
 
 
 def _skip(file: BinaryIO, count: int) -> bool:
-    """Reads over so many bytes, a piece at a time. False when there are not so many."""
+    """Skips `count` bytes by reading them in pieces. Returns False if the stream ends before."""
     while count:
         piece = file.read(min(count, _BUFFER_BYTES))
         if not piece:
@@ -83,12 +83,12 @@ def _skip(file: BinaryIO, count: int) -> bool:
 
 
 def _stored_bytes(file: BinaryIO) -> int:
-    """The size of the file that is read, packed if it is."""
+    """The size of the file on disk, compressed if it is."""
     return os.fstat(file.fileno()).st_size
 
 
 def records(file: BinaryIO, number: int) -> Iterator[bytes]:
-    """The records from where the file stands; `number` is the first one's place in the file."""
+    """The records from the current position of the file; `number` is the index of the first one."""
     stored = _stored_bytes(file)
     while head := file.read(_FRAME.size):
         if not _is_frame(head):

@@ -78,7 +78,7 @@ def _format(path: str) -> _Reader:
     return getattr(reader, f"describe_{name}"), getattr(reader, f"read_{name}")
 
 
-# Suffix -> the module that reads such files, and what its two functions are called after `describe_` and `read_`.
+# Suffix -> the module that reads such files, and the suffix of its two functions `describe_...` and `read_...`.
 _MODULES = {
     ".npz": ("npz", "npz"),
     ".npy": ("numpy_file", "npy"),
@@ -88,7 +88,7 @@ _MODULES = {
     **dict.fromkeys((".jsonl", ".ndjson", ".jsonlines", ".jsonl.gz", ".ndjson.gz"), ("json_lines", "jsonl")),
     **dict.fromkeys((".h5", ".hdf5"), ("hdf5", "hdf5")),
 }
-# Files that people have, and the line that makes one of the formats of them.
+# Other file types, and a line of Python that converts each to a supported format.
 _CONVERSIONS = {
     ".json": "pandas.read_json(PATH).to_parquet('rows.parquet'), or one object a line in a .jsonl file",
     **dict.fromkeys((".pkl", ".pickle"), "pandas.read_pickle(PATH).to_parquet('rows.parquet'), where you trust the file"),
@@ -119,8 +119,8 @@ def _what_it_is(path: str) -> str:
 
 
 def is_tfrecord(path: str) -> bool:
-    """By name, whatever follows the ending: rows.tfrecord, rows.tfrecord.gz, data_tfrecord-00000-of-00002.gz; and the examples
-    that TFX's Transform writes, transformed_examples-00000-of-00002.gz.
+    """By name; shard numbers and compression suffixes may follow: rows.tfrecord, rows.tfrecord.gz,
+    data_tfrecord-00000-of-00002.gz; and the examples that TFX's Transform writes, transformed_examples-00000-of-00002.gz.
     """
     name = os.path.basename(path).lower()
     return ".tfrec" in name or "_tfrecord" in name or name.startswith("transformed_examples-")
@@ -135,7 +135,7 @@ def _readable(path: str) -> Iterator[None]:
         raise SamplesError(ReasonCode.SAMPLES_MISSING, f"{path}: is no longer there; put it back and start again") from error
     except LiteFerryError:
         raise
-    except Exception as error:  # whatever a damaged file brings its reader to, native ones above all
+    except Exception as error:  # readers, above all native ones, may raise anything for a damaged file
         why = " ".join(str(error).split()) or type(error).__name__
         kind = ".tfrecord" if is_tfrecord(path) else os.path.splitext(path)[1]
         raise mismatch(f"{path}: cannot be read as {kind}: {why}; write the file again") from error

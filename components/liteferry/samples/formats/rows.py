@@ -1,4 +1,4 @@
-"""What readers of sample files return: columns of a file, and values of one column for a block of rows."""
+"""The records that readers of sample files return: columns of a file, and values of one column for a block of rows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ RECORD = "@record"  # the serialized record of a TFRecord file itself, in place 
 class ColumnSpec:
     """`dtype`: NumPy name, "string" for text and bytes, Arrow's name for others. `shape` of one row, None where ragged.
 
-    `is_flat`: the format knows lists only and not what shape they stand for, so that of the input they feed holds. `default`:
-    stands in for a value that a row does not have; None: that is an error. `is_image`: encoded images, which are decoded for
-    inputs of numbers without being told to. `origin`: what a column of TFRecord files is made of, see `tf_structures`.
+    `is_flat`: the format has only lists without shapes, so the shape of the input that they feed applies. `default`: replaces a
+    value that is missing in a row; None: a missing value is an error. `is_image`: encoded images, which are decoded
+    automatically for inputs of numbers. `origin`: what a column of TFRecord files is made of, see `tf_structures`.
     """
 
     dtype: str

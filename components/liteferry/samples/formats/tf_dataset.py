@@ -21,7 +21,7 @@ _SPEC, _METADATA = "dataset_spec.pb", "snapshot.metadata"
 _MOST_SPEC_BYTES = 2**24
 # Fields of StructuredValue, and of what it holds.
 _TENSOR_SPEC, _LIST, _TUPLE, _DICT = 33, 51, 52, 53
-_NAMED_BY_PLACE = ("x", "y", "sample_weight")  # as `Model.fit` takes (features, labels, weights)
+_NAMED_BY_PLACE = ("x", "y", "sample_weight")  # the columns for (features, labels, weights) of `Model.fit`
 _CONVERT = "save dense tensors, without compression: dataset.map(...).save(PATH)"
 
 

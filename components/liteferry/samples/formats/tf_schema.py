@@ -1,4 +1,4 @@
-"""A TensorFlow Metadata schema -> the columns of TFRecord files: types, shapes, and what stands in for a missing feature."""
+"""A TensorFlow Metadata schema -> the columns of TFRecord files: types, shapes, and defaults of missing features."""
 
 from __future__ import annotations
 

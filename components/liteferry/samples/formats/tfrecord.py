@@ -88,7 +88,7 @@ def _decoder(dtypes: Mapping[str, str] | None) -> Any:
 def _decode(decoder: Any, records: Sequence[bytes], path: str, first_row: int) -> pa.RecordBatch:
     try:
         return decoder.DecodeBatch(records)
-    except RuntimeError as error:  # how tfx-bsl says what is wrong with an Example; it does not say in which
+    except RuntimeError as error:  # tfx-bsl's error for an Example; it does not say which Example
         rows = f"rows {first_row} to {first_row + len(records) - 1}"
         raise mismatch(f"{path}: {rows}: not valid tf.Examples: {error}; write the file again") from error
 
@@ -100,7 +100,7 @@ def _infer(path: str) -> dict[str, ColumnSpec]:
     columns = {}
     for field, column in zip(batch.schema, batch.columns, strict=True):
         if pa.types.is_null(field.type):
-            continue  # a feature without a value anywhere: it could be of any type
+            continue  # a feature that has no value in any record could be of any type
         lengths = np.unique(column.drop_null().value_lengths().to_numpy(zero_copy_only=False))
         shape: tuple[int | None, ...] = (int(lengths[0]) if len(lengths) == 1 else None,)
         value = field.type.value_type
@@ -110,7 +110,7 @@ def _infer(path: str) -> dict[str, ColumnSpec]:
 
 
 def _up_to(found: Iterator[bytes], most_rows: int, most_bytes: int) -> Iterator[bytes]:
-    """The first records: so many, or fewer when they have so many bytes together."""
+    """The first records: at most a fixed number, or fewer if they reach a size limit."""
     total = 0
     for record in itertools.islice(found, most_rows):
         yield record
