@@ -21,6 +21,7 @@ _TEXT = 7  # DT_STRING, as the protobuf numbers it
 _RESOURCE, _VARIANT = 20, 21
 _NUMBERS = (1, 3, 9, 10)  # float, int32, int64, bool
 _SCALAR = 0.7
+_HIDDEN = 0.2
 LEFT_OUT = Path(__file__).resolve().parents[2] / "checkpoints" / "left_out.json"
 
 
@@ -127,13 +128,18 @@ class GraphMutator:
 
     def _put(self, graph: Any) -> str:
         functions = sorted(graph.library.function, key=lambda one: _without_count(one.signature.name))
-        bodies = [(graph.node, "the graph"), *((one.node_def, _without_count(one.signature.name)[0]) for one in functions)]
-        slots = [(body, name, node) for body, name in bodies for node in body if node.op == _TELLS and "slot" in node.name]
-        body, place, slot = self._rng.choice(slots)
+        bodies = [(None, graph.node), *((function, function.node_def) for function in functions)]
+        slots = [(function, node) for function, body in bodies for node in body if node.op == _TELLS and "slot" in node.name]
+        function, slot = self._rng.choice(slots)
+        place = "the graph" if function is None else _without_count(function.signature.name)[0]
+        if function is not None and self._rng.random() < _HIDDEN:
+            function, slot = _hidden(graph.library, function, slot.name)
+            place = f"a function in place of {place}"
         operation = self._operation()
+        body = graph.node if function is None else function.node_def
         writer = _Nodes(self._rng, body, self._paths, functions=[one.signature.name for one in functions])
         node, kinds = writer.add(operation)
-        separator = ":0" if place == "the graph" else f":{operation.output_arg[0].name}:0" if operation.output_arg else ""
+        separator = ":0" if function is None else f":{operation.output_arg[0].name}:0" if operation.output_arg else ""
         if self._rng.random() < 0.15 or not kinds or kinds[0] in (_RESOURCE, _VARIANT):
             if self._rng.random() < 0.5:
                 slot.input.append(f"^{node.name}")
@@ -148,6 +154,16 @@ class GraphMutator:
         while (name := self._rng.choice(self._names)) not in self._registered:
             continue
         return self._registered[name]
+
+
+def _hidden(library: Any, function: Any, slot: str) -> tuple[Any, Any]:
+    """A copy of a function that nobody calls, and that TensorFlow may run in its place: it says that it implements the same."""
+    copy = library.function.add()
+    copy.CopyFrom(function)
+    copy.signature.name = f"hidden_{len(library.function)}"
+    for one, device in ((function, b"GPU"), (copy, b"CPU")):
+        one.attr["api_implements"].s, one.attr["api_preferred_device"].s = function.signature.name.encode(), device
+    return copy, next(node for node in copy.node_def if node.name == slot)
 
 
 def _reviewed() -> list[str]:
