@@ -215,12 +215,20 @@ class TestNearTies:
     def test_nor_may_text(self) -> None:
         assert not verdict(*(side.astype(str) for side in mask(1))).is_blessed
 
-    def test_a_class_that_dies_in_so_few_positions_is_still_missed(self) -> None:
+    @pytest.mark.parametrize("positions", [1, 4])
+    def test_a_class_that_dies_is_no_tie_however_rare_it_is(self, positions: int) -> None:
         reference, candidate = mask(0)
-        reference.reshape(-1)[:4000:1000] = 2
-        assert verdict(reference, candidate).is_blessed  # four positions: too few to be judged, so it is a warning
-        many = np.concatenate([reference] * 4)
-        assert "class_recall" in refusal(verdict(many, np.concatenate([candidate] * 4)))[1]
+        reference.reshape(-1)[: 1000 * positions : 1000] = 2
+        message = refusal(verdict(reference, candidate))[1]
+        assert f"mismatch_count = {positions}, the limit is at most 0" in message
+
+    def test_an_entry_that_a_vocabulary_lost_is_no_tie(self) -> None:
+        """Ids of 200 words a row, of which one word occurs twice in 40,000 and is unknown to the candidate."""
+        reference = np.arange(40_000).reshape(200, 200) % 5000 + 2
+        reference[reference == 17] = 18
+        reference[3, 5], reference[90, 7] = 17, 17
+        candidate = np.where(reference == 17, 1, reference)
+        assert "mismatch_count = 2, the limit is at most 0" in refusal(verdict(reference, candidate))[1]
 
 
 def mask(flips: int) -> tuple[Any, Any]:

@@ -36,6 +36,7 @@ REPORT_KEYS = {
     "worst_class_kept",
     "classes_judged",
     "classes_too_rare",
+    "classes_lost",
     "rare_classes",
     "example_count",
     "element_count",

@@ -21,7 +21,8 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.json_records import decode
 from liteferry.loading import call_groups
 from liteferry.loading.call_groups import Calls
-from liteferry.parity.gate_limits import DEFAULT_GATES, SAVED_MODEL, near_ties, resolve_gates
+from liteferry.parity.class_counts import differ_in_near_ties
+from liteferry.parity.gate_limits import DEFAULT_GATES, SAVED_MODEL, resolve_gates
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import LocalInputs
 from liteferry.plan.model_plan import ModelPlan
@@ -251,8 +252,7 @@ def distance(reference: np.ndarray, candidate: np.ndarray) -> float:
     if call_groups.is_uneven(reference) and call_groups.is_uneven(candidate):
         return max(map(distance, reference.flat, candidate.flat))
     if reference.dtype.kind in "biu" and candidate.dtype.kind in "biu":
-        differing = int(np.count_nonzero(reference != candidate))
-        return 0.0 if differing <= near_ties(reference.size, len(reference) if reference.ndim else 1) else float("inf")
+        return 0.0 if differ_in_near_ties(reference, candidate) else float("inf")
     if reference.dtype.kind in "OSUbiu" or candidate.dtype.kind in "OSUbiu":
         return 0.0 if np.array_equal(reference.astype(object), candidate.astype(object)) else float("inf")
     wide = np.complex128 if "c" in (reference.dtype.kind, candidate.dtype.kind) else np.float64

@@ -96,19 +96,6 @@ NOISE_CAPS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 DEFAULT, NOISE, JOB = "default", "noise", "job"
 
-# In a mask, classes lie a millionth apart somewhere, and the order in which a kernel adds up decides between them: 5e-6 of the
-# positions of a net with eight convolutions, more in a deeper one.
-_MASK_POSITIONS = 100
-_NEAR_TIES = 1e-4
-
-
-def near_ties(element_count: int, example_count: int) -> int:
-    """How many whole numbers of an output may differ between two ways to compute the same floats before they are compared or
-    rounded. None where an example has few: an id, a class or a count is right or wrong.
-    """
-    is_mask = element_count >= _MASK_POSITIONS * max(example_count, 1)
-    return math.floor(_NEAR_TIES * element_count) if is_mask else 0
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limit:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry.errors import Reason, ReasonCode, Stage
+from liteferry.parity.class_counts import near_ties
 from liteferry.parity.gate_limits import (
     CLASSES,
     DEFAULT_GATES,
@@ -21,7 +22,6 @@ from liteferry.parity.gate_limits import (
     SAVED_MODEL,
     Gates,
     Limit,
-    near_ties,
     resolve_gates,
 )
 from liteferry.parity.output_stats import Kind, OutputStats
@@ -114,7 +114,8 @@ def _beyond(metric: str, limit: Limit, stats: Stored) -> int:
     """What a default limit grants beyond itself: near ties of a mask."""
     if metric != "mismatch_count" or limit.source == JOB or stats["kind"] != Kind.INTEGER.value:
         return 0
-    return near_ties(stats["element_count"], stats["example_count"])
+    lost, classes = stats.get("classes_lost", 1), stats.get("classes_judged", 0) + stats.get("classes_too_rare", 0)
+    return near_ties(stats["element_count"], stats["example_count"], classes_lost=lost, classes=classes)
 
 
 def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]], stats: Mapping[str, Stored]) -> bool:

@@ -121,6 +121,7 @@ class OutputParity(TypedDict):
     worst_class_kept: NotRequired[Integer]
     classes_judged: NotRequired[int]
     classes_too_rare: NotRequired[int]
+    classes_lost: NotRequired[int]
     rare_classes: NotRequired[list[str]]
     topk: Integer
     topk_agreement: Number
