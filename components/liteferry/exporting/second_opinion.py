@@ -81,7 +81,7 @@ def _with_opinion(plan: ModelPlan, exported: ExportedModel, here: LocalInputs, u
 
 
 def _opinion_of(outcome: Outcome) -> SecondOpinion:
-    """The opinion that the process handed over. A process that ended without one has proven nothing, however it ended."""
+    """The opinion that the process handed over. If the process ended without an opinion, nothing is proven."""
     if outcome.results and outcome.error is None:
         return decode(SecondOpinion, outcome.results[-1])
     silent = Failure(code=ReasonCode.INTERNAL, stage=outcome.stage, message="the process ended without an answer")
@@ -135,7 +135,7 @@ def give(request: tuple[ModelPlan, str], reporter: Reporter) -> None:
     except NoOpinionError as error:
         opinion = SecondOpinion(status=OpinionStatus.NONE, why=str(error))
     except ModelError:
-        raise  # its own code says what is wrong, perhaps with the storage
+        raise  # the error's own code says what is wrong, for example with the storage
     except Exception as error:  # noqa: BLE001  # the library, the user's code: anything
         opinion = _unable(error, os.getcwd())
     else:
@@ -164,10 +164,10 @@ def _dtype(value: np.ndarray) -> str:
 
 
 def _unable(error: Exception, scratch: str) -> SecondOpinion:
-    """Exhausted memory and failing storage are the machine's, and told as such by whoever started this process."""
+    """Re-raises exhausted memory and failing storage: they are faults of the machine, and the parent reports them as such."""
     if isinstance(error, MemoryError | OSError) or type(error).__name__ == "ResourceExhaustedError":
         raise error
-    # Where the scanned copy lay is another place in every run.
+    # The path of the scanned copy differs in every run.
     message = re.sub(rf"{re.escape(scratch)}/\S*/", "", f"{type(error).__name__}: {error}")[:_MOST_CHARS]
     return SecondOpinion(
         status=OpinionStatus.NONE,
@@ -190,7 +190,7 @@ def _limits(plan: ModelPlan) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Which library was asked, on how many rows, and which corrections of its own behaviour were made."""
+    """Which library computed the opinion, on how many rows, and which corrections of the library were made."""
 
     by: str
     rows: int

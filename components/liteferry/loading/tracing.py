@@ -19,8 +19,8 @@ from liteferry.loading.model import LoadedModel
 from liteferry.parity.class_counts import differ_in_near_ties
 from liteferry.types import Signature, TensorSpec
 
-# Eager kernels and a graph's fused ones round differently: 1.04e-5 was seen on a MobileNetV2 with random weights. Beyond this,
-# which is also the most that the SavedModel's gate is ever raised to, it is another function.
+# Eager kernels and a graph's fused ones round differently: 1.04e-5 was seen on a MobileNetV2 with random weights. A larger
+# difference means another function; the SavedModel's gate is never raised above this either.
 _TRACE_TOLERANCE = 5e-5
 
 
@@ -62,7 +62,9 @@ def in_calls(traced: TracedModel, function: Any, inputs: Mapping[str, np.ndarray
 
 
 def on_rows(traced: TracedModel, inputs: Mapping[str, np.ndarray]) -> TracedModel:
-    """A traced model after its first rows have decided what its shapes leave open: which outputs have one answer per call."""
+    """The traced model with `calls` decided by its first rows: which outputs have one answer per call, if the shapes do not
+    show it.
+    """
     call = functools.partial(run_function, traced.function)
     calls = decide(call, inputs, batch=traced.calls.batch, outputs=traced.signature.outputs)
     return dataclasses.replace(traced, calls=calls)
@@ -175,7 +177,7 @@ def _traced_once(function: Callable[..., Any], specs: Mapping[str, Any]) -> Any:
 
     try:
         return tf.function(function, autograph=False).get_concrete_function(**specs)
-    except Exception:  # noqa: BLE001  # whatever it is, it happens again below, or it was for want of AutoGraph
+    except Exception:  # noqa: BLE001  # any error either occurs again below, or was caused by the missing AutoGraph
         return tf.function(function).get_concrete_function(**specs)
 
 

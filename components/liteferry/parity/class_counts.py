@@ -22,7 +22,7 @@ RARE_SHOWN = 10
 # positions of a net with eight convolutions, more in a deeper one.
 _MASK_POSITIONS = 100
 _NEAR_TIES = 1e-4
-_Z = 2.3263478740408408  # one-sided 99 %: among many classes one always looks bad by chance
+_Z = 2.3263478740408408  # one-sided 99 %: among many classes, one always looks bad by chance
 _BINCOUNT_RANGE = 1 << 16
 _MASK = (1 << 64) - 1
 
@@ -46,7 +46,7 @@ class ClassCounts:
         if high - low < _BINCOUNT_RANGE:
             places = flat if low == 0 and flat.dtype == np.int64 else (flat - flat.dtype.type(low)).astype(np.int64)
             seen = np.bincount(places)
-            good = seen - np.bincount(places[np.flatnonzero(~kept)], minlength=len(seen))  # usually few are lost
+            good = seen - np.bincount(places[np.flatnonzero(~kept)], minlength=len(seen))  # usually few positions are lost
             found = np.flatnonzero(seen)
             names = [low + place for place in found.tolist()]
             pairs = zip(names, zip(seen[found].tolist(), good[found].tolist(), strict=True), strict=True)
@@ -120,7 +120,9 @@ def differ_in_near_ties(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]
 
 
 def upper_recall(seen: int, kept: int) -> float:
-    """The upper end of Wilson's one-sided 99 % interval of kept / seen: a recall that so few positions do not rule out."""
+    """The upper end of Wilson's one-sided 99 % interval of kept / seen: the highest recall that is plausible for so few
+    positions.
+    """
     if kept == seen:
         return 1.0
     square = _Z * _Z

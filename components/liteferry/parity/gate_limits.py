@@ -1,7 +1,7 @@
-"""The limits that gates put on statistics: the defaults, what the job file says, and what measured noise adds to them.
+"""The limits of gates: the defaults, the job file's limits, and limits raised by measured noise.
 
 A limit comes from the first of these that has one: the job file's `gates.<variant>.outputs.<output>`, the job file's
-`gates.<variant>`, the default. Noise can only raise a default, at most to its cap. docs/gates.md argues the numbers.
+`gates.<variant>`, the default. Noise can only raise a default, at most to its cap. docs/gates.md explains the numbers.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def resolve_gates(
       user_gates: variant -> metric -> limit; under `outputs`: output -> metric -> limit.
       noise: output -> metric -> what was measured.
       like: the variant whose default gates count, for one that has none of its own.
-      kinds: output -> `regression` or `classes`, of those of which it is known.
+      kinds: output -> `regression` or `classes`, where known.
 
     Raises:
       ValueError: an unknown variant or metric, or a limit that is not a finite number. The message names its job file key.

@@ -32,12 +32,12 @@ __all__ = ["DEFAULT_GATES", "METRICS", "SAVED_MODEL", "GateResult", "Gates", "Ve
 
 # Default gates on these two apply to integers and text, all other default gates to floating point.
 _DISCRETE_METRICS = frozenset({"mismatch_count", "exact_agreement"})
-# A ratio with zero has no value, but equal outputs meet every limit on it.
+# These metrics have no value if the outputs are equal (a ratio with zero); equal outputs then meet every limit on them.
 _MET_WHEN_EQUAL = frozenset({"sqnr_db", "cosine"})
 # Default gates on these are skipped where an output's last axis holds no classes.
 _OF_CLASSES = frozenset({"argmax_agreement", "class_recall", "flip_count"})
 # Beyond (batch, classes) nothing says that the last axis is one of classes. Where this share of positions keeps its largest entry
-# on the other side, too, a class that does not keep its positions has died, whatever the axis is called.
+# on the other side, too, a class that does not keep its positions has died, whether or not the axis is known to hold classes.
 _READS_AS_CLASSES = 0.75
 
 
@@ -119,8 +119,8 @@ def _beyond(metric: str, limit: Limit, stats: Stored) -> int:
 
 
 def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]], stats: Mapping[str, Stored]) -> bool:
-    """Whether a gate must be answered although the metric means nothing for this output. A gate that the user has set and no
-    output can answer must not pass silently: it fails on all of them.
+    """Whether a gate must be evaluated although the metric does not apply to this output. A gate that the user has set and that
+    applies to no output must not pass silently: it fails on all outputs.
     """
     if limit.source != JOB or limit.is_of_output:
         return limit.is_of_output
@@ -129,8 +129,8 @@ def _is_owed(metric: str, limit: Limit, limits: Mapping[str, Mapping[str, Limit]
 
 
 def _applies(metric: str, stats: Stored, *, is_default: bool, kind: str | None = None) -> bool:
-    """Whether the metric means something for such an output, whatever its numbers are. `kind`: what is
-    known about the last axis.
+    """Whether the metric applies to an output of this form, regardless of its values. `kind`: what is known about the last
+    axis.
     """
     if metric in _DISCRETE_METRICS:
         return not is_default or stats["kind"] != Kind.FLOAT.value

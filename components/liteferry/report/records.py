@@ -1,4 +1,4 @@
-"""report.json and fleet.json as records, key by key: what this version writes.
+"""report.json and fleet.json as records, key by key, as this version writes them.
 
 They are typed dictionaries, since a report is JSON that people and tools read. docs/schema is made of them
 (`python -m tools.make_schemas`), and docs/reports.md says what each key means. Older and foreign reports are read with
@@ -12,7 +12,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 Number = float | None
 Text = str | None
 Integer = int | None
-# Texts and numbers with the values that they can have.
+# Types of texts and numbers with fixed sets of values.
 Count = Annotated[int, {"minimum": 0}]
 SchemaVersion = Annotated[int, 1]
 ModelStatus = Annotated[str, "blessed", "not_blessed", "failed"]
@@ -204,7 +204,7 @@ class SecondOpinionFacts(TypedDict):
 
 
 class Compared(Slices):
-    """What the SavedModel and every variant have in common: how they compare with the checkpoint."""
+    """Keys of both the SavedModel and variants: their comparison with the checkpoint."""
 
     reason: ReasonFacts | None
     metrics: dict[str, ArtifactMetric]
@@ -234,7 +234,7 @@ class KeptWeights(TypedDict):
 
 
 class Held(TypedDict):
-    """What a .tflite file holds."""
+    """The contents of a .tflite file."""
 
     weights: dict[str, int] | None
     elementwise: int
@@ -312,7 +312,7 @@ class TriedMix(TypedDict):
 
 
 class AutoFacts(TypedDict):
-    """What the search for `auto` found and tried."""
+    """The result and the attempts of the search for `auto`."""
 
     mix: dict[str, str]
     formats: dict[str, int]
@@ -512,7 +512,7 @@ class ModelSummary(TypedDict):
 
 
 class AutoTotals(TypedDict):
-    """What the searches for `auto` cost, in files, and what families saved."""
+    """The cost of the searches for `auto`, in files, and the savings of families."""
 
     searched: Count
     from_family: Count
