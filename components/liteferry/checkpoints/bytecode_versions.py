@@ -1,4 +1,4 @@
-"""Which Python wrote a function's bytecode, read off its bytes: nothing is unmarshalled and nothing runs.
+"""Determines which Python version wrote a function's bytecode, from its bytes: nothing is unmarshalled and nothing runs.
 
 A marshalled code object does not say its version. Its layout tells 3.11 and newer from 3.8 to 3.10 and from older ones.
 Within these, the numbers of instructions, the caches behind them, and the table of lines tell more. Made from each version's
@@ -15,7 +15,7 @@ _NUMBER_BYTES = 4
 # Where a code object's instructions begin: behind five numbers since 3.11 and before 3.8, behind six in between.
 FIVE_NUMBERS, SIX_NUMBERS = 21, 25
 _RESUME_OF_3_14 = 128
-_COPY_FREE_VARS_OR_MAKE_CELL = 4  # instructions that may stand before RESUME
+_COPY_FREE_VARS_OR_MAKE_CELL = 4  # the most instructions before RESUME
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,9 @@ _VERSIONS = {
 
 
 def writer_of(raw: bytes) -> tuple[str, ...]:
-    """The versions of Python that may have written a marshalled function, `("3.8", "3.9")`; () for what is no function."""
+    """The versions of Python that may have written a marshalled function, for example `("3.8", "3.9")`; () if the bytes are not
+    a function.
+    """
     if not raw or raw[0] & ~_REFERENCE_BIT != _CODE_BYTE:
         return ()
     if (written := _instructions(raw, FIVE_NUMBERS)) is not None:
@@ -114,8 +116,8 @@ def _fits(written: bytes, version: _Version) -> bool:
 
 
 def _has_caches(written: bytes) -> bool:
-    """Whether they are of a Python since 3.11: zeros follow some of its instructions, and 3.14 begins functions with 128. Before,
-    neither was an instruction.
+    """Whether the instructions are of Python 3.11 or later: there, zeros follow some instructions, and 3.14 begins functions
+    with 128. In earlier versions neither is an instruction.
     """
     numbers = [number for number, _ in _pairs(written)]
     return 0 in numbers or _RESUME_OF_3_14 in numbers[: _COPY_FREE_VARS_OR_MAKE_CELL + 2]

@@ -1,6 +1,6 @@
-"""What a process that looks at many checkpoints remembers of those before, since siblings differ in their numbers alone.
+"""A cache for processes that examine many checkpoints, since siblings differ only in their numbers.
 
-For who only reads (`detection.look`): what is loaded is scanned whole, every time.
+Used only for reading (`detection.look`): a checkpoint that will be loaded is always scanned completely.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Layout:
 
     @classmethod
     def of(cls, content: memoryview, data: Sequence[tuple[int, int]]) -> Layout | None:
-        """None where arrays overlap, so that some byte would be both."""
+        """The layout of a file; None if arrays overlap, since a byte would then belong to both."""
         places = tuple(sorted(data))
         ends = [start + size for start, size in places]
         if any(end > start for end, (start, _) in zip(ends, places[1:], strict=False)) or any(end > len(content) for end in ends):
@@ -35,7 +35,7 @@ class Layout:
         return cls(size=len(content), data=places, around=_around(content, places))
 
     def is_of(self, content: memoryview) -> bool:
-        """Whether a file's bytes have it."""
+        """Whether a file's bytes have this layout."""
         return self.size == len(content) and _around(content, self.data) == self.around
 
 
@@ -49,7 +49,9 @@ def _around(content: memoryview, data: Sequence[tuple[int, int]]) -> str:
 
 
 class Known:
-    """Architectures and layouts of weights that were seen. An architecture that comes again is the same object."""
+    """Architectures and layouts of weights that were read before. An architecture that occurs again is returned as the same
+    object.
+    """
 
     def __init__(self) -> None:
         self._configs: dict[bytes, Any] = {}
@@ -66,11 +68,11 @@ class Known:
         return found
 
     def facts_of(self, config: Any) -> dict[str, Any] | None:
-        """What `keep` was given of an architecture that this holds."""
+        """The facts that `keep` stored for a known architecture."""
         return self._facts.get(id(config)) if self._holds(config) else None
 
     def keep(self, config: Any, facts: dict[str, Any]) -> None:
-        """Remembers what was found out of an architecture."""
+        """Stores facts of an architecture."""
         if self._holds(config):
             self._facts[id(config)] = facts
 
@@ -78,11 +80,11 @@ class Known:
         return any(config is held for held in self._configs.values())
 
     def has_layout(self, content: memoryview) -> bool:
-        """Whether an HDF5 file was looked over before, but for the numbers in it."""
+        """Whether an HDF5 file with the same bytes, except for the numbers, was checked before."""
         return any(layout.is_of(content) for layout in self._layouts)
 
     def add_layout(self, content: memoryview, data: Sequence[tuple[int, int]] | None) -> None:
-        """Remembers a file that was looked over; `data`: where its arrays lie, None where some lie in several pieces."""
+        """Stores a file that was checked. `data`: the places of its arrays; None if an array is stored in several pieces."""
         layout = Layout.of(content, data) if data is not None and len(self._layouts) < _MOST_LAYOUTS else None
         if layout is not None:
             self._layouts.insert(0, layout)

@@ -1,5 +1,5 @@
-"""Operations that TensorFlow itself does not have, by how their names begin -> the Python package that registers them when it is
-imported. Read off the packages' own operation definitions.
+"""Maps operations that TensorFlow itself does not have, by the prefix of their names, to the Python package that registers them
+when imported. Taken from the packages' own operation definitions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STARTS: Mapping[str, str] = MappingProxyType(
 
 
 def package_of(operation: str) -> str | None:
-    """The package that registers an operation, as far as its name tells."""
+    """The package that registers an operation, if its name shows it."""
     return next((package for start, package in STARTS.items() if operation.startswith(start)), None)
 
 
@@ -34,6 +34,6 @@ def provides(modules: Iterable[str], operation: str) -> bool:
 
 
 def in_words(operations: Iterable[str]) -> str:
-    """` (it is tensorflow_text)`, the packages that operations come from; "" where no name tells."""
+    """` (it is tensorflow_text)`, the packages that operations come from; "" if no name shows one."""
     found = sorted({package for name in operations if (package := package_of(name)) is not None})
     return f" (it is {' and '.join(found)})" if found else ""

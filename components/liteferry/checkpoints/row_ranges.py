@@ -1,4 +1,4 @@
-"""Whether the values of sample rows look like those a model was trained on, as far as its own layers tell."""
+"""Checks whether the values of sample rows look like training data, as far as the model's own layers show."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from liteferry.checkpoints.architecture_facts import InputRange, range_warning
 from liteferry.types import TensorSpec
 
 _CHANNELS = (1, 3, 4)
-# Layers and operations that may bring an input to another scale, wherever they stand.
+# Layers and operations that may rescale an input, at any place in the model.
 SCALING = frozenset(
     {"Rescaling", "Normalization", "Lambda", "TFOpLambda", "TrueDivide", "Divide", "Multiply", "Subtract", "TFSMLayer"}
 )
-_RAW, _MOST_RAW = 64.0, 255.0  # images of bytes reach beyond the first; few other rows of images stay within the second
+_RAW, _MOST_RAW = 64.0, 255.0  # images of bytes exceed the first value; other images rarely stay within the second
 
 
 def expected_of(told: Mapping[str, Any] | None) -> InputRange | None:
-    """An InputRange that came as JSON."""
+    """Decodes an InputRange from JSON."""
     if told is None:
         return None
     return InputRange(low=float(told["low"]), high=float(told["high"]), because=str(told["because"]))
 
 
 def warning(spec: TensorSpec, expected: InputRange | None, *, low: float, high: float, may_scale: bool) -> str | None:
-    """A sentence where rows look as if they were prepared in another way than in training; None where nothing says so.
+    """A warning if rows look as if they were prepared differently than in training; else None.
 
     Args:
       spec: the input.
-      expected: what the model's first layers say of it; None where they say nothing.
+      expected: the range from the model's first layers; None if they do not show one.
       low, high: the smallest and the largest value among the rows.
-      may_scale: some layer may bring it to another scale, see SCALING, or the layers are not known.
+      may_scale: some layer may rescale the input, see SCALING, or the layers are not known.
     """
     name = spec.name
     if expected is not None:

@@ -1,4 +1,4 @@
-"""`liteferry completion`: the script with which a shell completes commands, flags and their values."""
+"""`liteferry completion`: makes the script that lets a shell complete commands, flags and their values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 SHELLS = ("bash", "zsh", "tcsh", "fish")
 
-# What a flag or a word takes, by its name in the parser; what is not here takes any text.
+# The completions of a flag or argument, by its name in the parser; others accept any text.
 _FILES = {
     "config",
     "runner_config",
@@ -42,7 +42,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
 
 
 def _values() -> dict[str, tuple[str, ...]]:
-    """Names that flags take which are no choices of the parser: of a list, the first one is completed."""
+    """Values of flags that are not choices of the parser; in a list, only the first value is completed."""
     from liteferry.commands.ship import WHAT
     from liteferry.config.job import Variant
     from liteferry.config.known_metrics import DIRECTIONS

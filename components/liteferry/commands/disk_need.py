@@ -1,4 +1,4 @@
-"""How much disk a run is going to need, estimated from the sizes of its checkpoints: what `check --output OUT` says."""
+"""Estimates the disk that a run needs, from the sizes of its checkpoints; `check --output OUT` prints it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from liteferry.config.job import Variant
 from liteferry.plan.model_plan import ModelPlan
 from liteferry.report.formats import counted, human_bytes
 
-# Of the bytes of the weights, which are at most those of the checkpoint. A recipe of the user's may keep them all.
+# Share of the weights' bytes, which are at most the checkpoint's bytes. A user's recipe may keep all of them.
 _SHARE = {
     Variant.FLOAT32.value: 1.0,
     Variant.FLOAT16.value: 0.5,
@@ -26,13 +26,13 @@ _SHARE = {
     Variant.WEIGHT_ONLY_INT4.value: 0.25,
 }
 _ABOUT_A_MODEL = 1_000_000  # report, page and graph of a model with small weights
-_SCANNED_COPY = 1.0  # of the checkpoint, which every loader sees instead of it
+_SCANNED_COPY = 1.0  # for the copy of the checkpoint that loaders get
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiskNeed:
-    """In bytes. `models`: how many are to be done. `output`: what they leave in OUT, besides what is there. `work`: what the
-    largest ones take besides while they are worked on, at once in so many processes. `free`: None on a store.
+    """Sizes in bytes. `models`: the number of models to do. `output`: new bytes in OUT. `work`: additional temporary bytes of
+    the largest models, for all processes at once. `free`: None on a store.
     """
 
     models: int
@@ -45,7 +45,7 @@ class DiskNeed:
         return self.free is None or self.output + self.work <= self.free
 
     def in_words(self) -> str:
-        """One line. An estimate from above, as weights take at most what their checkpoint takes."""
+        """One line. The estimate is an upper bound, since weights take at most their checkpoint's size."""
         if not self.models:
             return "disk: nothing is left to do, so nothing more is needed"
         free = "" if self.free is None else f"; {human_bytes(self.free)} are free there"
@@ -59,7 +59,7 @@ class DiskNeed:
 
 
 def disk_need(plans: Sequence[ModelPlan], out: str, *, processes: int) -> DiskNeed:
-    """What a run needs for these plans, which are those that are not done."""
+    """The disk that a run needs for these plans, which are not done yet."""
     left = [_left(plan) for plan in plans]
     work = sorted(
         (size + int((plan.size_bytes or 0) * _SCANNED_COPY) for plan, size in zip(plans, left, strict=True)), reverse=True

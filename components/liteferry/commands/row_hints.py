@@ -1,4 +1,4 @@
-"""What `check` and `run` say before the run of how rows were prepared: 0 .. 1 against 0 .. 255."""
+"""Hints of `check` and `run` about the preparation of rows, such as 0 .. 1 instead of 0 .. 255."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from liteferry.samples.sample_set import SampleSet
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """A model whose rows fit. `ranges`: input -> what its layers expect, as JSON; None for a model whose layers are not known.
-    `may_scale`: some other layer may bring its inputs to another scale.
+    """A model whose rows fit. `ranges`: input -> the range that the layers expect, as JSON; None for a model whose layers are
+    not known. `may_scale`: some other layer may rescale the inputs.
     """
 
     model_id: str
@@ -26,9 +26,7 @@ class Fitting:
 
 
 def of(fitting: Sequence[Fitting]) -> dict[str, tuple[str, ...]]:
-    """model_id -> a sentence for each input whose rows look prepared in another way. Of each column the first rows are read,
-    once.
-    """
+    """model_id -> a sentence for each input whose rows look prepared differently. The first rows of each column are read once."""
     asked: dict[tuple[str, str], tuple[SampleSet, str]] = {}
     for model in fitting:
         if model.ranges is not None:

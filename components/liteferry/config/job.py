@@ -86,9 +86,10 @@ class SamplesSpec(Record):
     """File, glob or URI of .parquet, .npz, Arrow IPC or TFRecord files. The files of a glob are shards and share one schema."""
     inputs: FrozenMapping[Columns] = Field(default_factory=FrozenDict)
     """Model input -> column, or a list of columns that are stacked into a vector. `@record`: the serialized records of TFRecord
-    files. May be left out where names agree, or where one column alone fits."""
+    files. May be left out if names agree, or if only one column fits.
+    """
     defaults: FrozenMapping[Scalar] = Field(default_factory=FrozenDict)
-    """Column -> value that stands in for one that a row does not have: a missing feature of a tf.Example, a null."""
+    """Column -> default for a value that a row does not have: a missing feature of a tf.Example, a null."""
     label: Text | None = None
     """Column of the labels, for task metrics."""
     labels: FrozenMapping[Text] = Field(default_factory=FrozenDict)
@@ -100,11 +101,11 @@ class SamplesSpec(Record):
     id: Text | None = None
     """Column that names rows in reports; without it a row's number over all files is its name."""
     schema_file: FilePath | None = None
-    """TensorFlow Metadata schema (.pbtxt) that says what TFRecord files hold. Without it, their first rows do."""
+    """TensorFlow Metadata schema (.pbtxt) of TFRecord files. Without it, the columns are inferred from the first rows."""
     decode: Decoding | None = None
     """`image`: columns of encoded images (PNG, JPEG) that feed inputs of numbers are decoded."""
     size: tuple[PositiveInt, PositiveInt] | None = None
-    """[height, width] that decoded images are resized to. Without it they must fit as they are."""
+    """[height, width] to which decoded images are resized. Without it they must have the input's size."""
     scale: Number | None = None
     """Decoded values, 0 to 255, are multiplied by it."""
     offset: Number | None = None
@@ -133,8 +134,9 @@ class OutputSpec(Record):
     """Facts about one output."""
 
     kind: Reading | None = None
-    """`regression`: the entries of its last axis are no classes, and no default gate takes them for some. `classes`: they are, in
-    every position of an output of any rank."""
+    """`regression`: the entries of its last axis are not classes, and no default gate treats them as classes. `classes`: they
+    are classes, in every position of an output of any rank.
+    """
 
 
 class Versions(str, enum.Enum):
@@ -148,22 +150,23 @@ class ModelSpec(Record):
     """Checkpoints with the same settings."""
 
     checkpoints: Location
-    """File, directory, glob or URI. Whatever it names gets a report."""
+    """File, directory, glob or URI. Every match gets a report."""
     exclude: tuple[Text, ...] = ()
-    """Patterns of names, or of paths below the folder that is searched, of what `checkpoints` names and is left out."""
+    """Patterns of names, or of paths below the searched folder: matches of `checkpoints` to leave out."""
     versions: Versions = Versions.NEWEST
     """Of the numbered versions in a folder, or the steps of a CheckpointManager: newest, or all."""
     samples: Text | None = None
     """Name of an entry under `samples`. May be left out when there is at most one; without rows nothing is blessed."""
     metadata: JsonObject = Field(default_factory=FrozenDict)
-    """Any JSON values; they travel into the SavedModel and the report unchanged."""
+    """Any JSON values; they are copied unchanged into the SavedModel and the report."""
     builder: CodeReference | None = None
     """module:callable that returns the model without its weights, for checkpoints that hold only weights."""
     builder_args: JsonObject = Field(default_factory=FrozenDict)
-    """Keyword arguments for `builder`; a parameter of it named `checkpoint` gets the checkpoint's path by itself."""
+    """Keyword arguments for `builder`; a parameter of it named `checkpoint` gets the checkpoint's path automatically."""
     weights: WeightsBy = WeightsBy.BY_NAME
-    """by_name: names in a weights file decide which variable of the builder's model gets which array. by_position: their order
-    does, whatever they are called, and the report says so."""
+    """by_name: names in a weights file decide which variable of the builder's model gets which array. by_position: the order
+    decides, regardless of names, and the report says so.
+    """
     strip: tuple[Text, ...] = ()
     """Class names of random layers to leave out of Sequential and Functional models, for those that ignore `training`."""
     signature: Text | None = None
@@ -171,7 +174,7 @@ class ModelSpec(Record):
     signatures: Signatures = Field(default_factory=FrozenDict)
     """More signatures for the SavedModel by name: methods of the model, or functions around it."""
     outputs: FrozenMapping[OutputSpec] = Field(default_factory=FrozenDict)
-    """Output -> what is known of it: {kind: regression} or {kind: classes}."""
+    """Output -> facts about it: {kind: regression} or {kind: classes}."""
     serve_examples: Annotated[bool, Strict()] = False
     """true: one more signature, `serve_examples`, takes serialized tf.Examples named by the model's inputs."""
     metrics: tuple[MetricSpec, ...] | None = None
@@ -224,11 +227,11 @@ class Keep(Record):
     """Results of earlier runs that stay in the output folder."""
 
     versions: PositiveInt = 1
-    """SavedModel versions in a blessed model's folder: its own, and so many less one of those that were blessed before it."""
+    """The number of SavedModel versions in a blessed model's folder: its own, and the newest earlier blessed ones."""
 
 
 class Conversion(Record):
-    """How models are brought to LiteRT."""
+    """How models are converted to LiteRT."""
 
     fixed_batch: PositiveInt = 1
     """Rows per invocation of files for which the batch cannot stay free."""
@@ -236,16 +239,18 @@ class Conversion(Record):
     """How far the float32 twin of a half-precision, float64 or quantised model may be from it, relative to the largest answer.
     null: a limit of its format."""
     allow_select_tf_ops: Annotated[bool, Strict()] = False
-    """true: a model that needs TensorFlow's operators is converted with them. Nothing runs that here: it is never blessed."""
+    """true: a model that needs TensorFlow's operators is converted with them. Such a file cannot run here, so it is never
+    blessed.
+    """
 
 
 class Quantization(Record):
     """How variants with quantised activations (int8, int16x8) are made."""
 
     integer_io: Annotated[bool, Strict()] = False
-    """true: these variants take and give integers, for hardware without floats. false: they convert inside."""
+    """true: these variants take and give integers, for hardware without floats. false: they convert floats inside."""
     calibration_rows: PositiveInt = 128
-    """Sample rows that show which values the activations take; the first ones are used."""
+    """The number of first sample rows used to calibrate the ranges of activations."""
 
 
 class Auto(Record):
@@ -254,9 +259,11 @@ class Auto(Record):
     """
 
     candidates: PositiveInt = 64
-    """Files that are made and run for one model at most."""
+    """The most files that are made and run for one model."""
     seconds: PositiveNumber = 300.0
-    """After which the best mix so far is taken. A search that this cuts may end elsewhere on a faster machine, and says so."""
+    """Time after which the best mix so far is used. A search that ends by this limit may have another result on a faster
+    machine, and the report says so.
+    """
 
 
 class Evaluation(Record):
@@ -298,11 +305,11 @@ class Job(Record):
     eval_config: FilePath | None = None
     """A TFMA EvalConfig (.pbtxt or .json) in place of `metrics`: its metrics, slices, thresholds and options count."""
     policy: Policy = Policy()
-    """What a model needs to be blessed."""
+    """The artifacts that must be blessed before the model is."""
     limits: Limits = Limits()
-    """What one model may use before it is stopped and reported."""
+    """The resources that one model may use before it is stopped and reported."""
     keep: Keep = Keep()
-    """What of earlier nights stays in the output folder."""
+    """Results of earlier runs that stay in the output folder."""
     conversion: Conversion = Conversion()
     """How models are brought to LiteRT."""
     quantization: Quantization = Quantization()

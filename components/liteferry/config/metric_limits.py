@@ -1,4 +1,4 @@
-"""The limits in a TFMA EvalConfig, in their order: what may change without a metric being computed again."""
+"""The limits in a TFMA EvalConfig, in their order. They may change without computing a metric again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What a limit is called among a report's gates.
+# The name of a limit among a report's gates.
 MAX_DROP, MAX_RELATIVE_DROP, MIN_VALUE, MAX_VALUE = "max_drop", "max_relative_drop", "min_value", "max_value"
 _KINDS = {"lower_bound": MIN_VALUE, "upper_bound": MAX_VALUE, "absolute": MAX_DROP, "relative": MAX_RELATIVE_DROP}
 _THRESHOLDS = ("value_threshold", "change_threshold")
@@ -15,7 +15,7 @@ _THRESHOLDS = ("value_threshold", "change_threshold")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bound:
-    """`kind`: one of the four above. `bound`: what an observed value is held against, with the slack for float32. `shown`: as the
+    """`kind`: one of the four above. `bound`: the limit for an observed value, with the tolerance for float32. `shown`: as the
     user wrote it.
     """
 
@@ -24,7 +24,7 @@ class Bound:
     shown: float
 
     def holds(self, observed: float | None) -> bool:
-        """Whether a value, or for drops how much worse it is, is within. Nothing observed is not within."""
+        """Whether a value (for drops: how much worse it is) is within the limit. A missing value is not."""
         if observed is None:
             return False
         return observed >= self.bound if self.kind == MIN_VALUE else observed <= self.bound

@@ -40,13 +40,13 @@ class MetricSpec(Record):
     output_name: Text | None = None
     """Output it is computed on; needed for models with several."""
     max_drop: Annotated[Number, Field(ge=0)] | None = None
-    """Most that it may be worse than the checkpoint's own value, in its own unit."""
+    """How much worse than the checkpoint's own value it may be at most, in its own unit."""
     min: Number | None = None
     """Least value that an artifact needs."""
     max: Number | None = None
     """Greatest value that an artifact may have."""
     direction: Direction | None = None
-    """Which way is better, where LiteFerry does not know: higher_is_better or lower_is_better."""
+    """Which direction is better, if LiteFerry does not know: higher_is_better or lower_is_better."""
     overall_only: Annotated[bool, Strict()] = False
     """Limits hold over all rows together, not in every slice."""
     query_key: Text | None = None

@@ -58,7 +58,7 @@ class SignatureConfig(Record):
     inputs: Annotated[FrozenMapping[TensorConfig], AfterValidator(_identifiers)] = Field(default_factory=FrozenDict)
     """Input -> dtype and shape. Left out: the model's own inputs."""
     assets: Annotated[FrozenMapping[FilePath], AfterValidator(_identifiers)] = Field(default_factory=FrozenDict)
-    """Name -> file that the SavedModel carries along, for example a vocabulary."""
+    """Name -> file to store in the SavedModel, for example a vocabulary."""
 
     @pydantic.model_validator(mode="after")
     def _one_of_two(self) -> SignatureConfig:

@@ -32,7 +32,7 @@ _BLOCK_ROWS = 1024
 _MOST_NPZ_BYTES = 64 * 2**20  # for these formats, reading one row reads all rows
 
 Shown = dict[int, dict[str, Any]]
-"""Row -> `{id, row, inputs: {name: what `show` says}}`."""
+"""Row -> `{id, row, inputs: {name: result of `show`}}`."""
 
 
 def worst_rows_of(stats: Mapping[str, OutputStats]) -> dict[int, str]:

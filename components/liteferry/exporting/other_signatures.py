@@ -1,4 +1,6 @@
-"""Where the proven signature of a SavedModel needs what LiteRT lacks: which of its other signatures converts, for the fix."""
+"""If the proven signature of a SavedModel needs operators that LiteRT lacks, finds other signatures that convert, for the fix
+in the message.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ def may_help(model: LoadedModel, reason: Reason | None) -> bool:
 
 
 def advice(model: LoadedModel, options: lowering.LoweringOptions) -> str | None:
-    """A sentence that names the other signatures that convert with LiteRT's own operators; None where none of the first few does.
+    """A sentence that names the other signatures that convert with LiteRT's own operators; None if none of the first few does.
 
-    The converter aborts the process on some graphs: whoever calls this has handed over what is known before.
+    The converter aborts the process on some graphs, so callers hand over their results first.
     """
     names = [name for name, function in _candidates(model).items() if _converts(model, function, options)]
     if not names:

@@ -21,7 +21,7 @@ from liteferry.types import Signature, TensorSpec, TwinFacts
 _FLOAT32 = "float32"
 _WIDE = ("float16", "bfloat16", "float64")
 TWIN_MAX_REL: Mapping[str, float] = {"float64": 1e-4, "float16": 2e-3, "bfloat16": 1e-2, "float8": 5e-2, "quantized": 2e-2}
-"""How far a twin may be from its model, relative to the largest answer; docs/gates.md argues the numbers."""
+"""How far a twin may be from its model, relative to the largest answer; docs/gates.md explains the numbers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from liteferry.types import Status
 
 MARKERS = (BLESSED, NOT_BLESSED)
 BESIDE = (REPORT, PAGE, *MARKERS)
-"""What is made from a model or of it, and is no artifact."""
+"""Files about a model that are not artifacts."""
 
 
 def marker_of(report: Mapping[str, Any]) -> str:

@@ -1,5 +1,5 @@
-"""What travels with a published model, in its folder: bill of materials, card and, where it is blessed, the statement that
-vouches for every file beside it.
+"""Writes and checks the proof files in a published model's folder: bill of materials, card and, for a blessed model, the
+statement with the digest of every file.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def written_about(report: Mapping[str, Any]) -> dict[str, bytes]:
-    """Name -> content of what is made from a report, but for the report, its page and its marker: nothing where there is nothing
-    to take, as in an attempt that is held back.
+    """Name -> content of the files made from a report, except the report, its page and its marker. Empty if there are no
+    artifacts, as in an attempt that is held back.
     """
     from liteferry.report.proof.bill import bill
     from liteferry.report.proof.model_card import model_card
@@ -35,10 +35,10 @@ def written_about(report: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def statement_of(report: Mapping[str, Any], beside: Mapping[str, bytes]) -> bytes | None:
-    """The statement on a model's folder; None where the model is not blessed.
+    """The statement on a model's folder; None if the model is not blessed.
 
     Args:
-      beside: name -> content of what lies there and is not among the report's `files`, of which the report has the digests.
+      beside: name -> content of the files that are not among the report's `files`, whose digests the report has.
     """
     if report.get("status") != Status.BLESSED.value:
         return None
@@ -56,7 +56,7 @@ def problems(directory: str, report: lenient.Report, key: Key | None) -> Iterato
     """How a local model's folder differs from its statement, a sentence for each file.
 
     Args:
-      key: has to have signed it; None: an unsigned one is taken, and so is a folder that has none.
+      key: the key that must have signed it; None: accepts an unsigned statement, and a folder without one.
     """
     name = layout.statement_name(str(report.get("model_id")))
     if report.get("status") != Status.BLESSED.value:
@@ -92,7 +92,7 @@ def _differences(directory: str, report: lenient.Report, line: bytes) -> Iterato
     yield from (f"{name} is gone" for name in sorted(vouched.keys() - found))
     yield from (f"it does not vouch for {name}" for name in sorted(found - vouched.keys()))
     for name in sorted(found & vouched.keys()):
-        # What is judged has been held against the report's digests, see `manifest`.
+        # The judged files were compared with the report's digests before, see `manifest`.
         if (judged.get(name) or _digest(directory, name)) != vouched[name]:
             yield f"{name} is not the file that it vouches for (its sha256 differs)"
 
@@ -119,11 +119,11 @@ def sign_all(out: str, model_ids: Iterable[str], signer: Signer) -> list[str]:
 
 
 def sign(out: str, model_id: str, signer: Signer) -> str | None:
-    """Signs the statement of a blessed model where it lies; nothing where this key has done so. What lies there has to be what
-    was judged, and what is about it what was written then.
+    """Signs the statement of a blessed model in place; does nothing if this key has signed it already. The artifacts must be
+    the judged ones, and the files about them unchanged.
 
     Returns:
-      Why it is not signed; None where it is, or where nothing is blessed.
+      Why it is not signed; None if it is, or if the model is not blessed.
 
     Raises:
       StorageError: it cannot be read or written.
@@ -136,7 +136,7 @@ def sign(out: str, model_id: str, signer: Signer) -> str | None:
         folder = model_folder.scan(directory)
         report = folder.complete_report()
         if report.get("status") != Status.BLESSED.value:
-            return None  # another run has put something else there
+            return None  # another run has published something else
         leases_there = {one for one in folder.sizes if one.startswith(f"{publish_to_store.PUBLISHING}/")}
         beside = layout.beside(model_id) | leases_there
         found = manifest.problems(directory, lenient.mapping(report.get("files")), beside)
@@ -154,7 +154,7 @@ def sign(out: str, model_id: str, signer: Signer) -> str | None:
 
 @contextlib.contextmanager
 def _alone_with(directory: str, report: Mapping[str, Any]) -> Iterator[None]:
-    """While no other run publishes the model: on a disk the whole OUT is locked."""
+    """Keeps other runs from publishing the model while the context lasts; on a disk, locks the whole OUT."""
     if not storage.is_remote(directory):
         yield
         return
@@ -175,7 +175,7 @@ def _is_signed(directory: str, report: Mapping[str, Any], key: Key) -> bool:
 
 
 def _changed(before: bytes, line: bytes) -> Iterator[str]:
-    """What has changed since the statement was written."""
+    """Why the folder no longer matches its statement."""
     try:
         told = _subjects(lenient.mapping(parse(signing.payload_of(before))))
     except ValueError:

@@ -1,6 +1,6 @@
 """Signs statements and checks them: DSSE envelopes, https://github.com/secure-systems-lab/dsse, by securesystemslib.
 
-A private key is read by the launcher alone, after the models are made: no worker and no sandbox ever has it.
+Only the launcher reads the private key, after all models are made; no worker and no sandbox ever gets it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _MOST_KEY_BYTES = 2**20
 
 
 class NotSignedError(ValueError):
-    """A statement that the key has not signed as it lies there; the message says why."""
+    """The key has not signed this statement in its present form; the message says why."""
 
 
 def signer_of(path: str) -> Signer:
     """The signer of a private key in PEM: Ed25519, ECDSA on a NIST curve, or RSA.
 
     Raises:
-      JobError: no such key, a passphrase that is missing or wrong, or securesystemslib is not installed.
+      JobError: the key does not exist, its passphrase is missing or wrong, or securesystemslib is not installed.
     """
     with _told_of(path, "--sign"):
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -56,10 +56,10 @@ def public_key_of(path: str) -> Key:
 
 @contextlib.contextmanager
 def _told_of(path: str, flag: str) -> Iterator[None]:
-    """Whatever is wrong with a key becomes one problem of the flag that names it."""
+    """Turns any error of a key into one problem of the flag that names it."""
     try:
         yield
-    except Exception as error:  # key files come from anywhere, and each kind raises its own
+    except Exception as error:  # key files have many formats, and each raises its own errors
         raise JobError([f"{flag}: {_words(error, path, flag)}"], source="flags") from error
 
 
@@ -89,7 +89,7 @@ def signed(statement: bytes, signer: Signer) -> bytes:
 
 
 def _line(payload: bytes, key_id: str, signature: bytes) -> bytes:
-    """The one form in which an envelope is written: so no byte of it can change unseen."""
+    """The canonical form of an envelope, so that any changed byte is detected."""
     content = {
         "payload": base64.b64encode(payload).decode(),
         "payloadType": PAYLOAD_TYPE,
@@ -124,7 +124,7 @@ def opened(content: bytes, key: Key) -> bytes:
 
 
 def payload_of(content: bytes) -> bytes:
-    """The statement, whether it is signed or not; nobody has looked at its signature. Raises NotSignedError."""
+    """The statement, signed or not; its signature is not checked. Raises NotSignedError."""
     return _parts(content)[0] if is_envelope(content) else content
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from liteferry.errors import Reason, ReasonCode, Stage
 
 LEAST_SHARE = 0.5
-"""Of the weights that a format could hold, and of the operators that compute, what has to be in it."""
+"""The share of weights that the format could hold, and of computing operators, that must be in the format."""
 # Variant -> the formats of weights that its name allows.
 _INT4 = frozenset({"int4", "uint4", "int2"})
 _INT8 = _INT4 | {"int8", "uint8"}

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 CLASSES_KEPT = 4096
 LEAST_POSITIONS = 6
-"""A class with fewer positions is not judged: that is said, with the count."""
+"""A class with fewer positions is not judged; the report says so, with the count."""
 RARE_SHOWN = 10
 # In a mask, classes lie a millionth apart somewhere, and the order in which a kernel adds up decides between them: 5e-6 of the
 # positions of a net with eight convolutions, more in a deeper one.

@@ -17,7 +17,7 @@ from liteferry.parity.class_counts import ClassCounts
 from liteferry.parity.exact_sum import ExactSum, share
 
 TOP_K = 5
-"""k of `topk_agreement`, for outputs with more classes than that: with five classes or fewer it could not but agree."""
+"""k of `topk_agreement`, for outputs with more classes than that: with five classes or fewer it would always agree."""
 DISTRIBUTION_TOLERANCE = 1e-3
 """How far from 1 a reference's probabilities may sum up; float16 needs that much."""
 FLIP_PAIRS_KEPT = 10_000
@@ -29,7 +29,7 @@ NEAR = 1 / 16
 the reference itself hardly prefers one class to another.
 """
 MOST_NEAR = 0.25
-"""And at most by so much: of logits that is odds of four to three, however far below the largest the others lie."""
+"""At most this difference: for logits, odds of four to three, no matter how far below the largest entry the others are."""
 _ZERO = ExactSum()
 _NO_COUNTS = ClassCounts()
 _MASK = (1 << 64) - 1

@@ -21,11 +21,11 @@ from liteferry.parity.exact_sum import GRID_BITS, LEAST_GRID, MOST_GRID
 MOST_COLUMNS = 256
 """Wider outputs are judged in so many groups of neighbours."""
 LEAST_VALUES = 5
-"""A column with fewer values has no spread to speak of."""
+"""The spread of a column with fewer values is not meaningful."""
 LEAST_SPREAD = 1e-5
 """A column that varies by less, relative to the output's largest answer, holds no signal that float32 could carry."""
 UNIT_SPREAD = 0.05
-"""Answers that all lie in 0 to 1 are shares or probabilities: there, what varies by less counts as varying by so much."""
+"""Answers that all lie in 0 to 1 are shares or probabilities: there, a smaller variation counts as this much."""
 MOST_DECIBELS = 300.0
 _MIXED = -1
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 VARIES = ""
-"""What the merge of two different rows comes to. A digest stands for one row that all others equal, None for no row at all."""
+"""The result of merging two different rows. A digest means that all rows are equal, None that there are no rows."""
 
 
 def of_numbers(

@@ -19,16 +19,16 @@ import numpy.typing as npt
 from liteferry.parity.column_errors import Scale
 
 LOST = 0.5
-"""Power of the error over that of the answer from which on a row is lost: 3 dB."""
+"""The ratio of error power to answer power from which a row counts as lost: 3 dB."""
 NARROW = 8
-"""A row of fewer elements may be near zero by chance: its error is held against the spread over all rows, if there are enough.
-Where a group of rows is quiet, and not by chance, they are held against their own power, together.
+"""A row of fewer elements may be near zero by chance: its error is compared with the spread over all rows, if there are enough.
+If a group of rows is quiet, and not by chance, the group's errors are compared with its own power.
 """
 LEAST_ROWS = 5
 LEAST_ROW = 1e-6
-"""A row that is quieter than this share of the spread's power holds no answer."""
+"""A row whose power is below this share of the spread's power has no meaningful answer."""
 _DEPTHS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""Shares of the spread's power below which rows are looked at as quiet ones."""
+"""Shares of the spread's power below which rows count as quiet."""
 _LEAST_SHARE = 0.01
 _GROUPED = 0.6
 """So many of the rows within 10 dB above a depth lie below it where there is a group; a third do where numbers pass zero."""

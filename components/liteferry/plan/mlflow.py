@@ -1,4 +1,6 @@
-"""What MLflow says of a model in its folder, kept with the SavedModel and in the report: signature, metadata, and the run."""
+"""Reads MLflow's facts of a model from its folder (signature, metadata and run), which are stored in the SavedModel and the
+report.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from liteferry.config.parsing import safe_yaml
 from liteferry.errors import StorageError
 from liteferry.storage import beneath
 
-KEY = "mlflow"  # in the metadata of the models that have it
+KEY = "mlflow"  # key in the metadata of models that have them
 PLACES = ("data/model.keras", "data/model.h5", "data/model", "tfmodel", "model")
 _FILE = "MLmodel"
 _MOST_BYTES = 2**18
@@ -18,9 +20,9 @@ _KEPT = ("signature", "metadata", "run_id", "model_uuid", "model_id", "utc_time_
 
 
 def said_of(uri: str) -> dict[str, Any]:
-    """What the file MLmodel of a checkpoint's folder says: {} for a checkpoint that lies in none, or where it cannot be read.
+    """The contents of the file MLmodel beside a checkpoint; {} if there is none, or if it cannot be read.
 
-    The inputs and outputs of a signature, which MLflow writes as JSON inside YAML, are parsed.
+    Parses the inputs and outputs of a signature, which MLflow writes as JSON inside YAML.
     """
     folder = next((uri[: -len(place) - 1] for place in PLACES if uri.rstrip("/").endswith(f"/{place}")), None)
     if folder is None or not storage.exists(storage.join(folder, _FILE)):
@@ -33,7 +35,7 @@ def said_of(uri: str) -> dict[str, Any]:
         kept: dict[str, Any] = json.loads(json.dumps(found, default=str, allow_nan=False))
         return kept
     except (StorageError, ValueError, TypeError, RecursionError):
-        return {}  # the checkpoint beside it is whole all the same
+        return {}  # the checkpoint beside it may still be complete
 
 
 def _parsed(value: Any) -> Any:

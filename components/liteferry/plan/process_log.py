@@ -1,6 +1,6 @@
-"""What the processes that worked on a model printed: collected beside its work folder, kept as OUT/.logs/<model_id>.log.
+"""Logs of the processes that worked on a model: collected beside its work folder, kept as OUT/.logs/<model_id>.log.
 
-A log is for people. Nothing is decided by it and no report speaks of it, so what cannot be written is left out.
+A log is for people: no decision and no report depends on it, so write errors are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ MOST_BYTES = 2**20
 
 
 def note(plans: Sequence[ModelPlan], unit: Unit, outcome: Outcome) -> None:
-    """Adds what one process printed, to the logs of all models that it worked on: it does not say which of them it was."""
+    """Adds one process's output to the logs of all models that it worked on, since the output does not say which model it is
+    about.
+    """
     code = outcome.error.code.value if outcome.error and outcome.error.code else "an error"
     ended = "ended" if outcome.error is None else f"ended early ({code})"
     head = f"--- {name_of(unit).rpartition(':')[2]}, {outcome.seconds:.1f} s, {ended}\n"
@@ -34,7 +36,7 @@ def note(plans: Sequence[ModelPlan], unit: Unit, outcome: Outcome) -> None:
 
 
 def keep(plan: ModelPlan) -> None:
-    """Puts the log of this attempt in place of that of an earlier one; leaves that where no process was started."""
+    """Replaces the log of an earlier attempt by this one's; keeps the earlier log if no process was started."""
     with contextlib.suppress(OSError, StorageError):
         with open(_place(plan), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - MOST_BYTES))
@@ -51,7 +53,7 @@ def read(out: str, model_id: str) -> str | None:
 
 
 def name(model_id: str) -> str:
-    """Where a model's log lies below OUT."""
+    """The path of a model's log below OUT."""
     return f"{layout.LOGS}/{model_id}.log"
 
 

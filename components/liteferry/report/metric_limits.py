@@ -1,4 +1,4 @@
-"""A stored report under other limits of its task metrics: the values stay, and are held against what the job says today."""
+"""Judges a stored report by other limits of its task metrics: the values stay, and are compared with the job's current limits."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def under(report: lenient.Report, limits: Sequence[Bound]) -> dict[str, Any]:
     """The report with every gate on a task metric judged by `limits`, which are the job's in the order of its config.
 
     Raises:
-      LackingError: it does not say by which limits it was judged, they are of other metrics, or two equal ones have become
-        different.
+      LackingError: the report does not say by which limits it was judged, the limits are of other metrics, or two equal ones
+        have become different.
     """
     judged_by = lenient.mapping(report.get("judged_by"))
     stored = judged_by.get("metric_limits")

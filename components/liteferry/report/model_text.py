@@ -14,7 +14,7 @@ _WARNINGS_SHOWN = 20
 
 
 def model_text(report: lenient.Report, folder: str) -> str:
-    """What a person wants to know of a model first; `folder`: where the report and the artifacts lie."""
+    """The most important facts of a model for a person. `folder`: the folder of the report and the artifacts."""
     checkpoint = lenient.mapping(report.get("checkpoint"))
     kind = lenient.text(checkpoint.get("kind"))
     verdict = formats.STATUS_WORDS[lenient.model_status(report)]
@@ -43,7 +43,7 @@ def _reason(value: object) -> Iterator[str]:
 
 
 def _artifacts(report: lenient.Report) -> Iterator[str]:
-    """A line for each artifact, with its own reason where it is another than the model's."""
+    """A line for each artifact, with its reason if it differs from the model's."""
     rows = tables.artifact_parities(report)
     width = max((len(single_line(row["name"])) for row in rows), default=0)
     of_model = lenient.reason(report.get("reason"))

@@ -14,7 +14,7 @@ _AUTO = "auto"
 
 
 MIN_SAVING = 0.1
-"""What a smaller file has to save against one that agrees better, as a share of that one's bytes."""
+"""How much a smaller file must save compared with one that agrees better, as a share of that file's bytes."""
 
 
 def worth_naming(variants: Mapping[str, Mapping[str, Any]], *, min_saving: float = MIN_SAVING) -> str | None:

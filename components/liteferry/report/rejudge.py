@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from liteferry.plan.model_plan import ModelPlan
 
 FIRST_RULES = 1
-"""Those of 0.1.0, whose reports hold no number."""
+"""The rules of 0.1.0, whose reports have no number."""
 
 
 def rules_of(report: lenient.Report) -> int:

@@ -1,4 +1,4 @@
-"""The range of a column's first rows, read in a child process: what `check` says of how rows were prepared."""
+"""Reads the range of a column's first rows in a child process, for the hints of `check` about the preparation of rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Range = tuple[float, float]
 
 
 def ranges(wanted: Sequence[tuple[SampleSet, str]]) -> list[Range | None]:
-    """The least and the largest finite number among the first rows of a column, for each (set, column); None for texts, for what
-    cannot be read, and for a set on a store.
+    """The least and the largest finite number among the first rows of a column, for each (set, column); None for texts, for
+    unreadable columns, and for a set on a store.
     """
     requests = [_request(sample_set, column) for sample_set, column in wanted]
     asked = [request for request in requests if request is not None]
@@ -56,7 +56,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     wanted = RowRange(start=request["start"], count=request["rows"], first_row=0, block_rows=request["rows"])
     try:
         block = next(iter(read_rows(request["path"], {request["column"]: spec}, wanted)), None)
-    except LiteFerryError:  # the run tells it, with the row
+    except LiteFerryError:  # the run reports it, with the row
         return {"range": None}
     values = np.empty(0) if block is None else block[request["column"]].values
     if values.dtype.kind not in "biuf":

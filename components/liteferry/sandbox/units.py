@@ -11,7 +11,7 @@ from typing import Any
 from liteferry.sandbox.reporter import Reporter
 
 Unit = Callable[[Any, Reporter], None]
-"""Runs in a sandbox, called with a picklable argument; hands its results over through the reporter."""
+"""A function that runs in a sandbox. It gets a picklable argument, and hands its results over through the reporter."""
 
 
 def name_of(unit: Callable[..., Any]) -> str:

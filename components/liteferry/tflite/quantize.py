@@ -81,7 +81,7 @@ NAMES = (FLOAT32, *_RECIPES)
 CALIBRATED = ("int8", "int16x8")
 _NARROW = ("dynamic_int4", "weight_only_int4")
 FRAGILE = (*CALIBRATED, *_NARROW)
-"""Variants of which the arithmetic, or nearly all of the weights' digits, are gone: what goes wrong shows in their answers."""
+"""Variants that lose float arithmetic or most digits of the weights: errors show in their answers."""
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP", "BATCH_MATMUL")
 _IN_BLOCKS = "dynamic_int4"  # the quantizer has no blockwise scales for weights that are dequantised
 

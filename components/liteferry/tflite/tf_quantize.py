@@ -64,7 +64,7 @@ def make(variant: str, source: FloatFile, *, rows: Callable[[], Rows], options: 
 
 
 TRAINED = ("int8", "dynamic_int8")
-"""Variants that quantisation-aware training was for: both get the one file that keeps its grid."""
+"""Variants for quantisation-aware trained models: both get the same file, with the trained grid."""
 _LEFT_OF_FAKES = frozenset({"QUANTIZE", "FAKE_QUANT"})  # the converter's operators for them in a float file
 _FAKE = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel", "FakeQuantWithMinMaxArgs")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SAMPLES = "samples"  # the name that errors of the samples' modules carry, as in "samples.samples.inputs"
 Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 OnRows = Callable[[Mapping[str, np.ndarray]], tuple[Run, Calls]]
-"""The first rows -> what runs an artifact, and how it takes rows, which they have decided."""
+"""The first rows -> the function that runs an artifact, and how it takes rows, decided on these rows."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

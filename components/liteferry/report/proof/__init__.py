@@ -1,1 +1,3 @@
-"""What travels with a model's files: a statement that vouches for them, a bill of materials and a card, made of its report."""
+"""Makes the files that accompany a model's artifacts, from its report: a statement with their digests, a bill of materials and
+a card.
+"""

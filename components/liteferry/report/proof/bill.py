@@ -1,6 +1,7 @@
 """A model's bill of materials, `model.cdx.json`: CycloneDX's form with a model card, https://cyclonedx.org/docs/1.6/json.
 
-The model is the subject; its files, the checkpoint and the rows are components with their digests, and what made it are tools.
+The model is the subject; its files, the checkpoint and the rows are components with their digests, and the libraries that made
+it are tools.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model's card, `model_card.md`: what it is, what was proven of it and where it is weak, for people who take its files."""
+"""A model's card, `model_card.md`: what the model is, what was proven about it and where it is weak, for users of its files."""
 
 from __future__ import annotations
 

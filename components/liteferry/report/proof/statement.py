@@ -1,4 +1,4 @@
-"""A blessed model's in-toto statement: the digest of every file of its folder, and what was proven of them.
+"""A blessed model's in-toto statement: the digest of every file in its folder, and what was proven about them.
 
 The form is in-toto's Statement v1: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md. The same report and the
 same files give the same bytes: there is no date in it.

@@ -1,4 +1,4 @@
-"""Columns of TFRecord files that a schema makes of more than one list: steps of a tf.SequenceExample, and sparse tensors.
+"""Columns of TFRecord files that consist of several lists by their schema: steps of a tf.SequenceExample, and sparse tensors.
 
 `ColumnSpec.origin` says which: ("sequence",) and ("context",) for the two halves of a tf.SequenceExample, or ("sparse", values,
 index, index, ...) for the features that a sparse tensor is made of. Imports pyarrow, as `tfrecord` does.
@@ -17,7 +17,7 @@ from liteferry.samples.formats.arrow import rows_of
 from liteferry.samples.formats.rows import ColumnSpec, Rows, mismatch
 
 SEQUENCE, CONTEXT, SPARSE = "sequence", "context", "sparse"
-STEPS = "##SEQUENCE##"  # how TFX calls the struct that holds the lists of a tf.SequenceExample, in schemas and in batches
+STEPS = "##SEQUENCE##"  # TFX's name for the struct with the lists of a tf.SequenceExample, in schemas and in batches
 
 
 def is_sequence_example(columns: Mapping[str, ColumnSpec]) -> bool:
@@ -73,7 +73,7 @@ def dense_of(batch: pa.RecordBatch, name: str, spec: ColumnSpec, *, first_row: i
     of zeros.
 
     Raises:
-      SamplesError: SAMPLES_MISMATCH for as many indices as there are no values, or indices that the shape does not have.
+      SamplesError: SAMPLES_MISMATCH if there are more or fewer indices than values, or indices outside the shape.
     """
     shape = tuple(size or 0 for size in spec.shape)
     values, *indices = (_lists(batch.column(feature)) for feature in spec.origin[1:])
