@@ -55,6 +55,7 @@ NIGHTLY = {
     "tests/evaluation/test_localise.py::test_float32_is_held": "an export of its own",
     "tests/evaluation/test_lost_measurements.py::test_what_ends_so_again": "the other ends are seen by day",
     "tests/evaluation/test_metrics.py::test_the_same_numbers_for_any_cut": "tests/evaluation/test_tfma_engine.py has the rule",
+    "tests/exporting/test_other_signatures.py": "conversions in this process, for one sentence",
     "tests/exporting/test_second_opinion_faults.py::test_a_run_refuses": "one more run; the opinion itself is seen by day",
     "tests/exporting/test_siblings.py::test_neither_workers_nor_sharing": "two more runs; equal bits are seen by day in shards",
     "tests/runs/test_main_job.py::test_killed_half_way": "the chaos campaign kills at every place",

@@ -78,7 +78,7 @@ def _none(plan: ModelPlan, model: LoadedModel, lowered: Lowered) -> Iterator[Var
     if plan.variants and reason is not None and other_signatures.may_help(model, reason):
         advice = other_signatures.advice(model, plan.lowering)
         if advice is not None:
-            told = dataclasses.replace(reason, message=f"{reason.message.rstrip('. ')}. {advice}")
+            told = dataclasses.replace(reason, message=f"{reason.message.rstrip('.: ')}. {advice}")
             for name in plan.variants:
                 yield VariantFacts(variant=name, attempts=lowered.attempts, reason=told)
 

@@ -11,6 +11,7 @@ from liteferry.report.hints import NO_HINT, hint_for
 from liteferry.report.pages import tables
 
 _WARNINGS_SHOWN = 20
+_MOST_OF_A_REASON = 4000  # the fix stands at its end
 
 
 def model_text(report: lenient.Report, folder: str) -> str:
@@ -55,4 +56,4 @@ def _artifacts(report: lenient.Report) -> Iterator[str]:
         yield f"  {single_line(row['name']):<{width}}  {words:<12}  {size:>9}  {largest}".rstrip()
         reason = lenient.reason(artifact.get("reason"))
         if reason and reason != of_model:
-            yield f"  {'':<{width}}  {single_line(reason['code'])}: {single_line(reason['message'], limit=600)}"
+            yield f"  {'':<{width}}  {single_line(reason['code'])}: {single_line(reason['message'], limit=_MOST_OF_A_REASON)}"
