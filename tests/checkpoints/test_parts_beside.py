@@ -92,3 +92,19 @@ def test_a_link_within_the_folder_is_followed(write: Callable[[Path, Path], Path
     path = str(write(tmp_path, tmp_path / "target"))
     assert not leads_out(path, WRITTEN_OUT)
     assert str(tmp_path / "target") in files_of_checkpoint(path)
+
+
+def test_a_link_behind_a_link_within_a_cache_is_seen(secret: Path, tmp_path: Path) -> None:
+    """A snapshot's folder may be a link to the cache's blobs, where another link leads out."""
+    cache = tmp_path / "models--somebody--something"
+    snapshot, blobs = cache / "snapshots" / "1", cache / "blobs" / "variables"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir(parents=True)
+    (snapshot / "saved_model.pb").write_bytes(b"x")
+    os.symlink(blobs, snapshot / "variables")
+    (blobs / "variables.index").write_bytes(b"x")
+    assert not leads_out(str(snapshot), WRITTEN_OUT)
+    os.symlink(secret, blobs / "variables.data-00000-of-00001")
+    watched = WatchedFolder(secret.parent)
+    assert leads_out(str(snapshot), WRITTEN_OUT)
+    assert not watched.events()

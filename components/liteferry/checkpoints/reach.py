@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob as globbing
 import os
 
+from liteferry import storage
 from liteferry.checkpoints.gathered import companions
 from liteferry.checkpoints.links import WRITTEN_OUT, LinkRule, follow, follow_part, is_inside, reachable, root_of
-from liteferry.errors import ModelError
+from liteferry.errors import ModelError, StorageError
 
 
 def files_of_checkpoint(path: str, links: LinkRule = WRITTEN_OUT) -> list[str]:
@@ -59,6 +60,8 @@ def leads_out(path: str, links: LinkRule) -> bool:
             for place in (os.path.join(above, name) for name in (*folders, *names)):
                 if os.path.islink(place):
                     follow_part(path, real, os.path.relpath(place, real), links)
-    except ModelError:
+        for name in storage.files_under(real) if os.path.isdir(real) else ():  # behind links, too, as a digest reads them
+            follow_part(path, real, name, links)
+    except (ModelError, StorageError):
         return True
     return any(_followed(path, part, links) is None for part in beside(path))
