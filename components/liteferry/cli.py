@@ -65,16 +65,18 @@ def _add_work_on_models(add: _Add) -> None:
     run.add_argument("--output", required=True, metavar="OUT", help="folder for artifacts and reports")
     run.add_argument("--runner_config", metavar="FILE", help="Beam options as YAML, `option: value` lines")
     run.add_argument("--processes", type=int, metavar="N", help="sandboxes at once, by default one for each core")
-    run.add_argument("--force", action="store_true", help="do models again that are done already")
-    run.add_argument("--only", metavar="PATTERN", help="only the models whose ids fit the pattern; other reports stay")
-    run.add_argument("--strict", action="store_true", help="stop before the first export if some checkpoint is going to fail")
+    run.add_argument("--force", action="store_true", help="export models again even if their results are valid")
+    run.add_argument("--only", metavar="PATTERN", help="work only on models whose ids match the pattern; other reports stay")
+    run.add_argument("--strict", action="store_true", help="stop before the first export if a checkpoint will fail")
     run.add_argument("--sign", metavar="KEY", help="private key in PEM: signs the statement of every blessed model")
-    run.add_argument("--verbose", action="store_true", help="show what TensorFlow, Keras and Beam log")
+    run.add_argument("--verbose", action="store_true", help="show the logs of TensorFlow, Keras and Beam")
     run.add_argument("--quiet", action="store_true", help="no progress, only the summary")
-    check = add("check", "say what would become of each checkpoint, without TensorFlow", "liteferry check --config job.yaml")
+    check = add("check", "predict the result for each checkpoint, without TensorFlow", "liteferry check --config job.yaml")
     job_flags.add_job_flags(check)
     check.add_argument(
-        "--output", metavar="OUT", help="where a run would write: what is done there is said, and the disk it needs"
+        "--output",
+        metavar="OUT",
+        help="the run's output folder: shows which models are done there, and the disk that the run needs",
     )
     check.add_argument("--json", action="store_true", help="print what was found as JSON")
     inspect = add(
@@ -93,9 +95,9 @@ def _add_work_on_outputs(add: _Add) -> None:
     """Commands on the results of a run."""
     show = add("show", "summary table of a run, or one of its models", "liteferry show out cnn")
     show.add_argument("output", metavar="OUT")
-    show.add_argument("model", metavar="MODEL", nargs="?", help="model_id: that model alone")
+    show.add_argument("model", metavar="MODEL", nargs="?", help="model_id: show only this model")
     show.add_argument("--json", action="store_true", help="print fleet.json, or the model's report.json")
-    show.add_argument("--log", action="store_true", help="print what the processes that worked on MODEL printed")
+    show.add_argument("--log", action="store_true", help="print the log of the processes that worked on MODEL")
     report = add("report", "rebuild the pages of a run from its JSON", "liteferry report out")
     report.add_argument("output", metavar="OUT")
     verify = add("verify", "check a finished run again from its files alone", "liteferry verify out")
@@ -108,9 +110,9 @@ def _add_work_on_outputs(add: _Add) -> None:
         action="append",
         default=[],
         choices=["file_ops"],
-        help="run artifacts that reach files, as your job did",
+        help="run artifacts that access files, as your job did",
     )
-    verify.add_argument("--key", metavar="PUB", help="public key in PEM: what is blessed has to be signed by it, and unchanged")
+    verify.add_argument("--key", metavar="PUB", help="public key in PEM: blessed models must be signed by it, and unchanged")
     verify.add_argument("--json", action="store_true", help="print what was found as JSON")
     kit = add(
         "kit",
@@ -119,21 +121,25 @@ def _add_work_on_outputs(add: _Add) -> None:
     )
     kit.add_argument("output", metavar="OUT")
     kit.add_argument("model", metavar="MODEL", help="model_id")
-    kit.add_argument("destination", metavar="DEST", help="a folder that is not there yet")
+    kit.add_argument("destination", metavar="DEST", help="a new folder")
     kit.add_argument("--variant", required=True, metavar="VARIANT", help="a blessed one")
     kit.add_argument(
-        "--config", metavar="FILE", help="the run's job file: its worst rows and random ones; else the SavedModel's own few"
+        "--config",
+        metavar="FILE",
+        help="the run's job file: takes its worst rows and random ones; without it, the SavedModel's warm-up rows",
     )
     kit.add_argument("--random_rows", type=int, default=16, metavar="N", help="besides the worst ones (default: %(default)s)")
-    ship = add("ship", "copy what is blessed to where apps and servers take it from", "liteferry ship out s3://apps/models")
+    ship = add(
+        "ship", "copy blessed artifacts to the place from which apps and servers load them", "liteferry ship out s3://apps/models"
+    )
     ship.add_argument("output", metavar="OUT")
-    ship.add_argument("destination", metavar="DEST", help="folder or URI; nothing that is there is removed without --prune")
+    ship.add_argument("destination", metavar="DEST", help="folder or URI; existing files are removed only with --prune")
     ship.add_argument(
         "--what", default="recommended", metavar="WHAT", help="recommended (default), blessed (every variant) or saved_model"
     )
-    ship.add_argument("--target", metavar="T", help="the target whose recommended variant ships, where the job has targets")
+    ship.add_argument("--target", metavar="T", help="ship the variant recommended for this target of the job")
     ship.add_argument("--stable_names", action="store_true", help="<model>.tflite, whichever variant it is")
-    ship.add_argument("--prune", action="store_true", help="remove what an earlier ship has put there and this one does not")
+    ship.add_argument("--prune", action="store_true", help="remove files of an earlier ship that this one does not write")
     prune = add("prune", "show models whose checkpoint is gone, and remove them after a yes", "liteferry prune out")
     prune.add_argument("output", metavar="OUT")
     prune.add_argument("--yes", action="store_true", help="remove without asking")
@@ -141,7 +147,7 @@ def _add_work_on_outputs(add: _Add) -> None:
 
 def _add_work_on_this_machine(add: _Add) -> None:
     """Commands that take no job and no output."""
-    doctor = add("doctor", "say what this machine and this installation have, and what is missing", "liteferry doctor")
+    doctor = add("doctor", "show what this machine and this installation provide, and what is missing", "liteferry doctor")
     doctor.add_argument("--json", action="store_true", help="print what was found as JSON")
     completion = add(
         "completion",
@@ -270,7 +276,7 @@ def _job(arguments: argparse.Namespace) -> Any:
     rows = job_flags.samples_entry(arguments)
     if arguments.samples is None and len(rows) > 1:
         raise JobError(
-            [f"--{next(key for key in rows if key != 'path')}: there is no --samples that it could be of"], source="flags"
+            [f"--{next(key for key in rows if key != 'path')}: it belongs to --samples, which is missing"], source="flags"
         )
     return job_from_flags(
         checkpoints=arguments.checkpoints,
@@ -327,7 +333,7 @@ def _check_output(output: str) -> None:
     except StorageError as error:
         raise JobError([f"--output: {error}"], source="flags") from error
     if os.path.lexists(path) and not os.path.isdir(path):
-        raise JobError([f"--output: {output} is a file; name a folder, which is made if it is not there"], source="flags")
+        raise JobError([f"--output: {output} is a file; name a folder; it is created if missing"], source="flags")
 
 
 def _check(arguments: argparse.Namespace, _: list[str]) -> int:

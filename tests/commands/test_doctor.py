@@ -54,7 +54,7 @@ def test_a_run_where_nothing_holds_says_so_once(monkeypatch: pytest.MonkeyPatch,
     with storage.exclusive(str(tmp_path / "out" / ".staging" / "lock")):
         said = liteferry("run", "--checkpoints", tmp_path / "model.keras", "--output", tmp_path / "out")
     assert "another run is writing here" in said.stderr
-    assert said.stderr.count("does not confine what loads checkpoints") == int(is_off)
+    assert said.stderr.count("does not confine the processes that load checkpoints") == int(is_off)
 
 
 def test_reports_say_what_held() -> None:

@@ -99,7 +99,7 @@ def test_no_answers_at_all_name_the_files(kit: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_kit_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match=r"is no manifest of a kit"):
+    with pytest.raises(JobError, match=r"is not a kit's manifest"):
         judge_answers(str(tmp_path), str(tmp_path))
 
 

@@ -43,7 +43,7 @@ def test_strict_stops_before_the_first_export(demo: Run, out: Path, tmp_path: Pa
     said = liteferry(*arguments_of_three(demo), "--output", tmp_path / "new", "--strict")
     assert said.returncode == 1
     assert "[check] broken_truncated: will fail: LOAD_CORRUPT" in said.stderr
-    assert "--strict: nothing was run; mend what is listed above, or run without --strict" in said.stderr
+    assert "--strict: nothing was run; fix the problems above, or run without --strict" in said.stderr
     assert not (tmp_path / "new" / "models").exists()
 
     before = stamps(out)

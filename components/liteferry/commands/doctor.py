@@ -18,9 +18,9 @@ from liteferry.sandbox.pool import available_cores
 from liteferry.storage import local_cache
 
 _IN_WORDS = {
-    "files": "processes that load checkpoints read and write only what the job names",
+    "files": "processes that load checkpoints read and write only files that the job names",
     "network": "they have no network",
-    "signals": "they signal nobody outside",
+    "signals": "they cannot signal other processes",
 }
 _EXTRA = re.compile(r"extra\s*==\s*[\"']([^\"']+)[\"']")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")

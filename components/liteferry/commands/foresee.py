@@ -86,7 +86,7 @@ def _seen(job: Job, found: Sequence[FoundCheckpoint]) -> dict[tuple[str, int], d
     for at in found:
         key = (at.uri, at.entry)
         if storage.is_remote(at.uri):
-            answers[key] = {"kind": "not looked into", "unknown": "it lies on a store and is not fetched to be looked at"}
+            answers[key] = {"kind": "not looked into", "unknown": "it is on a store and is not downloaded for the check"}
             continue
         try:
             follow(at.uri, LinkRule.of(trust, root=at.link_root))
@@ -199,7 +199,7 @@ def _unknowns(entry: ModelSpec, seen: Mapping[str, Any]) -> list[str]:
     if seen.get("custom_objects"):
         return [f"only running your code tells whether it loads: {', '.join(list(seen['custom_objects'])[:8])}"]
     if seen.get("inputs") is None and seen.get("signatures") is None and "error" not in seen:
-        return ["it does not say what its inputs are; a run builds it and tells"]
+        return ["its inputs are not known before a run builds it"]
     return []
 
 

@@ -27,9 +27,7 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="instead of a job file: checkpoints, or a folder of them; quote a pattern, or let the shell expand it",
     )
-    parser.add_argument(
-        "--exclude", action="append", metavar="GLOB", help="what of --checkpoints is left out, may be given again"
-    )
+    parser.add_argument("--exclude", action="append", metavar="GLOB", help="leave out these matches of --checkpoints; repeatable")
     parser.add_argument("--samples", metavar="FILE", help="sample rows: a file, a folder or a quoted pattern")
     parser.add_argument("--variants", metavar="A,B", help="variants to make, by default float32, float16 and dynamic_int8")
     parser.add_argument("--metrics", metavar="A,B", help="task metrics on --label by their TFMA classes, for example AUC")
@@ -43,27 +41,27 @@ def add_sample_flags(parser: argparse.ArgumentParser) -> None:
         "--inputs",
         action="append",
         metavar="INPUT=COLUMN",
-        help="which column feeds an input; again, or A=a,B=b; x=a,b,c stacks columns, x=@record feeds tf.Examples",
+        help="column that feeds an input; repeatable, or A=a,B=b; x=a,b,c stacks columns, x=@record feeds tf.Examples",
     )
-    parser.add_argument("--label", metavar="COLUMN", help="column of the labels, which is no input")
-    parser.add_argument("--id", metavar="COLUMN", help="column that names rows; else their numbers do")
+    parser.add_argument("--label", metavar="COLUMN", help="column of the labels, which feeds no input")
+    parser.add_argument("--id", metavar="COLUMN", help="column with the names of rows; without it, rows are numbered")
     parser.add_argument("--schema_file", metavar="FILE", help="TensorFlow Metadata schema of TFRecord files")
-    parser.add_argument("--decode", choices=["image"], help="columns of encoded images are decoded")
-    parser.add_argument("--size", metavar="HEIGHT,WIDTH", help="decoded images are resized to it")
-    parser.add_argument("--scale", type=float, metavar="N", help="decoded values are multiplied by it")
-    parser.add_argument("--offset", type=float, metavar="N", help="and this is added")
-    parser.add_argument("--take", type=int, metavar="N", help="at most so many rows, chosen by --seed")
-    parser.add_argument("--seed", type=int, metavar="N", help="which rows --take chooses (default: 0)")
+    parser.add_argument("--decode", choices=["image"], help="decode columns of encoded images")
+    parser.add_argument("--size", metavar="HEIGHT,WIDTH", help="resize decoded images to this size")
+    parser.add_argument("--scale", type=float, metavar="N", help="multiply decoded values by this")
+    parser.add_argument("--offset", type=float, metavar="N", help="and add this to them")
+    parser.add_argument("--take", type=int, metavar="N", help="use at most this many rows, chosen by --seed")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed for the rows that --take chooses (default: 0)")
 
 
 def add_load_flags(parser: argparse.ArgumentParser, *, trust: Sequence[str]) -> None:
     """Adds the flags for the keys that say how checkpoints are loaded. `trust`: the values that --trust accepts."""
-    parser.add_argument("--modules", action="append", metavar="FILE", help="code you trust, may be given again")
-    parser.add_argument("--reads", action="append", metavar="PATH", help="what that code may read besides, may be given again")
+    parser.add_argument("--modules", action="append", metavar="FILE", help="code you trust; repeatable")
+    parser.add_argument("--reads", action="append", metavar="PATH", help="other files that this code may read; repeatable")
     parser.add_argument("--builder", metavar="MODULE:NAME", help="callable that builds the model for weights-only files")
     parser.add_argument("--builder_args", metavar="NAME=VALUE", help="its arguments: units=64,name=small, or a JSON object")
     parser.add_argument("--signature", metavar="NAME", help="the signature of a SavedModel that is proven and lowered")
-    parser.add_argument("--trust", action="append", choices=list(trust), help="code inside checkpoints, may be given again")
+    parser.add_argument("--trust", action="append", choices=list(trust), help="code inside checkpoints to allow; repeatable")
 
 
 def given(arguments: argparse.Namespace) -> list[str]:

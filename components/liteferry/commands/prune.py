@@ -97,7 +97,7 @@ def print_prune(out: str, *, is_agreed: bool) -> int:
     beneath.refuse_links(out)
     found = orphans(out)
     if not found:
-        print("Every model here has its checkpoint: nothing to remove.")
+        print("Every model here still has its checkpoint: nothing to remove.")
         return 0
     for orphan in found:
         print(

@@ -108,7 +108,7 @@ def _is_foreseen_to_fail(request: RunRequest, how: How) -> bool:
         tell(models)
     is_bad = any(model.state.is_bad for model in models)
     if is_bad and how.is_strict:
-        print("liteferry: --strict: nothing was run; mend what is listed above, or run without --strict", file=sys.stderr)
+        print("liteferry: --strict: nothing was run; fix the problems above, or run without --strict", file=sys.stderr)
     return is_bad
 
 
@@ -240,9 +240,7 @@ def _conclude(request: RunRequest, total: int, counts: dict[str, int]) -> int:
     print_summary(facts)
     if counts["already_done"]:
         what = "nothing was left to do" if counts["new"] == 0 else f"{counts['new']} done now"
-        print(
-            f"{counts['already_done']} of {total} models were done already and have not changed; {what}. --force does them again."
-        )
+        print(f"{counts['already_done']} of {total} models were done already and have not changed; {what}. --force repeats them.")
     print(f"Reports: {storage.join(out, 'index.html')}")
     missing = total - len(facts["models"])
     if missing > 0:

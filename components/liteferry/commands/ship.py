@@ -185,8 +185,8 @@ def _put(item: _Item, destination: str) -> dict[str, Mapping[str, Any]]:
         storage.download(source, copy)  # check the copy, not the source: the source may be replaced meanwhile
         if storage.digest(copy) != expected:
             raise StorageError(
-                f"{source} has other bytes than those that were judged (sha256); it was not shipped. `liteferry verify` tells "
-                "more; if a run is going on, ship again when it has ended"
+                f"{source} has other bytes than those that were judged (sha256); it was not shipped. `liteferry verify` shows "
+                "more; if a run is still going, ship again after it"
             )
         if storage.is_remote(target):
             storage.upload(copy, target)

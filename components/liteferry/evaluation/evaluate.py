@@ -184,7 +184,7 @@ def _looked_at(task: EvaluationTask, here: LocalInputs, evaluation: Evaluation) 
     looks, seconds = {}, evaluation.seconds
     for (name, path), target in itertools.product(paths.items(), targets):
         outcome = here.run(run_looks, LookTask(paths={name: path}, targets=(target,)), spec)
-        why = outcome.reason.message if outcome.reason else "the process that looks at files did not answer"
+        why = outcome.reason.message if outcome.reason else "the process that analyses files gave no result"
         looks[name, target] = outcome.results[0]["look"] if outcome.results else {"fits": False, "why": why}
         seconds += outcome.seconds
     return dataclasses.replace(evaluation, looks=looks, seconds=seconds)

@@ -99,7 +99,7 @@ def _twin_is_another(case: Case) -> Reason | None:
     words = "; ".join(told[:3]) or judged.reason.message
     message = (
         f"{case.candidate} was made of a float32 twin of the checkpoint, and that is too far from it: {words}. "
-        "conversion.twin_max_rel says how far it may be; the checkpoint's own format is all that LiteRT cannot compute in"
+        "conversion.twin_max_rel is the limit; LiteRT cannot compute in the checkpoint's own format"
     )
     return dataclasses.replace(judged.reason, message=message)
 

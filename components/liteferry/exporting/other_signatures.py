@@ -34,7 +34,7 @@ def advice(model: LoadedModel, options: lowering.LoweringOptions) -> str | None:
     one = names[0]
     return (
         f"Its signature{'s' if len(names) > 1 else ''} {listed} can be converted: `signature: {one}` in the models entry "
-        f"(--signature {one}) has that one proven and lowered"
+        f"(--signature {one}) proves and lowers that one"
     )
 
 

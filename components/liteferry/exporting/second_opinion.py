@@ -61,8 +61,8 @@ def with_opinions(
 def _exempt(leader: str) -> SecondOpinion:
     return SecondOpinion(
         status=OpinionStatus.NONE,
-        why=f"a sibling of {leader}: it shares that one's trace, the whole state of every layer is its variables, and each was "
-        "found bit for bit in this checkpoint",
+        why=f"a sibling of {leader}: it shares the sibling's trace, the whole state of every layer is in its variables, and each "
+        "variable equals its array in this checkpoint bit for bit",
     )
 
 

@@ -113,7 +113,7 @@ LAYERS = frozenset(
 _ADAPTED = "state is adapted to data and lies beside the variables that the graph reads"
 _CODE = "runs or loads something that the architecture does not say"
 _BASE = "a base class or a function, no layer of an architecture"
-_RANDOM = "augmentation that no fleet was seen with; its settings at inference were not compared"
+_RANDOM = "rare augmentation, whose settings at inference were not compared"
 _COMPUTED = "holds constants that Python computed when it was built"
 KEPT_APART = {
     "AbstractRNNCell": _BASE,

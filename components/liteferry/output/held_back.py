@@ -175,7 +175,7 @@ def problems(out: str, model_id: str) -> list[str]:
         return [f"{ATTEMPTS}/{model_id} has no report with its marker; the next run removes or replaces it"]
     sentences = []
     if model_folder.marker_of(report) != NOT_BLESSED:
-        sentences.append(f"{ATTEMPTS}/{model_id} says blessed: what is blessed lies under models/ alone")
+        sentences.append(f"{ATTEMPTS}/{model_id} says blessed, but blessed models lie only under models/")
     strays = sorted(folder.sizes.keys() - set(model_folder.BESIDE))
     sentences += [f"{ATTEMPTS}/{model_id}/{name} does not belong there: an attempt has no artifacts" for name in strays]
     kept = blessed_report(model_folder.scan(storage.join(out, layout.MODELS, model_id)))

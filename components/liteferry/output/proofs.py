@@ -82,7 +82,7 @@ def _differences(directory: str, report: lenient.Report, line: bytes) -> Iterato
         return
     own = lenient.mapping(told.get("predicate"))
     if (told.get("_type"), told.get("predicateType")) != (STATEMENT_TYPE, PREDICATE_TYPE):
-        yield "it is no in-toto statement of LiteFerry's"
+        yield "it is not an in-toto statement of LiteFerry"
         return
     for key in ("model_id", "status", "version"):
         if own.get(key) != report.get(key):
@@ -147,7 +147,7 @@ def sign(out: str, model_id: str, signer: Signer) -> str | None:
         if before is not None and not found:
             found = list(_changed(before, line or b""))
         if found or line is None:
-            return f"{found[0] if found else 'it is not blessed'}; it is not signed. `liteferry verify` tells more"
+            return f"{found[0] if found else 'it is not blessed'}; it is not signed. `liteferry verify` shows more"
         beneath.write_bytes(out, f"{layout.MODELS}/{model_id}/{name}", signing.signed(line, signer))
     return None
 
@@ -179,7 +179,7 @@ def _changed(before: bytes, line: bytes) -> Iterator[str]:
     try:
         told = _subjects(lenient.mapping(parse(signing.payload_of(before))))
     except ValueError:
-        yield "its statement is no in-toto statement"
+        yield "its statement is not an in-toto statement"
         return
     now = _subjects(lenient.mapping(parse(line)))
     for name in sorted(told.keys() | now.keys()):

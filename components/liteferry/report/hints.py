@@ -36,7 +36,7 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "Otherwise `liteferry inspect` shows what was recognised; save the model again as `.keras` or as a SavedModel."
         ),
         ReasonCode.WEIGHTS_MISMATCH: (
-            "Arrays of the file and variables of the model are not the same ones; the message lists both sides, nearest names "
+            "The file's arrays do not match the model's variables; the message lists both sides, nearest names "
             "side by side. Build the model with the code and the `builder_args:` of the training run, layer names included. "
             "Where names were only changed since and the order is surely right, `weights: by_position` in the `models` entry "
             "says so."
@@ -67,7 +67,7 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "post-processing. Where the SavedModel is within its gates, it can be served as it is."
         ),
         ReasonCode.CONVERT_FAILED: (
-            "The converter gave up; what was tried stands under Attempts. If you can do without the variant, leave it out of "
+            "The converter failed; Attempts lists what was tried. If you can do without the variant, leave it out of "
             "`variants:`, or out of `policy.require:` so that the model does not depend on it. Where the SavedModel is within "
             "its gates, it can be served as it is."
         ),
@@ -98,7 +98,8 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "for example: use a smaller one in the model, or ship float32."
         ),
         ReasonCode.NOT_QUANTIZED: (
-            "The file computes as it should and is not what its name says: most of it stayed in float32. The message names the "
+            "The file's answers are right, but its format is not what its name claims: most of it stayed in float32. The message "
+            "names the "
             "operators that kept it. Drop the variant under `variants:`, take `float16` if size matters, or make the mixture on "
             "purpose by a recipe of your own under `recipes:`, whose name claims nothing."
         ),
@@ -108,19 +109,19 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "without a value look at its labels, its `output_name` and the problems under Task metrics."
         ),
         ReasonCode.CRASHED: (
-            "Native code ended the process; no other model was harmed. Run this checkpoint alone with `liteferry run "
+            "Native code crashed the process; other models are not affected. Run this checkpoint alone with `liteferry run "
             "--checkpoints`: if it dies again, drop the variant that was being made and report the crash upstream."
         ),
         ReasonCode.KILLED: (
-            "Somebody outside ended the process, and did so again when it was tried a second time: the kernel's out-of-memory "
-            "killer, most likely. Use fewer `--processes` or a larger machine, then run again: this model is tried again."
+            "A signal from outside ended the process, in the second attempt as well; most likely the kernel's out-of-memory "
+            "killer sent it. Use fewer `--processes` or a larger machine, then run again: this model is tried again."
         ),
         ReasonCode.TIMEOUT: (
             "The work was stopped at its time limit. Raise `limits.seconds_per_model`, give fewer sample rows, or drop the "
             "variants that you do not need."
         ),
         ReasonCode.OUT_OF_DISK: (
-            "Working on this model took more of the disk than a model may. If it is that large, or has that many rows to answer, "
+            "Working on this model took more disk space than the limit. If it is that large, or has that many rows to answer, "
             "raise `limits.disk_gb_per_model`. If not, something in the checkpoint or in your own code writes without end."
         ),
         ReasonCode.OUT_OF_MEMORY: (

@@ -79,7 +79,7 @@ def judged_again(report: lenient.Report, terms: Terms | None = None, *, is_verdi
     variants = {name: lenient.mapping(part) for name, part in lenient.mapping(report.get("variants")).items()}
     for reason in (report.get("reason"), saved.get("reason"), *(part.get("reason") for part in variants.values())):
         if lenient.mapping(reason).get("stage") not in (None, Stage.JUDGE.value):
-            raise LackingError("what kept it from being blessed was seen before anything was judged")
+            raise LackingError("the reason why it is not blessed came before any verdict")
     if not saved:
         raise LackingError("it holds no statistics")
     verdicts = {name: verdict(case_of_report(name, report)) for name in (SAVED_MODEL, *variants)}
@@ -105,14 +105,14 @@ def _refuse_what_takes_the_model(old: lenient.Report, report: lenient.Report, va
     which of several ways to convert it is the best under other gates.
     """
     if "auto" in variants or lenient.mapping(old.get("targets")).keys() - {names.CPU}:
-        raise LackingError("what `auto` and targets choose hangs on all gates")
+        raise LackingError("the choices of `auto` and targets depend on all gates")
     for name, part in lenient.mapping(old.get("variants")).items():
         new = variants[name]
         if _limits(new) != _limits(part) and len(lenient.listing(part.get("attempts"))) > 1:
             raise LackingError(f"{name} was chosen among several ways to make it, under other gates")
         is_of_metrics = lenient.mapping(new.get("reason")).get("code") == ReasonCode.METRIC_DROP.value
         if part.get("status") == Status.BLESSED.value and new["status"] != Status.BLESSED.value and not is_of_metrics:
-            raise LackingError(f"{name} fails now: where it begins to differ takes the model")
+            raise LackingError(f"{name} fails now, and finding its first diverging tensor needs the model")
     before, now = (lenient.mapping(lenient.mapping(one.get("judged_by")).get("gates")).get(SAVED_MODEL) for one in (old, report))
     if (before or {}) != (now or {}):
         raise LackingError("the second opinion was judged by other gates of the SavedModel")
@@ -180,7 +180,7 @@ def _model_reason(report: lenient.Report, verdicts: Mapping[str, Verdict]) -> di
     for name in (SAVED_MODEL, *map(str, lenient.listing(report.get("required_variants")))):
         judged = verdicts.get(name)
         if judged is None:
-            raise LackingError(f"it says nothing of {name}, which it requires")
+            raise LackingError(f"it does not contain {name}, which it requires")
         if judged.reason is not None:
             message = judged.reason.message
             prefix = "" if name == SAVED_MODEL or message.startswith(name) else f"{name}: "

@@ -67,7 +67,7 @@ def _fate(run: _Run, target: str, name: str, facts: Mapping[str, Any]) -> dict[s
     if target == names.MICROCONTROLLER:
         return _on_microcontroller(run, name)
     look = dict(
-        run.evaluation.looks.get((name, target)) or {"fits": False, "why": "the process that looks at files did not answer"}
+        run.evaluation.looks.get((name, target)) or {"fits": False, "why": "the process that analyses files gave no result"}
     )
     is_fit = look.pop("fits") and facts["status"] == Status.BLESSED.value
     reason = (

@@ -63,7 +63,7 @@ def choose(
     by_name = _unique(
         {tensor.name: [name for name in free if _alike(tensor.name, name) and fits(tensor, name)] for tensor in left}
     )
-    found.update({name: _noted(name, column, "which has its name, written otherwise") for name, column in by_name.items()})
+    found.update({name: _noted(name, column, "which has its name in another spelling") for name, column in by_name.items()})
     left = [tensor for tensor in left if tensor.name not in by_name]
     free = [name for name in free if name not in by_name.values()]
     alone = _unique({tensor.name: [name for name in free if fits(tensor, name)] for tensor in left})

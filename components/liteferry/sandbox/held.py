@@ -38,6 +38,7 @@ def warning() -> str | None:
         return None
     rest = f"; only {in_words()}" if held() else ""
     return (
-        f"this machine's kernel does not confine what loads checkpoints (no Landlock{rest}): it may read and write what you may. "
-        "Run strangers' checkpoints as a user who may do little, or in a container; SECURITY.md says what holds anyway"
+        f"this machine's kernel does not confine the processes that load checkpoints (no Landlock{rest}): they may read and "
+        "write everything that you may. Run untrusted checkpoints as a user with few rights, or in a container; SECURITY.md "
+        "lists the remaining guarantees"
     )

@@ -67,7 +67,7 @@ def _forbid_keras() -> None:
     """Makes this process and every child unable to import any Keras, also not through TensorFlow's lazily loaded modules."""
     for name in ("keras", "tf_keras"):
         if sys.modules.get(name) is not None:
-            raise RuntimeError(f"{name} is there already, so this is no clean process")
+            raise RuntimeError(f"{name} is imported already, so this is not a clean process")
         sys.modules[name] = None  # type: ignore[assignment]  # `import keras` now raises ImportError
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:  # this module was imported while Keras was available, and also looks names up in Keras's folders

@@ -228,7 +228,7 @@ class Supervision:
         if code >= 0:
             return f"it called exit with status {code} instead of returning"
         name = signal.Signals(-code).name if -code in signal.Signals._value2member_map_ else f"signal {-code}"
-        hint = " (nobody here sent it: the kernel's out-of-memory killer, most likely)" if -code == signal.SIGKILL else ""
+        hint = " (not sent by LiteFerry: most likely the kernel's out-of-memory killer)" if -code == signal.SIGKILL else ""
         return f"{name}{hint}"
 
     def _log_tail(self) -> str:

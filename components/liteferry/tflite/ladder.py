@@ -101,5 +101,5 @@ def _with(found: Climb, step: Step, content: bytes, tried: Tried) -> Climb:
 
 def lost(step: str, by: str) -> Attempt:
     """The preliminary entry of a report while a step runs that may abort the process."""
-    reason = Reason(code=ReasonCode.CRASHED, stage=Stage.CONVERT, message=f"{by} did not come back")
+    reason = Reason(code=ReasonCode.CRASHED, stage=Stage.CONVERT, message=f"{by} did not return")
     return Attempt(lowering=step, error=reason)

@@ -77,7 +77,7 @@ def _runtime() -> Any:
     try:
         from tflite_micro import runtime
     except ImportError as error:
-        message = f"tflite-micro is not installed, and without it nothing runs as on a microcontroller: pip install '{EXTRA}'"
+        message = f"tflite-micro, which runs files as on a microcontroller, is not installed: pip install '{EXTRA}'"
         raise ModelError(ReasonCode.TARGET_UNSUPPORTED, Stage.EVALUATE, message) from error
     return runtime
 

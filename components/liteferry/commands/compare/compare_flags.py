@@ -33,7 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("candidate", nargs="?", metavar="CANDIDATE", help="the same kinds; compared with the reference")
     parser.add_argument("--samples", metavar="FILE", help="sample rows: a file or a quoted pattern")
     parser.add_argument("--kit", metavar="DEST", help="judge a device's answers: the folder that `liteferry kit` wrote")
-    parser.add_argument("--answers", metavar="DIR", help="what the device answered to the kit: DIR/OUTPUT.npy")
+    parser.add_argument("--answers", metavar="DIR", help="the device's answers to the kit: DIR/OUTPUT.npy")
     job_flags.add_sample_flags(parser)
     parser.add_argument(
         "--gate", action="append", default=[], metavar="METRIC=LIMIT", help="limit of a gate, repeatable; null removes the gate"

@@ -32,8 +32,8 @@ def read_manifest(kit: str) -> dict[str, Any]:
             found: dict[str, Any] = json.load(file)
     except (OSError, ValueError) as error:
         raise JobError(
-            [f"{path}: is no manifest of a kit ({error}); `liteferry kit` makes one"], source="command line"
+            [f"{path}: is not a kit's manifest ({error}); `liteferry kit` makes one"], source="command line"
         ) from error
     if found.get("kit") != VERSION or not isinstance(found.get("outputs"), list):
-        raise JobError([f"{path}: is no manifest of a kit that this LiteFerry knows"], source="command line")
+        raise JobError([f"{path}: is not a kit's manifest in a version that this LiteFerry reads"], source="command line")
     return found

@@ -68,7 +68,7 @@ def write(request: KitRequest, destination: str) -> dict[str, Any]:
       JobError: the model or variant does not exist or is not blessed, the rows cannot be read, or the folder exists already.
     """
     if os.path.lexists(destination):
-        raise JobError([f"{destination}: is there already; name a folder that is not"], source="liteferry kit")
+        raise JobError([f"{destination}: exists already; name a new folder"], source="liteferry kit")
     home, report = _model_of(request)
     with tempfile.TemporaryDirectory() as folder:
         answers = _rows(request, home, report, folder)

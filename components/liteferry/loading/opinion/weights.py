@@ -20,7 +20,7 @@ Pairs = dict[str, tuple[Any, np.ndarray]]
 
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _NOT_MODELS = ("optimizer", "metrics", "seed_generator")
-_BY_NAME = "the library's reader goes by position, and the model's order is not the file's (keras#12865): by the file's names"
+_BY_NAME = "the library's reader goes by position, but the file has another order (keras#12865): loaded by name"
 
 
 def load(path: str, model: Any, library: Any, facts: CheckpointFacts, *, by_position: bool) -> tuple[str, ...]:
