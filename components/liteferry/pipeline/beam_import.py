@@ -19,6 +19,10 @@ _UNUSED = (
     "pymongo",
 )
 
+# Beam imports IPython at each transform to find out whether it runs in a notebook. Pyarrow imports pandas at the first array to
+# find out whether it got a DataFrame. Here neither is so, and each import takes up to a second.
+_NEVER_USED = ("IPython", "pandas")
+
 
 def import_for_local_run() -> None:
     """Imports Beam if it is not imported yet. Only for a process that runs nothing but LiteFerry: for other code that is
@@ -29,3 +33,5 @@ def import_for_local_run() -> None:
     absent = [name for name in _UNUSED if name not in sys.modules]
     with hidden(absent):
         import apache_beam.options.pipeline_options  # noqa: F401
+    for name in set(absent).intersection(_NEVER_USED):
+        sys.modules[name] = None  # type: ignore[assignment]  # as if it were not installed
