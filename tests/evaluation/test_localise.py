@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from liteferry.config.load import load_job
-from liteferry.evaluation.divergence import InnerTensor, first_divergences, localise_isolated, tasks_of
+from liteferry.evaluation.divergence import InnerTensor, first_divergences, localise_isolated, tasks_of, tensor_errors
 from liteferry.evaluation.evaluate import evaluate_isolated, shard_tasks
 from liteferry.evaluation.results import merge
 from liteferry.exporting.export import export_isolated
@@ -65,6 +64,13 @@ def test_what_has_no_namesake_of_its_shape_is_left_out() -> None:
     assert [one.tensor for one in first_divergences(expected, observed, layers={})] == ["b"]
 
 
+def test_every_inner_tensor_that_both_have_has_its_error_in_order_of_execution() -> None:
+    expected = {name: np.array([2.0, 1.0], np.float32) for name in ("a", "b", "c")}
+    observed = [tensor("a", [2, 1]), tensor("other", [9, 9], 1), tensor("b", [2.5, 1], 2), tensor("c", [np.inf, 1], 3)]
+    found = tensor_errors(expected, observed)
+    assert [(one.tensor, one.position, one.relative) for one in found] == [("a", 0, 0.0), ("b", 2, 0.25), ("c", 3, None)]
+
+
 def test_a_fused_tensor_names_all_its_layers() -> None:
     name = "model_1/relu_1/Relu;model_1/conv_7/Conv2D;model_1/conv_7/add"
     layers = {"relu": "ReLU", "conv_7": "Conv2D", "conv": "Conv2D"}
@@ -84,10 +90,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 def diverging(plan: Any, exported: Any) -> Any:
     evaluation = merge([evaluate_isolated(task, referenced=True) for task in shard_tasks(plan, exported)])
     found = [localise_isolated(task) for task in tasks_of(plan, exported, evaluation)]
-    evaluation = dataclasses.replace(
-        evaluation, diverging=found[0].tensors if found else {}, localise_seconds=found[0].seconds if found else 0.0
-    )
-    return build(plan, exported, evaluation)
+    return build(plan, exported, found[0].told_in(evaluation) if found else evaluation)
 
 
 def test_the_layer_that_float16_cannot_hold_is_named(exported: tuple[Any, Any]) -> None:
@@ -97,7 +100,10 @@ def test_the_layer_that_float16_cannot_hold_is_named(exported: tuple[Any, Any]) 
     assert float16["reason"]["code"] == "PARITY_NONFINITE"
     assert float16["diverging"][0]["layers"] == ("beyond_float16",), float16["diverging"]
     assert float16["diverging"][0]["relative"] is None, "infinity on one side has no number"
-    assert report["variants"]["float32"]["diverging"] == []
+    assert report["variants"]["float32"]["diverging"] == report["variants"]["float32"]["tensor_errors"] == []
+    errors = {one["tensor"]: one["relative"] for one in float16["tensor_errors"]}
+    assert float16["diverging"][0]["tensor"] in errors
+    assert len(errors) > len(float16["diverging"]), "also of the tensors that are right"
     assert report["timings_s"]["localise"] > 0, "the search takes time, too"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,22 @@ def test_a_run_says_when_where_and_with_what(tmp_path: Path) -> None:
     page = (tmp_path / "index.html").read_text()
     assert run["ended"] in page
     assert "2.21.0" in page
+
+
+def test_the_page_leads_with_when_of_what_how_long_and_with_what(tmp_path: Path) -> None:
+    about = {"job": "/srv/jobs/<digits>.yaml", "started": "2026-01-01T03:00:00Z"}
+    environment = {"tensorflow": "2.21.0", "liteferry": "0.2.0"}
+    facts = dict(fleet_files.write([{**report_of("a"), "environment": environment}], str(tmp_path), "one", about))
+    run = facts["run"]
+    assert (run["job"], run["started"]) == (about["job"], about["started"])
+    began, ended = (datetime.datetime.fromisoformat(run[key]) for key in ("started", "ended"))
+    assert run["duration_s"] == (ended - began).total_seconds() > 0
+    head = (tmp_path / "index.html").read_text().partition("<main>")[0]
+    for words in (run["ended"], "/srv/jobs/&lt;digits&gt;.yaml", str(tmp_path), "after ", "liteferry 0.2.0, tensorflow 2.21.0"):
+        assert words in head, words
+    assert told(tmp_path / "flags", "one", report_of("a"))["run"]["duration_s"] is None, (
+        "a job without a file, of an older launcher"
+    )
 
 
 def test_the_last_runs_are_kept_and_one_that_is_written_twice_counts_once(tmp_path: Path) -> None:
