@@ -9,10 +9,11 @@ import pytest
 
 from liteferry.errors import ReasonCode, Stage
 from liteferry.parity.gates import METRICS
-from liteferry.report import HINTS, fleet_facts, hint_for, render_index, render_model
+from liteferry.report import HINTS, fleet_facts, formats, hint_for, render_index, render_model
 from liteferry.report.formats import STAGE_WORDS
 from liteferry.report.pages import tables
 from liteferry.report.pages.metric_tables import metric_tables
+from liteferry.report.pages.model_view import numbers
 
 
 @pytest.mark.parametrize("code", list(ReasonCode))
@@ -152,6 +153,38 @@ def test_a_saved_model_that_is_not_blessed_leads(blessed, read_page):
     words = read_page(render_model(report)).words()
     assert "Not blessed: the SavedModel is not proven to compute what the checkpoint computes." in words
     assert words.count("max_rel is 0.4") == 1 and "SavedModel ✗ not blessed" in words
+
+
+def test_a_missed_task_metric_of_the_saved_model_is_not_told_as_a_difference(blessed, read_page):
+    report = blessed()
+    reason = {"code": "METRIC_DROP", "stage": "judge", "message": "accuracy is 0.8, the limit is at least 0.9"}
+    report |= {"status": "not_blessed", "reason": reason}
+    report["saved_model"] |= {"status": "not_blessed", "reason": reason}
+    words = read_page(render_model(report)).words()
+    assert "Not blessed: the SavedModel computes what the checkpoint computes, and a task metric is outside its limit." in words
+    assert "is not proven" not in words
+
+
+def test_five_numbers_of_the_recommended_variant_lead_the_page(blessed):
+    report = blessed()
+    found = {one["label"]: one["value"] for one in numbers(report)}
+    assert list(found) == ["size", "largest difference", "same top class", "accuracy", "rows compared"]
+    chosen = report["variants"][report["recommended_variant"]]
+    assert found["accuracy"] == formats.human_number(chosen["metrics"]["accuracy"]["value"])
+    assert found["size"] == formats.human_bytes(chosen["bytes"])
+    assert numbers({}) == []
+
+
+def test_a_worst_row_has_its_picture_and_the_largest_entries_of_both_answers(blessed, read_page):
+    report = blessed()
+    picture = "data:image/png;base64,iVBORw0KGgo="
+    report["worst_rows"] = [{"id": "digit-7", "row": 7, "inputs": {"image": {"values": [], "image": picture}}}]
+    answers = {"reference": ["0.05", "0.9", "0.01", "0.04"], "candidate": ["0.5", "0.4", "0.06", "0.04"]}
+    report["variants"]["int8"]["worst_examples"] = [{"output": "y", "id": "digit-7", "row": 7, "max_abs": 0.5, **answers}]
+    html = render_model(report)
+    (row,) = (part for part in html.split("<tr>") if picture in part)
+    assert "1: 0.9, 0: 0.05, 3: 0.04" in row
+    assert "0: 0.5, 1: 0.4, 2: 0.06" in row
 
 
 def test_a_variant_that_is_not_required_is_marked(blessed, read_page):
