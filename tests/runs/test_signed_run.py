@@ -12,7 +12,7 @@ from tests.support import Run, arguments_of_three, copy_of_out, liteferry
 def test_a_run_that_finds_all_done_signs_it_and_a_changed_byte_is_named(demo: Run, three: Run, tmp_path: Path) -> None:
     out = copy_of_out(three, tmp_path / "out")
     private, public = write_keys(tmp_path)
-    command = ("run", *arguments_of_three(demo)[1:], "--output", out, "--quiet")
+    command = [*arguments_of_three(demo), "--output", str(out), "--quiet"]
     said = liteferry(*command, "--sign", private)
     assert said.returncode == 1, "one of the three is broken"
     assert "were done already" in said.stdout
@@ -22,7 +22,7 @@ def test_a_run_that_finds_all_done_signs_it_and_a_changed_byte_is_named(demo: Ru
     for name in blessed:
         envelope = json.loads((out / "models" / name / f"{name}.intoto.jsonl").read_text())
         assert len(envelope["signatures"]) == 1
-    verify = ("verify", out, "--no_rows", "--key", public)
+    verify = ["verify", str(out), "--no_rows", "--key", public]
     assert liteferry(*verify).returncode == 0
     path = out / "models" / "cnn" / "model_card.md"
     path.write_bytes(path.read_bytes().replace(b"Blessed", b"blessed", 1))
