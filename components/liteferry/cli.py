@@ -212,7 +212,9 @@ def _leave_at_once(status: int) -> None:
 
 
 def _meant_by(word: str, command: str, parsed: argparse.Namespace | None) -> str:
-    """What a stray word may have been meant as: a file without its flag, or one of several that the shell made of a pattern."""
+    """A hint for a stray word: it may be a file without its flag, or one of several files into which the shell expanded a
+    pattern.
+    """
     usage = f"`liteferry {command} --help` shows the usage"
     if parsed is None or command not in ("run", "check") or not os.path.exists(word):
         return usage

@@ -44,14 +44,16 @@ def refuse_other_python(path: str, config: Mapping[str, Any]) -> None:
 
 
 def foreign_lambdas(path: str, config: Mapping[str, Any]) -> list[str]:
-    """What `refuse_other_python` would say, as far as bytes tell it: nothing is unmarshalled."""
+    """The findings of `refuse_other_python` that the bytes alone show: nothing is unmarshalled."""
     here = ".".join(platform.python_version_tuple()[:2])
     found = [(name, bytecode_versions.writer_of(_raw(text))) for name, text in _lambdas(config)]
     return [_told(path, name, writers) for name, writers in found if writers and here not in writers]
 
 
 def _told(path: str, name: str, writers: Sequence[str], problem: str | None = None) -> str:
-    """What is wrong with the bytecode of a Lambda layer; `problem`: a trait of it, for bytes that say nothing of their writer."""
+    """A sentence on the problem with a Lambda layer's bytecode. `problem`: a trait of it, for bytes that do not show their
+    writer.
+    """
     here = platform.python_version()
     is_known = bool(writers) and ".".join(here.split(".")[:2]) not in writers
     who = f", {' or '.join(writers)}" if is_known else f" ({problem})"

@@ -25,7 +25,9 @@ _OPERATION_LAYERS = ("TensorFlowOpLayer", "AddLoss", "AddMetric")
 
 
 def judge(config: Any, users: Users) -> Iterator[Verdict]:
-    """What a loader must not do with a config, and which objects the user would have to supply, in the order of the file."""
+    """Findings (things that a loader must not do with a config) and objects that the user must supply, in the order of the
+    file.
+    """
     pending = [Spot(value=config, allowed=config_names.BUILT)]
     while pending:
         below: list[Spot] = []

@@ -48,7 +48,7 @@ Verdict = Finding | Unknown
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Users:
-    """What the user's code provides: names of objects, and names of modules that are trusted as a whole."""
+    """The user's code: names of objects, and names of modules that are trusted as a whole."""
 
     offered: Collection[str] = ()
     modules: Collection[str] = ()

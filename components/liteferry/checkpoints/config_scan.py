@@ -22,8 +22,8 @@ _TRUSTED_ROOTS = ("keras", "tf_keras", "builtins", "tensorflow")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConfigFacts:
-    """What a config refers to. `custom_objects` maps each class or function from outside Keras to the module the config
-    names for it, None where it names none.
+    """The objects that a config refers to. `custom_objects` maps each class or function from outside Keras to the module the
+    config names for it, None where it names none.
     """
 
     lambda_layers: tuple[str, ...]

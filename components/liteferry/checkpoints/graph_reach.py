@@ -1,4 +1,6 @@
-"""Which nodes of a SavedModel's graph can run, and where a node's input comes from. Works on the protobuf, without TensorFlow."""
+"""Finds the nodes of a SavedModel's graph that can run, and the sources of a node's inputs. Works on the protobuf, without
+TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,7 @@ class Graph:
         return self._keys(self._signature_ends() | self._restoring() | self._variables())
 
     def without_checkpoint(self) -> set[tuple[str | None, str]]:
-        """The same for the path of its variables, which only restoring is fed."""
+        """The same for the path of its variables, which is fed only while restoring."""
         return self._keys(self._signature_ends() | self._initializing() | self._variables())
 
     def _keys(self, roots: Collection[str]) -> set[tuple[str | None, str]]:
@@ -140,7 +142,7 @@ class Graph:
         return roots
 
     def _variables(self) -> set[str]:
-        """Of TensorFlow 1's variables: their initializers and values."""
+        """The initializers and values of TensorFlow 1's variables."""
         from tensorflow.core.framework import variable_pb2
 
         found: set[str] = set()
@@ -207,7 +209,7 @@ class Graph:
         return True
 
     def _before(self, function: str | None, name: str) -> list[tuple[str | None, str]]:
-        """Where a tensor's value comes from, one step back; empty where that is unknown."""
+        """The sources of a tensor's value, one step back; empty if unknown."""
         node = (self._main if function is None else self._bodies[function]).get(name)
         if node is not None and node.op == "ReadVariableOp" and function is None:
             return self._assigned(node_name(node.input[0]))

@@ -20,8 +20,8 @@ _CACHE = re.compile(r"^(?P<root>.*/(models|datasets|spaces)--[^/]+)/snapshots(/|
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LinkRule:
-    """Where links may lead. `root`: the folder that a pattern searched, None for a path that the job writes out. `trusted`: links
-    may lead anywhere.
+    """A rule for the allowed targets of links. `root`: the folder that a pattern searched, None for a path that the job writes
+    out. `trusted`: links may lead anywhere.
     """
 
     root: str | None = None
@@ -48,7 +48,7 @@ def root_of(folder: str) -> str:
 
 
 def follow(path: str, rule: LinkRule) -> str:
-    """Where a checkpoint's path leads.
+    """The real path of a checkpoint.
 
     Raises:
       ModelError: LOAD_UNSAFE for a link out of the folder that a pattern searched.
@@ -60,7 +60,7 @@ def follow(path: str, rule: LinkRule) -> str:
 
 
 def follow_part(checkpoint: str, folder: str, name: str, rule: LinkRule) -> str:
-    """Where a file in a checkpoint's folder leads.
+    """The real path of a file in a checkpoint's folder.
 
     Args:
       checkpoint: as the job names it, for errors.

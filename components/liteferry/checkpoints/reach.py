@@ -42,7 +42,7 @@ def beside(path: str) -> list[str]:
 
 
 def _followed(path: str, part: str, links: LinkRule) -> str | None:
-    """Where a file beside a checkpoint's leads; None for a link that may not be followed."""
+    """The real path of a file beside a checkpoint's file; None for a link that may not be followed."""
     try:
         return follow_part(path, os.path.dirname(path), os.path.basename(part), links)
     except ModelError:

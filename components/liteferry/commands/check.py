@@ -69,7 +69,7 @@ class Checked:
 
 
 def check(job: Job, *, out: str | None = None) -> Checked:
-    """What a job would do.
+    """Predicts the results of a job.
 
     Args:
       out: the output folder; without it no model counts as already done.

@@ -6,7 +6,7 @@ import codecs
 import io
 import sys
 
-# What LiteFerry itself prints beyond ASCII; anything else becomes a question mark.
+# Non-ASCII characters that LiteFerry itself prints; others become a question mark.
 _PLAIN = {
     "✓": "+",
     "✗": "x",

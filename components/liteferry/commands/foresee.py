@@ -106,7 +106,7 @@ def _seen(job: Job, found: Sequence[FoundCheckpoint]) -> dict[tuple[str, int], d
 def _one(
     job: Job, at: FoundCheckpoint, seen: Mapping[str, Any], sources: Sequence[Source], rows: Mapping[str, Rows]
 ) -> tuple[Foreseen, Fitting | None]:
-    """What is foreseen of a checkpoint; and what its rows are looked at for, where they fit."""
+    """The forecast for a checkpoint; and, if its rows fit, the data for the hints about their values."""
     entry = job.models[at.entry]
     trust = [trusted.value for trusted in job.trust]
     refused = tuple(finding["what"] for finding in seen.get("findings", ()) if finding["opened_by"] not in trust)

@@ -43,7 +43,7 @@ _QUANTIZED_ROUNDING = 2e-2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was checked, and every problem as (model_id or None for the run itself, sentence)."""
+    """The result of `verify`: counts, and every problem as (model_id or None for the run itself, sentence)."""
 
     model_count: int
     blessed_count: int
@@ -173,7 +173,7 @@ def _model_problems(directory: str, model_id: str, key: Key | None) -> Iterator[
 
 
 def _beside(report: lenient.Report) -> Collection[str]:
-    """What lies beside a model's artifacts: a statement beside those that are blessed alone."""
+    """Names of the files that belong beside a model's artifacts; only a blessed model has a statement."""
     names = layout.beside(str(report.get("model_id")))
     is_blessed = report.get("status") == Status.BLESSED.value
     return names if is_blessed else names - {layout.statement_name(str(report.get("model_id")))}
@@ -240,7 +240,7 @@ def _unproven(name: str, part: Mapping[str, Any], report: lenient.Report) -> Ite
 
 
 def _run_again(directory: str, report: lenient.Report, trust: Sequence[str]) -> tuple[int, list[str]]:
-    """How many artifacts of a report without problems were run, and the problems with their answers."""
+    """Runs the artifacts of a report without problems. Returns their number, and the problems with their answers."""
     names = {
         name: part["path"]
         for name, part in _artifacts(report).items()
@@ -272,8 +272,8 @@ def _run_again(directory: str, report: lenient.Report, trust: Sequence[str]) -> 
 
 
 def run_rows(task: Mapping[str, Any], reporter: Reporter) -> None:
-    """In a sandbox: runs the SavedModel's warm-up requests through it and through every blessed variant, one at a time. Every
-    file is first scanned as a checkpoint is: a folder with a report in it may come from anywhere.
+    """Runs in a sandbox. Runs the SavedModel's warm-up requests through it and through every blessed variant, one at a time.
+    Every file is first scanned as a checkpoint is: a folder with a report in it may come from anywhere.
 
     Hands over {candidate, output, max_abs, largest, shape_differs} for each variant and output.
     """

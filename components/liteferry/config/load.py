@@ -52,7 +52,7 @@ def load_job(path: str | os.PathLike[str]) -> Job:
     return job
 
 
-# What other tools call these formats.
+# Other tools' names of these formats.
 _OTHER_NAMES = {
     **dict.fromkeys(("fp32", "f32", "float", "single"), "float32"),
     **dict.fromkeys(("fp16", "f16", "half", "float_16"), "float16"),

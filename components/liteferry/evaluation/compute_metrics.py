@@ -95,7 +95,7 @@ def _partial(plan: ModelPlan) -> str:
 
 
 def compute_metrics(task: MetricsTask, reporter: Reporter) -> None:
-    """In the sandbox: reads predictions, computes, compares, writes TFMA's files, hands over the numbers and gates.
+    """Runs in the sandbox: reads predictions, computes, compares, writes TFMA's files, hands over the numbers and gates.
 
     Hands over {"models": {name: ModelMetrics}} for each model, then the other fields of MetricsResult.
     """

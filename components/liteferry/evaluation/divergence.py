@@ -119,7 +119,7 @@ def localise_isolated(task: LocalisationTask) -> Localised:
 
 
 def find(task: LocalisationTask, reporter: Reporter) -> None:
-    """In a sandbox without the user's code: hands over {variant, tensors, errors} for every candidate."""
+    """Runs in a sandbox without the user's code. Hands over {variant, tensors, errors} for every candidate."""
     rows = _rows(task)
     per_call = task.per_call
     expected = _Graph(task.saved_model) if task.reference is None else _file_tensors(task.reference, rows, per_call)

@@ -262,7 +262,7 @@ def _measure_costs(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Units:
-    """What the sandboxes of an evaluation run. A test passes units that die."""
+    """The units that an evaluation runs in sandboxes. A test passes units that die."""
 
     reference: Unit = run_reference
     candidates: Unit = run_candidates

@@ -37,7 +37,7 @@ class LackingError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is known of one candidate.
+    """All facts about one candidate that its verdict depends on.
 
     Attributes:
       like: the variant whose default gates count.
@@ -221,7 +221,7 @@ def _twin_of_report(name: str, twin: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _OPINION_SINCE = 2  # the first rules that require a second opinion; a report under them without one says that none was possible
-# What a verdict reads of an output's statistics; a report that lacks one of them was judged by rules that did not know it.
+# The statistics of an output that a verdict reads; a report without one of them was judged by rules that did not use it.
 _NEEDED = ("kind", "rank", "compared_count", "columns_judged", "row_agreement", "classes_judged", "class_recall")
 
 

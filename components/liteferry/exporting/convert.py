@@ -71,7 +71,9 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
 
 
 def _none(plan: ModelPlan, model: LoadedModel, lowered: Lowered) -> Iterator[VariantFacts]:
-    """Of a model that cannot be lowered; once more with the signature that can be, where the SavedModel has one."""
+    """Facts of the variants of a model that cannot be lowered; repeated with advice if another signature of the SavedModel can
+    be lowered.
+    """
     reason = lowered.attempts[-1].error
     for name in plan.variants:
         yield VariantFacts(variant=name, attempts=lowered.attempts, reason=reason)

@@ -150,7 +150,7 @@ class _Clock:
 
 
 def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
-    """In the sandbox: one model, or siblings one after the other. Hands over ModelEnded for each."""
+    """Runs in the sandbox: exports one model, or siblings one after the other. Hands over ModelEnded for each."""
     shared: Trace | None = None
     for plan in plans:
         if len(plans) > 1:

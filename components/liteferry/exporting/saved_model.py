@@ -23,8 +23,8 @@ _WARMUP_FILE = "tf_serving_warmup_requests"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServedBeside:
-    """What a SavedModel serves besides the inference graph: ConcreteFunctions by name, and the tables that they alone use.
-    `name`: the signature that the inference graph is.
+    """The signatures of a SavedModel besides the inference graph: ConcreteFunctions by name, and the tables that they alone
+    use. `name`: the signature that the inference graph is.
     """
 
     functions: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -116,7 +116,7 @@ def _folder(plan: ModelPlan) -> str:
 
 
 def give(request: tuple[ModelPlan, str], reporter: Reporter) -> None:
-    """In a sandbox with the user's code: hands over a SecondOpinion."""
+    """Runs in a sandbox with the user's code; hands over a SecondOpinion."""
     from liteferry import checkpoints
     from liteferry.loading.opinion import loader
     from liteferry.loading.opinion.calls import NoOpinionError

@@ -1,4 +1,4 @@
-"""Which layer names of a Keras model were made by counting, and which layers have an order that follows from the wiring."""
+"""Finds the layer names of a Keras model that were made by counting, and the layers whose order follows from the wiring."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def report_of_same_work(plan: ModelPlan, folder: model_folder.ModelFolder) -> di
 
 
 def outdated_report(plan: ModelPlan, folder: model_folder.ModelFolder) -> dict[str, Any] | None:
-    """The same, where older rules have judged it."""
+    """The report that an earlier run left for the same work, if older rules judged it; or None."""
     report = _report_of_same(plan, folder)
     return report if report is not None and rejudge.is_outdated(report) else None
 

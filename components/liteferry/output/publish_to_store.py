@@ -133,7 +133,7 @@ def _sizes(target: str) -> dict[str, int]:
 
 
 def _difference(target: str, expected: Mapping[str, int]) -> str | None:
-    """How a folder differs from what was sent, or None."""
+    """How a folder differs from the uploaded files, or None."""
     found = _sizes(target)
     if found == expected:
         return None

@@ -92,7 +92,7 @@ class ClassCounts:
 
     @classmethod
     def from_json(cls, encoded: Mapping[str, Any]) -> ClassCounts:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         return cls({name: (seen, kept) for name, seen, kept in encoded["counts"]}, encoded["is_complete"])
 
 

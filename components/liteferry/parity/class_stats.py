@@ -178,7 +178,7 @@ class ClassStats:
 
     @classmethod
     def from_json(cls, encoded: Mapping[str, Any]) -> ClassStats:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         pairs = {(before, after): count for before, after, count in encoded["flips"]}
         return cls(
             **{name: encoded[name] for name in _COUNTS},

@@ -59,7 +59,7 @@ class ColumnStats:
 
     @classmethod
     def of(cls, parts: tuple[Floats, Floats, Floats], excluded: Floats | None, *, width: int, positions: int) -> ColumnStats:
-        """Of one block.
+        """The sums of one block.
 
         Args:
           parts: what `fold` made of the reference, its squares and the squares of the differences; (rows, groups) each.
@@ -120,7 +120,7 @@ class ColumnStats:
 
     @classmethod
     def from_json(cls, encoded: Mapping[str, Any]) -> ColumnStats:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         first, second, third = ({grid: np.array(numbers, dtype=np.int64) for grid, numbers in grids} for grids in encoded["sums"])
         return cls(width=encoded["width"], counts=tuple(encoded["counts"]), sums=(first, second, third))
 

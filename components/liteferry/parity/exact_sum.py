@@ -86,7 +86,7 @@ class ExactSum:
 
     @classmethod
     def from_json(cls, encoded: Mapping[str, Any]) -> ExactSum:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         mantissa = int(encoded["mantissa"], 16)
         return cls(mantissa << (int(encoded["exponent"]) - _UNIT_EXPONENT) if mantissa else 0)
 

@@ -111,7 +111,7 @@ def _apply_gates(stats: Mapping[str, Stored], gates: Gates) -> tuple[GateResult,
 
 
 def _beyond(metric: str, limit: Limit, stats: Stored) -> int:
-    """What a default limit grants beyond itself: near ties of a mask."""
+    """What is allowed beyond a default limit: near ties of a mask."""
     if metric != "mismatch_count" or limit.source == JOB or stats["kind"] != Kind.INTEGER.value:
         return 0
     lost, classes = stats.get("classes_lost", 1), stats.get("classes_judged", 0) + stats.get("classes_too_rare", 0)
@@ -255,7 +255,7 @@ def _out_of_tolerance(stats: Mapping[str, Stored], results: Sequence[GateResult]
 
 
 def _part(result: GateResult, stats: Stored) -> str:
-    """Which part of the output the number describes."""
+    """Words for the part of the output that the number describes."""
     if result.metric == "row_agreement":
         return f" ({stats['rows_lost']:,} rows are lost: their error has half the power of the answer or more)"
     if result.metric == "class_recall" and stats.get("worst_class") is not None:

@@ -99,7 +99,7 @@ class DistanceHistogram:
 
     @classmethod
     def from_json(cls, encoded: Sequence[Sequence[int]]) -> DistanceHistogram:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         return cls(dict(encoded))  # type: ignore[arg-type]
 
 

@@ -174,7 +174,7 @@ class OutputStats:
 
     @classmethod
     def from_json(cls, encoded: Mapping[str, Any]) -> OutputStats:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         fields: dict[str, Any] = {name: ExactSum.from_json(item) if name in _SUMS else item for name, item in encoded.items()}
         fields |= {name: tuple(encoded[name]) for name in ("reference_range", "candidate_range") if encoded[name]}
         fields["kind"] = Kind(encoded["kind"]) if encoded["kind"] else None

@@ -116,7 +116,7 @@ class RowPowers:
 
     @classmethod
     def from_json(cls, encoded: Sequence[Sequence[Any]]) -> RowPowers:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         return cls({(noise, signal): count for noise, signal, count in encoded})
 
 

@@ -65,7 +65,7 @@ class RowsSeen:
 
     @classmethod
     def from_json(cls, encoded: Mapping[str, Any]) -> RowsSeen:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         ranges = {name: (float(low), float(high)) for name, (low, high) in encoded.get("input_ranges", {}).items()}
         return cls(
             nonfinite_inputs=dict(encoded["nonfinite_inputs"]),

@@ -59,7 +59,7 @@ class ScatterSample:
 
     @classmethod
     def from_json(cls, encoded: list[list[Any]]) -> ScatterSample:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         return cls(
             tuple(
                 (key, row, tuple((float.fromhex(left), float.fromhex(right)) for left, right in pairs))

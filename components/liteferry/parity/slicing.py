@@ -77,7 +77,7 @@ class Slices:
 
     @classmethod
     def from_json(cls, encoded: Mapping[str, Any]) -> Slices:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
         stats = {
             tuple(key): {name: OutputStats.from_json(one) for name, one in outputs.items()} for key, outputs in encoded["stats"]
         }

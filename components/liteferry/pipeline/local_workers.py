@@ -110,7 +110,7 @@ def _kill_descendants() -> None:
 
 
 def follow_launcher() -> None:
-    """In a process that the launcher has started: ends it when the launcher has ended. Does nothing elsewhere."""
+    """Makes a process that the launcher has started end when the launcher ends. Does nothing in other processes."""
     launcher = os.environ.get(_LAUNCHER, "")
     if not launcher.isdecimal() or int(launcher) == os.getpid() or not hasattr(os, "pidfd_open"):
         return

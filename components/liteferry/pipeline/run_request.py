@@ -31,7 +31,7 @@ class RunRequest:
 
 
 def about_run(request: RunRequest) -> dict[str, str]:
-    """What the fleet's page says of a run that begins now, as `report.run_facts` takes it."""
+    """The facts of a run that begins now for the fleet's page, in the form that `report.run_facts` takes."""
     return {"started": now(), **({"job": request.job_file} if request.job_file else {})}
 
 

@@ -56,8 +56,8 @@ class ModelIdentity:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What the job says about the model. `recipe_digest` covers all of it but the limits: raising a limit does not make finished
-    work wrong. A report with the same checkpoint digest and the same recipe digest still stands.
+    """The job's settings for the model. `recipe_digest` covers all of them except the limits: raising a limit does not
+    invalidate finished work. A report with the same checkpoint digest and the same recipe digest still stands.
     """
 
     load: LoadSpec
@@ -106,7 +106,7 @@ class ModelPlan(ModelIdentity, ModelOptions, RunState):
 
     @property
     def checkpoint_path(self) -> str:
-        """Where the checkpoint can be read on this machine."""
+        """The path at which this machine can read the checkpoint."""
         return self.path or self.uri
 
     @property

@@ -110,7 +110,7 @@ _JUDGED_BY = ("gates", "policy")
 
 
 def _work(recipe: Mapping[str, Any], metrics: MetricsPlan | None) -> dict[str, Any]:
-    """What of a recipe decides what is made and measured."""
+    """The part of a recipe that affects artifacts and measurements."""
     work = {key: value for key, value in recipe.items() if key not in _JUDGED_BY}
     return work if metrics is None else {**work, "metrics": without_numbers(metrics.eval_config)}
 

@@ -110,7 +110,7 @@ def _share_key_isolated(path: str, recipe_digest: str, load: LoadSpec) -> str | 
 
 
 def compute_share_key(request: tuple[str, str, LoadSpec], reporter: Any) -> None:
-    """In a sandbox: hands over {share_key} of an HDF5 file with its architecture.
+    """Runs in a sandbox. Hands over {share_key} of an HDF5 file with its architecture.
 
     None for weights alone: two calls of a builder may make models that differ in more than weights.
     """

@@ -36,8 +36,8 @@ Remembered = Mapping[str, Any]
 
 
 def remember(report: lenient.Report) -> dict[str, Any]:
-    """Of a report (`report.model_report.fleet_entry`): `{status, code, rules, rules_before, taken_back, held_back, digest,
-    libraries, artifacts}`, of each artifact `{status, code, statistics, metrics, contract}`.
+    """A report's entry in the history (`report.model_report.fleet_entry`): `{status, code, rules, rules_before, taken_back,
+    held_back, digest, libraries, artifacts}`, of each artifact `{status, code, statistics, metrics, contract}`.
     """
     saved = lenient.mapping(report.get(_SAVED_MODEL))
     artifacts = {_SAVED_MODEL: _artifact(saved, "fidelity")} if saved else {}

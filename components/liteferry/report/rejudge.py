@@ -49,7 +49,7 @@ class Terms:
 
 
 def terms_of(plan: ModelPlan) -> Terms:
-    """Those of a plan."""
+    """The terms of a plan."""
     limits = plan.metrics.bounds() if plan.metrics else ()
     return Terms(gates=plan.gates, kinds=plan.output_kinds, require=plan.require, metric_limits=limits)
 
@@ -119,7 +119,7 @@ def _refuse_what_takes_the_model(old: lenient.Report, report: lenient.Report, va
 
 
 def _limits(part: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Those on parity, which is what a way to convert is chosen by."""
+    """The limits on parity metrics, by which a way to convert is chosen."""
     gates = map(lenient.mapping, lenient.listing(part.get("gates")))
     return [(gate.get("output"), gate.get("metric"), gate.get("limit")) for gate in gates if gate.get("metric") in METRICS]
 

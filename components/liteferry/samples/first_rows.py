@@ -51,7 +51,7 @@ def _range(found: dict[str, Any] | NoAnswer) -> Range | None:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """In the reader: {range: [low, high]}, or {range: null}."""
+    """Runs in the reader. Returns {range: [low, high]}, or {range: null}."""
     spec = ColumnSpec(**{**request["spec"], "shape": tuple(request["spec"]["shape"])}, origin=tuple(request["origin"]))
     wanted = RowRange(start=request["start"], count=request["rows"], first_row=0, block_rows=request["rows"])
     try:

@@ -48,7 +48,9 @@ def _cause(told: dict[str, Any]) -> OSError | None:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """In the reader: {columns, range_sizes}, or {error: {code, message}}; a column is its name and the fields of `ColumnSpec`."""
+    """Runs in the reader. Returns {columns, range_sizes}, or {error: {code, message}}; a column is its name and the fields of
+    `ColumnSpec`.
+    """
     try:
         facts = describe_file(request["path"], schema_file=request["schema_file"])
     except SamplesError as error:

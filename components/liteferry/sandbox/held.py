@@ -1,4 +1,4 @@
-"""Which confinements of a sandbox this machine's kernel enforces: tried out in a process of its own."""
+"""Finds which confinements of a sandbox this machine's kernel enforces, by a trial in a process of its own."""
 
 from __future__ import annotations
 

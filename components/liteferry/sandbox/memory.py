@@ -1,4 +1,4 @@
-"""How much memory a process and its descendants hold, measured cheaply enough for ten times a second."""
+"""Measures the memory of a process and its descendants, cheaply enough for ten times a second."""
 
 from __future__ import annotations
 

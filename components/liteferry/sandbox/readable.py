@@ -92,7 +92,7 @@ def _is_below(path: str, folders: set[str]) -> bool:
 
 
 def _library_folders() -> Iterator[str]:
-    """Where the machine's loader finds libraries besides the usual folders, below /opt for example."""
+    """Folders besides the usual ones in which the machine's loader finds libraries, for example below /opt."""
     for settings in ("/etc/ld.so.conf", *globbing.glob("/etc/ld.so.conf.d/*.conf")):
         with contextlib.suppress(OSError), open(settings, encoding="utf-8", errors="replace") as file:
             yield from (path for line in file if os.path.isabs(path := line.strip()) and os.path.dirname(path) != path)

@@ -21,7 +21,8 @@ REPORT = "report.json"
 PAGE = "report.html"
 BLESSED = "BLESSED"
 NOT_BLESSED = "NOT_BLESSED"
-# What travels with a model's files: a bill of materials, a card, and, of a blessed one, a statement that vouches for every file.
+# Proof files beside a model's artifacts: a bill of materials, a card and, for a blessed model, a statement with the digest of
+# every file.
 BILL = "model.cdx.json"
 CARD = "model_card.md"
 STATEMENT_ENDING = ".intoto.jsonl"

@@ -76,8 +76,8 @@ def embed_metadata(content: bytes, metadata: Mapping[str, Any] | None) -> bytes:
 
 
 def with_short_names(content: bytes) -> bytes:
-    """The same file with tensors called without the calls that a loaded SavedModel's graph is wrapped in, which in a small
-    file take more bytes than its weights. A name that would then be another tensor's stays.
+    """The same file with shorter tensor names, without the prefixes of the calls that wrap a loaded SavedModel's graph: in a
+    small file these take more bytes than the weights. A name that would then clash with another tensor's is kept.
     """
     schema = _schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)

@@ -58,8 +58,8 @@ class Lowered:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """What is lowered: the model, its trace, and a few sample rows (named as the trace's inputs) on which a conversion is
-    checked. Without rows (None) the first rung that converts is used.
+    """The input of a lowering: the model, its trace, and a few sample rows (named as the trace's inputs) on which a conversion
+    is checked. Without rows (None) the first rung that converts is used.
     """
 
     model: LoadedModel

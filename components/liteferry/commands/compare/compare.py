@@ -250,7 +250,7 @@ def _match(outcomes: Sequence[sandbox.Outcome], spec: SamplesSpec) -> tuple[dict
 
 
 def _calls(outcomes: Sequence[sandbox.Outcome], matched: Mapping[str, str]) -> Calls:
-    """How both sides take rows. An output that is one answer per call on either side is compared per call."""
+    """Decides how both sides take rows. An output that is one answer per call on either side is compared per call."""
     reference, candidate = (outcome.results[1] for outcome in outcomes)
     names = [name for name, theirs in matched.items() if name in reference["per_call"] or theirs in candidate["per_call"]]
     return Calls(batch=reference["batch"], per_call=tuple(names))

@@ -1,4 +1,6 @@
-"""What `liteferry compare` prints: a table of statistics, the worst rows, the verdict, and the rows that the user asked for."""
+"""Formats the output of `liteferry compare`: a table of statistics, the worst rows, the verdict, and the rows that the user
+asked for.
+"""
 
 from __future__ import annotations
 

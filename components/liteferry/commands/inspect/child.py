@@ -1,4 +1,4 @@
-"""What a reader process does with an untrusted file; see `sandbox.reader`."""
+"""The reader process's side of `inspect`: reads an untrusted file; see `sandbox.reader`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to run a kit, in its own README: on Android, on a board with Python, in a browser."""
+"""The README of a kit: how to run it on Android, on a board with Python, in a browser."""
 
 from __future__ import annotations
 

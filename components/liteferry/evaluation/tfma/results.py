@@ -103,7 +103,7 @@ def missed(candidate: str, result: MetricsResult) -> Reason | None:
 
 
 def words(kind: str, metric: str, slice_name: str) -> str:
-    """What a limit is called among the gates of a report."""
+    """The name of a limit among the gates of a report."""
     return f"{kind} of {metric}{_on(slice_name)}"
 
 

@@ -118,7 +118,7 @@ def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> tup
 
 
 def _of_their_modules(nodes: Sequence[Mapping[str, Any]], offered: user_code.Offered) -> dict[str, Any]:
-    """Of classes of one name that several modules of the user's define, the one of the module that the file names, under the name
+    """If several of the user's modules define a class of one name: the class of the module that the file names, under the name
     that the library looks up.
 
     Raises:

@@ -12,7 +12,7 @@ from liteferry.loading.weights.names import Slot, side_by_side
 
 
 def shape_of(array: Any) -> tuple[int, ...]:
-    """Of an array or a variable; where a variable's shape is left open, that of its value."""
+    """The shape of an array or a variable; if a variable's shape is open, the shape of its value."""
     shape = tuple(array.shape)
     return tuple(np.asarray(array).shape) if None in shape else tuple(int(size) for size in shape)
 

@@ -86,7 +86,7 @@ class Statistic(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def from_json(cls, encoded: Any) -> Self:
-        """What `to_json` wrote."""
+        """The inverse of `to_json`."""
 
     @abc.abstractmethod
     def report(self) -> dict[str, float | int | None]:

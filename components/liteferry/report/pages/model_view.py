@@ -144,7 +144,7 @@ def _first_metric(artifact: Mapping[str, Any]) -> tuple[str, str, str] | None:
 
 
 def _beside(report: lenient.Report) -> list[dict[str, str]]:
-    """What travels with a published model's files: links to what lies beside the page."""
+    """Links to the proof files beside a published model's page."""
     model_id = lenient.text(report.get("model_id")) or ""
     if not report.get("files") or not report.get("saved_model"):
         return []

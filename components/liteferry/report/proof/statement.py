@@ -34,7 +34,9 @@ def statement(report: lenient.Report, digests: Mapping[str, str]) -> bytes:
 
 
 def predicate(report: lenient.Report) -> dict[str, Any]:
-    """What was proven, by what, on which rows: the report's own facts under its own names."""
+    """The statement's predicate: what was proven, by which libraries, on which rows; the report's own facts under its own
+    names.
+    """
     checkpoint = lenient.mapping(report.get("checkpoint"))
     samples = lenient.mapping(report.get("samples"))
     parts = {SAVED_MODEL: report.get(SAVED_MODEL), **lenient.mapping(report.get("variants"))}

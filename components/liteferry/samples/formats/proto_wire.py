@@ -110,7 +110,7 @@ def tensor_spec(message: bytes) -> tuple[str, tuple[int | None, ...]]:
 
 
 def _shape(message: bytes) -> tuple[int | None, ...]:
-    """Of a TensorShapeProto; None for a size that is not known."""
+    """The shape in a TensorShapeProto; None for an unknown size."""
     sizes: list[int | None] = []
     for number, value in fields(message):
         if number == 3 and value:
