@@ -206,13 +206,25 @@ _nurseries_lock = threading.Lock()
 
 
 def nursery(flavor: Flavor) -> Nursery:
-    """The living nursery of a flavor; starts a new one where there is none."""
+    """The living nursery of a flavor; starts a new one where there is none, and with the one for checkpoints that for artifacts,
+    from which it is forked.
+    """
     with _nurseries_lock:
-        found = _nurseries.get(flavor)
-        if found is None or not found.is_alive():
-            (found,) = start(flavor)
-            _nurseries[flavor] = found
+        found = _living(flavor)
+        if found is None:
+            is_pair = flavor is Flavor.KERAS and _living(Flavor.CLEAN) is None and sys.platform == "linux"
+            _start_here(*(_EVERY_RUN if is_pair else (flavor,)))
+            found = _nurseries[flavor]
         return found
+
+
+def _living(flavor: Flavor) -> Nursery | None:
+    found = _nurseries.get(flavor)
+    return found if found is not None and found.is_alive() else None
+
+
+def _start_here(*flavors: Flavor) -> None:
+    _nurseries.update(zip(flavors, start(*flavors), strict=True))
 
 
 @contextlib.contextmanager
@@ -240,7 +252,7 @@ def warm_up(*flavors: Flavor) -> None:
     """Starts nurseries now, so that their imports overlap with the caller's own start: by default those that every run needs."""
     with _nurseries_lock:
         if not flavors and not _nurseries and sys.platform == "linux":
-            _nurseries.update(zip(_EVERY_RUN, start(*_EVERY_RUN), strict=True))
+            _start_here(*_EVERY_RUN)
     for flavor in flavors or _EVERY_RUN:
         nursery(flavor)
 
