@@ -38,9 +38,11 @@ venv: .venv/.installed ## Make .venv with the exact versions of requirements.loc
 BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: venv ## Check, then every test but the nightly ones: a quarter of an hour; PYTEST_ARGS=tests/parity narrows it
-	@$(MAKE) check
-	$(VENV_PYTHON) -m pytest -m "not nightly" --durations=40 $(if $(PYTEST_ARGS),$(PYTEST_ARGS),$(BESIDE))
+test: venv ## Every test but the nightly ones, and check beside them: a quarter of an hour; PYTEST_ARGS=tests/parity narrows it
+	@log=$$(mktemp) && { $(MAKE) check >$$log 2>&1 & } ; checking=$$!; \
+	$(VENV_PYTHON) -m pytest -m "not nightly" --durations=40 $(if $(PYTEST_ARGS),$(PYTEST_ARGS),$(BESIDE)); tests=$$?; \
+	wait $$checking; checked=$$?; [ $$checked = 0 ] && tail -n 1 $$log || { cat $$log; echo "make check failed" >&2; }; rm -f $$log; \
+	exit $$(( tests ? tests : checked ))
 
 .PHONY: nightly
 nightly: venv ## What `make test` leaves out, orchestrators and smaller campaigns: at most 100 minutes
