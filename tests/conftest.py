@@ -12,6 +12,7 @@ from tests.checkpoints import fixtures_checkpoints, fixtures_hostile
 from tests.support import Run, arguments_of_three, liteferry, packages
 from tests.support.emulators import _gcs_server, _s3_server, gs, s3  # noqa: F401  # fixtures
 from tests.support.kitchen_sink import run as run_kitchen_sink
+from tests.support.programs import run_program
 from tests.support.shared import made_once, run_once
 from tests.support.stores import memory_store, shared_store, store  # noqa: F401  # fixtures
 from tests.support.tiers import (  # noqa: F401  # hooks
@@ -42,12 +43,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every checkpoint of `fixtures_checkpoints`, in a folder of its name, written by two processes at once."""
+    """Every checkpoint of `fixtures_checkpoints`, in a folder of its name, written by two processes."""
 
     def make(out: Path) -> None:
-        command = [sys.executable, fixtures_checkpoints.__file__]
-        writers = [subprocess.Popen([*command, library, str(out)]) for library in fixtures_checkpoints.WRITERS]
-        assert [writer.wait() for writer in writers] == [0, 0]
+        for library in fixtures_checkpoints.WRITERS:
+            run_program(Path(fixtures_checkpoints.__file__), library, out, folder=out)
 
     return made_once(tmp_path_factory, "checkpoints", make)
 

@@ -10,22 +10,16 @@ import http.server
 import os
 import pathlib
 import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.support import Run, liteferry
-from tests.support.shared import run_once
+from tests.support import Run
 
 VENDOR = pathlib.Path(__file__).parent / "vendor"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-HOSTILE = "<img src=x onerror=alert(1)>"
-SCRIPT = "</script><script>alert(2)</script>"
 
 
 class Watched:
@@ -113,27 +107,6 @@ def served(demo: Run) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     thread.join()
-
-
-@pytest.fixture(scope="session")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A real run over a file whose name is HTML, with metadata that holds a script."""
-    return run_once(tmp_path_factory, "hostile_names", _run_hostile_names)
-
-
-def _run_hostile_names(out: pathlib.Path) -> subprocess.CompletedProcess[str]:
-    folder = out.parent
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / f"{HOSTILE}.keras").write_text(f"no checkpoint {SCRIPT}")
-    np.savez(folder / "rows.npz", image=np.zeros((2, 4), np.float32))
-    (folder / "job.yaml").write_text(
-        "models:\n"
-        '  - checkpoints: "checkpoints/*.keras"\n'
-        "    samples: rows\n"
-        f'    metadata: {{note: "{SCRIPT}", "{HOSTILE}": "javascript:alert(3)"}}\n'
-        'samples: {rows: {path: "rows.npz"}}\n'
-    )
-    return liteferry("run", "--config", folder / "job.yaml", "--output", out, "--quiet")
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from liteferry.report import fleet_facts, write_fleet
-from tests.browser.conftest import HOSTILE, SCRIPT
 from tests.browser.large_fleet import large_fleet
+from tests.support.kitchen_sink.strangers import HOSTILE, SCRIPT
 
 # Whether anything but transparency is on a canvas, and how many colours.
 COLOURS = """canvas => {
@@ -222,12 +222,12 @@ def test_the_pages_work_from_a_web_server(served, open_page):
     assert page.locator("#chart-scatter").evaluate(COLOURS) > 3
 
 
-def test_hostile_names_and_metadata_change_nothing(hostile, open_page):
+def test_hostile_names_and_metadata_change_nothing(kitchen_sink, open_page):
     watched = open_page()
-    page = watched.open(hostile.out / "index.html")
-    assert "LOAD_CORRUPT" in page.locator("#fleet tbody").inner_text()
+    page = watched.open(kitchen_sink.out / "index.html")
     page.fill("[name=search]", HOSTILE)
     assert len(cells(page)) >= 1, "and it can be searched for"
+    assert "LOAD_CORRUPT" in page.locator("#fleet tbody").inner_text()
     page.fill("[name=metadata]", SCRIPT[:20])
     assert page.locator("#fleet tbody a").count() >= 1
     page.locator("#fleet tbody a").first.click()
@@ -235,7 +235,7 @@ def test_hostile_names_and_metadata_change_nothing(hostile, open_page):
     text = page.locator("body").inner_text()
     assert HOSTILE in text and SCRIPT in text
     assert page.locator("img").count() == 0
-    assert watched.errors == [] and watched.outside(hostile.out.as_uri()) == []
+    assert watched.errors == [] and watched.outside(kitchen_sink.out.as_uri()) == []
 
 
 def test_five_thousand_models_stay_quick_and_small(demo, open_page, tmp_path):

@@ -77,8 +77,17 @@ def test_a_failure_shows_how_to_see_it_again(demo, open_page):
     assert "LOAD_CORRUPT" in page.locator("#why + p").inner_text()
 
 
-@pytest.mark.parametrize("model_id", ["two_halves", "broken_always_augments"])
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (360, "light")])
+@pytest.mark.parametrize(
+    ("model_id", "width", "scheme"),
+    [
+        ("two_halves", 1280, "dark"),
+        ("two_halves", 360, "light"),
+        ("broken_always_augments", 1280, "light"),
+        pytest.param("two_halves", 1280, "light", marks=pytest.mark.nightly),  # each colour and each width is seen once by day
+        pytest.param("broken_always_augments", 1280, "dark", marks=pytest.mark.nightly),
+        pytest.param("broken_always_augments", 360, "light", marks=pytest.mark.nightly),
+    ],
+)
 def test_no_serious_accessibility_finding_and_no_sideways_scroll(demo, open_page, axe, model_id, width, scheme):
     options = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}, "bypass_csp": True}
     page = open_page(**options).open(demo.out / "models" / model_id / "report.html")

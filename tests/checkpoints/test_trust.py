@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from liteferry.sandbox import Flavor, Limits, Outcome
+from liteferry.checkpoints.reach import files_of_checkpoint
+from liteferry.commands.inspect import child
+from liteferry.sandbox import Flavor, Limits, Outcome, reader
 from tests.checkpoints import fixtures_hostile
 from tests.support import liteferry
+from tests.support.programs import run_program
 from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=120, memory_bytes=4 * 10**9)
@@ -101,6 +102,31 @@ LAMBDAS = {name for name, found in FOUND.items() if "bytecode" in found and "com
 GRAPHS = {name for name in FOUND if name.startswith("graph_that") and "python" not in name}
 
 
+@pytest.fixture(scope="module")
+def of_hostile(hostile: Path) -> dict[str, dict[str, Any]]:
+    """What `inspect` reads of every hostile checkpoint in one reader process, by its folder's name."""
+    names = [folder.name for folder in hostile.iterdir()]
+    paths = [str(hostile / name / json.loads((hostile / name / "case.json").read_text())["checkpoint"]) for name in names]
+    readable = [file for path in paths for file in files_of_checkpoint(path)]
+    answers = reader.ask(child.answer, paths, readable=readable)
+    return {name: answer["facts"] for name, answer in zip(names, answers, strict=True) if isinstance(answer, dict)}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_inspect_tells_what_would_be_refused_and_nothing_runs(
+    of_hostile: dict[str, dict[str, Any]], hostile: Path, name: str
+) -> None:
+    folder = hostile / name
+    openers = {finding["what"]: finding["opened_by"] for finding in of_hostile[name]["findings"]}
+    matching = {opener for what, opener in openers.items() if FOUND[name] in what}
+    assert matching, openers
+    if name in LAMBDAS:
+        assert matching == {"lambda"}
+    if name in GRAPHS:
+        assert matching == {"file_ops"}
+    assert not markers(folder)
+
+
 @pytest.mark.parametrize("name", sorted(LAMBDAS))
 def test_trusting_lambda_opens_bytecode(hostile: Path, name: str) -> None:
     outcome = load(hostile / name, trust=("lambda",))
@@ -184,7 +210,7 @@ def lenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "layers = [k.Input((3,), name='x'), offered.Mine(name='mine'), k.layers.Dense(2, name='d')];"
             f"k.Sequential(layers).save('{library}.keras')"
         )
-        subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, capture_output=True)
+        run_program(program, folder=folder)
     return folder
 
 

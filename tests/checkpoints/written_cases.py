@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from liteferry import sandbox
+from tests.support.programs import run_program
 from tests.support.units import run_unit
 
 LIBRARIES = ("keras", "tf_keras")
@@ -39,11 +37,7 @@ class Outcomes(dict[str, dict[str, Any]]):
 
     def _made_by(self, library: str) -> dict[str, dict[str, Any]]:
         script, out = self._script, self._out
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        writer = subprocess.run(
-            [sys.executable, str(script), library, str(out)], env=environment, capture_output=True, text=True, check=False
-        )
-        assert writer.returncode == 0, writer.stderr[-3000:]
+        run_program(script, library, out, folder=out)
         folders = [str(case.parent) for case in sorted((out / library).glob("*/case.json"))]
         loaded = run_unit(
             "tests.checkpoints.weights_unit:load_all",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,11 @@ import numpy as np
 import pytest
 
 import liteferry
-from liteferry import sandbox
 from liteferry.commands.python import api, live
 from liteferry.commands.python.results import ExportedFleet, of_report
 from liteferry.errors import JobError
 
 ROWS = {"image": np.random.default_rng(0).normal(size=(24, 6)).astype(np.float32), "label": np.arange(24) % 3}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    sandbox.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from liteferry.evaluation.compute_metrics import with_metrics
 from liteferry.evaluation.evaluate import evaluate_isolated, shard_tasks
 from liteferry.evaluation.results import Evaluation, merge
 from liteferry.exporting.export import export_isolated
+from liteferry.plan import bound_rows
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.model_plan import ModelPlan
 from liteferry.plan.planning import plan_models
@@ -25,12 +28,28 @@ from liteferry.types import ExportedModel
 from tests.support import Run
 
 Damage = Callable[[schema.ModelT], None]
+Fresh = Callable[[str], tuple[ModelPlan, ExportedModel]]
 
 
 @pytest.fixture(scope="module")
-def plans(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelPlan]:
+def fresh(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> Fresh:
+    """Gives a model of the demo as its export has left it, in work folders of its own: each is exported once, and copied."""
     job = load_job(demo.out / "fleet" / "job.yaml")
-    return {plan.model_id: fingerprint(plan) for plan in plan_models(job, str(tmp_path_factory.mktemp("out")))}
+    plans = {plan.model_id: plan for plan in plan_models(job, str(tmp_path_factory.mktemp("out")))}
+    exported: dict[str, tuple[ModelPlan, ExportedModel]] = {}
+    attempts = itertools.count()
+
+    def copy_of(model_id: str) -> tuple[ModelPlan, ExportedModel]:
+        if model_id not in exported:
+            plan = fingerprint(plans[model_id])
+            exported[model_id] = plan, export_isolated([plan])[0]
+        plan, found = exported[model_id]
+        copy = dataclasses.replace(plan, attempt=f"copy_{next(attempts)}")
+        for source, target in zip(bound_rows.work_directories(plan), bound_rows.work_directories(copy), strict=True):
+            shutil.copytree(source, target)
+        return copy, found
+
+    return copy_of
 
 
 def judge(plan: ModelPlan, exported: ExportedModel) -> Any:
@@ -93,11 +112,8 @@ def constant(model: schema.ModelT) -> None:
         ("mlp", constant, "PARITY_OUT_OF_TOLERANCE"),
     ],
 )
-def test_a_damaged_variant_is_not_blessed_and_the_others_are(
-    plans: dict[str, ModelPlan], model_id: str, change: Damage, code: str
-) -> None:
-    plan = plans[model_id]
-    exported = export_isolated([plan])[0]
+def test_a_damaged_variant_is_not_blessed_and_the_others_are(fresh: Fresh, model_id: str, change: Damage, code: str) -> None:
+    plan, exported = fresh(model_id)
     damage(Path(plan.staging_directory()) / "tflite" / "float32.tflite", change)
     report = judge(plan, exported)
     assert report["variants"]["float32"]["status"] == "not_blessed"
@@ -119,10 +135,10 @@ def test_a_damaged_variant_is_not_blessed_and_the_others_are(
     ],
 )
 def test_a_model_needs_the_variants_that_its_policy_requires(
-    plans: dict[str, ModelPlan], require: tuple[str, ...] | None, is_blessed: bool
+    fresh: Fresh, require: tuple[str, ...] | None, is_blessed: bool
 ) -> None:
-    plan = plans["mlp"] if require is None else dataclasses.replace(plans["mlp"], require=require)
-    exported = export_isolated([plan])[0]
+    plan, exported = fresh("mlp")
+    plan = plan if require is None else dataclasses.replace(plan, require=require)
     damage(Path(plan.staging_directory()) / "tflite" / "float32.tflite", one_weight_off)
     report = judge(plan, exported)
     assert report["variants"]["float32"]["status"] == "not_blessed"
@@ -133,9 +149,8 @@ def test_a_model_needs_the_variants_that_its_policy_requires(
     assert report["recommended_variant"] != "float32", "what is not blessed is not recommended"
 
 
-def test_a_file_that_litert_cannot_run_is_unverifiable(plans: dict[str, ModelPlan]) -> None:
-    plan = plans["mlp"]
-    exported = export_isolated([plan])[0]
+def test_a_file_that_litert_cannot_run_is_unverifiable(fresh: Fresh) -> None:
+    plan, exported = fresh("mlp")
     path = Path(plan.staging_directory()) / "tflite" / "float32.tflite"
     damage(path, lambda model: setattr(model.subgraphs[0].operators[0], "inputs", np.array([0, 0, 0], np.int32)))
     variant = judge(plan, exported)["variants"]["float32"]
@@ -143,10 +158,9 @@ def test_a_file_that_litert_cannot_run_is_unverifiable(plans: dict[str, ModelPla
     assert variant["reason"] is not None
 
 
-def test_a_saved_model_that_computes_something_else_is_a_mismatch(plans: dict[str, ModelPlan]) -> None:
+def test_a_saved_model_that_computes_something_else_is_a_mismatch(fresh: Fresh) -> None:
     """The SavedModel of another model with the same signature, put in its place."""
-    plan, other = plans["mlp"], plans["hard_sigmoid"]
-    exported, others = export_isolated([plan])[0], export_isolated([other])[0]
+    (plan, exported), (other, others) = fresh("mlp"), fresh("hard_sigmoid")
     mine, theirs = Path(plan.staging_directory()) / "saved_model", Path(other.staging_directory()) / "saved_model"
     mine.rename(mine.with_name("away"))
     theirs.rename(mine)
@@ -155,18 +169,16 @@ def test_a_saved_model_that_computes_something_else_is_a_mismatch(plans: dict[st
     assert (report["status"], report["reason"]["code"]) == ("not_blessed", "EXPORT_MISMATCH")
 
 
-def test_a_model_without_evaluation_is_not_blessed(plans: dict[str, ModelPlan]) -> None:
-    plan = plans["mlp"]
-    report: Any = build(plan, export_isolated([plan])[0], Evaluation(candidates={}))
+def test_a_model_without_evaluation_is_not_blessed(fresh: Fresh) -> None:
+    report: Any = build(*fresh("mlp"), Evaluation(candidates={}))
     assert report["status"] == "not_blessed"
     assert all(variant["status"] != "blessed" for variant in report["variants"].values())
     assert report["recommended_variant"] is None
 
 
-def test_a_lost_shard_is_not_a_pass(plans: dict[str, ModelPlan]) -> None:
-    plan = plans["mlp"]
+def test_a_lost_shard_is_not_a_pass(fresh: Fresh) -> None:
+    plan, exported = fresh("mlp")
     assert plan.samples.sample_set is not None
-    exported = export_isolated([plan])[0]
     evaluation = merge([evaluate_isolated(task, referenced=True) for task in shard_tasks(plan, exported)])
     wider = dataclasses.replace(plan.samples, sample_set=dataclasses.replace(plan.samples.sample_set, row_count=720))
     report: Any = build(dataclasses.replace(plan, samples=wider), exported, evaluation)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from liteferry.exporting.export import export_isolated
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.planning import plan_models
 from liteferry.report.model_report import build
+from tests.support.programs import run_program
 
 WRITER = """
 import sys, numpy as np, keras
@@ -81,7 +80,7 @@ def test_a_fused_tensor_names_all_its_layers() -> None:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     folder: Path = tmp_path_factory.mktemp("localise")
-    subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True, capture_output=True)
+    run_program(WRITER, folder, folder=folder)
     (folder / "job.yaml").write_text(JOB)
     (plan,) = [fingerprint(plan) for plan in plan_models(load_job(folder / "job.yaml"), str(folder / "out"))]
     return plan, export_isolated([plan])[0]

@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import tensorflow_model_analysis as tfma
-import tf_keras
-from tensorflow_model_analysis.proto import config_pb2
 
 from liteferry.errors import ReasonCode
 from liteferry.evaluation.compute_metrics import compute_isolated
@@ -62,6 +58,8 @@ class TestValues:
         assert result.row_counts == {"Overall": ROWS}
 
     def test_auc_and_cross_entropy_of_a_score(self, tmp_path: Path) -> None:
+        import tf_keras
+
         metrics = [{"class_name": "AUC"}, {"class_name": "BinaryCrossentropy"}, {"class_name": "BinaryAccuracy"}]
         _, result = compute(tmp_path, {"label": IS_ZERO}, {"reference": ZERO_SCORES, "float32": ZERO_SCORES}, metrics=metrics)
         positives, negatives = ZERO_SCORES[IS_ZERO == 1], ZERO_SCORES[IS_ZERO == 0]
@@ -73,6 +71,8 @@ class TestValues:
         assert value(result, "float32", "binary_accuracy") == pytest.approx(right, abs=1e-7)
 
     def test_precision_at_k(self, tmp_path: Path) -> None:
+        import tf_keras
+
         metrics = [
             {"class_name": "Precision", "config": {"top_k": 3}},
             {"class_name": "Recall", "binarize": {"top_k_list": {"values": [3]}}},
@@ -87,6 +87,8 @@ class TestValues:
         assert value(result, "float32", "precision (topK:3)") == pytest.approx(keras(direct, one_hot, SCORES), rel=1e-6)
 
     def test_squared_error_and_a_keras_loss(self, tmp_path: Path) -> None:
+        import tf_keras
+
         targets = GENERATOR.normal(size=ROWS).astype(np.float32)
         answers = (targets + GENERATOR.normal(0, 0.1, ROWS)).astype(np.float32)[:, None]
         metrics = [{"class_name": "MeanSquaredError"}, {"class_name": "Huber", "module": "tf_keras.src.losses"}]
@@ -155,6 +157,10 @@ class TestValues:
 
     def test_analyze_raw_data_says_the_same(self, tmp_path: Path) -> None:
         """TFMA's own entry point for predictions in a data frame, for one model at a time."""
+        import pandas as pd
+        import tensorflow_model_analysis as tfma
+        from tensorflow_model_analysis.proto import config_pb2
+
         columns = {"label": IS_ZERO, "country": COUNTRIES}
         metrics = [{"class_name": "AUC"}, {"class_name": "BinaryAccuracy"}, {"class_name": "MeanLabel"}]
         samples = {"label": "label", "slices": [["country"]]}
@@ -207,6 +213,8 @@ def test_the_same_numbers_for_any_cut_of_the_rows(tmp_path: Path) -> None:
 
 class TestFiles:
     def test_tfma_opens_them(self, tmp_path: Path) -> None:
+        import tensorflow_model_analysis as tfma
+
         columns = {"label": CLASSES, "country": COUNTRIES}
         samples = {"label": "label", "slices": [["country"]]}
         limited = {**ACCURACY, "max_drop": 0.0, "overall_only": True}
@@ -227,6 +235,8 @@ class TestFiles:
 
     @pytest.mark.parametrize("max_drop", [0.5, 0.0])
     def test_tfmas_verdict_is_ours(self, tmp_path: Path, max_drop: float) -> None:
+        import tensorflow_model_analysis as tfma
+
         plan, result = compute(tmp_path, CLASSIFIED, CLASSIFIERS, metrics=[{**ACCURACY, "max_drop": max_drop}])
         folder = os.path.join(plan.staging_directory(), files.EVALUATION)
         validation = tfma.load_validation_result(folder)
@@ -340,6 +350,8 @@ class TestClosed:
         ids=["no such output", "no such argument", "no such module", "does not fit"],
     )
     def test_a_metric_that_cannot_be_computed(self, tmp_path: Path, metric: dict[str, Any], words: str) -> None:
+        import tensorflow_model_analysis as tfma
+
         plan, result = compute(tmp_path, CLASSIFIED, CLASSIFIERS, metrics=[{**metric, "max_drop": 0.1}, ACCURACY])
         code, message = reason(plan, result)
         assert (code, words in message) == ("METRIC_DROP", True), message
@@ -417,6 +429,8 @@ metrics_specs {
 
 
 def test_an_eval_config_in_place_of_metrics(tmp_path: Path) -> None:
+    import tensorflow_model_analysis as tfma
+
     (tmp_path / "eval_config.pbtxt").write_text(EVAL_CONFIG)
     columns = {"label": CLASSES, "country": COUNTRIES}
     answers = {"reference": SCORES, "int8": flipped(10)}

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-import tensorflow_model_analysis as tfma
 
 from liteferry.config.load import load_job
 from liteferry.evaluation.compute_metrics import with_metrics
@@ -34,6 +32,8 @@ metrics_specs { metrics { class_name: "AUC" threshold {
 
 def _model(folder: Path, name: str, size: int, outputs: dict[str, tuple[int, str]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Saves a small model and returns inputs for it with its own answers, from which labels can be made."""
+    import keras
+
     keras.utils.set_random_seed(1)
     features = keras.Input((size,), name="features")
     hidden = keras.layers.Dense(16, "tanh")(features)
@@ -120,6 +120,8 @@ _BY_DAY = ("binary", "multi-class", "eval-config")
     ],
 )
 def test_a_recipe_runs(tmp_path: Path, name: str, job_text: str) -> None:
+    import tensorflow_model_analysis as tfma
+
     FILES[name](tmp_path)
     report, evaluation = report_of(tmp_path, job_text)
     assert report["metrics"]["problems"] == []

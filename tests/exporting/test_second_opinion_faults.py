@@ -23,6 +23,7 @@ from liteferry.report import model_report
 from liteferry.sandbox.units import Unit
 from liteferry.types import ExportedModel, OpinionStatus
 from tests.exporting import faulty_units
+from tests.support.programs import run_program
 
 KINDS = {
     "keras3_functional": "a .keras archive of Keras 3",
@@ -139,7 +140,7 @@ if __name__ == "__main__":
 
 
 def test_a_run_refuses_the_model_with_all_its_variants_and_blesses_its_neighbours(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", WRITER, str(tmp_path)], check=True, capture_output=True)
+    run_program(WRITER, tmp_path, folder=tmp_path)
     names = ("right", "wrong", "swapped", "left")
     job: dict[str, Any] = {
         "models": [{"checkpoints": f"{name}.keras", "samples": name} for name in names],

@@ -121,7 +121,7 @@ def reading() -> Iterator[Callable[[str], Seen]]:
                 seen.wholes.update([whole] if whole else [])
                 seen.torn += torn
                 seen.looks += 1
-                time.sleep(0.02)  # the emulators run in this process, too
+                time.sleep(0.05)  # the emulators run in this process, too
 
         threads.append(threading.Thread(target=poll, daemon=True))
         threads[-1].start()

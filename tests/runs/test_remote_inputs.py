@@ -8,8 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +36,7 @@ from liteferry.storage import local_cache
 from liteferry.types import Signature, TensorSpec
 from tests.support import Run, facts_of, liteferry
 from tests.support.emulators import _GCS, _S3, Bucket, gcs_bucket, s3_bucket
+from tests.support.programs import run_program
 
 LAYERS = """
 import keras
@@ -91,7 +90,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Run:
     for name in ("code", "plain/deep", "custom", "graphs", "weights", "unproven", "rows"):
         (folder / name).mkdir(parents=True)
     (folder / "code" / "layers.py").write_text(LAYERS)
-    subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True, capture_output=True)
+    run_program(WRITER, folder, folder=folder)
     random = np.random.default_rng(0)
     x = random.normal(size=(120, 8)).astype(np.float32)
     np.savez(folder / "rows" / "rows.npz", x=x, label=random.integers(0, 3, 120))

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -99,6 +98,8 @@ class TestArrowIpc:
 
 def example(**features: Sequence[Any] | None) -> bytes:
     """A serialized tf.Example; None is a feature without a kind."""
+    import tensorflow as tf
+
     made = {}
     for name, values in features.items():
         kind = None if values is None else np.asarray(values).dtype.kind if len(values) else "f"
@@ -114,6 +115,8 @@ def example(**features: Sequence[Any] | None) -> bytes:
 
 
 def write_tfrecord(path: Path, records: Sequence[bytes]) -> Path:
+    import tensorflow as tf
+
     with tf.io.TFRecordWriter(str(path), "GZIP" if path.name.endswith(".gz") else "") as writer:
         for record in records:
             writer.write(record)
@@ -197,22 +200,22 @@ np.savez({str(tmp_path / "tfxio.npz")!r}, **{{name: np.concatenate([batch[name] 
     @pytest.mark.parametrize(
         ("examples", "shape", "complaint"),
         [
-            ([example(x=[1.0, 2]), example(y=[1.0])], (2,), "column 'x', row 1: this tf.Example has no such feature"),
-            ([example(x=[1.0, 2]), example(x=None)], (2,), "column 'x', row 1: this tf.Example has no such feature"),
+            ([{"x": [1.0, 2]}, {"y": [1.0]}], (2,), "column 'x', row 1: this tf.Example has no such feature"),
+            ([{"x": [1.0, 2]}, {"x": None}], (2,), "column 'x', row 1: this tf.Example has no such feature"),
             (
-                [example(x=[1.0, 2]), example(x=[1.0, 2, 3])],
+                [{"x": [1.0, 2]}, {"x": [1.0, 2, 3]}],
                 (2,),
                 "column 'x', row 1: has shape (3,), input 'x' takes (batch, 2)",
             ),
-            ([example(x=[1.0, 2]), example(x=[])], (2,), "column 'x', row 1: has shape (0,), input 'x' takes (batch, 2)"),
-            ([example(x=[1.0] * 24), example(x=[1.0] * 23)], (2, 3, 4), "column 'x', row 1: has shape (23,)"),
+            ([{"x": [1.0, 2]}, {"x": []}], (2,), "column 'x', row 1: has shape (0,), input 'x' takes (batch, 2)"),
+            ([{"x": [1.0] * 24}, {"x": [1.0] * 23}], (2, 3, 4), "column 'x', row 1: has shape (23,)"),
         ],
         ids=["missing", "without a kind", "ragged", "without a value", "ragged, flat"],
     )
     def test_ragged_and_missing_features_are_named(
-        self, tmp_path: Path, examples: Sequence[bytes], shape: tuple[int, ...], complaint: str
+        self, tmp_path: Path, examples: Sequence[dict[str, Any]], shape: tuple[int, ...], complaint: str
     ) -> None:
-        path = write_tfrecord(tmp_path / "x.tfrecord", [examples[0], *examples[1:]])
+        path = write_tfrecord(tmp_path / "x.tfrecord", [example(**features) for features in examples])
         message = failure(MISMATCH, read_column, path, "x", shape, "float32")
         assert message.startswith(f"{path}: {complaint}"), message
 
@@ -341,6 +344,8 @@ class TestImages:
         np.testing.assert_array_equal(batch.inputs["x"][0], PIXELS[0])
 
     def test_jpeg_is_what_tensorflow_decodes(self, tmp_path: Path) -> None:
+        import tensorflow as tf
+
         smooth = np.asarray(Image.fromarray(PIXELS[0]).resize((64, 48), Image.Resampling.BICUBIC))
         content = encoded(smooth, "JPEG")
         (batch,) = self.read(tmp_path, [content], signature(x=((48, 64, 3), "uint8")))

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from liteferry import sandbox
 from liteferry.errors import ReasonCode
 from liteferry.sandbox import Flavor, Limits, Outcome, disk, supervision
 from tests.support.units import run_unit
 
 LIMITS = Limits(seconds=60, memory_bytes=8 * 10**9, disk_bytes=64 * 2**20, files=2000)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _nurseries() -> Iterator[None]:
-    sandbox.close()
-    yield
-    sandbox.close()
 
 
 def run(unit: str, argument: Any, *, writable: tuple[Path, ...] = ()) -> Outcome:

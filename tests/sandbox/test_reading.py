@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,6 @@ LIMITS = Limits(seconds=120, memory_bytes=16 * 10**9)
 SECRET = "SECRET-of-the-test"
 
 needs_landlock = pytest.mark.skipif("files" not in held.held(), reason="this kernel confines no files")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _nurseries() -> Iterator[None]:
-    sandbox.close()
-    yield
-    sandbox.close()
 
 
 def run(unit: str, argument: Any, *, flavor: Flavor = Flavor.CLEAN, **access: Any) -> sandbox.Outcome:

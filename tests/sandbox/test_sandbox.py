@@ -42,15 +42,13 @@ SECRETS = {"AWS_SECRET_ACCESS_KEY": "aws-secret", "GOOGLE_APPLICATION_CREDENTIAL
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _nurseries() -> Iterator[None]:
+def _nurseries() -> None:
     """Both nurseries, started once for this file, by a process that has credentials in its environment."""
     sandbox.close()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SECRETS.items():
             patch.setenv(name, value)
         sandbox.warm_up()
-    yield
-    sandbox.close()
 
 
 def run(

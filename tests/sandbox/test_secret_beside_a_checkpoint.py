@@ -5,14 +5,12 @@ can where `reads` says so. Of two models one cannot touch the other's folders.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from liteferry import sandbox
 from liteferry.config.load import parse_job
 from liteferry.exporting.export import export_isolated
 from liteferry.plan.fingerprints import fingerprint
@@ -22,12 +20,6 @@ from liteferry.sandbox import Flavor, Limits, held
 from tests.support.units import run_unit
 
 pytestmark = pytest.mark.skipif("files" not in held.held(), reason="this kernel confines no files")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _nurseries() -> Iterator[None]:
-    yield
-    sandbox.close()
 
 
 @pytest.fixture(scope="module")

@@ -70,8 +70,20 @@ NIGHTLY_FIXTURES = {
     "distant": "two whole runs, of which one reads from two stores",
     "by_tfma": "three computations of task metrics; the same is seen by day on values that are written by hand",
 }
-# Long ones first, so that the workers end at about the same time; the first three are for one worker each.
-FIRST = ("tests/runs/test_main_job.py", "tests/sandbox/test_sandbox.py", "tests/checkpoints/test_loading.py")
+# Long ones first, so that the workers end at about the same time; the first makes what many others wait for, and the others need
+# none of that.
+FIRST = (
+    "tests/runs/test_main_job.py",
+    "tests/sandbox/test_sandbox.py",
+    "tests/checkpoints/test_loading.py",
+    "tests/campaigns/truth/test_truth_slice.py",
+    "tests/exporting/test_siblings.py",
+    "tests/campaigns/fuzz/test_fuzz.py",
+    "tests/checkpoints/test_trust.py",
+    "tests/sandbox/test_twins.py",
+    "tests/checkpoints/test_weights.py",
+    "tests/output/test_store_publish.py",
+)
 
 _PROCESSES = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn")
 _started: list[str] = []

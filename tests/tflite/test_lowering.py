@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import Run, liteferry
+from tests.support import Run
 from tests.support.kitchen_sink.lowering import MODELS
+from tests.support.pipelines import run_pipeline
+from tests.support.programs import run_program
 
 ALLOWING_JOB = """
 models:
@@ -30,11 +31,17 @@ def reports(kitchen_sink: Run) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def allowed(kitchen_sink: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def allowed(kitchen_sink: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = kitchen_sink.out.parent / "lowering"
     out = tmp_path_factory.mktemp("allowed")
     (out / "job.yaml").write_text(ALLOWING_JOB.format(folder=folder))
-    return Run(out / "out", liteferry("run", "--config", out / "job.yaml", "--output", out / "out"))
+    run_pipeline(out / "job.yaml", out / "out")
+    return out / "out" / "models"
+
+
+def report_of(models: Path, model_id: str) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((models / model_id / "report.json").read_text())
+    return report
 
 
 def test_an_lstm_whose_cell_state_passes_ten_is_blessed_only_with_answers_that_match(reports: dict[str, dict[str, Any]]) -> None:
@@ -85,24 +92,24 @@ def test_what_neither_can_do_names_both(reports: dict[str, dict[str, Any]]) -> N
     assert reports["open_end"]["variants"]["float32"]["status"] == "blessed", reports["open_end"]["variants"]["float32"]["reason"]
 
 
-def test_select_tf_ops_if_the_job_allows_are_converted_and_never_blessed(allowed: Run) -> None:
-    report = allowed.report("needs_flex")
+def test_select_tf_ops_if_the_job_allows_are_converted_and_never_blessed(allowed: Path) -> None:
+    report = report_of(allowed, "needs_flex")
     for name in ("float32", "float16"):
         variant = report["variants"][name]
         assert (variant["status"], variant["reason"]["code"]) == ("unverifiable", "NEEDS_FLEX"), name
         assert "tf.MatrixInverse in layer 'inverse' (Inverse)" in variant["reason"]["message"]
         assert variant["ops"]["FlexMatrixInverse"] == 1
-        assert (allowed.out / "models" / "needs_flex" / variant["path"]).stat().st_size == variant["bytes"]
+        assert (allowed / "needs_flex" / variant["path"]).stat().st_size == variant["bytes"]
         assert [attempt["lowering"] for attempt in variant["attempts"]] == ["dynamic batch", "batch fixed at 4", "Select TF ops"]
     assert report["variants"]["int8"]["status"] == "failed", "calibration would have to run it"
     assert report["status"] == "not_blessed"
     assert report["recommended_variant"] is None
 
 
-def test_the_job_says_at_what_the_batch_is_fixed(allowed: Run) -> None:
+def test_the_job_says_at_what_the_batch_is_fixed(allowed: Path) -> None:
     """48 rows are twelve groups of four, and the answers are the checkpoint's."""
     for model_id in ("gru", "saved_lstm"):
-        float32 = allowed.report(model_id)["variants"]["float32"]
+        float32 = report_of(allowed, model_id)["variants"]["float32"]
         assert (float32["status"], float32["batch"]) == ("blessed", 4), float32["reason"]
         assert float32["contract"]["inputs"][0]["shape"] == [4, 12, 4]
 
@@ -145,5 +152,4 @@ for name in expected:
 
 
 def test_a_tensor_that_the_graph_captured_is_a_constant_not_an_input(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", CAPTURES, str(tmp_path / "basis")], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_program(CAPTURES, tmp_path / "basis", folder=tmp_path)

@@ -5,8 +5,6 @@ others.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.planning import plan_models
 from liteferry.report.model_report import build
 from tests.support import liteferry
+from tests.support.programs import run_program
 
 WRITER = """
 import sys, numpy as np, keras
@@ -45,7 +44,7 @@ policy: {require: [float32, only_second]}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("recipes")
-    subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True, capture_output=True)
+    run_program(WRITER, folder, folder=folder)
     (folder / "job.yaml").write_text(JOB)
     (dynamic,) = recipe.dynamic_wi8_afp32()
     (folder / "only_second.json").write_text(json.dumps([{**dynamic, "regex": ".*second.*"}]))

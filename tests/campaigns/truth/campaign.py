@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,11 @@ class Batch:
         return f"{self.library}_{self.part:02d}_of_{self.parts:02d}"
 
 
-def results(batch: Batch, folder: Path) -> list[dict[str, Any]]:
+def results(batch: Batch, folder: Path, steps: Steps | None = None) -> list[dict[str, Any]]:
     """What cases.json says of each case, and with it `reload` (what is wrong with its library's own reload, or None; NOT_ASKED)
     and `verdict`. Steps whose file stands in the folder are not done again, unless the code has changed since.
     """
+    steps = steps or Steps()
     written_by = _digest(_WRITERS)
     judged_by = _digest([*_PRODUCT.rglob("*.py"), *Path(__file__).parent.glob("*.py")])
     if _noted(folder / "written_by") != written_by:
@@ -60,16 +61,14 @@ def results(batch: Batch, folder: Path) -> list[dict[str, Any]]:
     (folder / "written_by").write_text(written_by)
     (folder / "judged_by").write_text(judged_by)
     if not (folder / "cases.json").exists():
-        _python("writer", batch, folder)
+        steps.program("writer", batch, folder)
     if batch.is_reloaded and not (folder / "reloads.json").exists():
-        _python("reload", batch, folder)
+        steps.program("reload", batch, folder)
     entries = [entry for entry in json.loads((folder / "cases.json").read_text()) if "path" in entry]
     if not (folder / "verdicts.json").exists():
         (folder / "job.json").write_text(json.dumps(_job(batch, entries), indent=1))
-        few = [] if batch.processes is None else ["--processes", str(batch.processes)]
-        said = liteferry("run", "--config", folder / "job.json", "--output", folder / "out", *few, timeout_s=3600)
-        assert said.returncode in (0, 1), said.stderr[-3000:]
-        _python("judge", batch, folder)
+        steps.job(batch, folder)
+        steps.program("judge", batch, folder)
     verdicts = json.loads((folder / "verdicts.json").read_text())
     reloads = json.loads((folder / "reloads.json").read_text()) if batch.is_reloaded else {}
     return [
@@ -113,6 +112,22 @@ def _python(step: str, batch: Batch, folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+
+
+def _command(batch: Batch, folder: Path) -> None:
+    few = [] if batch.processes is None else ["--processes", str(batch.processes)]
+    said = liteferry("run", "--config", folder / "job.json", "--output", folder / "out", *few, timeout_s=3600)
+    assert said.returncode in (0, 1), said.stderr[-3000:]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Steps:
+    """How the steps of a batch are run. `program`: `python -m tests.campaigns.truth.STEP FOLDER`. `job`: FOLDER/job.json into
+    FOLDER/out.
+    """
+
+    program: Callable[[str, Batch, Path], None] = _python
+    job: Callable[[Batch, Path], None] = _command
 
 
 def _noted(path: Path) -> str | None:

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from liteferry.sandbox import Flavor
 from tests.campaigns.truth import cases, table
-from tests.campaigns.truth.campaign import Batch, results
+from tests.campaigns.truth.campaign import Batch, Steps, results
+from tests.support.pipelines import run_pipeline
+from tests.support.programs import run_program
 
 SLICE = (
     "normalization__state__*__keras",  # four siblings; one was adapted to other data
@@ -23,11 +27,21 @@ SLICE = (
 Result = dict[str, Any]
 
 
+def _program(step: str, batch: Batch, folder: Path) -> None:
+    """In a child of a nursery; what judges has no Keras."""
+    code = f"import runpy; runpy.run_module('tests.campaigns.truth.{step}', run_name='__main__', alter_sys=True)"
+    run_program(code, folder, folder=folder, flavor=Flavor.CLEAN if step == "judge" else Flavor.KERAS)
+
+
+def _job(batch: Batch, folder: Path) -> None:
+    run_pipeline(folder / "job.json", folder / "out", processes=batch.processes)
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     """Results by name."""
     batch = Batch(library="keras", only=SLICE, is_reloaded=False, variants=(), processes=1)
-    found = results(batch, tmp_path_factory.mktemp("truth"))
+    found = results(batch, tmp_path_factory.mktemp("truth"), Steps(program=_program, job=_job))
     return {result["name"]: result for result in found}
 
 

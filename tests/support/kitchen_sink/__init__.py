@@ -6,17 +6,17 @@ A part is one test file's models. To add one: a module here with a `PART`, and i
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.support import Run, liteferry
-from tests.support.kitchen_sink import digits, formats, lowering, signatures
+from tests.support.kitchen_sink import digits, formats, lowering, signatures, strangers
 from tests.support.kitchen_sink.part import Part
+from tests.support.programs import run_program
 
-PARTS: tuple[Part, ...] = (digits.PART, formats.PART, lowering.PART, signatures.PART)
+PARTS: tuple[Part, ...] = (digits.PART, formats.PART, lowering.PART, signatures.PART, strangers.PART)
 
 # What the parts need of the job as a whole. A model is blessed if its float32 file is: the others are what single tests look at.
 _JOB: dict[str, Any] = {
@@ -44,8 +44,7 @@ def run(folder: Path, demo: Run) -> subprocess.CompletedProcess[str]:
         (place / "writer.py").write_text(part.writer)
         scripts.append(str(place / "writer.py"))
         entries.append(part.job(place, demo))
-    done = subprocess.run([sys.executable, "-c", _WRITE_ALL, *scripts], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_program(_WRITE_ALL, *scripts, folder=folder)
     models = [model for entry in entries for model in entry["models"]]
     samples = {name: spec for entry in entries for name, spec in entry["samples"].items()}
     modules = [module for entry in entries for module in entry.get("modules", [])]
