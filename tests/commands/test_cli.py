@@ -116,7 +116,7 @@ def test_ctrl_c_ends_a_run_and_says_how_to_go_on(tmp_path):
     with h5py.File(tmp_path / "one.weights.h5", "w") as file:
         file["layers/dense/vars/0"] = [[1.0]]
     (tmp_path / "job.yaml").write_text(
-        'models: [{checkpoints: "*.h5", builder: "endless:build"}]\nmodules: [endless.py]\nlimits: {seconds_per_model: 100_000}\n'
+        'models: [{checkpoints: "*.h5", builder: "endless:build"}]\nmodules: [endless.py]\nlimits: {seconds_per_model: 100000}\n'
     )
     heard = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])"
     command = [
@@ -168,6 +168,7 @@ def test_check_prints_json_for_machines(demo):
         "problems": [],
         "unknown": [],
         "notes": [],
+        "hints": [],
     }
     assert facts["variants"] == ["float32", "int8"]
     assert facts["samples"]["samples"]["rows"] == facts["samples"]["samples"]["rows_in_files"] == 360
