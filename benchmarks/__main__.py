@@ -57,10 +57,10 @@ of the time is that of running it, which is the same on both sides.
 """)
 _OVERHEAD_WORDS = _lines("""
 CPU seconds on *siblings* against the bare sum of what cannot be avoided: the C++ conversion of each frozen graph once, and the
-reference, and the variants, invoked on the rows. The target is not met. What nobody could leave out who starts from nothing and
-holds three sides against each other comes on top of that sum: starting up (TensorFlow in two processes, Keras, Beam; taken from
-a run of one tiny model) and the SavedModel on the same rows. The rest is building and tracing, reading and proving each
-checkpoint, freezing, quantising and saving in Python, costs and reports.
+reference, and the variants, invoked on the rows. The target is not met. Any tool that starts new processes and compares three
+sides must add to that sum: starting up (TensorFlow in two processes, Keras, Beam; taken from a run of one tiny model) and running
+the SavedModel on the same rows. The rest is building and tracing, reading and proving each checkpoint, freezing, quantising and
+saving in Python, costs and reports.
 """)
 _COSTS_WORDS = _lines("""
 What one model takes of one process, by size: an MLP, a small CNN, MobileNetV2 (alpha 0.5), ResNet50, all on 512 rows of 64x64x3.
