@@ -32,7 +32,7 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             '`builder: "my_models:build"`, with its arguments under `builder_args:`.'
         ),
         ReasonCode.LOAD_UNSUPPORTED: (
-            "This is no checkpoint that can be loaded here. If it is none at all, narrow the glob under `checkpoints:`. "
+            "LiteFerry cannot load this file. If it is not a checkpoint, narrow the glob under `checkpoints:`. "
             "Otherwise `liteferry inspect` shows what was recognised; save the model again as `.keras` or as a SavedModel."
         ),
         ReasonCode.WEIGHTS_MISMATCH: (
