@@ -341,11 +341,14 @@ class TestDtypes:
         measured = report([[1 + 2j, 3j]], [[1 + 2j, 4j]])
         assert (measured["element_count"], measured["max_abs"], measured["argmax_agreement"]) == (4, 1.0, None)
 
-    def test_a_worst_example_holds_both_answers_if_they_are_short(self) -> None:
+    def test_a_worst_example_holds_both_answers_or_their_largest_entries(self) -> None:
         (example,) = compare([[1.0, 2.0]], [[1.0, np.nan]]).worst_examples()
         assert (example["reference"], example["candidate"]) == (["1", "2"], ["1", "nan"])
-        (example,) = compare(np.zeros((1, 17)), np.ones((1, 17))).worst_examples()
-        assert (example["reference"], example["candidate"]) == ([], [])
+        long = np.zeros((1, 17))
+        long[0, [3, 9, 12]] = [0.5, 0.25, 0.125]
+        (example,) = compare(long, np.ones((1, 17))).worst_examples()
+        assert example["reference"] == ["3: 0.5", "9: 0.25", "12: 0.125"]
+        assert example["candidate"] == ["0: 1", "1: 1", "2: 1"], "equal ones in their order"
 
     @pytest.mark.parametrize("dtype", [str, bytes, object])
     def test_text_is_compared_for_equality_only(self, dtype: type) -> None:
