@@ -28,6 +28,7 @@ LEFT_OUT = {
     **dict.fromkeys(("exclude", "metrics", "builder_args", "signature", "trust"), "a scheduled job has a job file"),
     **dict.fromkeys(("inputs", "label", "id", "schema_file", "decode", "size", "scale", "offset", "take", "seed"), "likewise"),
     **dict.fromkeys(("only", "strict"), "a scheduled job does all of its models and reports each"),
+    "sign": "a launcher on Google's machines has no private key",
     **dict.fromkeys(("verbose", "quiet", "help"), "nobody sits in front of it"),
 }
 

@@ -19,9 +19,8 @@ _UNUSED = (
     "pymongo",
 )
 
-# Beam imports IPython at each transform to find out whether it runs in a notebook. Pyarrow imports pandas at the first array to
-# find out whether it got a DataFrame. Here neither is so, and each import takes up to a second.
-_NEVER_USED = ("IPython", "pandas")
+# Beam imports IPython at each transform to find out whether it runs in a notebook; this process never does.
+_NEVER_USED = "IPython"
 
 
 def import_for_local_run() -> None:
@@ -33,5 +32,5 @@ def import_for_local_run() -> None:
     absent = [name for name in _UNUSED if name not in sys.modules]
     with hidden(absent):
         import apache_beam.options.pipeline_options  # noqa: F401
-    for name in set(absent).intersection(_NEVER_USED):
-        sys.modules[name] = None  # type: ignore[assignment]  # as if it were not installed
+    if _NEVER_USED in absent:
+        sys.modules[_NEVER_USED] = None  # type: ignore[assignment]  # as if it were not installed
