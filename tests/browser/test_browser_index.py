@@ -232,6 +232,7 @@ def test_hostile_names_and_metadata_change_nothing(kitchen_sink, open_page):
     assert page.locator("#fleet tbody a").count() >= 1
     page.locator("#fleet tbody a").first.click()
     watched.wait()
+    page.evaluate("() => document.querySelectorAll('details').forEach(one => { one.open = true; })")  # metadata is folded
     text = page.locator("body").inner_text()
     assert HOSTILE in text and SCRIPT in text
     assert page.locator("img").count() == 0
