@@ -125,6 +125,7 @@ def test_sparse_tensors_are_dense_columns_with_zeros_as_tensorflow_makes_them(tm
         (example(at=[1, 5], value=[0.5, 1.5]), "row 0: index 5 of a sparse tensor of shape (5,)"),
         (example(at=[1], value=[0.5, 1.5]), "row 0: a sparse tensor with 2 values and 1 indices"),
     ],
+    ids=["an index beyond the shape", "more values than indices"],
 )
 def test_a_sparse_tensor_that_is_none_is_told(tmp_path: Path, row: bytes, told: str) -> None:
     spec = opened(tmp_path, SPARSE, [row])
