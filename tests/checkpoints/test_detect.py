@@ -14,6 +14,7 @@ import h5py
 import pytest
 
 from liteferry.checkpoints.detection import Kind, detect, examine
+from liteferry.checkpoints.foreign import refuse_foreign
 from liteferry.errors import ModelError
 from liteferry.sandbox import Flavor, Limits
 from tests.support.units import run_unit
@@ -138,6 +139,19 @@ def test_what_is_no_checkpoint_says_what_it_is(tmp_path: Path, name: str, conten
     (tmp_path / name).write_bytes(content)
     assert reason(tmp_path / name)[0] == code
     assert words in reason(tmp_path / name)[1]
+
+
+def test_a_folder_is_looked_into_but_not_through_its_links(tmp_path: Path) -> None:
+    elsewhere, saved = tmp_path / "elsewhere", tmp_path / "saved"
+    for folder in (elsewhere, saved):
+        folder.mkdir()
+    (elsewhere / "variables.index").write_bytes(POINTER)
+    (saved / "variables").symlink_to(elsewhere)
+    refuse_foreign(str(saved), str(saved))
+    (saved / "variables").unlink()
+    elsewhere.rename(saved / "variables")
+    with pytest.raises(ModelError, match="Git LFS pointer"):
+        refuse_foreign(str(saved), str(saved))
 
 
 def test_a_directory_without_a_graph_is_no_saved_model(tmp_path: Path) -> None:

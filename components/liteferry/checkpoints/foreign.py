@@ -46,7 +46,8 @@ def refuse_foreign(path: str, place: str) -> None:
 def _refuse_folder(path: str, place: str) -> None:
     for name in ("saved_model.pb", "config.json", "model.weights.h5", os.path.join("variables", "variables.index")):
         inner = os.path.join(place, name)
-        if os.path.isfile(inner) and not os.path.islink(inner):
+        # Not through a link, of the file or of the folder that it is in: the rule for links comes later.
+        if os.path.isfile(inner) and os.path.realpath(inner) == os.path.join(os.path.realpath(place), name):
             with open(inner, "rb") as file:
                 _refuse_stand_in(f"{path}: its {name}", file.read(_HEAD_BYTES))
     names = set(os.listdir(place)) if os.access(place, os.R_OK) else set()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from liteferry.checkpoints.links import follow
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.evaluation.artifact_scan import refuse_unsafe_tflite
 from liteferry.loading.call_groups import Calls
@@ -149,6 +150,7 @@ def _load(task: SideTask) -> tuple[Signature, Mapping[str, str], OnRows, list[st
     """The artifact's signature under its own input names, the names under which rows are read instead, the function that runs it,
     and notes.
     """
+    follow(task.path, task.load.links)  # before anything is read through it
     if flatbuffer.is_tflite(task.path):
         return _load_tflite(task.path, task.load.trust)
     from liteferry import checkpoints
