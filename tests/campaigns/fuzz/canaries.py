@@ -103,7 +103,9 @@ class Canaries:
             if self._is_watching:
                 self.resolved += 1
                 resolved = found[0] if isinstance(found, tuple) else found
-                if resolved is not None and not is_harmless(resolved):
+                # A function that was handed over is the library's own, of its own code: a file holds names alone.
+                is_handed_over = bool(args) and callable(args[0]) and resolved is args[0]
+                if resolved is not None and not is_handed_over and not is_harmless(resolved):
                     self.fired.append(f"{module.__name__}.{function}{args[:1]!r} is {resolved!r}"[:300])
                     raise TypeError("a canary")
             return found
