@@ -41,7 +41,13 @@ EXPECT: dict[str, tuple[str, str]] = {
     "frozen_inside_a_layer": (RIGHT, RIGHT),
 }
 
-OF_TF_KERAS = {"a_variable_of_tensorflows": (RIGHT, RIGHT)}  # where it is a weight as any other
+OF_TF_KERAS = {
+    "a_variable_of_tensorflows": (RIGHT, RIGHT),  # where it is a weight as any other
+    "registered_as_keras_s_own": (
+        RIGHT,
+        UNKNOWN,
+    ),  # tf_keras writes a registered function into HDF5 in a form that it cannot read
+}
 # tf_keras refuses to write these into HDF5.
 UNSAVED = {("tf_keras", f"adapted_{kind}", "h5") for kind in ("string_lookup", "integer_lookup", "text_vectorization")}
 
