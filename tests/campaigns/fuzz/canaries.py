@@ -6,6 +6,7 @@ starts a process, imports a module of somebody else's choice or unmarshals code 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import importlib
 import inspect
@@ -48,6 +49,7 @@ _HOMES = (
     ".linalg",
     ".random",
     ".image",
+    ".tensor_conversion",
 )
 _ROOTS = """
     Operation Layer Initializer Regularizer Constraint Loss DTypePolicy Policy Quantizer QuantizationConfig FeatureColumn Feature
@@ -134,12 +136,22 @@ def _is_importing() -> bool:
     return False
 
 
+def _is_naming_a_tuple() -> bool:
+    """Whether `collections.namedtuple` is at work, which compiles a line made of field names that it has checked."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is collections.namedtuple.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _is_own(event: str, arguments: tuple[Any, ...]) -> bool:
     """Python reads and runs its own modules when one is imported for the first time."""
     if event == "compile":
-        return arguments[1] is None or _is_code(arguments[1])
+        return arguments[1] is None or _is_code(arguments[1]) or _is_naming_a_tuple()
     if event == "exec":
-        return isinstance(arguments[0], CodeType) and _is_code(arguments[0].co_filename)
+        return isinstance(arguments[0], CodeType) and (_is_code(arguments[0].co_filename) or _is_naming_a_tuple())
     return isinstance(arguments[0], int) or _is_code(arguments[0])
 
 
