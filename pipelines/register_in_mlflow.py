@@ -18,10 +18,20 @@ ALIAS = "blessed"
 SAME = ("export_digest", "recipe_digest")  # two versions with these in common hold the same
 
 
+def models_of(fleet: dict[str, Any], out: pathlib.Path) -> list[str]:
+    """The models of the last run; those of more than 5,000 stand in the parts that fleet.json names."""
+    if "models" in fleet:
+        return [model["model_id"] for model in fleet["models"]]
+    import pyarrow.parquet
+
+    parts = (pyarrow.parquet.read_table(out / part["path"], columns=["model_id"]) for part in fleet["parts"])
+    return sorted({model_id for part in parts for model_id in part.column("model_id").to_pylist()})
+
+
 def blessed(out: pathlib.Path) -> Iterator[tuple[pathlib.Path, dict[str, Any]]]:
     """The folder and the report of every blessed model of the last run, also of those that are held back: the kept ones."""
-    for model in json.loads((out / "fleet.json").read_text(encoding="utf-8"))["models"]:
-        folder = out / "models" / model["model_id"]
+    for model_id in models_of(json.loads((out / "fleet.json").read_text(encoding="utf-8")), out):
+        folder = out / "models" / model_id
         if (folder / "BLESSED").exists():
             yield folder, json.loads((folder / "report.json").read_text(encoding="utf-8"))
 

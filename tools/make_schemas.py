@@ -1,4 +1,4 @@
-"""report/records.py -> docs/schema/report.schema.json and fleet.schema.json: `python -m tools.make_schemas`.
+"""report/records.py -> docs/schema/*.schema.json: `python -m tools.make_schemas`.
 
 Keys that a schema does not know are allowed: new ones may come within one schema_version.
 """
@@ -75,9 +75,19 @@ def fleet_schema() -> Schema:
     return schema
 
 
+def fleet_in_parts_schema() -> Schema:
+    """The schema of fleet.json where the rows are in parts."""
+    about = {"$schema": DIALECT, "title": "LiteFerry fleet.json, rows in parts", "description": "See docs/reports.md."}
+    return about | schema_of(records.FleetSummary)
+
+
 def texts() -> dict[str, str]:
     """File name -> what docs/schema must hold."""
-    schemas = {"report.schema.json": report_schema(), "fleet.schema.json": fleet_schema()}
+    schemas = {
+        "report.schema.json": report_schema(),
+        "fleet.schema.json": fleet_schema(),
+        "fleet_in_parts.schema.json": fleet_in_parts_schema(),
+    }
     return {name: json.dumps(schema, indent=1, ensure_ascii=False) + "\n" for name, schema in schemas.items()}
 
 

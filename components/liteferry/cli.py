@@ -373,7 +373,7 @@ def _show(arguments: argparse.Namespace, _: list[str]) -> int:
         raise JobError([f"--log: name a model, `liteferry show {arguments.output} MODEL --log`"], source="liteferry show")
     facts = show.read_progress(arguments.output)
     if arguments.json:
-        print(json.dumps(facts, indent=1))
+        show.print_json(facts)
     else:
         show.print_summary(facts)
     return show.status_of(facts)

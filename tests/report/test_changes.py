@@ -12,8 +12,8 @@ import pytest
 from liteferry.commands.report_pages import rebuild_pages
 from liteferry.commands.show import print_summary
 from liteferry.output import fleet_files, model_folder
-from liteferry.report import changes
-from liteferry.report.changes import since_last_run, write_history
+from liteferry.report import changes, history
+from liteferry.report.changes import since_last_run
 from liteferry.report.model_report import fleet_entry
 
 TENSOR = {"name": "image", "position": 0, "tensor_index": 3, "tensor_name": "t", "dtype": "float32", "shape": [None, 8]}
@@ -234,7 +234,7 @@ def test_the_list_is_bounded(runs: Runs) -> None:
 
 
 def test_history_is_written_only_when_asked(tmp_path: Path) -> None:
-    _, history = since_last_run(str(tmp_path), [fleet_entry(report_of())], run_id="a")
+    _, new = since_last_run(str(tmp_path), [fleet_entry(report_of())], run_id="a")
     assert not (tmp_path / ".history").exists(), "a run that does not end must leave the last one's history"
-    write_history(str(tmp_path), history)
+    history.write(str(tmp_path), new)
     assert (tmp_path / ".history" / "last_run.json").exists()

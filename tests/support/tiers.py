@@ -34,6 +34,7 @@ NIGHTLY = {
     "tests/browser/test_browser_index.py::test_the_page_never_scrolls_sideways": "layout, at four widths",
     "tests/browser/test_browser_index.py::test_paper_has_every_row": "layout",
     "tests/browser/test_browser_model.py::test_every_page_of_the_run_is_quiet": "thirteen pages",
+    "tests/browser/test_browser_parts.py::test_twenty_thousand": "a fleet of twenty thousand; the form is seen by day with few",
     "tests/campaigns/chaos/test_chaos.py::test_nothing_is_lost": "the slice takes five minutes; stores are killed at by day",
     "tests/campaigns/chaos/test_chaos.py::test_a_case_that_leaves_something_behind_is_seen": "two runs more",
     "tests/campaigns/fuzz/test_config_fuzz.py::test_a_number_makes_the_same": "changes with the libraries alone",

@@ -13,8 +13,8 @@ from liteferry.commands.show import read_fleet
 from liteferry.errors import StorageError
 from liteferry.output import model_folder, run_lock
 from liteferry.plan import process_log
-from liteferry.report.changes import forget_models
 from liteferry.report.formats import counted, human_bytes, single_line
+from liteferry.report.history import forget_models
 from liteferry.storage import beneath, layout
 
 

@@ -6,11 +6,13 @@ import concurrent.futures
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from liteferry import storage
+from liteferry import lenient, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.json_records import parse
-from liteferry.output import held_back, model_folder, proofs, run_lock, signing
+from liteferry.output import fleet_files, held_back, model_folder, proofs, signing
 from liteferry.report.formats import counted, single_line
+from liteferry.report.parts import dealing, table
+from liteferry.report.parts.reading import is_in_parts
 from liteferry.storage import beneath, layout
 from liteferry.storage.layout import PAGE
 
@@ -49,24 +51,23 @@ def rebuild_pages(out: str, tell: Callable[[str], object] = lambda _: None) -> i
     Raises:
       JobError: there is no report under `out`.
     """
-    from liteferry.report.fleet import fleet_facts, write_fleet
-
-    reports, signed = [], []
+    last = _last_facts(out)
+    named = _models_named(out, last)
+    signed, packed, count = [], [], 0
     for name, own, attempt in _reports(out):
         for folder, report in ((layout.MODELS, own), (layout.ATTEMPTS, attempt)):
             if report and not _write_about(out, folder, name, report):
                 signed.append(name)
-        reports.append(_told(own, attempt))
-    if not reports:
+        count += 1
+        if named is None or str(own.get("model_id")) in named:
+            packed.append(dealing.pack(_told(own, attempt), name))
+    if not count:
         raise JobError([f"{out}/models: no report.json in any folder; run `liteferry run ... --output {out}` first"], source=out)
-    named = _models_of_last_run(out)
-    kept = [report for report in reports if named is None or str(report.get("model_id")) in named]
-    with run_lock.writing_fleet(out):
-        write_fleet(out, fleet_facts(kept, changes=_of_last_run(out, "changes"), job=_of_last_run(out, "run")))
+    fleet_files.rebuild(packed, out, last)
     if signed:
         stay = "stays as it was" if len(signed) == 1 else "stay as they were"
         tell(f"{counted(len(signed), 'signed page')} {stay}: {', '.join(map(single_line, signed[:5]))}")
-    return len(kept)
+    return len(packed)
 
 
 def _write_about(out: str, parent: str, model_id: str, report: dict[str, Any]) -> bool:
@@ -94,18 +95,19 @@ def _write_about(out: str, parent: str, model_id: str, report: dict[str, Any]) -
     return True
 
 
-def _of_last_run(out: str, key: str) -> dict[str, Any] | None:
-    """`changes` or `run` of the existing fleet.json."""
+def _last_facts(out: str) -> dict[str, Any]:
+    """The existing fleet.json; {} where there is none, or it is damaged."""
     try:
-        found = parse(beneath.read_bytes(out, layout.FLEET_FACTS)).get(key)
-    except (StorageError, ValueError, AttributeError):
-        return None
-    return found if isinstance(found, dict) else None
+        return lenient.mapping(parse(beneath.read_bytes(out, layout.FLEET_FACTS)))
+    except (StorageError, ValueError):
+        return {}
 
 
-def _models_of_last_run(out: str) -> set[str] | None:
+def _models_named(out: str, last: dict[str, Any]) -> set[str] | None:
+    """The models of the last run; None where they are not known."""
     try:
-        facts = parse(beneath.read_bytes(out, layout.FLEET_FACTS))
-        return {model["model_id"] for model in facts["models"]}
-    except (StorageError, ValueError, KeyError, TypeError):
+        if is_in_parts(last):
+            return {row["model_id"] for part in last["parts"] for row in table.read_columns(out, part, ["model_id"])}
+        return {model["model_id"] for model in last["models"]}
+    except (StorageError, KeyError, TypeError, AttributeError):
         return None

@@ -235,7 +235,8 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
 def _conclude(request: RunRequest, total: int, counts: dict[str, int]) -> int:
     out = request.out
     facts = read_fleet(out)
-    facts = {**facts, "models": [model for model in facts["models"] if fits_only(model["model_id"], request.only)]}
+    if request.only is not None:
+        facts = {**facts, "models": [model for model in facts["models"] if fits_only(model["model_id"], request.only)]}
     total = max(total, len(facts["models"]))  # a checkpoint may have come after they were counted
     print_summary(facts)
     if counts["already_done"]:

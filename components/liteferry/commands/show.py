@@ -25,12 +25,19 @@ ALL_BLESSED, NOT_ALL_BLESSED, BAD_USAGE = 0, 1, 2
 
 
 def read_fleet(out: str) -> dict[str, Any]:
-    """The facts of a finished run. Raises JobError when there are none, or when they are inconsistent."""
+    """The facts of a finished run. `models` and `rows` of a large fleet are read from its parts whenever they are iterated over,
+    which raises StorageError where a part is missing or damaged.
+
+    Raises:
+      JobError: there are none, or they are inconsistent.
+    """
     from liteferry.report.fleet_check import sound_facts
+    from liteferry.report.parts.reading import is_in_parts, with_models
 
     path = storage.join(out, layout.FLEET_FACTS)
     try:
-        return sound_facts(parse(beneath.read_bytes(out, layout.FLEET_FACTS)))
+        facts = sound_facts(parse(beneath.read_bytes(out, layout.FLEET_FACTS)))
+        return with_models(out, facts) if is_in_parts(facts) else facts
     except (StorageError, ValueError) as error:
         first = f"run `liteferry run ... --output {out}` first, or, if there are reports, `liteferry report {out}`"
         raise JobError([f"{path}: no finished run here ({error}); {first}"], source=out) from error
@@ -75,11 +82,15 @@ def refuse_while_running(out: str) -> None:
 
 
 def print_summary(facts: Mapping[str, Any]) -> None:
-    """The fleet's table: coloured on a terminal, plain elsewhere."""
+    """The fleet's table: coloured on a terminal, plain elsewhere; of a large fleet its counts, without its models."""
     from liteferry.report.changes import in_words
-    from liteferry.report.terminal import reasons_text, summary_table, summary_text
+    from liteferry.report.parts.reading import is_in_parts
+    from liteferry.report.terminal import reasons_text, summary_table, summary_text, totals_text
 
-    if sys.stdout.isatty():
+    is_large = is_in_parts(facts)
+    if is_large:
+        print(totals_text(facts))
+    elif sys.stdout.isatty():
         from rich.console import Console
 
         Console().print(summary_table(facts))
@@ -88,8 +99,9 @@ def print_summary(facts: Mapping[str, Any]) -> None:
     reasons = reasons_text(facts)
     if reasons:
         print(reasons)
-    changed = [single_line(line) for line in in_words(facts.get("changes"))]
-    notes = {str(note) for model in facts["models"] for note in model.get("warnings") or () if str(note).startswith(NOTE)}
+    changed = [single_line(line) for line in in_words(facts.get("changes"), counts=facts.get("change_counts"))]
+    warnings = facts["notes"] if is_large else [note for model in facts["models"] for note in model.get("warnings") or ()]
+    notes = {str(note) for note in warnings if str(note).startswith(NOTE)}
     for note in sorted(notes)[:_NOTES_SHOWN]:
         print(single_line(note))
     if changed:
@@ -134,5 +146,20 @@ def print_model(out: str, model_id: str, *, as_json: bool = False, with_log: boo
 
 def status_of(facts: Mapping[str, Any]) -> int:
     """The exit status for a fleet's facts."""
+    from liteferry.report.parts.reading import InParts
+
     models = facts["models"]
-    return ALL_BLESSED if models and all(model["status"] == "blessed" for model in models) else NOT_ALL_BLESSED
+    if isinstance(models, InParts):
+        is_blessed = 0 < facts["totals"]["models"] == facts["totals"]["blessed"]
+    else:
+        is_blessed = bool(models) and all(model["status"] == "blessed" for model in models)
+    return ALL_BLESSED if is_blessed else NOT_ALL_BLESSED
+
+
+def print_json(facts: Mapping[str, Any]) -> None:
+    """Prints a fleet's facts as JSON; models and rows of a large fleet one by one."""
+    from liteferry.report.parts.reading import json_chunks
+
+    for chunk in json_chunks(facts):
+        sys.stdout.write(chunk)
+    print()

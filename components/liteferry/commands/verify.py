@@ -25,6 +25,8 @@ from liteferry.json_records import parse
 from liteferry.output import held_back, manifest, model_folder, proofs
 from liteferry.report import rejudge
 from liteferry.report.formats import single_line
+from liteferry.report.parts import table
+from liteferry.report.parts.reading import is_in_parts, sound_summary
 from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec
 from liteferry.storage import beneath, layout
 from liteferry.types import Status
@@ -116,8 +118,7 @@ def _local_copy(place: str) -> Iterator[str]:
 
 def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
     try:
-        models = parse(beneath.read_bytes(out, layout.FLEET_FACTS))["models"]
-        status = {model["model_id"]: model["status"] for model in models}
+        status = _statuses(out)
     except (StorageError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield f"fleet.json cannot be read ({error}); run the job again to finish it"
         return
@@ -134,6 +135,16 @@ def _fleet_problems(out: str, model_ids: set[str]) -> Iterator[str]:
             name.startswith(f"{layout.STAGING}{os.sep}") and os.path.basename(name) != "lock"
         ):
             yield f"{name} was left by an interrupted run; the next run removes it"
+
+
+def _statuses(out: str) -> dict[str, Any]:
+    """Model id -> status in the fleet's files: in fleet.json, or in parts whose digests it names."""
+    facts = parse(beneath.read_bytes(out, layout.FLEET_FACTS))
+    if not is_in_parts(facts):
+        return {model["model_id"]: model["status"] for model in facts["models"]}
+    sound_summary(facts)
+    rows = [row for part in facts["parts"] for row in table.read_columns(out, part, ["model_id", "status"])]
+    return {row["model_id"]: row["status"] for row in rows}
 
 
 def _status_of(out: str, model_id: str) -> object:

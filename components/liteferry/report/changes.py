@@ -1,8 +1,7 @@
 """Finds changes since the previous run in the same OUT: checkpoints, verdicts, statistics, task metrics, contracts of .tflite
 files, and the libraries that made them.
 
-`OUT/.history/last_run.json` remembers, for every model, its last verdicts and numbers, and the contracts of its last blessed
-report. It is written when a run has ended, so a run that was killed and finished later is one run.
+`history` holds what is compared with. It is written when a run has ended, so a run that was killed and finished later is one run.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any
 from liteferry import lenient
 from liteferry.errors import StorageError
 from liteferry.json_records import parse
+from liteferry.report import history
 from liteferry.report.environment import LIBRARIES
 from liteferry.storage import beneath, layout
 from liteferry.types import Status
@@ -22,7 +22,6 @@ from liteferry.types import Status
 OF_VERDICTS = ("newly_failing", "newly_passing", "drifted", "contract_changes")
 OF_THE_ROSTER = ("new", "gone", "renamed", "libraries")
 KINDS = (*OF_VERDICTS, *OF_THE_ROSTER)
-_HISTORY_VERSION = 1
 _SAVED_MODEL = "saved_model"
 
 # A statistic counts as drifted if it changed by at least this much; max_rel if it doubled or halved, and is above the noise.
@@ -139,27 +138,44 @@ def _why(is_now: Remembered) -> str | None:
 
 
 def roster_changes(before: Mapping[str, Remembered], now: Mapping[str, Remembered]) -> dict[str, list[dict[str, Any]]]:
-    """`{new, gone, renamed, libraries}`: models that only one of the two runs had, in order of model ids, and the libraries
-    whose new versions caused models to be exported again.
-
-    A checkpoint with the same bytes under another name counts as renamed. Where the bytes of several are equal, each counts
-    once.
+    """`{new, gone, libraries}`: models that only one of the two runs had, in order of model ids and with the digests of their
+    checkpoints, and the libraries whose new versions caused models to be exported again.
     """
-    gone = {model_id: was for model_id, was in before.items() if model_id not in now}
-    came = [model_id for model_id in sorted(now) if model_id not in before]
-    renamed, left = [], dict(sorted(gone.items()))
-    for model_id in list(came):
-        digest = now[model_id].get("digest")
-        was = next((old for old, facts in left.items() if digest is not None and facts.get("digest") == digest), None)
-        if was is not None:
-            del left[was]
-            came.remove(model_id)
-            renamed.append({"model_id": model_id, "was": was})
     return {
-        "new": [{"model_id": model_id} for model_id in came],
-        "gone": [{"model_id": model_id, "was": left[model_id].get("status")} for model_id in left],
-        "renamed": renamed,
+        "new": [
+            {"model_id": model_id, "digest": lenient.text(now[model_id].get("digest"))}
+            for model_id in sorted(now)
+            if model_id not in before
+        ],
+        "gone": [
+            {"model_id": model_id, "was": was.get("status"), "digest": lenient.text(was.get("digest"))}
+            for model_id, was in sorted(before.items())
+            if model_id not in now
+        ],
         "libraries": _upgrades(before, now),
+    }
+
+
+def renamed(new: Iterable[Mapping[str, Any]], gone: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """`{new, gone, renamed}` of models that came and went: a checkpoint with the same bytes under another name counts as renamed.
+    Where the bytes of several are equal, each counts once.
+    """
+    left = {str(one["model_id"]): one for one in gone}
+    by_digest: dict[object, list[str]] = {}
+    for model_id, one in left.items():
+        by_digest.setdefault(one.get("digest"), []).append(model_id)
+    came, moved = [], []
+    for one in new:
+        olds = by_digest.get(one.get("digest")) if one.get("digest") is not None else None
+        if olds:
+            moved.append({"model_id": one["model_id"], "was": olds[0]})
+            del left[olds.pop(0)]
+        else:
+            came.append({"model_id": one["model_id"]})
+    return {
+        "new": came,
+        "gone": [{"model_id": model_id, "was": one.get("was")} for model_id, one in left.items()],
+        "renamed": moved,
     }
 
 
@@ -221,38 +237,56 @@ def _contract_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Ite
 
 
 def since_last_run(out: str, reports: Iterable[lenient.Report], *, run_id: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """The changes, None for the first run in this OUT, and the history to write with `write_history` once all else is written.
+    """The changes, None for the first run in this OUT, and the history to write with `history.write` once all else is written.
 
     `run_id`: unique to a run. Runners may repeat a step: a repeated step gets the changes that it wrote before.
     """
-    history = _read(out, layout.LAST_RUN)
-    now = {str(report.get("model_id")): remember(report) for report in reports}
-    before, contracts = lenient.mapping(history.get("models")), lenient.mapping(history.get("blessed_contracts"))
-    if history.get("run_id") == run_id:
-        return _read(out, layout.FLEET_FACTS).get("changes"), history
+    before = history.read(out)
+    if before.get("run_id") == run_id:
+        return _written(out), before
+    found, now = compared(before, reports)
+    return None if found is None else _matched(found), {**now, "run_id": run_id, "runs": lenient.listing(before.get("runs"))}
+
+
+def _matched(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes in the order of `KINDS`, with renamed models found."""
+    every = {**found, **renamed(found["new"], found["gone"])}
+    return {kind: every[kind] for kind in KINDS}
+
+
+def _written(out: str) -> dict[str, Any] | None:
     try:
-        changes = _all_changes(history, before, now, contracts) if history else None
+        changes = lenient.mapping(parse(beneath.read_bytes(out, layout.FLEET_FACTS))).get("changes")
+    except (StorageError, ValueError, RecursionError):
+        return None
+    return changes if isinstance(changes, dict) else None
+
+
+def compared(before: Mapping[str, Any], reports: Iterable[lenient.Report]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The changes of some models since the history of the same models, None where there is none; and their history from now on.
+    `new` and `gone` hold digests, for `renamed`.
+    """
+    now = {str(report.get("model_id")): remember(report) for report in reports}
+    models, contracts = lenient.mapping(before.get("models")), lenient.mapping(before.get("blessed_contracts"))
+    try:
+        changes = _all_changes(before, models, now, contracts) if before else None
     except (KeyError, TypeError, AttributeError, ValueError):  # the history was edited by hand: begin a new one
-        before, contracts, changes = {}, {}, None
+        models, contracts, changes = {}, {}, None
     new_contracts = {model_id: _contracts(facts) for model_id, facts in now.items() if facts["status"] == Status.BLESSED.value}
     return changes, {
-        "schema_version": _HISTORY_VERSION,
-        "run_id": run_id,
-        "models": {**before, **now},
+        "models": {**models, **now},
         "of_last_run": sorted(now),
-        "runs": lenient.listing(history.get("runs")),
         "blessed_contracts": {**contracts, **new_contracts},
     }
 
 
 def _all_changes(
     history: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Remembered], contracts: Mapping[str, Any]
-) -> dict[str, list[dict[str, Any]]]:
-    found = changes_between(before, now, blessed_contracts=contracts)
-    if not isinstance(history.get("of_last_run"), list):  # written by a version that did not record its models
-        return {**found, **{kind: [] for kind in OF_THE_ROSTER}}
-    last = {model_id: before[model_id] for model_id in history["of_last_run"] if model_id in before}
-    return {**found, **roster_changes(last, now)}
+) -> dict[str, Any]:
+    found: dict[str, Any] = changes_between(before, now, blessed_contracts=contracts)
+    has_roster = isinstance(history.get("of_last_run"), list)  # an early version did not record its models
+    last = {model_id: before[model_id] for model_id in (history["of_last_run"] if has_roster else ()) if model_id in before}
+    return {**found, **roster_changes(last, now if has_roster else {})}
 
 
 def _contracts(facts: Remembered) -> dict[str, Any]:
@@ -264,43 +298,17 @@ def _contracts(facts: Remembered) -> dict[str, Any]:
     }
 
 
-def write_history(out: str, history: Mapping[str, Any]) -> None:
-    """Writes the history, with which the next run is compared."""
-    text = json.dumps(history, sort_keys=True)
-    beneath.write_bytes(out, layout.LAST_RUN, text.encode())
-
-
-def forget_models(out: str, model_ids: Iterable[str]) -> None:
-    """Removes models from the history, after the user has removed them. Raises StorageError."""
-    history, gone = _read(out, ".history/last_run.json"), set(model_ids)
-    if not history:
-        return
-    kept = {
-        key: {model_id: facts for model_id, facts in lenient.mapping(history.get(key)).items() if model_id not in gone}
-        for key in ("models", "blessed_contracts")
-    }
-    write_history(out, {**history, **kept})
-
-
-def _read(out: str, name: str) -> dict[str, Any]:
-    """The history; empty if it is missing or was damaged by hand: then there is no previous run to compare with."""
-    try:
-        found = lenient.mapping(parse(beneath.read_bytes(out, name)))
-    except (StorageError, ValueError, RecursionError):
-        return {}
-    return found if found.get("schema_version") == _HISTORY_VERSION else {}
-
-
-def in_words(changes: object, *, most: int = 20) -> list[str]:
-    """A line for each change, at most `most` of each kind."""
+def in_words(changes: object, *, most: int = 20, counts: object = None) -> list[str]:
+    """A line for each change, at most `most` of each kind. `counts`: how many there are, where `changes` does not list all."""
     lines = []
     for kind in KINDS:
         entries = [lenient.mapping(entry) for entry in lenient.listing(lenient.mapping(changes).get(kind))]
         for entry in entries[:most]:
             who = " ".join(str(entry[key]) for key in ("model_id", "variant", "output") if entry.get(key))
             lines.append(f"{kind.replace('_', ' ')}: {(who + _what(entry)).removeprefix(': ')}")
-        if len(entries) > most:
-            lines.append(f"{kind.replace('_', ' ')}: and {len(entries) - most} more, in fleet.json")
+        count = lenient.integer(lenient.mapping(counts).get(kind)) or len(entries)
+        if count > most:
+            lines.append(f"{kind.replace('_', ' ')}: and {count - most} more, in fleet.json")
     return lines
 
 

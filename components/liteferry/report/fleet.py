@@ -247,12 +247,18 @@ def _totals(models: Sequence[records.ModelSummary]) -> records.Totals:
 
 
 def _searches(found: Iterable[Mapping[str, Any]]) -> records.AutoTotals:
+    return search_totals(
+        (lenient.integer(facts.get("candidates")) or 0, bool(facts.get("from_family"))) for facts in found if facts
+    )
+
+
+def search_totals(counts: Iterable[tuple[int, bool]]) -> records.AutoTotals:
     """The cost of the searches for `auto`, and the savings of families: a sibling that took its family's mix is counted as
-    saving the average number of files of a search.
+    saving the average number of files of a search. `counts`: files made, and whether a sibling's mix was taken, of each model.
     """
-    counts = [(lenient.integer(facts.get("candidates")) or 0, bool(facts.get("from_family"))) for facts in found if facts]
-    alone = [count for count, is_of_family in counts if not is_of_family]
-    of_family = [count for count, is_of_family in counts if is_of_family]
+    every = list(counts)
+    alone = [count for count, is_of_family in every if not is_of_family]
+    of_family = [count for count, is_of_family in every if is_of_family]
     average = sum(alone) / len(alone) if alone else 0.0
     return {
         "searched": len(alone),
@@ -293,10 +299,15 @@ def write_fleet(out: str, facts: Mapping[str, Any]) -> None:
     page = render_index(facts).encode("utf-8", "backslashreplace")
     sink = pa.BufferOutputStream()
     pyarrow.parquet.write_table(fleet_table(facts["rows"]), sink)
-    beneath.write_bytes(out, layout.FLEET_FACTS, _strict_json(facts, indent=1).encode() + b"\n")
+    beneath.write_bytes(out, layout.FLEET_FACTS, as_json(facts))
     beneath.write_bytes(out, layout.FLEET_TABLE, sink.getvalue().to_pybytes())
     write_assets(out)
     beneath.write_bytes(out, layout.INDEX, page)
+
+
+def as_json(facts: Mapping[str, Any]) -> bytes:
+    """fleet.json's bytes."""
+    return _strict_json(facts, indent=1).encode() + b"\n"
 
 
 def _strict_json(value: object, *, indent: int | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from liteferry.report.parts.reading import is_in_parts, sound_summary
 from liteferry.types import Status
 
 _MODEL_TEXTS = ("model_id", "status")
@@ -15,11 +16,14 @@ def sound_facts(facts: Any) -> dict[str, Any]:
     """The facts, if they have the form of a fleet's and agree with themselves. Raises ValueError that names the problem."""
     if not isinstance(facts, dict):
         raise ValueError("it is not a JSON object")
+    if is_in_parts(facts):
+        sound_summary(facts)
+        return facts
     models, totals = facts.get("models"), facts.get("totals")
     if not isinstance(models, list) or not isinstance(totals, dict):
         raise ValueError("it has no models, or no totals")
     for place, model in enumerate(models):
-        _look_at(place, model)
+        sound_model(place, model)
     counted = {"models": len(models)} | {
         status.value: sum(model["status"] == status.value for model in models)
         for status in (Status.BLESSED, Status.NOT_BLESSED, Status.FAILED)
@@ -30,7 +34,8 @@ def sound_facts(facts: Any) -> dict[str, Any]:
     return facts
 
 
-def _look_at(place: int, model: Any) -> None:
+def sound_model(place: int, model: Any) -> None:
+    """Raises ValueError that names the problem where an entry of `models` has not the form of one."""
     if not isinstance(model, dict):
         raise ValueError(f"models[{place}] is not an object")
     missing = [name for name in (*_MODEL_TEXTS, *_OPTIONAL_TEXTS, "reason", "variants") if name not in model]

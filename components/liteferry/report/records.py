@@ -539,3 +539,55 @@ class FleetReport(TypedDict):
     rows: list[dict[str, Any]]
     changes: NotRequired[dict[str, Any] | None]
     run: dict[str, Any] | None
+
+
+class TotalsInParts(Totals):
+    held_back: Count
+    warned: Count
+
+
+class Example(TypedDict):
+    """A model for which a message was said; `page` is relative to OUT."""
+
+    model_id: str
+    variant: Text
+    page: str
+
+
+class MessageOfReason(TypedDict):
+    stage: str
+    text: str
+    count: Count
+    examples: list[Example]
+
+
+class ReasonOfFleet(TypedDict):
+    code: str
+    models: Count
+    messages: list[MessageOfReason]
+    has_more: bool
+
+
+class PartOfFleet(TypedDict):
+    """A file with rows: its path below OUT, its models from `first` to `last`, and its digest."""
+
+    path: str
+    models: Count
+    rows: Count
+    first: str
+    last: str
+    bytes: Count
+    sha256: str
+
+
+class FleetSummary(TypedDict):
+    """The models of one run, counted; their rows are in parts. See docs/reports.md."""
+
+    schema_version: Annotated[int, {"const": 2}]
+    totals: TotalsInParts
+    reasons: list[ReasonOfFleet]
+    notes: list[str]
+    parts: list[PartOfFleet]
+    changes: dict[str, list[dict[str, Any]]] | None
+    change_counts: dict[str, Count] | None
+    run: dict[str, Any] | None

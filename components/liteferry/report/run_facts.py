@@ -28,17 +28,11 @@ def _seconds_between(started: str | None, ended: str) -> float | None:
     return max(0.0, (last - first).total_seconds())
 
 
-def run_facts(
-    out: str, reports: Iterable[lenient.Report], history: Mapping[str, Any], about: Mapping[str, str]
-) -> dict[str, Any]:
-    """`{job, started, ended, duration_s, output, machine, cpu, seconds, libraries, runs}`. `seconds`: all models' work together,
-    also that of earlier runs. `libraries`: version of most models. `runs`: the last ones, this one last, each
-    `{run_id, ended, models, blessed, not_blessed, failed}`.
+Tally = dict[str, Any]
 
-    Args:
-      history: as `changes.since_last_run` gives it, with the `run_id` of this run; a runner may write the same run twice.
-      about: what the launcher knows: `job`, the job file, and `started`, a date as `now` gives it; either may be missing.
-    """
+
+def tally(reports: Iterable[lenient.Report]) -> Tally:
+    """`{statuses, versions, seconds}` of reports, as plain JSON: their verdicts, the versions that made them and their work."""
     counts: collections.Counter[str] = collections.Counter()
     versions: dict[str, collections.Counter[str]] = {name: collections.Counter() for name in (*LIBRARIES, "liteferry", "cpu")}
     seconds = 0.0
@@ -48,6 +42,27 @@ def run_facts(
         environment = lenient.mapping(report.get("environment"))
         for name, found in versions.items():
             found.update([str(environment[name])] if environment.get(name) else [])
+    return {"statuses": dict(counts), "versions": {name: dict(found) for name, found in versions.items()}, "seconds": seconds}
+
+
+def run_facts(out: str, tallies: Iterable[Tally], history: Mapping[str, Any], about: Mapping[str, str]) -> dict[str, Any]:
+    """`{job, started, ended, duration_s, output, machine, cpu, seconds, libraries, runs}`. `seconds`: all models' work together,
+    also that of earlier runs. `libraries`: version of most models. `runs`: the last ones, this one last, each
+    `{run_id, ended, models, blessed, not_blessed, failed}`.
+
+    Args:
+      tallies: `tally` of all models, in parts or at once.
+      history: as `changes.since_last_run` gives it, with the `run_id` of this run; a runner may write the same run twice.
+      about: what the launcher knows: `job`, the job file, and `started`, a date as `now` gives it; either may be missing.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    versions: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    seconds = 0.0
+    for one in tallies:
+        counts.update(one["statuses"])
+        seconds += one["seconds"]
+        for name, found in one["versions"].items():
+            versions[name].update(found)
     most = {name: found.most_common(1)[0][0] for name, found in versions.items() if found}
     ended = now()
     statuses = (Status.BLESSED, Status.NOT_BLESSED, Status.FAILED)

@@ -59,9 +59,25 @@ def summary_text(facts: Facts) -> str:
     for model in facts["models"]:
         marks = [_mark(_variant_status(model, name)) for name in variants]
         lines.append([_model_id(model), _mark(lenient.status(model["status"])), *marks, _recommended(model), _reason_code(model)])
+    return "\n".join([verdict(facts["totals"]), *(_aligned(lines) if facts["models"] else [])])
+
+
+def totals_text(facts: Facts) -> str:
+    """A large fleet as plain text: its verdict, each variant's verdicts as a table, and where every model stands."""
+    statuses = [Status.BLESSED, Status.NOT_BLESSED, Status.UNVERIFIABLE, Status.FAILED]
+    lines = [["VARIANT", *(formats.STATUS_WORDS[status].upper() for status in statuses)]]
+    by_variant = facts["totals"]["by_variant"]
+    for name in lenient.ordered_variants(by_variant):
+        counts = lenient.mapping(by_variant[name])
+        lines.append([single_line(name), *(f"{lenient.integer(counts.get(status.value)) or 0:,}" for status in statuses)])
+    parts = formats.counted(len(facts["parts"]), "part")
+    where = f"Every model: index.html, fleet/part-*.parquet ({parts}), or `show --json`; one of them: `show OUT MODEL`"
+    return "\n".join([verdict(facts["totals"]), *(_aligned(lines) if by_variant else []), where])
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([verdict(facts["totals"]), *(text if facts["models"] else [])])
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 REASONS_SHOWN, NAMES_SHOWN = 12, 6
@@ -71,7 +87,9 @@ def reasons_text(facts: Facts) -> str:
     """Models that did not ship, grouped by reason, most models first: the models, the first message in full, and the hint; ""
     if everything shipped.
     """
-    groups = shortfalls(facts["models"])
+    from liteferry.report.parts.page import shortfall
+
+    groups = [shortfall(group) for group in facts["reasons"]] if "reasons" in facts else shortfalls(facts["models"])
     blocks = [_reason_block(group) for group in groups[:REASONS_SHOWN]]
     if len(groups) > REASONS_SHOWN:
         blocks.append(f"and {len(groups) - REASONS_SHOWN} more reasons, in index.html")

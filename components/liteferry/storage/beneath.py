@@ -32,7 +32,7 @@ def refuse_links(out: str) -> None:
     """
     if storage.is_remote(out):
         return
-    for name in layout.FOLDERS:
+    for name in (*layout.FOLDERS, layout.FLEET_PARTS):
         _refuse_link(os.path.join(storage.require_local(out), name))
 
 

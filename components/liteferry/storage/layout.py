@@ -12,9 +12,12 @@ FOLDERS = (MODELS, ATTEMPTS, ASSETS, HISTORY, LOGS, STAGING)
 
 FLEET_FACTS = "fleet.json"
 FLEET_TABLE = "fleet.parquet"
+FLEET_PARTS = "fleet"  # the rows of a large fleet, in parts; fleet.parquet is not written then
 INDEX = "index.html"
 OF_THE_FLEET = (FLEET_FACTS, FLEET_TABLE, INDEX)
 LAST_RUN = f"{HISTORY}/last_run.json"
+HISTORY_PARTS = f"{HISTORY}/parts"  # of a large fleet
+PAGE_PARTS = f"{ASSETS}/fleet"  # what the page of a large fleet loads when it is looked for
 
 # In a model's folder. One of the last two is the marker: a model is published once it is there.
 REPORT = "report.json"

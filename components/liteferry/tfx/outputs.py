@@ -21,7 +21,7 @@ from liteferry.storage.layout import BLESSED, NOT_BLESSED
 
 _SERVING = "Format-Serving"  # where TFX's Pusher and InfraValidator look for a SavedModel
 _ARTIFACT_FOLDERS = ("saved_model", "tflite")
-_OF_THE_FLEET = (layout.FLEET_FACTS, layout.FLEET_TABLE, layout.INDEX, layout.ASSETS)
+_OF_THE_FLEET = (layout.FLEET_FACTS, layout.FLEET_TABLE, layout.FLEET_PARTS, layout.INDEX, layout.ASSETS)
 _AT_ONCE = 16  # copies wait for storage, not for processors
 
 

@@ -39,8 +39,18 @@ class DiscoverCheckpoints(beam.PTransform):
             | "Job" >> beam.Create([self.job])
             | "Find" >> beam.FlatMap(plan_models, self.out)
             | "Spread" >> beam.Reshuffle()
-            | "Fingerprint" >> beam.Map(fingerprint)
+            | "Fingerprint" >> beam.Map(_fingerprinted)
         )
+
+
+def _fingerprinted(plan: ModelPlan) -> ModelPlan:
+    """`fingerprint`, which ends no run: a checkpoint whose digest cannot be taken for any reason has none, and its export says
+    why. A runner that tries nothing twice would end with the first exception.
+    """
+    try:
+        return fingerprint(plan)
+    except Exception:  # noqa: BLE001
+        return dataclasses.replace(plan, digest=None, size_bytes=None, is_remembered=False)
 
 
 @dataclasses.dataclass

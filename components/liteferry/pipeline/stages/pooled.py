@@ -56,8 +56,13 @@ class PooledDoFn(beam.DoFn):
         self._ended: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
 
     def process(self, element: Any) -> Iterator[Any]:
+        try:
+            entry = _Entry(element, self.start(element, self._pool))
+        except Exception as error:  # noqa: BLE001  # as in `_next`
+            yield from self.recover(element, reason_for(error, self.stage))
+            return
         self._waiting_for += 1
-        _Entry(element, self.start(element, self._pool)).when_ended(self._ended)
+        entry.when_ended(self._ended)
         while not self._ended.empty():
             yield from self._next()
 
@@ -75,7 +80,7 @@ class PooledDoFn(beam.DoFn):
         self._waiting_for -= 1
         try:
             return self.finish(entry.element, [future.result() for future in entry.futures])
-        # The only such place: an unforeseen error of a stage becomes one model's INTERNAL report and never ends the run.
+        # Here and in `process` alone: an unforeseen error of a stage becomes one model's INTERNAL report and never ends the run.
         except Exception as error:  # noqa: BLE001
             return self.recover(entry.element, reason_for(error, self.stage))
 

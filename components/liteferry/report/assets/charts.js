@@ -88,5 +88,39 @@ window.LiteFerry = (() => {
     return `1e${Math.round(Math.log10(found))}`;
   }
 
-  return { colour, series, value, number, bytes, share, draw, options, axis, decades, power };
+  function drawErrors(found) {
+    draw("chart-errors", () => ({
+      type: "bar",
+      data: {
+        labels: found.labels,
+        datasets: found.series.map(({ name, counts }, index) => ({ label: name, data: counts, backgroundColor: series(index).colour, stack: "all" })),
+      },
+      options: options({ scales: { x: axis("largest difference, at least", { stacked: true }), y: axis("variants", { stacked: true, ticks: { precision: 0 } }) } }),
+    }));
+  }
+
+  // Chart.js would cut long codes off.
+  function widest(scale, labels) {
+    return Math.min(scale.chart.width * 0.65, Math.max(...labels.map((label) => scale.ctx.measureText(label).width)));
+  }
+
+  function drawReasons(found, pick) {
+    draw("chart-reasons", () => ({
+      type: "bar",
+      data: { labels: found.labels, datasets: [{ data: found.counts, backgroundColor: colour("bad"), maxBarThickness: 22 }] },
+      options: options({
+        indexAxis: "y",
+        scales: {
+          x: axis("models", { ticks: { precision: 0 } }),
+          y: { ticks: { autoSkip: false }, afterFit: (scale) => { scale.width = widest(scale, found.labels) + 18; } },
+        },
+        plugins: { legend: { display: false } },
+        onClick: (_, hits) => {
+          if (hits[0]) pick(found.labels[hits[0].index]);
+        },
+      }),
+    }));
+  }
+
+  return { drawErrors, drawReasons, colour, series, value, number, bytes, share, draw, options, axis, decades, power };
 })();

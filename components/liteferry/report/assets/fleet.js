@@ -4,7 +4,7 @@
 (() => {
   const block = document.getElementById("fleet-data");
   if (!block) return;
-  const { number, bytes, share, value, draw, options, axis, decades, power, series, colour } = window.LiteFerry;
+  const { number, bytes, share, value, draw, options, decades, power, series, drawErrors, drawReasons } = window.LiteFerry;
   const data = JSON.parse(block.textContent);
   const WORDS = { blessed: "blessed", not_blessed: "not blessed", unverifiable: "unverifiable", failed: "failed" };
   const MARKS = { blessed: "✓", not_blessed: "✗", unverifiable: "?", failed: "!" };
@@ -194,49 +194,18 @@
     }));
   }
 
-  function errors(found) {
-    draw("chart-errors", () => ({
-      type: "bar",
-      data: {
-        labels: found.labels,
-        datasets: found.series.map(({ name, counts }, index) => ({ label: name, data: counts, backgroundColor: series(index).colour, stack: "all" })),
-      },
-      options: options({ scales: { x: axis("largest difference, at least", { stacked: true }), y: axis("variants", { stacked: true, ticks: { precision: 0 } }) } }),
-    }));
-  }
-
-  // Chart.js would cut long codes off.
-  function widest(scale, labels) {
-    return Math.min(scale.chart.width * 0.65, Math.max(...labels.map((label) => scale.ctx.measureText(label).width)));
-  }
-
-  function reasons(found, apply) {
-    draw("chart-reasons", () => ({
-      type: "bar",
-      data: { labels: found.labels, datasets: [{ data: found.counts, backgroundColor: colour("bad"), maxBarThickness: 22 }] },
-      options: options({
-        indexAxis: "y",
-        scales: {
-          x: axis("models", { ticks: { precision: 0 } }),
-          y: { ticks: { autoSkip: false }, afterFit: (scale) => { scale.width = widest(scale, found.labels) + 18; } },
-        },
-        plugins: { legend: { display: false } },
-        onClick: (_, hits) => {
-          if (!hits[0]) return;
-          field("reason").value = found.labels[hits[0].index];
-          apply();
-          document.getElementById("models").scrollIntoView();
-        },
-      }),
-    }));
-  }
-
   const { apply } = makeTable();
   document.documentElement.dataset.ready = "table";
   setTimeout(() => {
     if (data.charts.scatter) scatter(data.charts.scatter);
-    if (data.charts.errors) errors(data.charts.errors);
-    if (data.charts.reasons) reasons(data.charts.reasons, apply);
+    if (data.charts.errors) drawErrors(data.charts.errors);
+    if (data.charts.reasons) {
+      drawReasons(data.charts.reasons, (code) => {
+        field("reason").value = code;
+        apply();
+        document.getElementById("models").scrollIntoView();
+      });
+    }
     document.documentElement.dataset.ready = "all";
   });
 })();

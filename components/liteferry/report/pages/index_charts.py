@@ -25,25 +25,37 @@ def index_charts(facts: Facts) -> dict[str, Any]:
     drawn = any(lenient.integer(row["bytes"]) is not None for row in measured)
     return {
         "scatter": {"variants": [formats.single_line(name, limit=120) for name in variants]} if drawn else None,
-        "errors": _errors(measured, variants),
-        "reasons": _reasons(facts["totals"]["by_reason"]),
+        "errors": error_chart({**{name: {} for name in variants}, **error_counts(measured)}),
+        "reasons": reason_chart(facts["totals"]["by_reason"]),
     }
 
 
-def _errors(measured: Sequence[Facts], variants: Sequence[str]) -> dict[str, Any] | None:
+def error_counts(rows: Sequence[Facts]) -> dict[str, dict[str, int]]:
+    """variant -> decade of its largest difference -> number of variants: `-3`, `exact` or `not finite`."""
+    counts: dict[str, dict[str, int]] = {}
+    for row in rows:
+        value = lenient.number(row["worst_max_abs"])
+        if row["variant"] is not None and value is not None:
+            of_variant = counts.setdefault(row["variant"], {})
+            key = str(_decade(value))
+            of_variant[key] = of_variant.get(key, 0) + 1
+    return counts
+
+
+def error_chart(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any] | None:
     """How many variants have their largest difference in each decade; exact and non-finite ones are counted separately."""
-    if not measured:
+    keys = {key for of_variant in counts.values() for key in of_variant}
+    if not keys:
         return None
-    keys = [_decade(lenient.number(row["worst_max_abs"]) or 0.0) for row in measured]
-    finite = [key for key in keys if isinstance(key, int)]
-    decades: list[int | str] = list(range(min(finite), max(finite) + 1)) if finite else []
+    finite = [int(key) for key in keys if key not in ("exact", "not finite")]
+    decades = [str(edge) for edge in range(min(finite), max(finite) + 1)] if finite else []
     edges = ["exact"] * ("exact" in keys) + decades + ["not finite"] * ("not finite" in keys)
-    counts = {name: dict.fromkeys(edges, 0) for name in variants}
-    for row, key in zip(measured, keys, strict=True):
-        counts[row["variant"]][key] += 1
     return {
-        "labels": [f"1e{edge}" if isinstance(edge, int) else edge for edge in edges],
-        "series": [{"name": formats.single_line(name, limit=120), "counts": list(counts[name].values())} for name in variants],
+        "labels": [f"1e{edge}" if edge in decades else edge for edge in edges],
+        "series": [
+            {"name": formats.single_line(name, limit=120), "counts": [counts[name].get(edge, 0) for edge in edges]}
+            for name in lenient.ordered_variants(counts)
+        ],
     }
 
 
@@ -56,7 +68,8 @@ def _decade(value: float) -> int | str:
     return max(SMALLEST_DECADE, min(LARGEST_DECADE, math.floor(math.log10(abs(value)))))
 
 
-def _reasons(by_reason: Mapping[str, int]) -> dict[str, Any] | None:
+def reason_chart(by_reason: Mapping[str, int]) -> dict[str, Any] | None:
+    """Models that are not blessed by reason, the most frequent first; None without one."""
     ranked = sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))
     if not ranked:
         return None

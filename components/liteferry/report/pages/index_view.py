@@ -32,24 +32,31 @@ def index_view(facts: Facts) -> dict[str, Any]:
     variants = lenient.ordered_variants(name for model in models for name in model["variants"])
     charts = index_charts(facts)
     return {
-        "verdict": verdict(facts["totals"]),
-        "tone": _tone(facts["totals"]),
-        "totals": facts["totals"],
-        "by_variant": _by_variant(facts["totals"]),
+        **shared_view(facts["totals"], facts.get("run")),
         "shortfalls": shortfalls(models),
         "models": [_model_row(model) for model in models],
         "held_back": [_held_back(model) for model in models if model.get("held_back")],
-        "changes": [_linked(change) for change in changes(facts)],
+        "changes": [linked(change) for change in changes(facts)],
         "sortable": SORTABLE,
         "charts": charts,
         "has_charts": any(charts.values()),
-        "errors_in_words": _errors_in_words(charts["errors"]),
-        "reasons_in_words": _reasons_in_words(charts["reasons"]),
+        "errors_in_words": errors_in_words(charts["errors"]),
+        "reasons_in_words": reasons_in_words(charts["reasons"]),
         "data": {"table": table_data(facts), "charts": charts, "variants": [formats.single_line(name) for name in variants]},
-        "head": _head(facts.get("run")),
-        "run": _run(facts.get("run")),
-        "trend": trend(facts.get("run")),
         "warned": sum(model["status"] == Status.BLESSED.value and bool(model.get("warnings")) for model in models),
+    }
+
+
+def shared_view(totals: Facts, run: object) -> dict[str, Any]:
+    """What the page of a fleet of any size shows of its totals and of the run."""
+    return {
+        "verdict": verdict(totals),
+        "tone": _tone(totals),
+        "totals": totals,
+        "by_variant": _by_variant(totals),
+        "head": _head(run),
+        "run": _run(run),
+        "trend": trend(run),
     }
 
 
@@ -222,13 +229,14 @@ def _held_back(model: Facts) -> dict[str, Any]:
     }
 
 
-def _linked(change: dict[str, Any]) -> dict[str, Any]:
+def linked(change: dict[str, Any]) -> dict[str, Any]:
+    """A change with the addresses of its models' pages."""
     shown = change["items"][:CHANGES_PER_KIND]
     items = [item | {"href": model_href(item["model_id"]) if item["model_id"] else None} for item in shown]
     return change | {"items": items, "more": change["count"] - len(items)}
 
 
-def _errors_in_words(errors: Mapping[str, Any] | None) -> str:
+def errors_in_words(errors: Mapping[str, Any] | None) -> str:
     """The chart's content as text, for people who cannot see it."""
     if errors is None:
         return ""
@@ -236,7 +244,8 @@ def _errors_in_words(errors: Mapping[str, Any] | None) -> str:
     return "Bar chart of variants by the decade of their largest difference. " + ", ".join(told)
 
 
-def _reasons_in_words(reasons: Mapping[str, Any] | None) -> str:
+def reasons_in_words(reasons: Mapping[str, Any] | None) -> str:
+    """As `errors_in_words`."""
     if reasons is None:
         return ""
     told = [f"{label}: {count}" for label, count in zip(reasons["labels"], reasons["counts"], strict=True)]

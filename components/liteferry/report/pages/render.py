@@ -28,15 +28,16 @@ if TYPE_CHECKING:
 
 def render_index(facts: Mapping[str, Any]) -> str:
     """The fleet's page from `fleet_facts`, or from fleet.json read back: totals, what did not ship and why, every model."""
-    return _render("index.html.j2", index_view(facts))
+    return render_view("index.html.j2", index_view(facts))
 
 
 def render_model(report: lenient.Report) -> str:
     """A model's page from its report, which may lack any key: the verdict first, then its grounds."""
-    return _render("model.html.j2", model_view(report))
+    return render_view("model.html.j2", model_view(report))
 
 
-def _render(template: str, view: Mapping[str, Any]) -> str:
+def render_view(template: str, view: Mapping[str, Any]) -> str:
+    """A page from a template and its content."""
     return _environment().get_template(template).render(view=view)
 
 

@@ -1,0 +1,92 @@
+"""Reads the facts of a fleet of either form: one fleet.json with everything, or a summary with parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from liteferry.errors import StorageError
+from liteferry.report.parts.table import read_models, read_rows
+from liteferry.types import Status
+
+IN_PARTS = 2
+"""`schema_version` of a fleet.json whose models are in parts."""
+_COUNTS = ("models", Status.BLESSED.value, Status.NOT_BLESSED.value, Status.FAILED.value)
+
+Part = Mapping[str, Any]
+
+
+class InParts:
+    """The models or the rows of a large fleet, read part by part each time that they are iterated over; never all at once."""
+
+    def __init__(self, out: str, parts: list[dict[str, Any]], read: Callable[[str, Part], Iterator[dict[str, Any]]], count: int):
+        self._out, self._parts, self._read, self._count = out, parts, read, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for part in self._parts:
+            yield from self._read(self._out, part)
+
+
+def is_in_parts(facts: Mapping[str, Any]) -> bool:
+    """Whether the rows of a fleet are in parts."""
+    return facts.get("schema_version") == IN_PARTS
+
+
+def sound_summary(facts: Mapping[str, Any]) -> None:
+    """Raises ValueError that names the problem where a summary has not the form of one, or contradicts itself."""
+    totals, parts = facts.get("totals"), facts.get("parts")
+    if not isinstance(totals, dict) or not isinstance(parts, list) or not isinstance(facts.get("reasons"), list):
+        raise ValueError("it has no totals, no reasons, or no parts")
+    for name in _COUNTS:
+        if not isinstance(totals.get(name), int) or isinstance(totals[name], bool) or totals[name] < 0:
+            raise ValueError(f"its totals say {totals.get(name)!r} for {name}")
+    for place, part in enumerate(parts):
+        whole = isinstance(part, dict) and isinstance(part.get("models"), int) and isinstance(part.get("rows"), int)
+        if not whole or not all(isinstance(part.get(key), str) for key in ("path", "sha256", "first", "last")):
+            raise ValueError(f"parts[{place}] does not say its path, digest, range and counts")
+    if sum(totals[name] for name in _COUNTS[1:]) != totals["models"]:
+        raise ValueError(f"its totals say {totals['models']} for models, its verdicts add up to another number")
+    if sum(part["models"] for part in parts) != totals["models"]:
+        raise ValueError(f"its totals say {totals['models']} for models, its parts {sum(part['models'] for part in parts)}")
+
+
+def with_models(out: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary with `models` and `rows` as in a smaller fleet's facts, read when they are iterated over: then StorageError is
+    raised where a part is missing or is another one.
+    """
+    parts = facts["parts"]
+    models = InParts(out, parts, _sound_models, facts["totals"]["models"])
+    return {**facts, "models": models, "rows": InParts(out, parts, read_rows, sum(part["rows"] for part in parts))}
+
+
+def _sound_models(out: str, part: Part) -> Iterator[dict[str, Any]]:
+    from liteferry.report.fleet_check import sound_model
+
+    found = list(read_models(out, part))
+    if len(found) != part["models"]:
+        raise StorageError(f"{part['path']} has {len(found)} models, fleet.json says {part['models']}")
+    for place, model in enumerate(found):
+        try:
+            sound_model(place, model)
+        except ValueError as error:
+            raise StorageError(f"{part['path']}: {error}") from error
+    yield from found
+
+
+def json_chunks(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The facts as JSON text, piece by piece: models and rows are never all in memory."""
+    yield "{"
+    for place, (key, value) in enumerate(facts.items()):
+        yield f"{',' if place else ''}\n {json.dumps(key)}: "
+        if not isinstance(value, InParts):
+            yield json.dumps(value, indent=1).replace("\n", "\n ")
+            continue
+        yield "["
+        for number, item in enumerate(value):
+            yield f"{',' if number else ''}\n  {json.dumps(item)}"
+        yield "\n ]"
+    yield "\n}"
