@@ -112,6 +112,23 @@ $(PRISM): requirements.lock
 test-prism: venv $(PRISM) ## The pipeline on Prism, Beam's portable engine: same facts, the wheel alone, models that do their worst
 	LITEFERRY_PRISM=$(CURDIR)/$(PRISM) $(VENV_PYTHON) -m pytest tests/pipeline/test_prism.py $(PYTEST_ARGS)
 
+# Flink itself, from PyPI: jars alone, which pipelines/flink/flink.sh starts.
+FLINK_VERSION := 1.20.3
+FLINK := .cache/flink/deps
+
+$(FLINK)/lib:
+	@command -v java >/dev/null || { echo "No Java found; on Debian and Ubuntu: apt-get install openjdk-17-jdk-headless" >&2; exit 1; }
+	@echo "Fetching Flink $(FLINK_VERSION) from PyPI: 232 MB"
+	@mkdir -p .cache/flink && $(VENV_PYTHON) -m pip download -qq --disable-pip-version-check --no-deps --no-build-isolation \
+		--no-binary :all: --dest .cache/flink apache-flink-libraries==$(FLINK_VERSION)
+	@tar xzf .cache/flink/apache-flink-libraries-$(FLINK_VERSION).tar.gz -C .cache/flink --strip-components=1 \
+		apache-flink-libraries-$(FLINK_VERSION)/deps
+	@rm .cache/flink/apache-flink-libraries-$(FLINK_VERSION).tar.gz
+
+.PHONY: test-flink
+test-flink: venv $(FLINK)/lib ## A Flink cluster of two hosts (needs root); jobs and faults on it where BEAM_FLINK_JOB_SERVER_JAR names the jar
+	LITEFERRY_FLINK=$(CURDIR)/$(FLINK) $(VENV_PYTHON) -m pytest -rs tests/flink $(PYTEST_ARGS)
+
 .PHONY: test-airflow
 test-airflow: venv .venv-airflow/.installed ## The DAG of pipelines/, run by Airflow: blessed, not blessed, not started
 	LITEFERRY_ORCHESTRATOR=airflow LITEFERRY_AIRFLOW=$(CURDIR)/.venv-airflow/bin/python \

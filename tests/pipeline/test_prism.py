@@ -115,7 +115,7 @@ def test_a_worker_that_dies_ends_the_job_in_words_and_the_same_command_goes_on(
             assert begun.poll() is None, begun.communicate()[1]
             time.sleep(0.05)
         for process in pool.children(recursive=True):
-            if "sdk_worker_main" in " ".join(process.cmdline()):
+            if "SdkHarness" in " ".join(process.cmdline()):
                 process.send_signal(signal.SIGKILL)
         _, told = begun.communicate(timeout=120)
         assert begun.returncode == 1, told

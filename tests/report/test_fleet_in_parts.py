@@ -6,7 +6,6 @@ The threshold is a few models here, so that the form is seen without thousands o
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import random
 from pathlib import Path
@@ -134,7 +133,7 @@ def test_the_first_run_has_no_changes_and_the_same_again_has_none(tmp_path: Path
     assert all(items == [] for items in compared(tmp_path, "b", fleet(), fleet()).values())
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["few", "many", "other"], 3)))
+@pytest.mark.parametrize("order", [("few", "many", "other"), ("many", "few", "other"), ("other", "many", "few")])
 def test_what_is_remembered_survives_every_change_of_form(tmp_path: Path, order: tuple[str, ...]) -> None:
     """A model that left the job and came back is compared with what it was, however the runs between were written."""
     fleets = {"few": fleet(ids=["m00", "m01"]), "many": fleet(), "other": fleet(ids=[f"x{n}" for n in range(7)])}

@@ -79,7 +79,8 @@ def clear_leftovers(out: str) -> None:
     for name in storage.list_directory(_staging(out)):
         if name not in kept:
             storage.remove_tree(_staging(out, name))
-    for folder in (out, storage.join(out, layout.HISTORY), storage.join(out, layout.ASSETS)):
+    parts = (layout.FLEET_PARTS, layout.PAGE_PARTS, layout.HISTORY_PARTS)
+    for folder in (out, *(storage.join(out, name) for name in (layout.HISTORY, layout.ASSETS, *parts))):
         storage.remove_unfinished(folder)
 
 

@@ -38,11 +38,11 @@ def read(out: str, span: Span = EVERYTHING, *, run_id: str | None = None) -> His
     found = _last_run(out)
     if not found or found.get("schema_version") == _WHOLE:
         return found if span is EVERYTHING or not found else _cut(found, span)
-    parts = lenient.listing(found.get("before" if found.get("run_id") == run_id else "parts"))
+    parts = _parts_of(found, "before" if found.get("run_id") == run_id else "parts")
     merged: History = {"models": {}, "blessed_contracts": {}, "of_last_run": []}
-    for part in map(lenient.mapping, parts):
-        if span.meets(str(part.get("first")), str(part.get("last"))):
-            cut = _cut(_read_part(out, str(part.get("path"))), span)
+    for part in parts:
+        if span.meets(part["first"], part["last"]):
+            cut = _cut(_read_part(out, part["path"]), span)
             for key in _BY_MODEL:
                 merged[key] |= cut[key]
             merged["of_last_run"] += cut["of_last_run"]
@@ -82,7 +82,7 @@ def name_parts(out: str, run_id: str, runs: Sequence[Any], parts: Sequence[Mappi
     before = _as_parts(out, found)
     data = {"schema_version": _IN_PARTS, "run_id": run_id, "runs": list(runs), "parts": list(parts), "before": before}
     beneath.write_bytes(out, layout.LAST_RUN, json.dumps(data, sort_keys=True).encode())
-    named = {str(part["path"]).rpartition("/")[2] for part in (*parts, *before)}
+    named = {part["path"].rpartition("/")[2] for part in (*parts, *before)}
     for name in storage.list_directory(storage.join(out, layout.HISTORY_PARTS)):
         if name not in named:
             storage.remove_tree(storage.join(out, layout.HISTORY_PARTS, name))
@@ -91,7 +91,13 @@ def name_parts(out: str, run_id: str, runs: Sequence[Any], parts: Sequence[Mappi
 def _as_parts(out: str, found: History) -> list[dict[str, Any]]:
     if found.get("schema_version") == _WHOLE:
         return [part for part in (write_part(out, found),) if part is not None]
-    return [dict(part) for part in map(lenient.mapping, lenient.listing(found.get("parts")))]
+    return _parts_of(found)
+
+
+def _parts_of(found: History, key: str = "parts") -> list[dict[str, Any]]:
+    """The parts that a history names; entries that were damaged by hand are left out."""
+    parts = map(lenient.mapping, lenient.listing(found.get(key)))
+    return [part for part in parts if all(isinstance(part.get(name), str) for name in ("path", "first", "last"))]
 
 
 def forget_models(out: str, model_ids: Iterable[str]) -> None:
@@ -106,11 +112,11 @@ def forget_models(out: str, model_ids: Iterable[str]) -> None:
 
 
 def _parts_without(out: str, found: History, gone: set[str]) -> Iterator[dict[str, Any]]:
-    for part in map(lenient.mapping, lenient.listing(found.get("parts"))):
-        if not any(str(part.get("first")) <= model_id <= str(part.get("last")) for model_id in gone):
+    for part in _parts_of(found):
+        if not any(part["first"] <= model_id <= part["last"] for model_id in gone):
             yield part
             continue
-        left = write_part(out, _without(_read_part(out, str(part.get("path"))), gone))
+        left = write_part(out, _without(_read_part(out, part["path"]), gone))
         if left is not None:
             yield left
 
