@@ -133,7 +133,7 @@ def launchers() -> list[pathlib.Path]:
 
 
 def test_launchers_import_liteferry_and_an_orchestrator_or_registry_alone() -> None:
-    allowed = {"liteferry", "mlflow", *ORCHESTRATORS, *sys.stdlib_module_names}
+    allowed = {"liteferry", "mlflow", "pyarrow", *ORCHESTRATORS, *sys.stdlib_module_names}
     for path in launchers():
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]

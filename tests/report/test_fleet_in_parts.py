@@ -77,7 +77,7 @@ def test_the_summary_has_neither_models_nor_rows_and_the_table_is_one_data_set(t
 
 
 def test_what_is_held_back_stands_in_its_column(tmp_path: Path) -> None:
-    held = {"since": "2026-01-02T03:04:05Z", "reason": None, "kept": {}}
+    held: dict[str, Any] = {"since": "2026-01-02T03:04:05Z", "reason": None, "kept": {}}
     entries = [*fleet(ids=IDS[1:]), {**entry("m00", is_blessed=False), "held_back": held}]
     fleet_files.write(entries, str(tmp_path), "a")
     rows = pq.read_table(tmp_path / "fleet", columns=["model_id", "held_back"]).to_pylist()

@@ -10,9 +10,9 @@ from liteferry import lenient, storage
 from liteferry.errors import JobError, StorageError
 from liteferry.json_records import parse
 from liteferry.output import fleet_files, held_back, model_folder, proofs, signing
+from liteferry.report.fleet_check import is_in_parts
 from liteferry.report.formats import counted, single_line
 from liteferry.report.parts import dealing, table
-from liteferry.report.parts.reading import is_in_parts
 from liteferry.storage import beneath, layout
 from liteferry.storage.layout import PAGE
 

@@ -31,8 +31,8 @@ def read_fleet(out: str) -> dict[str, Any]:
     Raises:
       JobError: there are none, or they are inconsistent.
     """
-    from liteferry.report.fleet_check import sound_facts
-    from liteferry.report.parts.reading import is_in_parts, with_models
+    from liteferry.report.fleet_check import is_in_parts, sound_facts
+    from liteferry.report.parts.reading import with_models
 
     path = storage.join(out, layout.FLEET_FACTS)
     try:
@@ -84,7 +84,7 @@ def refuse_while_running(out: str) -> None:
 def print_summary(facts: Mapping[str, Any]) -> None:
     """The fleet's table: coloured on a terminal, plain elsewhere; of a large fleet its counts, without its models."""
     from liteferry.report.changes import in_words
-    from liteferry.report.parts.reading import is_in_parts
+    from liteferry.report.fleet_check import is_in_parts
     from liteferry.report.terminal import reasons_text, summary_table, summary_text, totals_text
 
     is_large = is_in_parts(facts)

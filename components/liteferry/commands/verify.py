@@ -24,9 +24,9 @@ from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
 from liteferry.json_records import parse
 from liteferry.output import held_back, manifest, model_folder, proofs
 from liteferry.report import rejudge
+from liteferry.report.fleet_check import is_in_parts, sound_summary
 from liteferry.report.formats import single_line
 from liteferry.report.parts import table
-from liteferry.report.parts.reading import is_in_parts, sound_summary
 from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec
 from liteferry.storage import beneath, layout
 from liteferry.types import Status

@@ -5,11 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from liteferry.report.parts.reading import is_in_parts, sound_summary
 from liteferry.types import Status
 
 _MODEL_TEXTS = ("model_id", "status")
 _OPTIONAL_TEXTS = ("checkpoint_uri", "kind", "recommended_variant")
+
+
+IN_PARTS = 2
+"""`schema_version` of a fleet.json whose models are in parts."""
+_COUNTS = ("models", Status.BLESSED.value, Status.NOT_BLESSED.value, Status.FAILED.value)
+
+
+def is_in_parts(facts: Mapping[str, Any]) -> bool:
+    """Whether the rows of a fleet are in parts."""
+    return facts.get("schema_version") == IN_PARTS
+
+
+def sound_summary(facts: Mapping[str, Any]) -> None:
+    """Raises ValueError that names the problem where a summary has not the form of one, or contradicts itself."""
+    totals, parts = facts.get("totals"), facts.get("parts")
+    if not isinstance(totals, dict) or not isinstance(parts, list) or not isinstance(facts.get("reasons"), list):
+        raise ValueError("it has no totals, no reasons, or no parts")
+    for name in _COUNTS:
+        if not isinstance(totals.get(name), int) or isinstance(totals[name], bool) or totals[name] < 0:
+            raise ValueError(f"its totals say {totals.get(name)!r} for {name}")
+    for place, part in enumerate(parts):
+        whole = isinstance(part, dict) and isinstance(part.get("models"), int) and isinstance(part.get("rows"), int)
+        if not whole or not all(isinstance(part.get(key), str) for key in ("path", "sha256", "first", "last")):
+            raise ValueError(f"parts[{place}] does not say its path, digest, range and counts")
+    if sum(totals[name] for name in _COUNTS[1:]) != totals["models"]:
+        raise ValueError(f"its totals say {totals['models']} for models, its verdicts add up to another number")
+    if sum(part["models"] for part in parts) != totals["models"]:
+        raise ValueError(f"its totals say {totals['models']} for models, its parts {sum(part['models'] for part in parts)}")
 
 
 def sound_facts(facts: Any) -> dict[str, Any]:

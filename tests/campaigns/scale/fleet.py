@@ -52,7 +52,7 @@ def make_seed(folder: pathlib.Path) -> None:
     checkpoint_of(folder, 0).parent.mkdir(parents=True, exist_ok=True)
     (folder / "job.yaml").write_text(_JOB)
     subprocess.run([sys.executable, "-c", _MODEL, checkpoint_of(folder, 0), folder / "rows.parquet"], check=True)
-    run = ["run", "--config", folder / "job.yaml", "--output", folder / "out", "--quiet"]
+    run: list[str | pathlib.Path] = ["run", "--config", folder / "job.yaml", "--output", folder / "out", "--quiet"]
     subprocess.run([sys.executable, "-m", "liteferry", *run], check=True)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from liteferry import lenient
 from liteferry.report.changes import KINDS, renamed
+from liteferry.report.fleet_check import IN_PARTS
 from liteferry.report.pages.index_charts import error_counts
 from liteferry.report.pages.index_view import shortfalls
-from liteferry.report.parts.reading import IN_PARTS
 from liteferry.report.run_facts import tally
 from liteferry.samples.choosing import NOTE
 from liteferry.types import Status
