@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, Strict
 from liteferry.config import cross_checks
 from liteferry.config.metric_settings import ConfidenceIntervals, MetricSpec
 from liteferry.config.signatures import Signatures
+from liteferry.config.tflite_metadata import TfliteMetadata
 from liteferry.config.value_types import (
     CodeReference,
     Columns,
@@ -179,6 +180,8 @@ class ModelSpec(Record):
     """true: one more signature, `serve_examples`, takes serialized tf.Examples named by the model's inputs."""
     metrics: tuple[MetricSpec, ...] | None = None
     """Task metrics of these checkpoints, in place of the job's. []: none."""
+    tflite_metadata: TfliteMetadata | None = None
+    """Labels, normalisation and files that every .tflite file carries for the app that loads it."""
 
 
 class VariantGates(Record):

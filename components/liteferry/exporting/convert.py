@@ -16,7 +16,7 @@ from liteferry.loading.float_twin import as_the_twin_takes_them
 from liteferry.loading.model import LoadedModel
 from liteferry.plan import bound_rows
 from liteferry.plan.model_plan import ModelPlan
-from liteferry.tflite import flatbuffer, held_quantized, ladder, lowering, quantize, tf_quantize
+from liteferry.tflite import flatbuffer, held_quantized, ladder, lowering, public_metadata, quantize, tf_quantize
 from liteferry.tflite.lowering import Lowered
 from liteferry.tflite.trial import Trial
 from liteferry.types import Attempt, VariantFacts
@@ -38,6 +38,7 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
         metadata=_file_metadata(plan, trace.model),
     )
     trace.lowered = lowered
+    plan = _by_names_of_files(plan, trace)
     if content is None:
         yield from _none(plan, trace.model, lowered)
         return
@@ -159,7 +160,22 @@ def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
     return {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": model.oracle, "liteferry": __version__}
 
 
+def _by_names_of_files(plan: ModelPlan, trace: Trace) -> ModelPlan:
+    """The plan whose TFLite Metadata has the names that the artifacts carry, where those differ from the model's own."""
+    return dataclasses.replace(plan, file_facts=plan.file_facts and plan.file_facts.mapped(names=trace.traced.renamed, paths={}))
+
+
+def _with_public_metadata(plan: ModelPlan, content: bytes) -> bytes:
+    if plan.file_facts is None:
+        return content
+    try:
+        return public_metadata.embed(content, plan.file_facts)
+    except (ValueError, OSError) as error:
+        raise ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, f"tflite_metadata: {error}") from error
+
+
 def _write(plan: ModelPlan, name: str, content: bytes, made: _Made) -> VariantFacts:
+    content = _with_public_metadata(plan, content)
     relative = os.path.join("tflite", f"{name}.tflite")
     storage.write_bytes(os.path.join(plan.staging_directory(), relative), content)
     ops = flatbuffer.count_operators(content)

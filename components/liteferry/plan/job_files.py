@@ -58,6 +58,12 @@ def refuse_missing_files(job: Job) -> None:
         if not _is_file(path)
     ]
     problems += [
+        f"models[{index}].tflite_metadata: {path} is not there; correct the path"
+        for index, entry in enumerate(job.models)
+        for path in (entry.tflite_metadata.all_files() if entry.tflite_metadata else ())
+        if not _is_file(path)
+    ]
+    problems += [
         f"samples.{name}.path: {spec.path!r} names no file; correct the path or the pattern"
         for name, spec in job.samples.items()
         if not _names_something(spec.path)

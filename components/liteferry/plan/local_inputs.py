@@ -52,11 +52,37 @@ class LocalInputs:
         self, unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[[], None] | None = no_cleanup
     ) -> Outcome:
         """`sandbox.run` of a unit that may read what its plans name; results and errors name URIs, not local copies."""
-        spec = dataclasses.replace(spec, readable=[path for plan in self.plans for path in readable_of(plan)])
-        outcome = sandbox.run(unit, argument, spec, before_retry=before_retry)
+        return self._told(self.plans, unit, sandbox.run(unit, argument, self._may_read(spec), before_retry=before_retry))
+
+    @contextlib.contextmanager
+    def session(self, unit: Unit, argument: Any, spec: SandboxSpec) -> Iterator[Pieces]:
+        """`sandbox.session` of a unit whose pieces are about one plan each, likewise."""
+        with sandbox.session(unit, argument, self._may_read(spec)) as session:
+            yield Pieces(session, lambda plan, outcome: self._told([plan], unit, outcome))
+
+    def _may_read(self, spec: SandboxSpec) -> SandboxSpec:
+        return dataclasses.replace(spec, readable=[path for plan in self.plans for path in readable_of(plan)])
+
+    def _told(self, plans: Sequence[ModelPlan], unit: Unit, outcome: Outcome) -> Outcome:
         outcome = outcome.translated(self._copies.in_uris) if self._copies.paths else outcome
-        process_log.note(self.plans, unit, outcome)
+        process_log.note(plans, unit, outcome)
         return outcome
+
+
+class Pieces:
+    """The pieces of work of one process, each about one plan."""
+
+    def __init__(self, session: sandbox.Session, told: Callable[[ModelPlan, Outcome], Outcome]) -> None:
+        self._session, self._told = session, told
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the process can be asked for another piece."""
+        return self._session.is_waiting
+
+    def next(self, plan: ModelPlan, item: Any = None) -> Outcome:
+        """The outcome of the next piece, which is about `plan`; see `sandbox.Session.next`."""
+        return self._told(plan, self._session.next(item))
 
 
 @contextlib.contextmanager
@@ -96,7 +122,7 @@ def readable_of(plan: ModelPlan) -> list[str]:
     the job names for it, and the artifacts made so far.
     """
     found = [*files_of_checkpoint(plan.checkpoint_path, plan.load.links), *readable_for_code(plan.load)]
-    found += [path for signature in plan.signatures for path in signature.assets.values()]
+    found += plan.asset_paths()
     samples = plan.samples
     if samples.sample_set is not None:
         found += files_of_samples(samples.sample_set, samples.spec)
@@ -141,4 +167,5 @@ def _local(plan: ModelPlan, copies: Copies) -> ModelPlan:
             for signature in plan.signatures
         ),
         samples=samples,
+        file_facts=plan.file_facts and plan.file_facts.mapped(names={}, paths=copies.paths),
     )

@@ -22,6 +22,7 @@ from liteferry.sandbox.outcome import Limits
 from liteferry.storage import layout
 from liteferry.tflite.auto_search import AutoOptions
 from liteferry.tflite.lowering import LoweringOptions
+from liteferry.tflite.public_metadata import ModelFacts
 from liteferry.tflite.quantize import QuantizationOptions
 from liteferry.types import SignatureSpec
 
@@ -72,6 +73,7 @@ class ModelOptions:
     lowering: LoweringOptions
     recipe_digest: str
     work_digest: str = ""  # digest of digest of the settings that affect artifacts and measurements: all but gates and policy
+    unlabelled_digest: str = ""  # digest of all settings but `metadata`
     export_recipe: str = ""  # digest of the part that decides what the SavedModel computes
     latency: bool = False
     keep_versions: int = 1  # SavedModel versions in a blessed model's folder
@@ -84,6 +86,7 @@ class ModelOptions:
     min_saving: float = 0.1  # the share of bytes that a smaller file must save to be recommended
     targets: tuple[str, ...] = ("cpu",)
     auto: AutoOptions = dataclasses.field(default_factory=AutoOptions)
+    file_facts: ModelFacts | None = None  # TFLite Metadata of every variant, by the model's own names
     code_stamps: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of code and assets on stores, see distant_code
 
 
@@ -108,6 +111,11 @@ class ModelPlan(ModelIdentity, ModelOptions, RunState):
     def checkpoint_path(self) -> str:
         """The path at which this machine can read the checkpoint."""
         return self.path or self.uri
+
+    def asset_paths(self) -> tuple[str, ...]:
+        """The files that go into artifacts as they are, local paths and URIs."""
+        of_files = self.file_facts.all_files() if self.file_facts else ()
+        return (*(path for signature in self.signatures for path in signature.assets.values()), *(file.path for file in of_files))
 
     @property
     def export_digest(self) -> str | None:
@@ -141,7 +149,7 @@ def distant_code(plan: ModelPlan) -> list[tuple[str, ...]]:
     may import each other. A group is named by its first URI.
     """
     modules = tuple(filter(storage.is_remote, plan.load.modules))
-    assets = {path for signature in plan.signatures for path in signature.assets.values() if storage.is_remote(path)}
+    assets = {path for path in plan.asset_paths() if storage.is_remote(path)}
     return [*([modules] if modules else []), *((path,) for path in sorted(assets))]
 
 

@@ -22,6 +22,7 @@ from liteferry.storage import local_cache
 from liteferry.storage.transient import is_storage_failure, is_transient_read_error
 from liteferry.tflite.auto_search import AutoOptions
 from liteferry.tflite.lowering import LoweringOptions
+from liteferry.tflite.public_metadata import File, ModelFacts, Tensor
 from liteferry.tflite.quantize import QuantizationOptions
 from liteferry.types import SignatureSpec, TensorSpec
 from liteferry.version import REPORT_SCHEMA_VERSION
@@ -46,6 +47,7 @@ def plan_models(job: Job, out: str) -> list[ModelPlan]:
             samples=samples.get(entry.samples or "", _NO_SAMPLES),
             recipe_digest=sha256_of(recipe := _entry_recipe(job, index, samples, metrics[index])),
             work_digest=sha256_of(_work(recipe, metrics[index])),
+            unlabelled_digest=sha256_of({**recipe, "entry": {**recipe["entry"], "metadata": None}}),
             export_recipe=_export_recipe(job, entry, samples),
         )
         for index, entry in enumerate(job.models)
@@ -203,6 +205,7 @@ def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSample
 
 def _asset_digests(entry: ModelSpec) -> dict[str, str]:
     paths = {path for signature in entry.signatures.values() for path in signature.assets.values()}
+    paths |= set(entry.tflite_metadata.all_files() if entry.tflite_metadata else ())
     return {path: digest for path in sorted(paths) if (digest := _file_digest(path)) is not None}
 
 
@@ -232,6 +235,34 @@ def _signatures(entry: ModelSpec) -> tuple[SignatureSpec, ...]:
     )
 
 
+def _file_facts(entry: ModelSpec, model_id: str) -> ModelFacts | None:
+    told = entry.tflite_metadata
+    if told is None:
+        return None
+    tensors = tuple(
+        Tensor(
+            name=name,
+            description=notes.description or "",
+            mean=tuple(map(float, notes.mean)),
+            std=tuple(map(float, notes.std)),
+            files=tuple(
+                File(path=path, kind=kind)
+                for kind, path in (("labels", notes.labels), ("vocabulary", notes.vocabulary))
+                if path is not None
+            ),
+        )
+        for name, notes in sorted(told.tensors.items())
+    )
+    return ModelFacts(
+        name=told.name or model_id,
+        description=told.description or "",
+        author=told.author or "",
+        license=told.license or "",
+        tensors=tensors,
+        files=tuple(File(path=path) for path in told.files),
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Entry:
     """The facts that all models of one `models` entry share, besides the job's own keys."""
@@ -239,6 +270,7 @@ class _Entry:
     samples: BoundSamples
     recipe_digest: str
     work_digest: str
+    unlabelled_digest: str
     export_recipe: str
 
 
@@ -286,6 +318,7 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
         lowering=LoweringOptions(fixed_batch=job.conversion.fixed_batch, allow_select_tf_ops=job.conversion.allow_select_tf_ops),
         recipe_digest=of_model(shared.recipe_digest),
         work_digest=of_model(shared.work_digest),
+        unlabelled_digest=shared.unlabelled_digest,
         recipes=recipes,
         export_recipe=of_model(shared.export_recipe),
         twin_max_rel=job.conversion.twin_max_rel,
@@ -293,6 +326,7 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
         targets=tuple(job.targets),
         auto=AutoOptions(candidates=job.auto.candidates, seconds=job.auto.seconds),
         signatures=_signatures(entry),
+        file_facts=_file_facts(entry, checkpoint.model_id),
         serve_examples=entry.serve_examples,
         output_kinds={name: output.kind.value for name, output in entry.outputs.items() if output.kind is not None},
     )

@@ -75,6 +75,15 @@ def embed_metadata(content: bytes, metadata: Mapping[str, Any] | None) -> bytes:
     return _packed(model, len(content))
 
 
+def with_metadata_buffer(content: bytes, name: str, data: bytes) -> bytes:
+    """A flatbuffer with a buffer of metadata under a name; one that it had under this name is replaced."""
+    schema = _schema()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model.metadata = [entry for entry in model.metadata or [] if _text(entry.name) != name]
+    _add_buffer(schema, model, name, data)
+    return _packed(model, len(content))
+
+
 def with_short_names(content: bytes) -> bytes:
     """The same file with shorter tensor names, without the prefixes of the calls that wrap a loaded SavedModel's graph: in a
     small file these take more bytes than the weights. A name that would then clash with another tensor's is kept.
@@ -103,11 +112,15 @@ def _packed(model: Any, size: int) -> bytes:
 
 
 def _embed(schema: Any, model: Any, metadata: Mapping[str, Any]) -> None:
+    _add_buffer(schema, model, METADATA_NAME, json.dumps(metadata, sort_keys=True).encode())
+
+
+def _add_buffer(schema: Any, model: Any, name: str, data: bytes) -> None:
     buffer = schema.BufferT()
-    buffer.data = list(json.dumps(metadata, sort_keys=True).encode())
+    buffer.data = list(data)
     model.buffers.append(buffer)
     entry = schema.MetadataT()
-    entry.name = METADATA_NAME
+    entry.name = name
     entry.buffer = len(model.buffers) - 1
     model.metadata = [*(model.metadata or []), entry]
 
