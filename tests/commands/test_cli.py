@@ -153,7 +153,7 @@ def test_verbose_shows_what_the_libraries_say_and_otherwise_they_are_quiet(demo,
     verbose = liteferry(*arguments_of_three(demo), "--output", tmp_path / "out", "--verbose")
     assert verbose.returncode == three.said.returncode == 1, verbose.stderr
     assert [line for line in three.said.stderr.splitlines() if not line.startswith("[")] == []
-    assert "--- liteferry.exporting.export:export_models ---" in verbose.stderr
+    assert "--- liteferry.exporting.one_model:export_models ---" in verbose.stderr
     assert "apache_beam" in verbose.stderr
     assert verbose.stdout.replace(str(tmp_path / "out"), "OUT") == three.said.stdout.replace(str(three.out), "OUT")
 

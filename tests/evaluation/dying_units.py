@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from liteferry.evaluation import kernel_noise, latency, measure
@@ -26,14 +25,14 @@ def _replace(module: Any, name: str, end: Any) -> None:
     setattr(module, name, end)  # in this process only: it is a fork
 
 
-def in_turn_killed_at_kernels(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
+def in_turn_killed_at_kernels(first: EvaluationTask, reporter: Reporter) -> None:
     _replace(kernel_noise, "of_float32_file", _is_killed)
-    measure.run_candidates_in_turn(tasks, reporter)
+    measure.run_candidates_in_turn(first, reporter)
 
 
-def in_turn_killed_at_costs(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
+def in_turn_killed_at_costs(first: EvaluationTask, reporter: Reporter) -> None:
     _replace(latency, "measure", _is_killed)
-    measure.run_candidates_in_turn(tasks, reporter)
+    measure.run_candidates_in_turn(first, reporter)
 
 
 def alone_killed_at_kernels(task: EvaluationTask, reporter: Reporter) -> None:

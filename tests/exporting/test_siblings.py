@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import subprocess
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ import pytest
 
 from liteferry.checkpoints import examine
 from liteferry.config.load import load_job
-from liteferry.exporting.export import Units, export_isolated
+from liteferry.evaluation.proven import proven_in_turn
+from liteferry.exporting.export import Units, export_isolated, exported_in_turn
 from liteferry.loading.model import LoadSpec
+from liteferry.output.publish import judge_and_publish
 from liteferry.plan import siblings
 from liteferry.plan.fingerprints import fingerprint
+from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.plan.planning import plan_models
 from tests.exporting import faulty_units
 from tests.support import facts_of, liteferry
@@ -55,11 +60,13 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(sweep: Path, out: Path, *, processes: int, shared: str) -> dict[str, dict[str, Any]]:
+    from liteferry.evaluation import proven
     from liteferry.pipeline.stages import export as stage
 
     units = Units(export=faulty_units.aborts_on_one_weight)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "export_isolated", functools.partial(export_isolated, units=units))
+        patch.setattr(proven, "exported_in_turn", functools.partial(exported_in_turn, units=units))
         run_pipeline(sweep / "job.yaml", out, processes=processes, share_siblings=shared == "shared")
     return {path.parent.name: json.loads(path.read_text()) for path in out.glob("models/*/report.json")}
 
@@ -97,8 +104,8 @@ def test_each_has_a_second_opinion_or_is_a_sibling_of_one_that_has(shared: dict[
     assert opinions.pop("sweep_3") is None
     status = {name: opinion["status"] for name, opinion in opinions.items() if opinion}
     assert status["sweep_0"] == status["wider"] == "equal"
-    exempt = [(opinions[name] or {})["why"] or "" for name in status if status[name] == "none"]
-    assert len(exempt) >= 2 and all("a sibling of sweep_0" in why for why in exempt), opinions
+    exempt = {name: (opinions[name] or {})["why"].split(":")[0] for name in status if status[name] == "none"}
+    assert exempt == {"sweep_1": "a sibling of sweep_0", "sweep_2": "a sibling of sweep_0", "sweep_5": "a sibling of sweep_4"}
 
 
 def test_each_sibling_was_run_with_its_own_weights(shared: dict[str, dict[str, Any]]) -> None:
@@ -259,3 +266,34 @@ def test_chunks_are_large_and_every_process_gets_as_many(count: int, processes: 
     made = siblings.chunks(plans, processes=processes)
     assert [len(chunk) for chunk in made] == sizes
     assert [plan for chunk in made for plan in chunk] == plans
+
+
+def plans_of_sweep(sweep: Path, out: Path) -> list[ModelPlan]:
+    """The six siblings, as the stage gets them."""
+    found = [fingerprint(plan) for plan in plan_models(load_job(sweep / "job.yaml"), str(out))]
+    return list(begin_attempt([plan for plan in found if plan.model_id.startswith("sweep_")]))
+
+
+def begun(plans: Sequence[ModelPlan]) -> list[str]:
+    return [plan.model_id for plan in plans if list(Path(plan.staging_directory()).rglob("*"))]
+
+
+def test_the_first_one_is_blessed_before_the_second_one_is_begun(sweep: Path, tmp_path: Path) -> None:
+    plans = plans_of_sweep(sweep, tmp_path)[:3]
+    with contextlib.closing(proven_in_turn(plans)) as in_turn:
+        first = next(in_turn)
+        assert begun(plans) == ["sweep_0"]
+        assert judge_and_publish(*first)["status"] == "blessed"
+        assert begun(plans) == [], "its folder has moved to its final path"
+        second = next(in_turn)
+        assert second[1].shares_trace_of == "sweep_0"
+        assert judge_and_publish(*second)["status"] == "blessed"
+        assert (tmp_path / "models" / "sweep_1" / "BLESSED").exists()
+    assert begun(plans) == [], "the third was never begun"
+
+
+def test_siblings_after_one_that_died_go_on_together(shared: dict[str, dict[str, Any]]) -> None:
+    """Number 3 aborts; 4 is not asked to pay for it: it leads the rest."""
+    leaders = {name: (report["saved_model"] or {}).get("second_opinion", {}).get("status") for name, report in shared.items()}
+    assert leaders["sweep_4"] == "equal", leaders
+    assert leaders["sweep_1"] == leaders["sweep_2"] == "none"

@@ -48,7 +48,7 @@ FACES = {
     "report": "HINTS fleet_facts fleet_rows fleet_table hint_for one_line render_index render_model "
     "summary_table summary_text write_fleet",
     "samples": "Batch Binding SampleSet Shard bind open_samples read_batches",
-    "sandbox": "Failure Flavor Limits Outcome Reporter SandboxSpec close preload run warm_up",
+    "sandbox": "Failure Flavor Limits Outcome Reporter SandboxSpec Session close preload run session warm_up",
     "tflite": "LiteRTRunner Lowered LoweringOptions QuantizationOptions lower",
 }
 

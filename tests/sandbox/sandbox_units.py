@@ -342,3 +342,24 @@ def write_below(folder: str, reporter: Any) -> None:
     os.replace(os.path.join(folder, "sub", "file.tmp"), os.path.join(folder, "file"))
     os.rmdir(os.path.join(folder, "sub"))
     reporter.result(os.listdir(folder))
+
+
+def in_pieces(item: Any, reporter: Reporter) -> None:
+    """Hands each item back, then waits for the next one. Some items say what to do."""
+    reporter.stage(Stage.EXPORT, subject=str(item))
+    while item is not None:
+        print(f"about {item}", flush=True)
+        if item == "abort":
+            os.abort()
+        if item == "die while waiting":
+            threading.Timer(0.0, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+        if item == "take the next name":
+            pathlib.Path(".item-2").symlink_to("/etc/hostname")
+        reporter.result([item, os.getpid()])
+        item = reporter.wait()
+
+
+def waits_for_nobody(argument: Any, reporter: Reporter) -> None:
+    for number in range(3):
+        reporter.result(number)
+        assert reporter.wait() is None

@@ -5,10 +5,12 @@ The stage calls `evaluate_isolated`; the code that runs in the sandboxes is in `
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from liteferry.errors import Reason, ReasonCode, Stage
 from liteferry.evaluation import messages
@@ -25,9 +27,9 @@ from liteferry.evaluation.results import (
 from liteferry.evaluation.targets import names
 from liteferry.evaluation.targets.looks import LookTask, run_looks
 from liteferry.plan import bound_rows
-from liteferry.plan.local_inputs import InputNeeds, LocalInputs, hold_inputs, storage_reason
+from liteferry.plan.local_inputs import InputNeeds, LocalInputs, Pieces, hold_inputs, storage_reason
 from liteferry.plan.model_plan import ModelPlan
-from liteferry.sandbox import Flavor, SandboxSpec
+from liteferry.sandbox import Flavor, Outcome, SandboxSpec
 from liteferry.storage.local_cache import NoRoomError
 from liteferry.types import ExportedModel
 
@@ -86,46 +88,66 @@ def split_by_shards(family: Sequence[tuple[ModelPlan, ExportedModel]]) -> tuple[
     return together, apart
 
 
-def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask], *, units: Units = _UNITS) -> list[Evaluation]:
-    """Evaluates models of one family, whose references are on disk, one after the other in one clean process. The process loads
-    the graph of their SavedModels once. If it dies, each unfinished model is evaluated in a process of its own.
+@contextlib.contextmanager
+def siblings_in_turn(plans: Sequence[ModelPlan], *, units: Units = _UNITS) -> Iterator[Callable[[EvaluationTask], Evaluation]]:
+    """A function that evaluates models of one family, whose references are on disk, when they are there, one after the other in
+    one clean process. The process loads the graph of their SavedModels once, and waits between two calls. If it dies, the model
+    that it worked on is evaluated in a process of its own, and the next one begins another.
     """
+    alone = functools.partial(evaluate_isolated, referenced=True, units=units)
+    with contextlib.ExitStack() as held:
+        evaluate: Callable[[EvaluationTask], Evaluation] = alone
+        with contextlib.suppress(NoRoomError):
+            here = held.enter_context(hold_inputs(plans, lambda _: InputNeeds(shards=(0,))))
+            if not here.problems:
+                evaluate = held.enter_context(contextlib.closing(_InTurn(here, units))).evaluate
+        yield evaluate
+
+
+class _InTurn:
+    def __init__(self, here: LocalInputs, units: Units) -> None:
+        self._here, self._units = here, units
+        self._plans = {plan.model_id: plan for plan in here.plans}
+        self._process: Pieces | None = None
+        self._ending = contextlib.ExitStack()
+
+    def close(self) -> None:
+        self._process = None
+        self._ending.close()
+
+    def evaluate(self, task: EvaluationTask) -> Evaluation:
+        task = dataclasses.replace(task, plan=self._plans[task.plan.model_id])
+        outcome = self._outcome(task)
+        received = [one for one in messages.read(outcome.results) if one.model_id == task.plan.model_id]
+        if results_of(received).keys() != task.candidates.keys():
+            return _evaluate_one(task, self._here, self._units, referenced=True)
+        own_peaks = [one.peak_memory_bytes or 0 for one in received if isinstance(one, messages.PeakMeasured)]
+        peak = max(own_peaks, default=0) or outcome.peak_memory_bytes
+        evaluation = evaluation_of(task, received, seconds=outcome.seconds, peak_memory_bytes=peak)
+        if outcome.error is not None:
+            evaluation = measured_again(task, self._here, evaluation, received, units=self._units)
+        return _looked_at(task, self._here, evaluation)
+
+    def _outcome(self, task: EvaluationTask) -> Outcome:
+        if self._process is None:
+            writable = [folder for plan in self._here.plans for folder in bound_rows.work_directories(plan)]
+            spec = SandboxSpec(flavor=Flavor.CLEAN, limits=task.plan.limits, writable=writable)
+            process = self._here.session(self._units.candidates_in_turn, task, spec)
+            self._process = self._ending.enter_context(process)
+            outcome = self._process.next(task.plan)
+        else:
+            outcome = self._process.next(task.plan, task)
+        if not self._process.is_waiting:
+            self.close()
+        return outcome
+
+
+def evaluate_siblings_isolated(tasks: Sequence[EvaluationTask], *, units: Units = _UNITS) -> list[Evaluation]:
+    """Evaluates models of one family, whose references are on disk, all of them; see `siblings_in_turn`."""
     if len(tasks) == 1:
         return [evaluate_isolated(tasks[0], referenced=True, units=units)]
-    shards = {task.plan.model_id: task.shard_index for task in tasks}
-    try:
-        with hold_inputs([task.plan for task in tasks], lambda plan: InputNeeds(shards=(shards[plan.model_id],))) as here:
-            if not here.problems:
-                tasks = [dataclasses.replace(task, plan=plan) for task, plan in zip(tasks, here.plans, strict=True)]
-                return _evaluate_siblings(tasks, here, units)
-    except NoRoomError:
-        pass
-    return [evaluate_isolated(task, referenced=True, units=units) for task in tasks]
-
-
-def _evaluate_siblings(tasks: Sequence[EvaluationTask], here: LocalInputs, units: Units) -> list[Evaluation]:
-    writable = [folder for task in tasks for folder in bound_rows.work_directories(task.plan)]
-    spec = SandboxSpec(flavor=Flavor.CLEAN, limits=tasks[0].plan.limits, writable=writable)
-    outcome = here.run(units.candidates_in_turn, tuple(tasks), spec)
-    evaluations = []
-    received = messages.read(outcome.results)
-    not_timed_s = max(0.0, outcome.seconds - messages.seconds_of(received))  # the overhead, divided among the models
-    for task in tasks:
-        own = [one for one in received if one.model_id == task.plan.model_id]
-        if results_of(own).keys() == task.candidates.keys():
-            own_peaks = [one.peak_memory_bytes or 0 for one in own if isinstance(one, messages.PeakMeasured)]
-            evaluation = evaluation_of(
-                task,
-                own,
-                seconds=messages.seconds_of(own) + not_timed_s / len(tasks),
-                peak_memory_bytes=max(own_peaks, default=0) or outcome.peak_memory_bytes,
-            )
-            if outcome.error is not None:
-                evaluation = measured_again(task, here, evaluation, own, units=units)
-            evaluations.append(_looked_at(task, here, evaluation))
-        else:
-            evaluations.append(_evaluate_one(task, here, units, referenced=True))
-    return evaluations
+    with siblings_in_turn([task.plan for task in tasks], units=units) as evaluate:
+        return [evaluate(task) for task in tasks]
 
 
 def evaluate_isolated(task: EvaluationTask, *, referenced: bool, units: Units = _UNITS) -> Evaluation:

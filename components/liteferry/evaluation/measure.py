@@ -51,7 +51,7 @@ sandbox.preload(__name__, "liteferry.samples.formats.parquet", flavors=(Flavor.K
 def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
     """Runs in a sandbox with the user's code. Loads the checkpoint and writes its answers for one shard."""
     from liteferry import checkpoints
-    from liteferry.exporting.export import sample_columns
+    from liteferry.exporting.one_model import sample_columns
     from liteferry.loading import float_twin, loaders, tracing
 
     reporter.stage(Stage.LOAD, subject=task.plan.model_id)
@@ -70,17 +70,18 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
         reference.write_twin(of_twin, task.plan, binding, shard_index=task.shard_index)
 
 
-def run_candidates_in_turn(tasks: Sequence[EvaluationTask], reporter: Reporter) -> None:
-    """`run_candidates` for one model after the other."""
+def run_candidates_in_turn(first: EvaluationTask, reporter: Reporter) -> None:
+    """`run_candidates` for one model after the other, for as long as there is a next one."""
     saved_models = runners.SavedModels()
     latencies: dict[str, Any] = {}
-    for task in tasks:
+    task: EvaluationTask | None = first
+    while task is not None:
         memory.restart_peak()
         inputs, variants = _compare_candidates(task, reporter, saved_models)
         _measure_costs(task, reporter, inputs, variants, latencies)
         _hand_over(reporter, PeakMeasured(model_id=task.plan.model_id, peak_memory_bytes=memory.peak_bytes()))
-    for task in tasks:
         _measure_kernels(task, reporter)
+        task = reporter.wait()
 
 
 def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:

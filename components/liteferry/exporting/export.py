@@ -1,7 +1,5 @@
-"""One checkpoint -> SavedModel and TFLite variants, in a sandbox. The stage calls `export_isolated`; `export_models` runs in the
-child.
-
-Every artifact is handed over as soon as it is written, so a crash in a later step costs only that step.
+"""One checkpoint -> SavedModel and TFLite variants, in a sandbox. The stage calls `export_isolated`; `one_model.export_models`
+runs in the child.
 """
 
 from __future__ import annotations
@@ -9,53 +7,59 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
-from liteferry import checkpoints, sandbox, storage
-from liteferry.checkpoints import scanned_copy
-from liteferry.checkpoints.config_scan import architecture_digest
-from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
-from liteferry.exporting import artifacts, convert, messages, reference, second_opinion, sibling_weights
-from liteferry.exporting.artifacts import Trace
+from liteferry.errors import Stage
+from liteferry.exporting import messages, second_opinion
 from liteferry.exporting.messages import Message, ModelEnded, ModelLearned, VariantMade
-from liteferry.json_records import decode, tagged
-from liteferry.loading import loaders, tracing
-from liteferry.loading.model import LoadedModel
-from liteferry.loading.tracing import TracedModel
-from liteferry.plan import bound_rows, siblings
+from liteferry.exporting.one_model import export_models, sample_columns
+from liteferry.exporting.work_folders import make_room
+from liteferry.json_records import decode
+from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import InputNeeds, LocalInputs, hold_inputs, storage_reason
 from liteferry.plan.model_plan import ModelPlan
-from liteferry.samples.binding import columns_as_inputs
-from liteferry.sandbox import Flavor, Outcome, Reporter, SandboxSpec, memory
-from liteferry.sandbox.child import failure_of
+from liteferry.sandbox import Flavor, Outcome, SandboxSpec
 from liteferry.sandbox.units import Unit
 from liteferry.storage.local_cache import NoRoomError
-from liteferry.tflite import converter_errors
-from liteferry.types import ExportedModel, TensorSpec, VariantFacts
+from liteferry.types import ExportedModel, VariantFacts
 
-sandbox.preload(__name__, flavors=(Flavor.KERAS,))
+__all__ = ["Units", "export_isolated", "export_models", "exported_in_turn", "sample_columns"]
+
+Exports = Generator[ExportedModel, None, None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Units:
+    """The units that an export runs in sandboxes. A test passes units with a planted fault."""
+
+    export: Unit = export_models
+    second_opinion: Unit = second_opinion.give
 
 
 def export_isolated(plans: Sequence[ModelPlan], *, units: Units | None = None) -> list[ExportedModel]:
-    """Exports one model, or siblings, in one sandbox, each into its staging directory. Never raises for an error of a model or
-    a store.
+    """`exported_in_turn`, all of them."""
+    return list(exported_in_turn(plans, units=units))
 
-    When the process dies, finished models stand, and each of the others is exported again in a process of its own, so that only
-    the model that crashes fails.
+
+def exported_in_turn(plans: Sequence[ModelPlan], *, units: Units | None = None) -> Exports:
+    """Exports one model, or siblings in one sandbox, each into its staging directory. Yields each as soon as it is done, in the
+    order of the plans, with its second opinion where it needs one; meanwhile the sandbox waits. Never raises for an error of a
+    model or a store.
+
+    When the process dies, what was yielded stands, the model that it worked on is exported again in a process of its own, and
+    the others go on together in another one. So only the model that crashes fails.
     """
     units = units or Units()
     try:
         with hold_inputs(plans, _needs) as here:
-            ready = [plan for plan in here.plans if plan.model_id not in here.problems]
-            done = dict(zip((plan.model_id for plan in ready), _export(ready, here, units) if ready else [], strict=True))
-            return [done.get(plan.model_id) or ExportedModel(reason=here.problems[plan.model_id]) for plan in plans]
+            yield from _in_turn(here, units)
     except NoRoomError as error:
         if len(plans) == 1:
-            return [ExportedModel(reason=storage_reason(error, Stage.LOAD))]
-        return [exported for plan in plans for exported in export_isolated([plan], units=units)]
+            yield ExportedModel(reason=storage_reason(error, Stage.LOAD))
+        else:
+            for plan in plans:
+                yield from exported_in_turn([plan], units=units)
 
 
 def _needs(plan: ModelPlan) -> InputNeeds:
@@ -63,52 +67,69 @@ def _needs(plan: ModelPlan) -> InputNeeds:
     return InputNeeds(checkpoint=True, code=True, shards=(0,) if plan.samples.sample_set else ())
 
 
-def _export(plans: Sequence[ModelPlan], here: LocalInputs, units: Units) -> list[ExportedModel]:
-    _make_room(plans)
-    spec = SandboxSpec(
+def _in_turn(here: LocalInputs, units: Units) -> Exports:
+    opinions = second_opinion.Opinions(here, unit=units.second_opinion)
+    with contextlib.closing(_each([plan for plan in here.plans if plan.model_id not in here.problems], here, units)) as exported:
+        for plan in here.plans:
+            problem = here.problems.get(plan.model_id)
+            yield ExportedModel(reason=problem) if problem else opinions.on(plan, next(exported))
+
+
+def _each(plans: Sequence[ModelPlan], here: LocalInputs, units: Units) -> Exports:
+    left = list(plans)
+    while len(left) > 1:
+        with contextlib.closing(_together(tuple(left), here, units)) as together:
+            for exported in together:
+                del left[0]
+                yield exported
+        if left:  # the process has died
+            yield _alone(left.pop(0), here, units)
+    for plan in left:
+        yield _alone(plan, here, units)
+
+
+def _together(plans: tuple[ModelPlan, ...], here: LocalInputs, units: Units) -> Exports:
+    """Siblings one after the other, until the last one or the end of their process."""
+    make_room(plans)
+    with here.session(units.export, plans, _spec(plans)) as process:
+        for plan in plans:
+            outcome = process.next(plan)
+            own = [one for one in messages.read(outcome.results) if one.model_id == plan.model_id]
+            ended = next((one for one in own if isinstance(one, ModelEnded)), None)
+            if ended is None or outcome.is_out_of_disk:
+                return
+            # A sibling whose file may have been read wrongly is read again alone, before its verdict stands.
+            misread = ended.failure is not None and ended.failure.misread
+            yield _alone(plan, here, units) if misread else _assemble(plan, own, outcome)
+            if not process.is_waiting:
+                return
+
+
+def _alone(plan: ModelPlan, here: LocalInputs, units: Units) -> ExportedModel:
+    make_room([plan])
+    outcome = here.run(units.export, (plan,), _spec([plan]), before_retry=functools.partial(make_room, [plan]))
+    if outcome.is_out_of_disk:  # finished artifacts lie among files that must be removed
+        make_room([plan])
+        outcome = dataclasses.replace(outcome, results=())
+    return _assemble(plan, [one for one in messages.read(outcome.results) if one.model_id == plan.model_id], outcome)
+
+
+def _spec(plans: Sequence[ModelPlan]) -> SandboxSpec:
+    return SandboxSpec(
         flavor=Flavor.KERAS,
         limits=plans[0].limits,
         writable=[folder for plan in plans for folder in bound_rows.work_directories(plan)],
         network=plans[0].load.may_use_network,
     )
-    # Among siblings, finished models stand, and each of the others is tried alone below.
-    before_retry = functools.partial(_make_room, plans) if len(plans) == 1 else None
-    outcome = here.run(units.export, tuple(plans), spec, before_retry=before_retry)
-    if outcome.is_out_of_disk:  # finished artifacts lie among files that must be removed
-        _make_room(plans)
-        outcome = dataclasses.replace(outcome, results=())
-    exported = []
-    received = messages.read(outcome.results)
-    share_s = _not_timed_s(received, outcome.seconds) / len(plans)
-    for plan in plans:
-        own = [one for one in received if one.model_id == plan.model_id]
-        ended = next((one for one in own if isinstance(one, ModelEnded)), None)
-        # A sibling whose file may have been read wrongly is read again alone, before its verdict stands.
-        if len(plans) == 1 or (ended is not None and not (ended.failure and ended.failure.misread)):
-            exported.append(_assemble(plan, own, outcome, share_s))
-        else:
-            exported += _export([plan], here, units)
-    return second_opinion.with_opinions(plans, exported, here, unit=units.second_opinion)
-
-
-def _make_room(plans: Sequence[ModelPlan]) -> None:
-    """Empties the work folders of the plans, which may hold files of an earlier attempt."""
-    for plan in plans:
-        storage.remove_tree(plan.staging_directory())
-        storage.remove_tree(bound_rows.directory(plan))
-        for folder in bound_rows.work_directories(plan):
-            os.makedirs(folder, exist_ok=True)
 
 
 def _not_timed_s(received: Sequence[Message], seconds: float) -> float:
-    """A process's overhead in seconds, which belongs to no model's step: start and end, inspecting files, handing over."""
-    timings = {
-        one.model_id: one.facts["timings_s"] for one in received if isinstance(one, ModelLearned) and "timings_s" in one.facts
-    }
-    return max(0.0, seconds - sum(sum(steps.values()) for steps in timings.values()))
+    """A process's overhead in seconds, which belongs to no step: start and end, inspecting files, handing over."""
+    timed = [one.facts["timings_s"] for one in received if isinstance(one, ModelLearned) and "timings_s" in one.facts]
+    return max(0.0, seconds - sum(timed[-1].values() if timed else ()))
 
 
-def _assemble(plan: ModelPlan, received: Sequence[Message], outcome: Outcome, share_s: float) -> ExportedModel:
+def _assemble(plan: ModelPlan, received: Sequence[Message], outcome: Outcome) -> ExportedModel:
     facts: dict[str, Any] = {}
     made: dict[str, VariantFacts] = {}
     reason, own_peak = outcome.reason, None
@@ -120,7 +141,8 @@ def _assemble(plan: ModelPlan, received: Sequence[Message], outcome: Outcome, sh
         else:
             reason, own_peak = one.failure.reason if one.failure else None, one.peak_memory_bytes
     exported = decode(ExportedModel, facts)
-    exported = dataclasses.replace(exported, timings_s={**exported.timings_s, "process": round(share_s, 3)})
+    overhead = round(_not_timed_s(received, outcome.seconds), 3)
+    exported = dataclasses.replace(exported, timings_s={**exported.timings_s, "process": overhead})
     if exported.saved_model is not None and reason is not None and reason.stage is Stage.CONVERT:
         # The conversion died, the SavedModel stands: the variants that were not made get the reason.
         for name in plan.variants:
@@ -132,186 +154,3 @@ def _assemble(plan: ModelPlan, received: Sequence[Message], outcome: Outcome, sh
         reason=reason,
         peak_memory_bytes=own_peak or outcome.peak_memory_bytes,
     )
-
-
-class _Clock:
-    """Wall seconds per step, as the report's `timings_s` has them."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(time.monotonic() - started, 3)
-
-
-def export_models(plans: Sequence[ModelPlan], reporter: Reporter) -> None:
-    """Runs in the sandbox: exports one model, or siblings one after the other. Hands over ModelEnded for each."""
-    shared: Trace | None = None
-    for plan in plans:
-        if len(plans) > 1:
-            memory.restart_peak()
-        try:
-            shared = _export_sibling(plan, _ModelReporter(plan.model_id, reporter), shared, keep_for_others=len(plans) > 1)
-            failure = None
-        except Exception as raised:  # any error of the model's code becomes this model's reason; its siblings go on
-            if len(plans) == 1:
-                raise
-            shared = None
-            failure = failure_of(raised, reporter.current_stage)
-        # For a single model the supervisor's figure is better: it includes descendants.
-        own_peak = memory.peak_bytes() if len(plans) > 1 else None
-        reporter.result(tagged(ModelEnded(model_id=plan.model_id, failure=failure, peak_memory_bytes=own_peak)))
-        if len(plans) > 1:
-            scanned_copy.release()  # the model is in memory by now, and copies of siblings add up
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Units:
-    """The units that an export runs in sandboxes. A test passes units with a planted fault."""
-
-    export: Unit = export_models
-    second_opinion: Unit = second_opinion.give
-
-
-class _ModelReporter:
-    """A reporter for one model."""
-
-    def __init__(self, model_id: str, reporter: Reporter) -> None:
-        self._model_id = model_id
-        self._reporter = reporter
-
-    def stage(self, stage: Stage) -> None:
-        self._reporter.stage(stage, subject=self._model_id)
-
-    def facts(self, **facts: Any) -> None:
-        """Fields of ExportedModel."""
-        self._reporter.result(tagged(ModelLearned(model_id=self._model_id, facts=facts)))
-
-    def variant(self, variant: VariantFacts) -> None:
-        self._reporter.result(tagged(VariantMade(model_id=self._model_id, variant=variant)))
-
-
-def _export_sibling(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | None, *, keep_for_others: bool) -> Trace:
-    """Exports a model with a sibling's trace, where possible. If that fails, the model is loaded on its own, and only that
-    result counts.
-    """
-    if shared is not None and shared.weights is not None:
-        try:
-            return _export_model(plan, reporter, shared, keep_for_others=keep_for_others)
-        except Exception:  # noqa: BLE001  # sharing may have caused the error; loading the model on its own shows its own errors
-            _make_room([plan])
-    return _export_model(plan, reporter, None, keep_for_others=keep_for_others)
-
-
-def _export_model(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | None, *, keep_for_others: bool) -> Trace:
-    """All steps for one checkpoint: load, trace, prove deterministic, save, run the reference, convert.
-
-    Raises:
-      ModelError: with the reason that ends the work.
-    """
-    clock = _Clock()
-    reporter.stage(Stage.LOAD)
-    facts = checkpoints.examine(plan.checkpoint_path, links=plan.load.links, has_builder=plan.load.builder is not None)
-    digest = None if facts.config is None else architecture_digest(facts.config)
-    reporter.facts(kind=facts.kind.value, keras_version=facts.keras_version, architecture_digest=digest)
-    with clock.step("load"):
-        if shared is not None and not _bring_weights(shared, plan, facts):
-            shared = None
-        if shared is not None:
-            model = shared.model
-        else:
-            model = loaders.load(plan.checkpoint_path, facts, plan.load, sample_columns=sample_columns(plan))
-    reporter.stage(Stage.EXPORT)
-    with clock.step("trace"):
-        trace = shared or _traced(model, plan, facts, keep_for_others=keep_for_others)
-    reporter.facts(layers=converter_errors.layer_classes(model.keep), shares_trace_of=shared.leader if shared else None)
-    binding, samples_problem = _bind(plan, model, trace.traced)
-    with clock.step("save"):
-        saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)
-    twin = artifacts.add_twin(trace) if plan.variants else None
-    reporter.facts(twin=_plain(twin), saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
-    if saved.deterministic is False:
-        raise _nondeterministic(model, trace.traced)
-    if binding is not None and bound_rows.is_done_while_exporting(plan):
-        reporter.stage(Stage.REFERENCE)
-        with clock.step("reference"):
-            reference.write(trace.traced, plan, binding, shard_index=0)
-            if twin is not None:
-                reference.write_twin(trace.for_files.traced, plan, binding, shard_index=0)
-        reporter.facts(referenced=True)
-    reporter.stage(Stage.CONVERT)
-    with clock.step("convert"):
-        for variant in convert.make_variants(plan, trace.for_files, binding):
-            reporter.variant(variant)
-    reporter.facts(timings_s=clock.seconds)
-    return trace
-
-
-def _traced(model: LoadedModel, plan: ModelPlan, facts: checkpoints.CheckpointFacts, *, keep_for_others: bool) -> Trace:
-    trace = Trace(model, tracing.trace(model), leader=plan.model_id)
-    artifacts.add_signatures(plan, trace)
-    if keep_for_others and plan.share_key is not None and siblings.captures_variables_alone(trace.traced.function):
-        trace.weights = sibling_weights.Weights(facts.path or plan.checkpoint_path, facts)
-    return trace
-
-
-def _bring_weights(shared: Trace, plan: ModelPlan, facts: checkpoints.CheckpointFacts) -> bool:
-    assert shared.weights is not None
-    return shared.weights.load(
-        shared.model.keep, facts.path or plan.checkpoint_path, facts, shared.traced.function.graph.variables
-    )
-
-
-def _plain(record: Any) -> Any:
-    return None if record is None else dataclasses.asdict(record)
-
-
-def sample_columns(plan: ModelPlan) -> tuple[TensorSpec, ...]:
-    """The sample columns as inputs, for models that do not name theirs; empty without samples."""
-    samples = plan.samples
-    if samples.sample_set is None or samples.spec is None:
-        return ()
-    return columns_as_inputs(samples.sample_set, samples.spec)
-
-
-def _bind(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> tuple[Any, Reason | None]:
-    if plan.samples.problem is not None:
-        return None, plan.samples.problem
-    try:
-        return bound_rows.bind(plan, model.signature, traced.renamed), None
-    except SamplesError as error:
-        return None, error.reason
-
-
-def _nondeterministic(model: LoadedModel, traced: TracedModel) -> ModelError:
-    assigns = tracing.assigned_variables(traced.function)
-    if assigns and not hasattr(model.keep, "_flatten_layers"):  # a Keras model has its random layers' seeds
-        return ModelError(
-            ReasonCode.EXPORT_NONDETERMINISTIC,
-            Stage.EXPORT,
-            "two inference runs on the same rows gave different answers: its graph assigns to variables on every call "
-            f"({', '.join(assigns[:5])}), so an answer depends on the calls before it. Export a function that only reads, or "
-            "give it the state as an input",
-        )
-    suspects = _random_layers(model.keep)
-    named = f"; layers that may do it: {', '.join(suspects)}" if suspects else ""
-    return ModelError(
-        ReasonCode.EXPORT_NONDETERMINISTIC,
-        Stage.EXPORT,
-        "two inference runs on the same rows gave different answers: something in the model is random even "
-        f"with training=False, an augmentation or a noise layer that ignores `training` most likely{named}. "
-        "Make it honour `training`, or leave it out with `strip: [ClassName]` under its `models` entry",
-    )
-
-
-def _random_layers(keep: Any) -> list[str]:
-    """The layers that may be random: the user's own, else every layer that owns a random seed."""
-    layers = [layer for layer in keep._flatten_layers() if layer is not keep] if hasattr(keep, "_flatten_layers") else []
-    custom = [layer for layer in layers if not type(layer).__module__.startswith(("keras.", "tf_keras."))]
-    seeded = [layer for layer in layers if getattr(layer, "_seed_generators", None) or getattr(layer, "seed_generator", None)]
-    return [f"{layer.name} ({type(layer).__name__})" for layer in custom or seeded]

@@ -37,25 +37,26 @@ _MOST_CHARS = 2000
 _NO_ROWS = "there are no rows to ask it about"
 
 
-def with_opinions(
-    plans: Sequence[ModelPlan], exported: Sequence[ExportedModel], here: LocalInputs, *, unit: Unit
-) -> list[ExportedModel]:
-    """The models with a second opinion where one is needed, in order. A sibling needs none while the model whose trace it shares
-    was found equal.
-    """
-    done: list[ExportedModel] = []
-    found: dict[str, SecondOpinion | None] = {}
-    for plan, one in zip(plans, exported, strict=True):
+class Opinions:
+    """Second opinions on models that come one after the other, siblings after the one whose trace they share."""
+
+    def __init__(self, here: LocalInputs, *, unit: Unit) -> None:
+        self._here, self._unit = here, unit
+        self._found: dict[str, SecondOpinion | None] = {}
+
+    def on(self, plan: ModelPlan, one: ExportedModel) -> ExportedModel:
+        """The model with a second opinion where one is needed. A sibling needs none while the model whose trace it shares was
+        found equal.
+        """
         given = one
         if one.saved_model is not None and one.reason is None and one.second_opinion is None:
-            leader = found.get(one.shares_trace_of or "")
+            leader = self._found.get(one.shares_trace_of or "")
             if one.shares_trace_of and leader is not None and leader.status is OpinionStatus.EQUAL:
                 given = dataclasses.replace(one, second_opinion=_exempt(one.shares_trace_of))
             else:
-                given = _with_opinion(plan, one, here, unit)
-        found[plan.model_id] = given.second_opinion
-        done.append(given)
-    return done
+                given = _with_opinion(plan, one, self._here, self._unit)
+        self._found[plan.model_id] = given.second_opinion
+        return given
 
 
 def _exempt(leader: str) -> SecondOpinion:

@@ -5,5 +5,19 @@ from liteferry.sandbox.flavors import Flavor, preload
 from liteferry.sandbox.nurseries import close, warm_up
 from liteferry.sandbox.outcome import Failure, Limits, Outcome
 from liteferry.sandbox.reporter import Reporter
+from liteferry.sandbox.sessions import Session, session
 
-__all__ = ["Failure", "Flavor", "Limits", "Outcome", "Reporter", "SandboxSpec", "close", "preload", "run", "warm_up"]
+__all__ = [
+    "Failure",
+    "Flavor",
+    "Limits",
+    "Outcome",
+    "Reporter",
+    "SandboxSpec",
+    "Session",
+    "close",
+    "preload",
+    "run",
+    "session",
+    "warm_up",
+]

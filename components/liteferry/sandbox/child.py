@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import pickle
 import resource
 import socket
 import sys
@@ -22,7 +21,7 @@ from liteferry.sandbox import frames
 from liteferry.sandbox.confine import confine
 from liteferry.sandbox.outcome import Failure
 from liteferry.sandbox.readable import refused_path
-from liteferry.sandbox.reporter import Reporter
+from liteferry.sandbox.reporter import Reporter, receive_object
 from liteferry.sandbox.units import function_of
 from liteferry.storage.transient import is_storage_failure, is_transient_read_error
 
@@ -133,23 +132,12 @@ def _use_one_thread() -> None:
         tensorflow.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def _receive_request(channel: socket.socket) -> Request:
-    """Reads the request from the file whose path the channel carries. The request may be larger than a socket buffer, and its
-    sender must not wait.
-    """
-    path = os.fsdecode(frames.receive_frame(channel))
-    with open(path, "rb") as file:
-        request: Request = pickle.load(file)  # noqa: S301  # from the parent, which is trusted; nothing from a child is unpickled
-    os.remove(path)
-    return request
-
-
 def _serve(channel: socket.socket) -> dict[str, Any]:
     """Runs one request to its end. Returns the last message."""
     pid = os.getpid()
     reporter = Reporter(channel)
     try:
-        request = _receive_request(channel)
+        request: Request = receive_object(channel)
         _isolate(request)
         _use_one_thread()
         function_of(request.function)(request.argument, reporter)

@@ -8,7 +8,7 @@ import os
 import pickle
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from liteferry.errors import ReasonCode
@@ -60,17 +60,8 @@ def run(unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[
       ValueError: the child could not import the unit.
     """
     flavor, limits = spec.flavor, spec.limits
-    for given in spec.writable:
-        os.makedirs(given, exist_ok=True)
-    request = Request(
-        function=name_of(unit),
-        argument=argument,
-        writable=tuple(map(os.path.abspath, spec.writable)),
-        readable=tuple(dict.fromkeys(path if path.endswith("/.") else os.path.abspath(path) for path in spec.readable)),
-        network=spec.network,
-        file_bytes=limits.disk_bytes,
-    )
-    odd_before = {path for given in request.writable for path, _ in disk.odd_entries(given)}
+    request = request_for(unit, argument, spec)
+    odd_before = odd_paths(request.writable)
     nursery = nurseries.nursery(flavor)
     outcome, has_begun = _try(request, nursery, limits)
     if not has_begun and not nursery.is_closed:  # the nursery died with the request: a new nursery gets it, once
@@ -83,11 +74,34 @@ def run(unit: Unit, argument: Any, spec: SandboxSpec, *, before_retry: Callable[
             again, _ = _try(request, nursery, limits)
         both = "\n".join(filter(None, (outcome.log, again.log)))
         outcome = dataclasses.replace(again, seconds=outcome.seconds + again.seconds, log=both)
-    return _without_odd_entries(outcome, request.writable, odd_before)
+    return without_odd_entries(outcome, request.writable, odd_before)
+
+
+def request_for(unit: Unit, argument: Any, spec: SandboxSpec) -> Request:
+    """The request for a unit of work; makes the folders that it may write to. ValueError where no child could import the unit."""
+    for given in spec.writable:
+        os.makedirs(given, exist_ok=True)
+    return Request(
+        function=name_of(unit),
+        argument=argument,
+        writable=tuple(map(os.path.abspath, spec.writable)),
+        readable=tuple(dict.fromkeys(path if path.endswith("/.") else os.path.abspath(path) for path in spec.readable)),
+        network=spec.network,
+        file_bytes=spec.limits.disk_bytes,
+    )
 
 
 def _try(request: Request, nursery: nurseries.Nursery, limits: Limits) -> tuple[Outcome, bool]:
     """Runs one child in a new scratch folder. Returns its outcome, and whether the child was forked at all."""
+    with supervised(request, nursery, limits) as (supervision, log):
+        outcome = dataclasses.replace(supervision.watch(), log=end_of(log))
+        tell(request, outcome)
+        return outcome, supervision.has_begun
+
+
+@contextlib.contextmanager
+def supervised(request: Request, nursery: nurseries.Nursery, limits: Limits) -> Iterator[tuple[Supervision, IO[bytes]]]:
+    """The supervision of a child that is not started yet, and its log; its scratch folder lasts as long as the context."""
     folder = scratch.new_folder()
     try:
         path, log_path = os.path.join(folder, ".request"), os.path.join(folder, ".log")
@@ -95,16 +109,23 @@ def _try(request: Request, nursery: nurseries.Nursery, limits: Limits) -> tuple[
             pickle.dump(dataclasses.replace(request, scratch=folder, log_path=log_path), file)
         # Kept open: if the child replaces the file, with a link for example, the link is neither read nor truncated.
         with open(log_path, "x+b", buffering=0) as log:
-            supervision = Supervision((path, folder, *request.writable), log, nursery, limits)
-            outcome = dataclasses.replace(supervision.watch(), log=_end_of(log))
-            if nurseries.VERBOSE in os.environ and outcome.log:
-                print(f"--- {request.function} ---\n{outcome.log}", file=sys.stderr, flush=True)
-        return outcome, supervision.has_begun
+            yield Supervision((path, folder, *request.writable), log, nursery, limits), log
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _without_odd_entries(outcome: Outcome, folders: Sequence[str], before: set[str]) -> Outcome:
+def tell(request: Request, outcome: Outcome) -> None:
+    """Prints what a child has printed, for people who ask for it."""
+    if nurseries.VERBOSE in os.environ and outcome.log:
+        print(f"--- {request.function} ---\n{outcome.log}", file=sys.stderr, flush=True)
+
+
+def odd_paths(folders: Sequence[str]) -> set[str]:
+    """Links, pipes and devices below folders."""
+    return {path for given in folders for path, _ in disk.odd_entries(given)}
+
+
+def without_odd_entries(outcome: Outcome, folders: Sequence[str], before: set[str]) -> Outcome:
     """Removes links, pipes and devices that a unit has left in its folders, since others read there, and fails the unit: no unit
     makes any.
     """
@@ -123,7 +144,8 @@ def _without_odd_entries(outcome: Outcome, folders: Sequence[str], before: set[s
     return dataclasses.replace(outcome, error=failure)
 
 
-def _end_of(log: IO[bytes]) -> str:
+def end_of(log: IO[bytes], *, since: int = 0) -> str:
+    """The end of a log, at most a megabyte. `since`: the size that it had when its earlier part was read."""
     size = log.seek(0, os.SEEK_END)
-    log.seek(max(0, size - _MOST_LOG_BYTES))
+    log.seek(max(0, size - _MOST_LOG_BYTES, since if since <= size else 0))
     return log.read(_MOST_LOG_BYTES).decode(errors="replace").strip()

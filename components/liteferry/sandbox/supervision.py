@@ -1,4 +1,7 @@
-"""Supervises one child from fork to wait status, with a limit on each: wall clock, memory, disk, log and messages."""
+"""Supervises one child from fork to wait status, with a limit on each: wall clock, memory, disk, log and messages.
+
+A child may wait between two pieces of its work (`Reporter.wait`). While it does, it is not supervised, and its clock stands.
+"""
 
 from __future__ import annotations
 
@@ -55,40 +58,80 @@ class Supervision:
         self._status_bytes = b""
         self._pid: int | None = None
         self._wait_status: int | None = None
+        self._waits_since: float | None = None
+        self._channel, self._channel_end = socket.socketpair()
+        self._status, self._status_end = socket.socketpair()
+        self._selector = selectors.PollSelector()
 
     @property
     def has_begun(self) -> bool:
         return self._pid is not None
 
-    def watch(self) -> Outcome:
-        """Asks for the child, waits for its exit status, returns the outcome."""
-        channel, channel_end = socket.socketpair()
-        status, status_end = socket.socketpair()
-        try:
-            with channel, status:
-                with channel_end, status_end, contextlib.suppress(OSError):  # of a dead nursery `status` reads as closed
-                    frames.send_frame(channel, os.fsencode(self._request_path))
-                    self._nursery.fork(channel_end, status_end)
-                self._listen(channel, status)
-        finally:
-            if self._wait_status is None:
-                self._kill()  # usually the nursery does this; needed if it has died, or if the wait was interrupted
-        return self._outcome()
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the child waits for `go_on`."""
+        return self._waits_since is not None
 
-    def _listen(self, channel: socket.socket, status: socket.socket) -> None:
-        with selectors.PollSelector() as selector:
-            selector.register(channel, selectors.EVENT_READ, self._hear)
-            selector.register(status, selectors.EVENT_READ, self._learn)
-            while status in selector.get_map() and not self._is_given_up():
-                for key, _ in selector.select(_POLL_S):
-                    if not _read(key.fileobj, key.data):
-                        selector.unregister(key.fileobj)
-                if self._wait_status is None:
-                    self._enforce_limits()
-            if channel in selector.get_map():
-                channel.setblocking(False)  # the child has ended: all its messages have arrived
-                while _read(channel, self._hear):
-                    pass
+    def watch(self) -> Outcome:
+        """Asks for the child, waits for its exit status, returns the outcome. A child that waits goes on at once."""
+        try:
+            self.start()
+            self.listen()
+            while self.is_waiting:
+                self.go_on()
+                self.listen()
+        finally:
+            self.close()
+        return self.outcome()
+
+    def start(self) -> None:
+        """Asks the nursery for the child."""
+        with self._channel_end, self._status_end, contextlib.suppress(OSError):  # of a dead nursery `status` reads as closed
+            frames.send_frame(self._channel, os.fsencode(self._request_path))
+            self._nursery.fork(self._channel_end, self._status_end)
+        self._selector.register(self._channel, selectors.EVENT_READ, self._hear)
+        self._selector.register(self._status, selectors.EVENT_READ, self._learn)
+
+    def listen(self) -> None:
+        """Returns when the child waits or has ended."""
+        known = self._selector.get_map()
+        while self._status in known and not self.is_waiting and not self._is_given_up():
+            for key, _ in self._selector.select(_POLL_S):
+                if not _read(key.fileobj, key.data):
+                    self._selector.unregister(key.fileobj)
+            if self._wait_status is None:
+                self._enforce_limits()
+        if self._channel in known and not self.is_waiting:
+            self._channel.setblocking(False)  # the child has ended: all its messages have arrived
+            while _read(self._channel, self._hear):
+                pass
+
+    def go_on(self, item_path: str = "") -> None:
+        """Lets a child that waits do its next piece, on the item in a file where it needs one. The time that it waited does not
+        count.
+        """
+        assert self._waits_since is not None
+        waited, self._waits_since = time.monotonic() - self._waits_since, None
+        self._started += waited
+        self._subject_started += waited
+        with contextlib.suppress(OSError):  # it has died meanwhile: `listen` sees that
+            frames.send_frame(self._channel, os.fsencode(item_path))
+
+    def close(self) -> None:
+        """Ends a child that has not ended, and waits for its end."""
+        if self._wait_status is None:
+            self._kill()  # usually the nursery does this; needed if it has died, if the wait was interrupted, or the child waits
+            if self.is_waiting:
+                self._killed_for, self._waits_since = ReasonCode.KILLED, None
+                self._killed_at = time.monotonic() - self._started
+                self.listen()
+        for one in (self._selector, self._channel, self._status):
+            one.close()
+
+    def take_results(self) -> tuple[Any, ...]:
+        """The results that have arrived since the last call."""
+        results, self._results = tuple(self._results), []
+        return results
 
     def _learn(self, piece: bytes) -> bool:
         self._status_bytes += piece
@@ -130,6 +173,8 @@ class Supervision:
             self._results.append(message["result"])
         elif event == "error":
             self._error = _failure_in(message)
+        elif event == "waits":
+            self._waits_since = time.monotonic()
         elif event == "done":
             self._done = True
         else:
@@ -175,13 +220,17 @@ class Supervision:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     kill(self._pid, signal.SIGKILL)
 
-    def _outcome(self) -> Outcome:
+    def outcome(self) -> Outcome:
+        """What the child has handed over and not been asked for (`take_results`), and how it has ended; without an error where
+        it waits.
+        """
+        is_well = self.is_waiting or (self._done and self._killed_for is None)
         return Outcome(
-            results=tuple(self._results),
-            error=None if self._done and self._killed_for is None else self._describe_end(),
+            results=self.take_results(),
+            error=None if is_well else self._describe_end(),
             stage=self._stage,
             subject=self._subject,
-            seconds=time.monotonic() - self._started,
+            seconds=(self._waits_since or time.monotonic()) - self._started,
             peak_memory_bytes=self._peak_bytes,
         )
 

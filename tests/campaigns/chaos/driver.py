@@ -72,15 +72,15 @@ def _fail(what: str) -> Callable[[], None]:
 
 
 def kill_after_export(number: str) -> None:
-    from liteferry.pipeline.stages import export
+    from liteferry.exporting import export
 
-    _wrap(export, "export_isolated", after=_at(int(number), _any, _die))
+    _wrap(export, "_assemble", after=_at(int(number), _any, _die))
 
 
 def kill_after_evaluation(number: str) -> None:
-    from liteferry.pipeline.stages import evaluate
+    from liteferry.evaluation import evaluate
 
-    _wrap(evaluate, "evaluate_siblings_isolated", after=_at(int(number), _any, _die))
+    _wrap(evaluate, "evaluation_of", after=_at(int(number), _any, _die))
 
 
 def kill_before_report(number: str) -> None:

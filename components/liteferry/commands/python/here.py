@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from liteferry import sandbox, storage
 from liteferry.config.job import Job
-from liteferry.evaluation.compute_metrics import compute_isolated, metrics_tasks
-from liteferry.evaluation.divergence import Localised, localise_isolated, tasks_of
-from liteferry.evaluation.evaluate import evaluate_isolated, evaluate_siblings_isolated, split_by_shards
-from liteferry.evaluation.results import merge
-from liteferry.exporting.export import export_isolated
+from liteferry.evaluation.proven import proven_in_turn
 from liteferry.output import fleet_files, held_back, run_lock
 from liteferry.output.begin import find_finished
 from liteferry.output.publish import judge_and_publish
@@ -63,14 +58,7 @@ def run_here(job: Job, out: str, *, force: bool = False, confirm: Confirm | None
 
 def _work_on(plan: ModelPlan, confirm: Confirm | None) -> Mapping[str, Any]:
     (plan,) = begin_attempt([plan])
-    (exported,) = export_isolated([plan])
-    together, apart = split_by_shards([(plan, exported)])
-    evaluations = evaluate_siblings_isolated(together) if together else []
-    evaluations += [evaluate_isolated(task, referenced=False) for task in apart]
-    evaluation = merge(evaluations)
-    metrics = [compute_isolated(task) for task in metrics_tasks(plan, exported, evaluation)]
-    localised = next((localise_isolated(task) for task in tasks_of(plan, exported, evaluation)), Localised())
-    told = dataclasses.replace(localised.told_in(evaluation), metrics=metrics[0] if metrics else None)
+    ((_, exported, told),) = proven_in_turn([plan])
     if confirm is not None and exported.saved_model is not None:
         exported = confirm(plan, exported)
     return judge_and_publish(plan, exported, told)

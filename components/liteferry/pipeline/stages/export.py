@@ -1,4 +1,6 @@
-"""ModelPlan -> families of (ModelPlan, ExportedModel): load, export and convert, siblings together, each family in a sandbox."""
+"""ModelPlan -> InWork: load, export and convert, each model in a sandbox. Siblings share one, and are proven there and then, one
+after the other, so that the first one's report need not wait for the last one.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,20 @@ from typing import Any
 
 import apache_beam as beam
 
+from liteferry import sandbox
 from liteferry.errors import Reason, Stage
+from liteferry.evaluation import predictions
+from liteferry.evaluation.proven import proven_in_turn
+from liteferry.evaluation.results import Evaluation
 from liteferry.exporting.export import export_isolated
 from liteferry.output import progress
-from liteferry.pipeline.stages.pooled import Future, PooledDoFn
+from liteferry.output.publish import is_published_meanwhile
+from liteferry.pipeline.stages.in_work import InWork
+from liteferry.pipeline.stages.pooled import Future, HandOver, PooledDoFn
 from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.plan.siblings import chunks
 from liteferry.sandbox.pool import WorkPool, available_cores
 from liteferry.types import ExportedModel
-
-Family = list[tuple[ModelPlan, ExportedModel]]
 
 _AFTER_WHAT_IS_HALF_DONE = 1
 
@@ -53,20 +59,52 @@ def _chunked(group: tuple[str, Iterable[ModelPlan]], processes: int | None, work
     yield from chunks(list(once.values()), processes=workers * (processes or available_cores()))
 
 
-def _export(plans: tuple[ModelPlan, ...]) -> Any:
-    progress.report_doing(plans, Stage.EXPORT)
-    return export_isolated(plans)
+def _export(plan: ModelPlan) -> InWork:
+    if is_published_meanwhile(plan):
+        return _done(plan)
+    progress.report_doing([plan], Stage.EXPORT)
+    (exported,) = export_isolated([plan])
+    return InWork(plan=plan, exported=exported)
+
+
+def _prove_in_turn(plans: tuple[ModelPlan, ...], hand_over: HandOver) -> None:
+    """Exports and proves siblings; each is handed over, and published, while the others wait."""
+    left = []
+    for plan in plans:
+        if is_published_meanwhile(plan):
+            hand_over(_done(plan))
+        else:
+            left.append(plan)
+    progress.report_doing(left, Stage.EXPORT)
+    if any(predictions.are_kept(plan) for plan in left):
+        sandbox.warm_up(sandbox.Flavor.METRICS)  # its imports take seconds, and overlap with the export
+    for plan, exported, evaluation in proven_in_turn(left) if left else ():
+        hand_over(InWork(plan=plan, exported=exported, evaluation=evaluation, is_proven=True))
+
+
+def _done(plan: ModelPlan) -> InWork:
+    """A model of a bundle that the runner has done once already: publishing finds its report."""
+    return InWork(plan=plan, exported=ExportedModel(), evaluation=Evaluation(candidates={}), is_proven=True)
 
 
 class _Export(PooledDoFn):
     stage = Stage.EXPORT
 
-    def start(self, element: tuple[ModelPlan, ...], pool: WorkPool) -> Sequence[Future]:
-        big_first = -sum(plan.size_bytes or 0 for plan in element)
-        return [pool.submit(_export, element, priority=(_AFTER_WHAT_IS_HALF_DONE, big_first))]
+    def start_in_turn(self, element: tuple[ModelPlan, ...], pool: WorkPool, hand_over: HandOver) -> Sequence[Future]:
+        priority = (_AFTER_WHAT_IS_HALF_DONE, -sum(plan.size_bytes or 0 for plan in element))
+        if len(element) == 1:
+            return [pool.submit(_export, element[0], priority=priority)]
+        return [pool.submit(_prove_in_turn, element, hand_over, priority=priority)]
 
-    def finish(self, element: tuple[ModelPlan, ...], results: list[Any]) -> list[Family]:
-        return [list(zip(element, results[0], strict=True))]
+    def left_of(self, element: tuple[ModelPlan, ...], handed_over: Sequence[InWork]) -> tuple[ModelPlan, ...]:
+        done = {one.plan.model_id for one in handed_over}
+        return tuple(plan for plan in element if plan.model_id not in done)
 
-    def recover(self, element: tuple[ModelPlan, ...], reason: Reason) -> list[Family]:
-        return [[(plan, ExportedModel(reason=reason)) for plan in element]]
+    def finish(self, element: tuple[ModelPlan, ...], results: list[Any]) -> list[InWork]:
+        found = [one for one in results if one is not None]
+        if len(found) != len(element):
+            raise RuntimeError(f"the export of {', '.join(plan.model_id for plan in element)} ended without a result")
+        return found
+
+    def recover(self, element: tuple[ModelPlan, ...], reason: Reason) -> list[InWork]:
+        return [InWork(plan=plan, exported=ExportedModel(reason=reason)) for plan in element]

@@ -1,5 +1,5 @@
-"""(ModelPlan, ExportedModel, Evaluation) -> the same with task metrics in the Evaluation, and with the place where failed
-variants begin to differ. Each model runs in a sandbox; most models need none.
+"""InWork -> InWork with task metrics in its evaluation, and with the place where failed variants begin to differ. Each model
+runs in a sandbox; most models need none.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ from typing import Any
 import apache_beam as beam
 
 from liteferry.errors import Reason, Stage
-from liteferry.evaluation.compute_metrics import compute_isolated, metrics_tasks
-from liteferry.evaluation.divergence import Localised, localise_isolated, tasks_of
-from liteferry.evaluation.results import Evaluation
+from liteferry.evaluation.compute_metrics import MetricsTask, compute_isolated, metrics_tasks
+from liteferry.evaluation.divergence import LocalisationTask, Localised, localise_isolated, tasks_of
 from liteferry.evaluation.tfma.results import MetricsResult
+from liteferry.pipeline.stages.in_work import InWork
 from liteferry.pipeline.stages.pooled import Future, PooledDoFn
-from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox.pool import WorkPool
-from liteferry.types import ExportedModel
 
 _FIRST = 0
-
-Evaluated = tuple[ModelPlan, ExportedModel, Evaluation]
 
 
 @dataclasses.dataclass
@@ -38,18 +34,27 @@ class ComputeMetrics(beam.PTransform):
 class _Metrics(PooledDoFn):
     stage = Stage.EVALUATE
 
-    def start(self, element: Evaluated, pool: WorkPool) -> Sequence[Future]:
-        priority = (_FIRST, -(element[0].size_bytes or 0))
-        calls = [pool.submit(compute_isolated, task, priority=priority) for task in metrics_tasks(*element)]
-        return calls + [pool.submit(localise_isolated, task, priority=priority) for task in tasks_of(*element)]
+    def start(self, element: InWork, pool: WorkPool) -> Sequence[Future]:
+        priority = (_FIRST, -(element.plan.size_bytes or 0))
+        metrics, localised = _tasks(element)
+        calls = [pool.submit(compute_isolated, task, priority=priority) for task in metrics]
+        return calls + [pool.submit(localise_isolated, task, priority=priority) for task in localised]
 
-    def finish(self, element: Evaluated, results: list[Any]) -> list[Evaluated]:
-        plan, exported, evaluation = element
-        metrics = results[0] if metrics_tasks(*element) else None
-        localised = results[-1] if tasks_of(*element) else Localised()
-        told = dataclasses.replace(localised.told_in(evaluation), metrics=metrics)
-        return [(plan, exported, told)]
+    def finish(self, element: InWork, results: list[Any]) -> list[InWork]:
+        if element.is_proven:
+            return [element]
+        metrics, localised = _tasks(element)
+        found = results[-1] if localised else Localised()
+        told = dataclasses.replace(found.told_in(element.compared), metrics=results[0] if metrics else None)
+        return [dataclasses.replace(element, evaluation=told, is_proven=True)]
 
-    def recover(self, element: Evaluated, reason: Reason) -> list[Evaluated]:
-        plan, exported, evaluation = element
-        return [(plan, exported, dataclasses.replace(evaluation, metrics=MetricsResult(reason=reason)))]
+    def recover(self, element: InWork, reason: Reason) -> list[InWork]:
+        told = dataclasses.replace(element.compared, metrics=MetricsResult(reason=reason))
+        return [dataclasses.replace(element, evaluation=told)]
+
+
+def _tasks(element: InWork) -> tuple[list[MetricsTask], list[LocalisationTask]]:
+    if element.is_proven:
+        return [], []
+    given = element.plan, element.exported, element.compared
+    return metrics_tasks(*given), tasks_of(*given)

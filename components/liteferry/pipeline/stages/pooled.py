@@ -11,7 +11,7 @@ import concurrent.futures
 import dataclasses
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -25,6 +25,7 @@ from liteferry.sandbox.pool import WorkPool, available_cores, shared_pool, waiti
 _WAITING_AT_ONCE = 8
 
 Future = concurrent.futures.Future[Any]
+HandOver = Callable[[Any], None]
 
 
 @dataclasses.dataclass
@@ -42,27 +43,36 @@ class PooledDoFn(beam.DoFn):
     def start(self, element: Any, pool: WorkPool) -> Sequence[Future]:
         raise NotImplementedError
 
+    def start_in_turn(self, element: Any, pool: WorkPool, hand_over: HandOver) -> Sequence[Future]:
+        """`start` for elements of which some outputs are there before the others: the calls `hand_over` each of these outputs."""
+        return self.start(element, pool)
+
     def finish(self, element: Any, results: list[Any]) -> list[Any]:
         raise NotImplementedError
 
     def recover(self, element: Any, reason: Reason) -> list[Any]:
         raise NotImplementedError
 
+    def left_of(self, element: Any, handed_over: Sequence[Any]) -> Any:
+        """The part of an element whose outputs were not handed over before its calls ended."""
+        return element
+
     def setup(self) -> None:
         self._pool = shared_pool(self.width or available_cores())
 
     def start_bundle(self) -> None:
         self._waiting_for = 0
-        self._ended: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[_Entry | _Output] = queue.SimpleQueue()
 
     def process(self, element: Any) -> Iterator[Any]:
+        entry = _Entry(element, self._ended)
         try:
-            entry = _Entry(element, self.start(element, self._pool))
+            futures = self.start_in_turn(element, self._pool, entry.hand_over)
         except Exception as error:  # noqa: BLE001  # as in `_next`
             yield from self.recover(element, reason_for(error, self.stage))
             return
         self._waiting_for += 1
-        entry.when_ended(self._ended)
+        entry.wait_for(futures)
         while not self._ended.empty():
             yield from self._next()
 
@@ -77,12 +87,15 @@ class PooledDoFn(beam.DoFn):
 
     def _next(self) -> list[Any]:
         entry = self._ended.get()
+        if isinstance(entry, _Output):
+            return [entry.value]
         self._waiting_for -= 1
+        element = self.left_of(entry.element, entry.handed_over)
         try:
-            return self.finish(entry.element, [future.result() for future in entry.futures])
+            return self.finish(element, [future.result() for future in entry.futures])
         # Here and in `process` alone: an unforeseen error of a stage becomes one model's INTERNAL report and never ends the run.
         except Exception as error:  # noqa: BLE001
-            return self.recover(entry.element, reason_for(error, self.stage))
+            return self.recover(element, reason_for(error, self.stage))
 
 
 class WaitingDoFn(PooledDoFn):
@@ -95,26 +108,40 @@ class WaitingDoFn(PooledDoFn):
         self._pool = waiting_pool(_WAITING_AT_ONCE)
 
 
-class _Entry:
-    """An element and its calls."""
+@dataclasses.dataclass(frozen=True)
+class _Output:
+    """An output of an element whose calls go on."""
 
-    def __init__(self, element: Any, futures: Sequence[Future]) -> None:
+    value: Any
+
+
+class _Entry:
+    """An element and its calls. Puts each output that they hand over into `ended`, and itself when all calls have ended."""
+
+    def __init__(self, element: Any, ended: queue.SimpleQueue[_Entry | _Output]) -> None:
         self.element = element
-        self.futures = futures
-        self._missing = len(futures)
+        self.futures: Sequence[Future] = ()
+        self.handed_over: list[Any] = []
+        self._ended = ended
+        self._missing = 0
         self._lock = threading.Lock()
 
-    def when_ended(self, ended: queue.SimpleQueue[_Entry]) -> None:
-        """Puts itself into `ended` when all of its calls have ended."""
+    def hand_over(self, output: Any) -> None:
+        """Called by the element's calls, on their own threads."""
+        self.handed_over.append(output)
+        self._ended.put(_Output(output))
 
-        def one_more(_: Future) -> None:
-            with self._lock:
-                self._missing -= 1
-                if self._missing:
-                    return
-            ended.put(self)
+    def wait_for(self, futures: Sequence[Future]) -> None:
+        """`futures`: the element's calls."""
+        self.futures, self._missing = futures, len(futures)
+        if not futures:
+            self._ended.put(self)
+        for future in futures:
+            future.add_done_callback(self._one_more)
 
-        if not self.futures:
-            ended.put(self)
-        for future in self.futures:
-            future.add_done_callback(one_more)
+    def _one_more(self, _: Future) -> None:
+        with self._lock:
+            self._missing -= 1
+            if self._missing:
+                return
+        self._ended.put(self)

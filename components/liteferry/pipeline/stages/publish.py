@@ -1,4 +1,4 @@
-"""(ModelPlan, ExportedModel, Evaluation) -> the report, judged and published. Every model gets one report, also after errors."""
+"""InWork -> the report, judged and published. Every model gets one report, also after errors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from typing import Any
 import apache_beam as beam
 
 from liteferry.errors import Reason, Stage
-from liteferry.evaluation.results import Evaluation
 from liteferry.output import progress
 from liteferry.output.publish import failed_fleet_entry, judge_and_publish
+from liteferry.pipeline.stages.in_work import InWork
 from liteferry.pipeline.stages.pooled import Future, WaitingDoFn
-from liteferry.plan.model_plan import ModelPlan
 from liteferry.sandbox.pool import WorkPool
-from liteferry.types import ExportedModel
-
-Evaluated = tuple[ModelPlan, ExportedModel, Evaluation]
 
 
 class JudgeAndPublish(beam.PTransform):
@@ -29,14 +25,14 @@ class JudgeAndPublish(beam.PTransform):
 class _Publish(WaitingDoFn):
     stage = Stage.PUBLISH
 
-    def start(self, element: Evaluated, pool: WorkPool) -> Sequence[Future]:
-        return [pool.submit(judge_and_publish, *element)]
+    def start(self, element: InWork, pool: WorkPool) -> Sequence[Future]:
+        return [pool.submit(judge_and_publish, element.plan, element.exported, element.compared)]
 
-    def finish(self, element: Evaluated, results: list[Any]) -> list[dict[str, Any]]:
+    def finish(self, element: InWork, results: list[Any]) -> list[dict[str, Any]]:
         return results
 
-    def recover(self, element: Evaluated, reason: Reason) -> list[dict[str, Any]]:
-        return [failed_fleet_entry(element[0], reason)]
+    def recover(self, element: InWork, reason: Reason) -> list[dict[str, Any]]:
+        return [failed_fleet_entry(element.plan, reason)]
 
     def ended(self) -> None:
         progress.flush()
