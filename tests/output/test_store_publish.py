@@ -106,6 +106,16 @@ def read_by_the_rule(directory: str) -> tuple[str | None, list[str]]:
     return None, wrong if is_same else []  # replaced while it was read: begin again
 
 
+def good_version(directory: str) -> str | None:
+    """What a reader does who always wants a good version: where no whole model stands, the one before stands beside it."""
+    for _ in range(20):  # a publisher may have been between the two looks: it has finished then
+        for place in (directory, f"{directory}/last_good"):
+            whole, _ = read_by_the_rule(place)
+            if whole is not None:
+                return whole
+    return None
+
+
 @pytest.fixture
 def reading() -> Iterator[Callable[[str], Seen]]:
     """Starts readers that poll a model's folder until the test ends."""
@@ -244,6 +254,7 @@ def test_killed_at_any_request_it_is_finished_by_the_next_run_and_never_read_hal
     while True:
         new = attempt_of(plan)
         count = publish_in_a_process(new, f"killed at {killed_at}", killed_at=killed_at)
+        assert good_version(plan.model_directory()) is not None, "a reader that looks at both places finds a good version"
         report = model_folder.scan(plan.model_directory()).complete_report()
         if report:  # the marker stands: then every file is what it was judged as
             whole, torn = read_by_the_rule(plan.model_directory())
@@ -287,6 +298,52 @@ def test_what_a_dead_publisher_left_beside_a_whole_model_goes_with_the_next_look
     assert done is not None
     assert done["status"] == "blessed"
     assert names(plan) == ARTIFACTS | PROVEN
+
+
+# Replaced
+
+
+def killed_between(plan: ModelPlan) -> str:
+    """A model whose blessed successor was half sent when its publisher was killed. Returns the digest of its report."""
+    publish(plan, "first")
+    before, _ = read_by_the_rule(plan.model_directory())
+    assert before is not None
+    second = attempt_of(other_checkpoint(plan))
+    assert publish_in_a_process(second, "second", killed_at=6) is None
+    assert read_by_the_rule(plan.model_directory())[0] is None
+    assert good_version(plan.model_directory()) == before
+    return before
+
+
+def test_the_last_good_one_comes_back_where_its_successor_was_half_sent_and_the_next_is_not_blessed(
+    shared_store: str, tmp_path: Path
+) -> None:
+    plan = plan_on(shared_store, tmp_path)
+    before = killed_between(plan)
+    third = attempt_of(dataclasses.replace(plan, digest="sha256:third"))
+    told = judge_and_publish(third, made(third, "third"), evaluate(difference=0.1))
+    assert (told["status"], bool(told["held_back"])) == ("not_blessed", True)
+    assert read_by_the_rule(plan.model_directory()) == (before, [])
+    assert names(plan) == ARTIFACTS | PROVEN
+
+
+def test_a_successor_that_is_sent_again_takes_its_place(shared_store: str, tmp_path: Path) -> None:
+    plan = plan_on(shared_store, tmp_path)
+    before = killed_between(plan)
+    assert publish(attempt_of(other_checkpoint(plan)), "second")["status"] == "blessed"
+    after, torn = read_by_the_rule(plan.model_directory())
+    assert after not in (None, before) and torn == []
+    assert not any(name.startswith("last_good/") for name in names(plan))
+
+
+def test_a_blessing_that_is_taken_back_is_nowhere_to_be_read(memory_store: str, tmp_path: Path) -> None:
+    plan = plan_on(memory_store, tmp_path)
+    publish(plan, "first")
+    again = attempt_of(plan)
+    told = judge_and_publish(again, made(again, "again"), evaluate(difference=0.1))
+    assert told["status"] == "not_blessed"
+    assert storage.exists(f"{plan.model_directory()}/NOT_BLESSED")
+    assert not any(name.startswith("last_good/") for name in names(plan))
 
 
 # Several at once
@@ -438,7 +495,8 @@ def test_a_store_that_refuses_now_and_then_marks_whole_models_only(
         assert torn == []
         if ends[-1] == "blessed":
             assert whole is not None
-    assert {"blessed", "failed"} <= set(ends), "both ends were to be seen"
+        assert good_version(plan.model_directory()) is not None or "blessed" not in ends
+    assert "blessed" in ends and {"not_blessed", "failed"} & set(ends), "both ends were to be seen"
 
 
 def test_a_store_that_cannot_be_read_is_written_to_by_nobody(

@@ -126,7 +126,8 @@ def _manifest(destination: str) -> dict[str, Any]:
 
 
 def _items(folder: str, model_id: str, order: Order) -> Iterator[_Item]:
-    report = model_folder.scan(folder).complete_report()
+    found = model_folder.scan_good(folder)
+    folder, report = found.directory, found.complete_report()
     if report.get("status") != Status.BLESSED.value:
         return
     about = {

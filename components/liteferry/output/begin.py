@@ -13,8 +13,9 @@ from liteferry import storage
 from liteferry.errors import Stage, StorageError, reason_for
 from liteferry.evaluation.verdict import LackingError
 from liteferry.output import held_back, model_folder, progress, publish_to_store
-from liteferry.output.finished import finished, numbered, outdated_report, report_of_same_work
+from liteferry.output.finished import finished, numbered, outdated_report, report_of_other_metadata, report_of_same_work
 from liteferry.output.publish import failed_fleet_entry, publish, take_artifacts
+from liteferry.output.relabel import relabelled
 from liteferry.plan.fingerprints import read_remembered
 from liteferry.plan.model_plan import ModelPlan, begin_attempt
 from liteferry.report import rejudge
@@ -47,14 +48,9 @@ def find_finished(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str,
             with _READING:
                 plan = read_remembered(plan)
             told = None if force else finished(plan, folder)
-        older = None if told is not None or force else outdated_report(plan, folder)
-        if older is not None:
-            plan = dataclasses.replace(plan, judged_before=rejudge.before(older))
-            told = _judged_again(plan, older)
-        other = None if told is not None or older is not None or force else report_of_same_work(plan, folder)
-        if other is not None:
-            told = _judged_again(plan, other, rejudge.terms_of(plan))
-        is_new = told is None or older is not None or other is not None
+        is_new = told is None
+        if told is None and not force:
+            plan, told = _without_a_run(plan, folder)
         if told is None:
             return numbered(plan, folder), None
         if publish_to_store.is_unfinished(folder):
@@ -65,6 +61,21 @@ def find_finished(plan: ModelPlan, *, force: bool) -> tuple[ModelPlan, dict[str,
     with contextlib.suppress(StorageError):
         progress.report_finished(plan.out, told, is_new=is_new)
     return plan, told
+
+
+def _without_a_run(plan: ModelPlan, folder: model_folder.ModelFolder) -> tuple[ModelPlan, dict[str, Any] | None]:
+    """The fleet table's entry for a report that is published now, made of an earlier one where only rules, gates, the policy or
+    metadata have changed since; None where the model has to be worked on.
+    """
+    older = outdated_report(plan, folder)
+    if older is not None:
+        plan = dataclasses.replace(plan, judged_before=rejudge.before(older))
+        return plan, _judged_again(plan, older)
+    other = report_of_same_work(plan, folder)
+    if other is not None:
+        return plan, _judged_again(plan, other, rejudge.terms_of(plan))
+    other = report_of_other_metadata(plan, folder)
+    return plan, None if other is None else relabelled(numbered(plan, folder), other)
 
 
 def _judged_again(plan: ModelPlan, older: Mapping[str, Any], terms: rejudge.Terms | None = None) -> dict[str, Any] | None:

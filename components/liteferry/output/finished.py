@@ -53,7 +53,7 @@ def numbered(plan: ModelPlan, folder: model_folder.ModelFolder | None = None) ->
     half: Mapping[str, Any] = {}
     if storage.is_remote(plan.out):
         half = publish_to_store.unfinished(plan.model_directory()) if publish_to_store.is_unfinished(folder) else {}
-        plan = dataclasses.replace(plan, marker_before=folder.marker())
+    plan = dataclasses.replace(plan, marker_before=folder.marker())
     report = half or folder.raw_report()
     before = report.get("version")
     if not isinstance(before, int) or before < 1:
@@ -79,6 +79,16 @@ def finished_report(plan: ModelPlan, folder: model_folder.ModelFolder | None = N
 
 def report_of_same_work(plan: ModelPlan, folder: model_folder.ModelFolder) -> dict[str, Any] | None:
     """The report that an earlier run left for the same work under other gates or another policy, or None."""
+    return _report_of_other_recipe(plan, folder, "work_digest")
+
+
+def report_of_other_metadata(plan: ModelPlan, folder: model_folder.ModelFolder) -> dict[str, Any] | None:
+    """The report that an earlier run left for the same settings but `metadata`, or None."""
+    return _report_of_other_recipe(plan, folder, "unlabelled_digest")
+
+
+def _report_of_other_recipe(plan: ModelPlan, folder: model_folder.ModelFolder, part: str) -> dict[str, Any] | None:
+    """`part`: the key of the digest, of a part of the recipe, that must be the same."""
     try:
         other = dataclasses.replace(plan, recipe_digest=str(folder.complete_report().get("recipe_digest")))
     except StorageError:
@@ -86,8 +96,8 @@ def report_of_same_work(plan: ModelPlan, folder: model_folder.ModelFolder) -> di
             raise
         return None
     report = finished_report(other, folder)
-    is_same_work = report is not None and bool(plan.work_digest) and report.get("work_digest") == plan.work_digest
-    return report if is_same_work else None
+    is_same = report is not None and bool(getattr(plan, part)) and report.get(part) == getattr(plan, part)
+    return report if is_same else None
 
 
 def outdated_report(plan: ModelPlan, folder: model_folder.ModelFolder) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ marker, report and files agree has read one complete model, even if another proc
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from liteferry import storage
 from liteferry.errors import StorageError
 from liteferry.json_records import parse
 from liteferry.storage import beneath
-from liteferry.storage.layout import BLESSED, NOT_BLESSED, PAGE, REPORT
+from liteferry.storage.layout import BLESSED, LAST_GOOD, NOT_BLESSED, PAGE, REPORT
 from liteferry.types import Status
 
 MARKERS = (BLESSED, NOT_BLESSED)
@@ -36,7 +37,9 @@ def vouch_for(report: bytes) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class ModelFolder:
-    """A model's folder as listed once. `sizes`: path -> bytes. Files read later may have changed since the listing."""
+    """A model's folder as listed once. `sizes`: path -> bytes. Marker and report are read when they are first asked for, and
+    then remembered; they may have changed since the listing. Callers do not change the reports that they get.
+    """
 
     directory: str
     sizes: Mapping[str, int]
@@ -48,18 +51,13 @@ class ModelFolder:
 
     def raw_report(self) -> dict[str, Any]:
         """The report in the folder, whether the model is published or not; {} if it cannot be read."""
-        return _parse(self._read(REPORT) or b"")
+        return _parse(self._report_bytes or b"")
 
     def published_report(self) -> dict[str, Any]:
         """The report of a published model, else {}. Not published: no marker, two markers, a marker with another report's
         digest, or a marker that contradicts the report's status. Does not check the files.
         """
-        marker = self.marker()
-        data = None if marker is None else self._read(REPORT)
-        if data is None or marker != vouch_for(data):
-            return {}
-        report = _parse(data)
-        return report if "status" in report and marker_of(report) in self.sizes else {}
+        return self._published
 
     def complete_report(self) -> dict[str, Any]:
         """As `published_report`; also checks that every file it lists exists with the right size."""
@@ -69,6 +67,19 @@ class ModelFolder:
             return {}
         is_whole = all(isinstance(facts, Mapping) and self.sizes.get(name) == facts.get("bytes") for name, facts in files.items())
         return report if is_whole else {}
+
+    @functools.cached_property
+    def _report_bytes(self) -> bytes | None:
+        return self._read(REPORT)
+
+    @functools.cached_property
+    def _published(self) -> dict[str, Any]:
+        marker = self.marker()
+        data = None if marker is None else self._report_bytes
+        if data is None or marker != vouch_for(data):
+            return {}
+        report = _parse(data)
+        return report if "status" in report and marker_of(report) in self.sizes else {}
 
     def versions(self) -> list[int]:
         """Version numbers: the names of the folders below saved_model/."""
@@ -91,6 +102,17 @@ class ModelFolder:
 def scan(directory: str) -> ModelFolder:
     """Lists the files in a model's folder; does not follow links. Raises StorageError when it cannot be listed."""
     return ModelFolder(directory, beneath.sizes_of(directory))
+
+
+def scan_good(directory: str) -> ModelFolder:
+    """The folder in which a reader finds a blessed model: this one, or, on a store while a newer one is sent, `last_good` in it.
+    Raises StorageError.
+    """
+    folder = scan(directory)
+    if not storage.is_remote(directory) or folder.complete_report():
+        return folder
+    good = scan(storage.join(directory, LAST_GOOD))
+    return good if good.complete_report() else folder
 
 
 def _parse(data: bytes) -> dict[str, Any]:

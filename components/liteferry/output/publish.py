@@ -47,6 +47,8 @@ def publish(plan: ModelPlan, report: Mapping[str, Any]) -> Mapping[str, Any]:
     _remove_unreported(staging, report)
     stands = held_back.Standing()
     if model_folder.marker_of(report) != BLESSED:
+        if storage.is_remote(plan.out):
+            publish_to_store.restore(plan.model_directory())
         stands = held_back.standing(plan, report)
         report = {**report, "takes_back": stands.takes_back}
     told = _hold_back(plan, report, stands.kept) if stands.kept else _put_in_place(plan, report)
@@ -101,14 +103,19 @@ def take_artifacts(plan: ModelPlan, names: Collection[str]) -> None:
     Raises StorageError.
     """
     for name in names:
-        source, target = storage.join(plan.model_directory(), name), os.path.join(plan.staging_directory(), name)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        try:
-            if storage.is_remote(source):
-                raise OSError
-            os.link(storage.require_local(source), target, follow_symlinks=False)
-        except OSError:
-            storage.download(source, target)
+        take_artifact(plan, name, name)
+
+
+def take_artifact(plan: ModelPlan, name: str, new_name: str) -> None:
+    """As `take_artifacts`, for one file, which gets another name."""
+    source, target = storage.join(plan.model_directory(), name), os.path.join(plan.staging_directory(), new_name)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        if storage.is_remote(source):
+            raise OSError
+        os.link(storage.require_local(source), target, follow_symlinks=False)
+    except OSError:
+        storage.download(source, target)
 
 
 def _write_about(folder: str, report: Mapping[str, Any]) -> None:
@@ -138,6 +145,16 @@ def _hold_back(plan: ModelPlan, report: Mapping[str, Any], kept: Mapping[str, An
     return held_back.told(attempt, kept)
 
 
+def is_published_meanwhile(plan: ModelPlan) -> bool:
+    """Whether this plan's work has been published since the plan was made: by another run, or by this one, if its runner does a
+    part of it again. False where that cannot be told: then the work is done again.
+    """
+    try:
+        return _put_there_meanwhile(plan) is not None
+    except StorageError:
+        return False
+
+
 def _put_there_meanwhile(plan: ModelPlan) -> dict[str, Any] | None:
     """The report of the same work, if another run published it after this plan was made."""
     folder = model_folder.scan(plan.model_directory())
@@ -155,7 +172,8 @@ def _refuse_lost(staging: str, report: Mapping[str, Any]) -> None:
 
 def _remove_unreported(staging: str, report: Mapping[str, Any]) -> None:
     """Removes files that the report does not name: a killed process may have left half of an artifact."""
-    artifacts = artifact_paths(report)
+    kept = {f"saved_model/{number}" for number in report.get("kept_versions") or ()}  # of a report that is published again
+    artifacts = artifact_paths(report) | kept
     for folder in ("saved_model", "tflite"):
         inside = {storage.join(folder, name) for name in storage.list_directory(storage.join(staging, folder))}
         for path in inside - artifacts if inside & artifacts else {folder}:

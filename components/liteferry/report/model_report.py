@@ -65,6 +65,7 @@ def build(
         "export_digest": plan.export_digest,
         "recipe_digest": plan.recipe_digest,
         "work_digest": plan.work_digest,
+        "unlabelled_digest": plan.unlabelled_digest,
         "judged_by": _judged_by(plan, evaluation),
         "judged_before": dict(plan.judged_before) or None,
         "takes_back": None,

@@ -460,6 +460,7 @@ class JudgedReport(TypedDict):
     noise_floor: NoiseFloors
     recipe_digest: str
     work_digest: NotRequired[str]
+    unlabelled_digest: NotRequired[str]
     judged_by: NotRequired[dict[str, Any]]
     judged_before: NotRequired[dict[str, Any] | None]
     takes_back: NotRequired[dict[str, Any] | None]

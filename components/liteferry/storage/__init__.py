@@ -5,6 +5,7 @@ leases are modules of their own.
 from liteferry.storage.files import (
     absolute,
     append_line,
+    copy_in_store,
     create_exclusively,
     digest,
     download,
@@ -36,6 +37,7 @@ from liteferry.storage.files import (
 __all__ = [
     "absolute",
     "append_line",
+    "copy_in_store",
     "create_exclusively",
     "digest",
     "download",

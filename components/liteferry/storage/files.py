@@ -430,6 +430,11 @@ def upload(local_path: str, uri: str) -> None:
         raise StorageError(f"{local_path}: cannot be copied to {uri}: {error.strerror or error}") from error
 
 
+def copy_in_store(source: str, target: str) -> None:
+    """Copies an object to another name in the same store; the store moves the bytes. Raises StorageError."""
+    object_store.copy(source, target)
+
+
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 

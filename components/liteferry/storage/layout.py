@@ -24,6 +24,8 @@ REPORT = "report.json"
 PAGE = "report.html"
 BLESSED = "BLESSED"
 NOT_BLESSED = "NOT_BLESSED"
+# On a store, in a model's folder while a newer blessed one is sent: the last blessed one, whole, with its own report and marker.
+LAST_GOOD = "last_good"
 # Proof files beside a model's artifacts: a bill of materials, a card and, for a blessed model, a statement with the digest of
 # every file.
 BILL = "model.cdx.json"

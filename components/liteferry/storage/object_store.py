@@ -343,6 +343,16 @@ def _put(path: str, uri: str) -> None:
         raise failure(uri, "written", error) from error
 
 
+def copy(source: str, target: str) -> None:
+    """Copies an object within its store, which moves the bytes itself. Raises StorageError."""
+    driver, path = place(source)
+    _, at = place(target)
+    try:
+        ask(source, "copied", lambda: driver.cp_file(path, at))
+    except FileNotFoundError as error:
+        raise failure(source, "copied", error) from error
+
+
 def remove_tree(uri: str) -> None:
     """Removes an object and everything below its name. Ignores what does not exist or cannot be removed."""
     driver, path = place(uri)
