@@ -73,8 +73,8 @@ EXTRAS_REQUIRE = {
     # Targets. tflite-micro has development versions alone: LiteRT's own kernels for microcontrollers, without any board.
     "micro": ["tflite-micro>=0.dev20261023182759"],
     "ethos": ["ethos-u-vela>=5.2,<6"],
-    # `run --sign` and `verify --key`.
-    "sign": ["cryptography>=42", "securesystemslib[crypto]>=1.2"],
+    # `run --sign` and `verify --key`; sigstore for signatures without a key.
+    "sign": ["cryptography>=42", "securesystemslib[crypto]>=1.2", "sigstore>=4,<5"],
     # No airflow extra: Airflow pins hundreds of packages and starts LiteFerry with another interpreter. See docs/dependencies.md.
     "dev": [
         "boto3>=1.40",

@@ -68,7 +68,11 @@ def _add_work_on_models(add: _Add) -> None:
     run.add_argument("--force", action="store_true", help="export models again even if their results are valid")
     run.add_argument("--only", metavar="PATTERN", help="work only on models whose ids match the pattern; other reports stay")
     run.add_argument("--strict", action="store_true", help="stop before the first export if a checkpoint will fail")
-    run.add_argument("--sign", metavar="KEY", help="private key in PEM: signs the statement of every blessed model")
+    run.add_argument(
+        "--sign",
+        metavar="KEY",
+        help="private key in PEM, or sigstore:IDENTITY,ISSUER: signs the statement of every blessed model",
+    )
     run.add_argument("--verbose", action="store_true", help="show the logs of TensorFlow, Keras and Beam")
     run.add_argument("--quiet", action="store_true", help="no progress, only the summary")
     check = add("check", "predict the result for each checkpoint, without TensorFlow", "liteferry check --config job.yaml")
@@ -112,7 +116,11 @@ def _add_work_on_outputs(add: _Add) -> None:
         choices=["file_ops"],
         help="run artifacts that access files, as your job did",
     )
-    verify.add_argument("--key", metavar="PUB", help="public key in PEM: blessed models must be signed by it, and unchanged")
+    verify.add_argument(
+        "--key",
+        metavar="PUB",
+        help="public key in PEM, or sigstore:IDENTITY,ISSUER: blessed models must be signed by it, and unchanged",
+    )
     verify.add_argument("--json", action="store_true", help="print what was found as JSON")
     kit = add(
         "kit",

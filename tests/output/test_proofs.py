@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from securesystemslib.exceptions import UnverifiedSignatureError
 
 from liteferry import storage
 from liteferry.cli import main
@@ -303,6 +306,83 @@ def test_a_key_that_is_none_is_bad_usage_before_anything_runs(
     assert main(["run", "--checkpoints", str(tmp_path), "--output", str(out), "--sign", str(path)]) == 2
     assert "--sign" in capsys.readouterr().err
     assert not out.exists()
+
+
+# Keyless. Sigstore's services cannot be reached from here: what goes to them and comes from them is not tested.
+
+
+class Vouched:
+    """A key that checks a signature with what lies beside it, as an identity does."""
+
+    keytype, keyid = "sigstore-oidc", "ab" * 32
+
+    @property
+    def public_key(self) -> Vouched:
+        return self
+
+    def sign(self, payload: bytes) -> Any:
+        from securesystemslib.signer import Signature
+
+        return Signature(self.keyid, "00ff", {"bundle": {"of": hashlib.sha256(payload).hexdigest()}})
+
+    def verify_signature(self, signature: Any, data: bytes) -> None:
+        if signature.unrecognized_fields["bundle"] != {"of": hashlib.sha256(data).hexdigest()}:
+            raise UnverifiedSignatureError
+
+
+def test_what_a_keyless_signature_has_beside_it_travels_in_the_envelope() -> None:
+    key: Any = Vouched()
+    line = signing.signed(b'{"a": 1}', key)
+    assert signing.opened(line, key) == signing.payload_of(line) == b'{"a": 1}'
+    for changed in (
+        line.replace(b"of", b"if"),
+        line.replace(b'"bundle":', b'"bungle":'),
+        line.replace(b'"bundle":', b'"x":1,"bundle":'),
+    ):
+        assert changed != line
+        with pytest.raises(signing.NotSignedError):
+            signing.opened(changed, key)
+
+
+def test_nothing_may_lie_beside_the_signature_of_a_key(tmp_path: Path) -> None:
+    private, public = write_keys(tmp_path)
+    line = signing.signed(b"{}", signing.signer_of(private))
+    key = signing.public_key_of(public)
+    assert signing.opened(line, key) == b"{}"
+    more = json.loads(line)
+    more["signatures"][0]["bundle"] = {}
+    with pytest.raises(signing.NotSignedError, match="around its signature"):
+        signing.opened(json.dumps(more, separators=(",", ":")).encode() + b"\n", key)
+
+
+def test_a_service_that_refuses_is_told_for_the_model(good: ModelPlan) -> None:
+    class Refusing(Vouched):
+        def sign(self, payload: bytes) -> Any:
+            raise ConnectionError("fulcio does not answer")
+
+    signer: Any = Refusing()
+    (sentence,) = proofs.sign_all(good.out, ["a"], signer)
+    assert sentence == "a: it could not be signed: ConnectionError: fulcio does not answer"
+    assert told(good) == [], "its unsigned statement stands"
+
+
+@pytest.mark.parametrize("text", ["sigstore:", "sigstore:me@example.org", "sigstore:,https://a.example", "sigstore:me,a.example"])
+def test_an_identity_without_an_issuer_is_bad_usage(text: str) -> None:
+    with pytest.raises(JobError, match="write sigstore:IDENTITY,ISSUER"):
+        signing.public_key_of(text)
+
+
+def test_an_identity_is_a_key() -> None:
+    key: Any = signing.public_key_of("sigstore:me@example.org,https://accounts.google.com")
+    assert key.keyval == {"identity": "me@example.org", "issuer": "https://accounts.google.com"}
+    assert key.keyid == signing.public_key_of("sigstore:me@example.org,https://accounts.google.com").keyid
+    assert key.keyid != signing.public_key_of("sigstore:you@example.org,https://accounts.google.com").keyid
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sigstore") is not None, reason="sigstore is there")
+def test_without_sigstore_signing_says_what_to_install() -> None:
+    with pytest.raises(JobError, match=r"needs sigstore\S*, which is not installed: pip install 'liteferry\[sign\]'"):
+        signing.signer_of("sigstore:me@example.org,https://accounts.google.com")
 
 
 def test_verify_with_a_key_gives_status_one_for_a_folder_that_is_not_signed(

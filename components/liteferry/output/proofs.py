@@ -112,7 +112,7 @@ def sign_all(out: str, model_ids: Iterable[str], signer: Signer) -> list[str]:
     for model_id in model_ids:
         try:
             why = sign(out, model_id, signer)
-        except StorageError as error:
+        except (StorageError, signing.NotSignedError) as error:
             why = str(error)
         told += [f"{model_id}: {why}"] if why else []
     return told
