@@ -12,7 +12,16 @@ from typing import Any
 from liteferry.commands import job_flags
 from liteferry.commands.compare import compare_flags
 from liteferry.commands.console import show_plain_where_needed
-from liteferry.errors import JobError, LiteFerryError, ModelError, StorageError, WorkerLostError, did_you_mean, nearest_name
+from liteferry.errors import (
+    JobError,
+    LiteFerryError,
+    ModelError,
+    StorageError,
+    TerminatedInterrupt,
+    WorkerLostError,
+    did_you_mean,
+    nearest_name,
+)
 from liteferry.version import __version__
 
 _EPILOG = """\
@@ -195,9 +204,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LiteFerryError as error:
         _complain(error)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        for note in getattr(interrupt, "__notes__", ()):
+            print(f"\nliteferry: {note}", end="", file=sys.stderr)
         print("\nliteferry: interrupted; finished models are kept, the same command goes on with the rest", file=sys.stderr)
-        _leave_at_once(130)
+        _leave_at_once(143 if isinstance(interrupt, TerminatedInterrupt) else 130)
     except BrokenPipeError:
         return 1
     return 1

@@ -140,6 +140,14 @@ class WorkerLostError(RunnerError):
     """A worker process on this machine has died, and the run with it."""
 
 
+class LostJobError(RunnerError):
+    """The engine that has the job does not answer any more; the job may still be running."""
+
+
+class TerminatedInterrupt(KeyboardInterrupt):  # no error: somebody asked the process to end
+    """A SIGTERM, where it ends the wait for a job elsewhere as Ctrl-C does."""
+
+
 class ModelError(LiteFerryError):
     """Ends the work on one model and becomes its report. It never ends a run."""
 

@@ -85,6 +85,43 @@ def on_terminal(watcher: Watcher, total: int, console: Console) -> Iterator[OnLi
         yield on_line
 
 
+class HostLines:
+    """For an output that is no terminal: a line for each host with what it is working on, when that has changed; not more often
+    than a reader can follow. Engines elsewhere may finish all models of a stage at once, long after they were begun.
+    """
+
+    def __init__(self, *, every_s: float = 2.0) -> None:
+        self._every_s = every_s
+        self._told_at = -every_s
+        self._told: list[str] = []
+
+    def tell(self, running: Mapping[str, Mapping[str, Any]]) -> None:
+        """Prints the lines if they are news."""
+        lines = host_lines(running)
+        if lines and lines != self._told and time.monotonic() - self._told_at >= self._every_s:
+            self._told, self._told_at = lines, time.monotonic()
+            print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def host_lines(running: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """`host-1: exporting cnn, mlp; evaluating two_heads and 4 more`, a line for each host."""
+    hosts: dict[str, dict[str, list[str]]] = {}
+    for line in list(running.values()):
+        stage = STAGE_WORDS.get(line["stage"], single_line(line["stage"]))
+        hosts.setdefault(single_line(line.get("host") or "a worker"), {}).setdefault(stage, []).append(
+            single_line(line["doing"], limit=60)
+        )
+    return [
+        f"{host}: {'; '.join(_some(stage, names) for stage, names in sorted(of_host.items()))}"
+        for host, of_host in sorted(hosts.items())
+    ]
+
+
+def _some(stage: str, names: list[str]) -> str:
+    more = f" and {len(names) - RUNNING_SHOWN} more" if len(names) > RUNNING_SHOWN else ""
+    return f"{stage} {', '.join(sorted(names)[:RUNNING_SHOWN])}{more}"
+
+
 def in_words(*, bad: int, new: int, seconds: float) -> str:
     """`2 not blessed, 14 a minute`."""
     rate = f"{new / seconds * 60:.3g} a minute" if new and seconds > 0 else ""

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from liteferry import sandbox, storage
 from liteferry.commands import live_display
 from liteferry.commands.show import ALL_BLESSED, NOT_ALL_BLESSED, print_summary, read_fleet, status_of
 from liteferry.config.job import Job
-from liteferry.errors import JobError, LiteFerryError, RunnerError, StorageError
+from liteferry.errors import JobError, LiteFerryError, LostJobError, RunnerError, StorageError, TerminatedInterrupt
 from liteferry.output import progress, proofs, run_lock
 from liteferry.output.progress import Watcher
 from liteferry.pipeline import beam_import, local_workers
@@ -26,6 +27,9 @@ from liteferry.storage import beneath, layout
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
+    from liteferry.pipeline.launched_job import LaunchedJob
+
+_LINES_OF_RUNNERS = 12
 _LOOK_EVERY_S = 0.3
 _LOOK_AT_STORE_EVERY_S = 2.0
 
@@ -75,14 +79,14 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
     if told:
         print(told, file=sys.stderr)
     with run_lock.exclusive(out):
-        _tell_of_submitted(out)
-        run_lock.clear_leftovers(out)
+        has_others = _tell_of_submitted(out)
+        run_lock.clear_leftovers(out, keep_work=has_others)
         write_assets(out)  # the first report may be opened long before the last
-        with _progress(out, total, is_quiet=how.is_quiet or not traits.waits) as counts:
-            name = None if traits.is_here and _is_finished(request) else _run_pipeline(request, traits, how)
+        with _progress(out, total, is_quiet=how.is_quiet or not traits.waits, with_hosts=not traits.is_local) as counts:
+            launched = None if traits.is_here and _is_finished(request) else _run_noted(request, traits, how)
         if not traits.waits:
-            return _handed_over(out, traits, name)
-        run_lock.clear_leftovers(out)
+            return _handed_over(out, traits, launched)
+        run_lock.clear_leftovers(out, keep_work=has_others)
         unsigned = _sign(out, how.signer)
     sandbox.close()
     status = _conclude(request, total, counts)
@@ -132,13 +136,16 @@ def count_checkpoints(
     return len(chosen)
 
 
-def _tell_of_submitted(out: str) -> None:
-    for words in run_lock.submitted(out):
+def _tell_of_submitted(out: str) -> bool:
+    """Tells of jobs that may still be running, of a launcher that is gone. Returns whether there are any."""
+    found = run_lock.submitted(out)
+    for words in found:
         print(
             f"{out}: a job {words} has not finished here. If it is still running, both runs take turns at each model, and "
             "each keeps the models that the other has finished",
             file=sys.stderr,
         )
+    return bool(found)
 
 
 def _is_finished(request: RunRequest) -> bool:
@@ -147,13 +154,29 @@ def _is_finished(request: RunRequest) -> bool:
     return write_if_finished(request)
 
 
-def _run_pipeline(request: RunRequest, traits: RunnerTraits, how: How) -> str | None:
+def _run_noted(request: RunRequest, traits: RunnerTraits, how: How) -> LaunchedJob | None:
+    """Runs the pipeline. While a job runs elsewhere, a note in OUT says so, since it may outlive this process."""
+    if traits.is_local or not traits.waits:
+        return _run_pipeline(request, traits, how)
+    note = run_lock.note_submitted(request.out)
+    try:
+        launched = _run_pipeline(request, traits, how)
+    except LostJobError:
+        raise  # the note stays
+    except LiteFerryError:
+        run_lock.forget_note(request.out, note)
+        raise
+    run_lock.forget_note(request.out, note)
+    return launched
+
+
+def _run_pipeline(request: RunRequest, traits: RunnerTraits, how: How) -> LaunchedJob | None:
     if traits.is_here:  # elsewhere the workers have nurseries of their own
         sandbox.warm_up()
     if traits.is_here and how.is_alone:
         beam_import.import_for_local_run()
     try:
-        with local_workers.watched():
+        with local_workers.watched(), contextlib.nullcontext() if traits.is_local else _interrupted_by_sigterm():
             from liteferry.pipeline import batch_export
 
             return batch_export.run(request)
@@ -165,13 +188,46 @@ def _run_pipeline(request: RunRequest, traits: RunnerTraits, how: How) -> str | 
             raise KeyboardInterrupt from error
         if traits.is_local:
             raise
-        raise RunnerError(f"{traits.name}: {type(error).__name__}: {error}; finished models are kept, run it again") from error
+        raise _what_failed(error, traits, request.out) from error
 
 
-def _handed_over(out: str, traits: RunnerTraits, name: str | None) -> int:
-    if name or not traits.is_dataflow:  # otherwise a template was written, and nothing runs yet
+def _what_failed(error: Exception, traits: RunnerTraits, out: str) -> RunnerError:
+    """What is known after a runner's client has raised."""
+    from liteferry.pipeline.launched_job import lost_connection
+
+    code = lost_connection(error)
+    if code is None:
+        told = "\n".join(str(error).strip().splitlines()[:_LINES_OF_RUNNERS])
+        return RunnerError(f"{traits.name}: {type(error).__name__}: {told}; finished models are kept, run it again")
+    return LostJobError(
+        f"{traits.name}: the connection to the job server was lost ({code}); nobody here knows how the job goes on, it may still "
+        f"be running. Finished models are kept; `liteferry show {out}` tells how far it is, and the same command again does what "
+        "is left, also beside a job that still runs"
+    )
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Lets a SIGTERM end the wait for a job elsewhere as Ctrl-C does, so that it is stopped, too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_: int, __: object) -> None:
+        raise TerminatedInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _handed_over(out: str, traits: RunnerTraits, job: LaunchedJob | None) -> int:
+    if job is not None or not traits.is_dataflow:  # otherwise a template was written, and nothing runs yet
         run_lock.note_submitted(out)
-    print(f"{traits.name}: {f'job {name}' if name else 'the job'} goes on by itself; `liteferry show {out}` shows its progress")
+    told = job.in_words() if job is not None else "the job"
+    print(f"{traits.name}: {told} goes on by itself; `liteferry show {out}` shows its progress")
     return ALL_BLESSED
 
 
@@ -198,11 +254,12 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int]]:
-    """Shows progress while the context lasts. Yields the counts."""
+def _progress(out: str, total: int, *, is_quiet: bool, with_hosts: bool) -> Iterator[dict[str, int]]:
+    """Shows progress while the context lasts. Yields the counts. `with_hosts`: tells on which host models are worked on."""
     counts = {"new": 0, "already_done": 0}
     watcher, stop = Watcher(out), threading.Event()
     with live_display.shown(watcher, total, is_quiet=is_quiet) as on_line:
+        on_look = live_display.HostLines() if with_hosts and not is_quiet and not sys.stderr.isatty() else None
         seen: set[str] = set()
 
         def look() -> None:
@@ -216,6 +273,8 @@ def _progress(out: str, total: int, *, is_quiet: bool) -> Iterator[dict[str, int
                 seen.add(line["model_id"])
                 counts["new" if line["is_new"] else "already_done"] += 1
                 on_line(line, sum(counts.values()))
+            if on_look is not None:
+                on_look.tell(watcher.running)
 
         def keep_looking() -> None:
             while not stop.wait(_LOOK_AT_STORE_EVERY_S if storage.is_remote(out) else _LOOK_EVERY_S):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,7 @@ def report_doing(plans: Iterable[ModelPlan], stage: Stage) -> None:
     """Writes that a stage begins with these models. Never raises: progress is best effort."""
     for plan in plans:
         with contextlib.suppress(StorageError):
-            _append(plan.out, {"doing": plan.model_id, "stage": stage.value, "since": time.time()})
+            _append(plan.out, {"doing": plan.model_id, "stage": stage.value, "since": time.time(), "host": socket.gethostname()})
 
 
 def _append(out: str, line: Mapping[str, Any]) -> None:
@@ -94,6 +95,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
         return {}
     texts = ("doing", "stage") if "doing" in parsed else ("model_id", "status", "line")
     is_sound = all(isinstance(parsed.get(key), str) for key in texts) and isinstance(parsed.get("since", 0.0), (int, float))
+    is_sound = is_sound and isinstance(parsed.get("host", ""), str)
     return parsed if is_sound and isinstance(parsed.get("is_new", True), bool) else {}
 
 

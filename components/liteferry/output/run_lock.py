@@ -24,7 +24,8 @@ from liteferry.report.formats import single_line
 from liteferry.storage import beneath, layout, leases
 
 _LOCK = "lock"
-_KEPT = (_LOCK, "fleet", "submitted")
+_SUBMITTED = "submitted"
+_KEPT = (_LOCK, "fleet", _SUBMITTED)
 
 
 def _staging(out: str, *names: str) -> str:
@@ -70,12 +71,13 @@ def writing_fleet(out: str) -> Iterator[None]:
         yield
 
 
-def clear_leftovers(out: str) -> None:
+def clear_leftovers(out: str, *, keep_work: bool = False) -> None:
     """Removes what an earlier run has left in staging, except what other processes may hold, and half-written files of the fleet.
-    The caller holds the lock.
+    The caller holds the lock. `keep_work`: keeps models' work folders, since workers of a lost launcher may still use them.
     """
     progress.forget(out)
-    kept = _KEPT if storage.is_remote(out) else (_LOCK,)
+    kept = _KEPT if storage.is_remote(out) else (_LOCK, _SUBMITTED)
+    kept = (*kept, layout.MODELS) if keep_work else kept
     for name in storage.list_directory(_staging(out)):
         if name not in kept:
             storage.remove_tree(_staging(out, name))
@@ -84,16 +86,25 @@ def clear_leftovers(out: str) -> None:
         storage.remove_unfinished(folder)
 
 
-def note_submitted(out: str) -> None:
-    """Writes a note that a job goes on without its launcher; `submitted` finds it until the fleet's files are written."""
+def note_submitted(out: str) -> str:
+    """Writes a note that a job goes on without its launcher, or may; `submitted` finds it until the fleet's files are written.
+    Returns its name.
+    """
     note = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-    storage.write_bytes(_staging(out, "submitted", f"{uuid.uuid4().hex}.json"), json.dumps(note).encode())
+    name = f"{uuid.uuid4().hex}.json"
+    storage.write_bytes(_staging(out, _SUBMITTED, name), json.dumps(note).encode())
+    return name
+
+
+def forget_note(out: str, name: str) -> None:
+    """Removes one note: its job has ended."""
+    storage.remove_tree(_staging(out, _SUBMITTED, name))
 
 
 def submitted(out: str) -> list[str]:
     """A few words for each submitted job that has not written the fleet's files yet: from where, since when."""
     found = []
-    for name in storage.list_directory(_staging(out, "submitted")):
+    for name in storage.list_directory(_staging(out, _SUBMITTED)):
         with contextlib.suppress(StorageError, ValueError, KeyError, TypeError, OverflowError, OSError):
             note = parse(beneath.read_bytes(out, f"{layout.STAGING}/submitted/{name}"))
             since = datetime.datetime.fromtimestamp(note["since"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -103,4 +114,4 @@ def submitted(out: str) -> list[str]:
 
 def forget_submitted(out: str) -> None:
     """Removes the notes of submitted jobs, once the fleet's files are written."""
-    storage.remove_tree(_staging(out, "submitted"))
+    storage.remove_tree(_staging(out, _SUBMITTED))

@@ -11,6 +11,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from liteferry.config.job import Job
 from liteferry.errors import JobError
+from liteferry.pipeline import launched_job
+from liteferry.pipeline.launched_job import LaunchedJob
 from liteferry.pipeline.run_request import RunRequest, about_run
 from liteferry.pipeline.runner_traits import needed_bytes, traits_of, with_local_engine
 from liteferry.pipeline.stages.discover import DONE, TO_DO, DiscoverCheckpoints, SplitFinished
@@ -63,28 +65,41 @@ class BatchExport(beam.PTransform):
         return transform if self.worker_bytes is None else transform.with_resource_hints(min_ram=self.worker_bytes)
 
 
-def run(request: RunRequest) -> str | None:
+def run(request: RunRequest) -> LaunchedJob | None:
     """Runs a job to its end; its results are the files under `out`. Where the flags say not to wait, submits the job and
-    returns the runner's name for it, if it has one.
+    returns what the runner calls it; None where it only wrote a template.
 
     Raises:
       JobError: options exclude each other, or an option that the runner needs is missing.
+      KeyboardInterrupt: somebody asked the launcher to end. What became of a job elsewhere stands in its notes.
     """
     job, processes = request.job, request.processes
     traits = traits_of(request.beam_flags)
     options = PipelineOptions(with_local_engine(request.beam_flags), save_main_session=False)
+    launched_job.give_name(options)
     worker_bytes = needed_bytes(job, processes=processes) if traits.is_dataflow else None
     try:
         pipeline = beam.Pipeline(options=options)
     except ValueError as error:
         raise JobError(str(error).splitlines()[1:] or [str(error)], source="Beam's options") from error
     about = about_run(request)
-    with pipeline:
-        pipeline | "LiteFerry" >> BatchExport(
-            job, request.out, processes, request.force, request.share_siblings, worker_bytes, traits.workers, request.only, about
-        )
-    return None if traits.waits else _name_of(pipeline.result)
-
-
-def _name_of(result: Any) -> str | None:
-    return str(result.job_id()) if getattr(result, "has_job", False) else None
+    try:
+        with pipeline:
+            pipeline | "LiteFerry" >> BatchExport(
+                job,
+                request.out,
+                processes,
+                request.force,
+                request.share_siblings,
+                worker_bytes,
+                traits.workers,
+                request.only,
+                about,
+            )
+    except KeyboardInterrupt as interrupt:
+        if not traits.is_local:
+            interrupt.add_note(f"{traits.name}: {launched_job.stop(getattr(pipeline, 'result', None), options)}")
+        raise
+    if traits.waits or (traits.is_dataflow and not getattr(pipeline.result, "has_job", False)):
+        return None
+    return launched_job.launched(pipeline.result, options)
