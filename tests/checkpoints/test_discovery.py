@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from liteferry.commands.check import check
 from liteferry.config.load import job_from_flags
 from liteferry.errors import JobError
 from liteferry.plan.discovery import FoundCheckpoint, Pattern, discover, look_for
@@ -249,6 +250,28 @@ def test_what_a_run_writes_is_no_checkpoint_of_the_next(tmp_path: Path) -> None:
         ids.append([found.model_id for found in discover([Pattern(pattern=f"{tmp_path}/all/**", out=f"{tmp_path}/all/out")])])
         make(tmp_path / "all" / "out", "index.html", "models/a/saved_model/1/saved_model.pb", "attempts/a/report.json")
     assert ids == [["a", "b-c"], ["a", "b-c"]]
+
+
+@pytest.mark.parametrize("link", ["to the output", "to the checkpoints"])
+def test_a_link_does_not_hide_that_the_output_lies_there(tmp_path: Path, link: str) -> None:
+    make(tmp_path / "all", "a.keras")
+    make(tmp_path / "all" / "out", "models/a/saved_model/1/saved_model.pb")
+    folder, out = tmp_path / "all", tmp_path / "all" / "out"
+    if link == "to the output":
+        out = tmp_path / "link"
+        out.symlink_to(folder / "out")
+    else:
+        folder = tmp_path / "link"
+        folder.symlink_to(tmp_path / "all")
+    found = discover([Pattern(pattern=f"{folder}/**", out=str(out))])
+    assert [at.model_id for at in found] == ["a"]
+
+
+def test_check_leaves_it_out_as_the_run_does(tmp_path: Path) -> None:
+    make(tmp_path / "all", "a.keras")
+    make(tmp_path / "all" / "out", "models/a/saved_model/1/saved_model.pb")
+    checked = check(job_from_flags(checkpoints=[f"{tmp_path}/all/**"]), out=str(tmp_path / "all" / "out"))
+    assert [model.model_id for model in checked.models] == ["a"]
 
 
 def test_beside_the_checkpoints_only_what_a_run_writes_is_left_out(tmp_path: Path) -> None:

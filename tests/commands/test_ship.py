@@ -98,6 +98,22 @@ def test_what_is_there_stays_unless_it_is_pruned_and_was_shipped(out: Path, tmp_
     assert not (dest / "good.tflite").exists()
 
 
+def test_folders_that_are_empty_after_pruning_go_and_others_stay(out: Path, tmp_path: Path) -> None:
+    """A SavedModel has several folders: the last of them empties the one above."""
+    dest = tmp_path / "dest"
+    names = ("saved_model.pb", "assets/x", "assets.extra/y", "variables/z")
+    earlier = [f"{model}/1/{name}" for model in ("a", "b") for name in names]
+    for name in earlier:
+        (dest / name).parent.mkdir(parents=True, exist_ok=True)
+        (dest / name).write_text("of an earlier order")
+    (dest / "manifest.json").write_text(json.dumps({"files": {name: {} for name in earlier}}))
+    (dest / "b" / "notes.txt").write_text("somebody's")
+    shipped = ship(str(out), str(dest), Order(prune=True))
+    assert set(shipped.removed) == set(earlier)
+    assert there(dest) == {"b/notes.txt", "good.float32.tflite", "kept.float32.tflite"}
+    assert [path.name for path in dest.rglob("*") if path.is_dir()] == ["b"]
+
+
 def test_a_changed_byte_does_not_ship_and_the_old_manifest_stands(out: Path, tmp_path: Path) -> None:
     dest = str(tmp_path / "dest")
     ship(str(out), dest, Order())

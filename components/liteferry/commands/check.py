@@ -78,7 +78,7 @@ def check(job: Job, *, out: str | None = None) -> Checked:
       JobError: a pattern matches nothing, or modules or samples do not exist.
     """
     refuse_missing_files(job)
-    found = look_for_checkpoints(job)
+    found = look_for_checkpoints(job, out)
     # Each reads files in a process of its own, which takes longer to start than to read.
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         rows = dict(zip(job.samples, pool.map(_opened, job.samples.values()), strict=True))

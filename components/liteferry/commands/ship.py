@@ -222,8 +222,10 @@ def _remove(destination: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _remove_empty(destination: str, name: str) -> None:
+    """Removes a folder and those above it, as long as they are empty; one that is gone already counts as removed."""
     while name and not storage.list_directory(storage.join(destination, name)):
-        os.rmdir(os.path.join(storage.require_local(destination), name))
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(os.path.join(storage.require_local(destination), name))
         name = os.path.dirname(name)
 
 

@@ -172,7 +172,18 @@ def _places(pattern: Pattern) -> tuple[list[tuple[str, str, str, str | None]], l
 
 
 def _is_output(path: str, pattern: Pattern, root: str) -> bool:
-    return pattern.out is not None and is_output(path, pattern.out, root=root)
+    if pattern.out is None:
+        return False
+    return any(is_output(path, out, root=root) for out in _names_of_output(pattern.out, root))
+
+
+def _names_of_output(out: str, root: str) -> set[str]:
+    """The paths by which the output folder may be met below the searched folder `root`, where links lead to either."""
+    if storage.is_remote(out) or storage.is_remote(root):
+        return {out}
+    real_out, real_root = os.path.realpath(out), os.path.realpath(root)
+    below = {os.path.join(root, os.path.relpath(real_out, real_root))} if is_within(real_out, real_root) else set()
+    return {out, real_out, *map(os.path.normpath, below)}
 
 
 def is_output(uri: str, out: str, *, root: str) -> bool:

@@ -75,11 +75,12 @@ def _prove_in_turn(plans: tuple[ModelPlan, ...], hand_over: HandOver) -> None:
             hand_over(_done(plan))
         else:
             left.append(plan)
-    progress.report_doing(left, Stage.EXPORT)
+    progress.report_doing(left[:1], Stage.EXPORT)
     if any(predictions.are_kept(plan) for plan in left):
         sandbox.warm_up(sandbox.Flavor.METRICS)  # its imports take seconds, and overlap with the export
-    for plan, exported, evaluation in proven_in_turn(left) if left else ():
+    for number, (plan, exported, evaluation) in enumerate(proven_in_turn(left) if left else (), start=1):
         hand_over(InWork(plan=plan, exported=exported, evaluation=evaluation, is_proven=True))
+        progress.report_doing(left[number : number + 1], Stage.EXPORT)
 
 
 def _done(plan: ModelPlan) -> InWork:
