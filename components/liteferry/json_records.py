@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -41,6 +41,23 @@ def parse(text: str | bytes) -> Any:
         children = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list)))
         level = [child for inside in children for child in inside]
     return value
+
+
+_LEVELS_OF_LINES = 2
+
+
+def in_lines(record: Mapping[str, Any]) -> bytes:
+    """Strict JSON with a line for each key of the record and of the mappings in it. The encoder that indents every level is in
+    Python, and takes ten times as long. Raises ValueError for NaN and infinity.
+    """
+    return f"{_lines(record, 1)}\n".encode()
+
+
+def _lines(value: Any, level: int) -> str:
+    if level > _LEVELS_OF_LINES or not isinstance(value, Mapping) or not value:
+        return json.dumps(value, allow_nan=False)
+    lines = [f"{'  ' * level}{json.dumps(str(key))}: {_lines(item, level + 1)}" for key, item in value.items()]
+    return "{\n" + ",\n".join(lines) + f"\n{'  ' * (level - 1)}}}"
 
 
 def tagged(record: Any) -> dict[str, Any]:

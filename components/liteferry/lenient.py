@@ -29,8 +29,13 @@ VARIANT_LADDER = (
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """The mapping with its keys as text; empty for anything else."""
+    """The mapping with its keys as text, a copy; empty for anything else."""
+    if type(value) is dict and _TEXTS.issuperset(map(type, value)):
+        return value.copy()
     return {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {}
+
+
+_TEXTS = frozenset({str})
 
 
 def listing(value: object) -> list[Any]:
@@ -57,11 +62,16 @@ def number(value: object) -> float | None:
 
 def finite(value: object) -> object:
     """The same for strict JSON: NaN and infinity as the texts that `number` reads."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+_PLAIN = frozenset({str, int, bool})
 
 
 def integer(value: object) -> int | None:

@@ -89,7 +89,7 @@ def test_the_same_facts_give_the_same_bytes_and_replace_earlier_ones(plain: byte
     [
         (Tensor(name="nobody"), "no such input or output"),
         (Tensor(name="scores", files=(File(path="nine.txt", kind="labels"),)), "9 labels, one a line, the last axis 10"),
-        (Tensor(name="scores", mean=(1.0, 2.0), std=(1.0, 1.0)), "`mean` has 2 numbers; give one, or 10"),
+        (Tensor(name="scores", mean=(1.0, 2.0), std=(1.0, 1.0)), "`mean` has 2 numbers, the last axis 10; give one, or 10"),
     ],
     ids=["another name", "too few labels", "another number of channels"],
 )

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import socket
 import threading
@@ -18,6 +17,7 @@ from liteferry import storage
 from liteferry.errors import Reason, Stage, StorageError, reason_for
 from liteferry.evaluation import results
 from liteferry.evaluation.results import Evaluation
+from liteferry.json_records import in_lines
 from liteferry.output import held_back, manifest, model_folder, progress, proofs, publish_to_store
 from liteferry.output.finished import artifact_paths, finished, finished_report, plain_text
 from liteferry.plan import bound_rows, process_log
@@ -122,7 +122,7 @@ def _write_about(folder: str, report: Mapping[str, Any]) -> None:
     """Writes a report, what is made of it and, last, its marker."""
     from liteferry.report.pages.render import render_model
 
-    text = json.dumps(report, indent=2, allow_nan=False).encode()
+    text = in_lines(report)
     about = {REPORT: text, PAGE: render_model(report).encode(), **proofs.written_about(report)}
     marker = {model_folder.marker_of(report): model_folder.vouch_for(text)}
     line = proofs.statement_of(report, {**about, **marker})

@@ -4,7 +4,9 @@ after the other, so that the first one's report need not wait for the last one.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +28,7 @@ from liteferry.sandbox.pool import WorkPool, available_cores
 from liteferry.types import ExportedModel
 
 _AFTER_WHAT_IS_HALF_DONE = 1
+_LOOKS_AT_ONCE = 8
 
 
 @dataclasses.dataclass
@@ -69,12 +72,11 @@ def _export(plan: ModelPlan) -> InWork:
 
 def _prove_in_turn(plans: tuple[ModelPlan, ...], hand_over: HandOver) -> None:
     """Exports and proves siblings; each is handed over, and published, while the others wait."""
-    left = []
-    for plan in plans:
-        if is_published_meanwhile(plan):
-            hand_over(_done(plan))
-        else:
-            left.append(plan)
+    with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE) as threads:  # a store answers after a while
+        is_done = list(threads.map(is_published_meanwhile, plans))
+    for plan in itertools.compress(plans, is_done):
+        hand_over(_done(plan))
+    left = [plan for plan, done in zip(plans, is_done, strict=True) if not done]
     progress.report_doing(left[:1], Stage.EXPORT)
     if any(predictions.are_kept(plan) for plan in left):
         sandbox.warm_up(sandbox.Flavor.METRICS)  # its imports take seconds, and overlap with the export

@@ -105,7 +105,10 @@ def _path(row: Facts) -> str | None:
 
 def json_block(value: object) -> str:
     """JSON for a `<script type="application/json">` block: nothing in it can end the block or begin a comment."""
-    text = json.dumps(lenient.finite(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (ValueError, TypeError):  # a number that JSON cannot hold, or a key that is no text
+        text = json.dumps(lenient.finite(value), allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 

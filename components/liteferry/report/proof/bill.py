@@ -6,12 +6,12 @@ it are tools.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from liteferry import lenient
+from liteferry.json_records import in_lines
 from liteferry.parity.gate_limits import SAVED_MODEL
 from liteferry.report.environment import LIBRARIES
 
@@ -47,7 +47,7 @@ def bill(report: lenient.Report) -> bytes:
         "components": [*_checkpoint(checkpoint), *_rows(report), *_files(report)],
         "dependencies": [{"ref": "model", "dependsOn": ["checkpoint"] if checkpoint.get("uri") else []}],
     }
-    return json.dumps(lenient.finite(content), indent=1, allow_nan=False).encode() + b"\n"
+    return in_lines(lenient.mapping(lenient.finite(content)))
 
 
 def _tools(versions: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
