@@ -181,6 +181,14 @@ def builder_takes_checkpoint(case: Case) -> None:
 
 
 @fixture("keras")
+def builder_reads_the_folders_name(case: Case) -> None:
+    model = mlp(case, 12)
+    os.makedirs(case.path("units_12/last"))
+    model.save_weights(case.path("units_12/last/model.weights.h5"))
+    _finish_mlp(case, model, "units_12/last/model.weights.h5", builder="loading_models:build_by_folder_name")
+
+
+@fixture("keras")
 def weights_into_a_subclassed_builder(case: Case) -> None:
     """The builder returns a model that was never called: it has no variables before the samples give it shapes."""
     loading_models = importlib.import_module("loading_models")

@@ -122,6 +122,11 @@ def build_by_file_name(checkpoint):
     return build_mlp(int(os.path.basename(checkpoint).split(".")[0].split("_")[1]))
 
 
+def build_by_folder_name(checkpoint):
+    """The width stands in the name of a folder above the file: units_12/last/model.weights.h5."""
+    return build_mlp(int(os.path.basename(os.path.dirname(os.path.dirname(checkpoint))).split("_")[1]))
+
+
 def build_subclassed(units=8):
     return TwoLayers(units)
 

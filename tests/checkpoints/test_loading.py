@@ -18,6 +18,7 @@ from tests.support.units import run_unit
 
 FIXTURES = sorted(name for writers in fixtures_checkpoints.WRITERS.values() for name in writers)
 BY_DAY = {
+    "builder_reads_the_folders_name",
     "builder_takes_checkpoint",
     "cudnn_weights_into_portable_builder",
     "h5_without_a_version",

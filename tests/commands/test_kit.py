@@ -126,4 +126,4 @@ def test_a_kit_of_the_demo_runs_in_another_process_and_is_within(demo: Run, tmp_
     judged = liteferry("compare", "--kit", kit, "--answers", kit / "answers")
     assert judged.returncode == 0, judged.stdout + judged.stderr
     again = liteferry("kit", demo.out, "cnn", kit, "--variant", "dynamic_int8")
-    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert (again.returncode, "exists already" in again.stderr) == (2, True)

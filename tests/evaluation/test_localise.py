@@ -96,9 +96,10 @@ def test_the_layer_that_float16_cannot_hold_is_named(exported: tuple[Any, Any]) 
     report = diverging(*exported)
     assert report["variants"]["float32"]["status"] == "blessed", report["variants"]["float32"]["reason"]
     float16 = report["variants"]["float16"]
-    assert float16["reason"]["code"] == "PARITY_NONFINITE"
+    # The quantizer writes infinity, TensorFlow's converter the largest float16: the nearer file is the one that is judged.
+    assert float16["reason"]["code"] == "PARITY_OUT_OF_TOLERANCE"
     assert float16["diverging"][0]["layers"] == ("beyond_float16",), float16["diverging"]
-    assert float16["diverging"][0]["relative"] is None, "infinity on one side has no number"
+    assert float16["diverging"][0]["relative"] > 0.5
     assert report["variants"]["float32"]["diverging"] == report["variants"]["float32"]["tensor_errors"] == []
     errors = {one["tensor"]: one["relative"] for one in float16["tensor_errors"]}
     assert float16["diverging"][0]["tensor"] in errors

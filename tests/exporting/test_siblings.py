@@ -244,7 +244,7 @@ def test_full_hdf5_models_are_siblings_too(tmp_path: Path) -> None:
 def test_the_command_says_the_same(sweep: Path, tmp_path: Path) -> None:
     done = liteferry("run", "--config", sweep / "job.yaml", "--output", tmp_path / "out")
     assert done.returncode == 0
-    assert "7 of 7 models are blessed" in done.stdout, done.stdout + done.stderr
+    assert "All 7 models are blessed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

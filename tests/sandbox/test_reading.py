@@ -226,14 +226,15 @@ def test_code_in_a_folder_is_modules_and_packages_and_none_of_the_data(tmp_path:
 
 
 def test_layered_environments_and_checkouts_on_the_path_are_pythons(tmp_path: Path) -> None:
-    """One environment's .pth names the site-packages of another below it; a checkout is on PYTHONPATH; a package is installed so
-    that a hook finds it where it is written.
+    """One environment's .pth names the site-packages of another below it, into which a package is linked from a third place; a
+    checkout is on PYTHONPATH; a package is installed so that a hook finds it where it is written.
     """
     below, checkout, linked = tmp_path / "below" / "lib" / "site-packages", tmp_path / "checkout", tmp_path / "linked"
     for folder in (below, checkout, linked):
         folder.mkdir(parents=True)
         (folder / "found.py").touch()
         (folder / "secret.txt").touch()
+    (below / "lent").symlink_to(tmp_path / "third" / "lent")
     program = (
         "import sys, types; sys.path += sys.argv[1:3]\n"
         "finder = sys.modules['__editable___theirs_finder'] = types.ModuleType('finder')\n"
@@ -244,7 +245,7 @@ def test_layered_environments_and_checkouts_on_the_path_are_pythons(tmp_path: Pa
         [sys.executable, "-c", program, *map(str, (below, checkout, linked))], capture_output=True, text=True, check=True
     )
     listed = said.stdout.splitlines()
-    assert str(below) in listed
+    assert str(below) in listed and str(below / "lent") in listed
     assert str(checkout / "found.py") in listed
     assert str(linked) in listed and str(linked / "found.py") in listed
     assert str(checkout) not in listed and str(checkout / "secret.txt") not in listed

@@ -269,6 +269,11 @@ def unpack(place: str, *, shown: str, most_bytes: int = MAX_BYTES) -> str:
 UNPACKED: list[tempfile.TemporaryDirectory[str]] = []  # kept: each is removed when the process ends
 
 
+def name_inside(unpacked: str) -> str:
+    """The name, with its folders, that a checkpoint has in the archive out of which `unpack` took it last."""
+    return os.path.relpath(unpacked, UNPACKED[-1].name)
+
+
 def _contents(place: str, shown: str, most_bytes: int) -> Iterator[tuple[Member, IO[bytes]]]:
     """The files of an archive with their bytes, after all names and sizes were checked."""
     if is_tar(place):

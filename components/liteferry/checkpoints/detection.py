@@ -49,7 +49,8 @@ class CheckpointFacts:
 
     `weights_layout` tells the two HDF5 dialects apart ("legacy" or "keras_v3"); it is None for other kinds. `path` is what
     loaders get: for `examine` a private copy, for `look` the original (for an archive, the folder it was unpacked into).
-    `found_as` is the name of the file or folder.
+    `found_at` is the place where the file or folder was found, on this machine or on a store; for the content of an archive, the
+    place that it would have after unpacking beside the archive.
     """
 
     kind: Kind
@@ -57,7 +58,7 @@ class CheckpointFacts:
     config: dict[str, Any] | None = None
     weights_layout: str | None = None
     path: str | None = None
-    found_as: str | None = None
+    found_at: str | None = None
 
     def written_before_keras_3(self) -> bool:
         """Whether the checkpoint was written by Keras 2. A weights-only file of the new layout does not say so: its builder
@@ -108,7 +109,12 @@ def _is_keras_archive(path: str) -> bool:
 
 
 def examine(
-    path: str, *, most_bytes: int = archives.MAX_BYTES, links: LinkRule = WRITTEN_OUT, has_builder: bool = False
+    path: str,
+    *,
+    most_bytes: int = archives.MAX_BYTES,
+    links: LinkRule = WRITTEN_OUT,
+    has_builder: bool = False,
+    found_at: str | None = None,
 ) -> CheckpointFacts:
     """Copies a checkpoint and scans the copy: reads the facts that the files contain, and searches for content that no loader
     should see.
@@ -121,12 +127,13 @@ def examine(
       most_bytes: that an archive may unpack to.
       links: where symbolic links may lead.
       has_builder: the job names a builder, so an architecture file beside the weights is ignored.
+      found_at: where the checkpoint was found, if `path` is a local copy of it.
 
     Raises:
       ModelError: LOAD_CORRUPT for a broken file, LOAD_UNSUPPORTED for something that is no checkpoint, LOAD_UNSAFE for files
         that refer to other files, that are valid in two formats at once, or that claim impossible sizes.
     """
-    return _examine(_Request(path, most_bytes, links, True, has_builder), follow(path, links))
+    return _examine(_Request(path, most_bytes, links, True, has_builder, found_at=found_at), follow(path, links))
 
 
 def look(
@@ -154,6 +161,7 @@ class _Request:
     is_copied: bool
     has_builder: bool
     known: Known | None = None
+    found_at: str | None = None
 
 
 def _examine(asked: _Request, place: str) -> CheckpointFacts:
@@ -181,7 +189,7 @@ def _examine(asked: _Request, place: str) -> CheckpointFacts:
         facts = CheckpointFacts(kind=kind, path=copied)
     else:
         facts = CheckpointFacts(kind=kind, path=scanned_copy.copy_saved_model(path, place, links) if copy else place)
-    return dataclasses.replace(facts, found_as=os.path.basename(path.rstrip("/")))
+    return dataclasses.replace(facts, found_at=asked.found_at or os.path.abspath(path))
 
 
 def _merged(path: str, place: str, links: LinkRule) -> str:
@@ -225,7 +233,8 @@ def _examine_unpacked(asked: _Request, place: str) -> CheckpointFacts:
             ReasonCode.LOAD_UNSUPPORTED, Stage.LOAD, f"{path} holds another archive, {os.path.basename(inner)}; unpack it"
         )
     try:
-        return _examine(dataclasses.replace(asked, path=inner), os.path.realpath(inner))
+        found_at = os.path.join(os.path.dirname(asked.found_at or os.path.abspath(path)), archives.name_inside(inner))
+        return _examine(dataclasses.replace(asked, path=inner, found_at=found_at), os.path.realpath(inner))
     except ModelError as error:
         said = error.reason.message.replace(inner, f"{path} ({os.path.basename(inner)})")  # where it was unpacked is soon gone
         raise ModelError(error.reason.code, error.reason.stage, said) from error

@@ -10,7 +10,7 @@ import re
 
 _SYMBOLS = {
     "": """
-Assert abs accumulate_n acos acosh add add_n angle arg_max arg_min argmax argmin argsort as_string asin asinh
+Assert abs accumulate_n acos acosh add add_n angle approx_top_k arg_max arg_min argmax argmin argsort as_string asin asinh
 assert_equal assert_greater assert_greater_equal assert_integer assert_less assert_less_equal assert_near
 assert_negative assert_non_negative assert_non_positive assert_none_equal assert_positive assert_proper_iterable
 assert_rank assert_rank_at_least assert_rank_in assert_same_float_dtype assert_scalar assert_type atan atan2 atanh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import signal
@@ -69,27 +70,36 @@ def run_job(request: RunRequest, how: How | None = None) -> int:
     if how.signer is not None and not traits.waits:
         raise JobError(["--sign: this job goes on by itself; sign in a run that waits, by the same command"], source="flags")
     request = dataclasses.replace(request, out=storage.absolute(request.out))
-    if traits.is_here and not storage.exists(storage.join(request.out, layout.FLEET_FACTS)):
+    may_be_finished = traits.is_here and not request.force and storage.exists(storage.join(request.out, layout.FLEET_FACTS))
+    if traits.is_here and not may_be_finished:
         sandbox.warm_up()  # there is certainly work, and this process can do its own imports meanwhile
     out, total = request.out, count_checkpoints(request.job, out=request.out, only=request.only, tell=print)
     beneath.refuse_links(out)
-    if traits.is_here and _is_foreseen_to_fail(request, how) and how.is_strict:
-        return NOT_ALL_BLESSED
     told = held.warning() if traits.is_here else None  # on other machines, the reports say what the workers' kernels enforce
     if told:
         print(told, file=sys.stderr)
     with run_lock.exclusive(out):
         has_others = _tell_of_submitted(out)
         run_lock.clear_leftovers(out, keep_work=has_others)
-        write_assets(out)  # the first report may be opened long before the last
-        with _progress(out, total, is_quiet=how.is_quiet or not traits.waits, with_hosts=not traits.is_local) as counts:
-            launched = None if traits.is_here and _is_finished(request) else _run_noted(request, traits, how)
+        done: dict[str, bool] = {}
+        is_quiet = how.is_quiet or not traits.waits
+        shown = functools.partial(_progress, out, total, done, is_quiet=is_quiet, with_hosts=not traits.is_local)
+        launched = is_finished = None
+        if may_be_finished:
+            with shown():
+                is_finished = _is_finished(request)
+        if not is_finished:
+            if traits.is_here and not _may_begin(request, how):
+                return NOT_ALL_BLESSED
+            write_assets(out)  # the first report may be opened long before the last
+            with shown():
+                launched = _run_noted(request, traits, how)
         if not traits.waits:
             return _handed_over(out, traits, launched)
         run_lock.clear_leftovers(out, keep_work=has_others)
         unsigned = _sign(out, how.signer)
     sandbox.close()
-    status = _conclude(request, total, counts)
+    status = _conclude(request, total, done)
     for sentence in unsigned:
         print(f"not signed: {sentence}", file=sys.stderr)
     return status or (NOT_ALL_BLESSED if unsigned else ALL_BLESSED)
@@ -100,9 +110,9 @@ def _sign(out: str, signer: Signer | None) -> list[str]:
     return [] if signer is None else proofs.sign_all(out, [model["model_id"] for model in read_fleet(out)["models"]], signer)
 
 
-def _is_foreseen_to_fail(request: RunRequest, how: How) -> bool:
-    """Prints the findings of `check`. Returns whether some checkpoint of the run would not be blessed, as far as can be
-    predicted.
+def _may_begin(request: RunRequest, how: How) -> bool:
+    """Prints the findings of `check`. Returns False if `--strict` stops the run: some checkpoint would not be blessed, as far as
+    can be predicted.
     """
     from liteferry.commands.check import check, tell
 
@@ -113,7 +123,7 @@ def _is_foreseen_to_fail(request: RunRequest, how: How) -> bool:
     is_bad = any(model.state.is_bad for model in models)
     if is_bad and how.is_strict:
         print("liteferry: --strict: nothing was run; fix the problems above, or run without --strict", file=sys.stderr)
-    return is_bad
+    return not (is_bad and how.is_strict)
 
 
 def count_checkpoints(
@@ -254,13 +264,13 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _progress(out: str, total: int, *, is_quiet: bool, with_hosts: bool) -> Iterator[dict[str, int]]:
-    """Shows progress while the context lasts. Yields the counts. `with_hosts`: tells on which host models are worked on."""
-    counts = {"new": 0, "already_done": 0}
+def _progress(out: str, total: int, done: dict[str, bool], *, is_quiet: bool, with_hosts: bool) -> Iterator[None]:
+    """Shows progress while the context lasts, and notes the models in `done`: by id, whether this run made the report. A model
+    that is noted already is not shown again. `with_hosts`: tells on which host models are worked on.
+    """
     watcher, stop = Watcher(out), threading.Event()
     with live_display.shown(watcher, total, is_quiet=is_quiet) as on_line:
         on_look = live_display.HostLines() if with_hosts and not is_quiet and not sys.stderr.isatty() else None
-        seen: set[str] = set()
 
         def look() -> None:
             with contextlib.suppress(StorageError):  # a store that fails now may answer the next time
@@ -268,11 +278,10 @@ def _progress(out: str, total: int, *, is_quiet: bool, with_hosts: bool) -> Iter
 
         def take_lines() -> None:
             for line in watcher.new_lines():
-                if line["model_id"] in seen:  # a runner may process a model twice
+                if line["model_id"] in done:  # a runner may process a model twice
                     continue
-                seen.add(line["model_id"])
-                counts["new" if line["is_new"] else "already_done"] += 1
-                on_line(line, sum(counts.values()))
+                done[line["model_id"]] = line["is_new"]
+                on_line(line, len(done))
             if on_look is not None:
                 on_look.tell(watcher.running)
 
@@ -283,7 +292,7 @@ def _progress(out: str, total: int, *, is_quiet: bool, with_hosts: bool) -> Iter
         thread = threading.Thread(target=keep_looking, daemon=True)
         thread.start()
         try:
-            yield counts
+            yield
         finally:
             stop.set()
             thread.join()
@@ -291,16 +300,18 @@ def _progress(out: str, total: int, *, is_quiet: bool, with_hosts: bool) -> Iter
             look()
 
 
-def _conclude(request: RunRequest, total: int, counts: dict[str, int]) -> int:
+def _conclude(request: RunRequest, total: int, done: dict[str, bool]) -> int:
+    """Prints the summary and returns the exit status."""
     out = request.out
     facts = read_fleet(out)
     if request.only is not None:
         facts = {**facts, "models": [model for model in facts["models"] if fits_only(model["model_id"], request.only)]}
     total = max(total, len(facts["models"]))  # a checkpoint may have come after they were counted
     print_summary(facts)
-    if counts["already_done"]:
-        what = "nothing was left to do" if counts["new"] == 0 else f"{counts['new']} done now"
-        print(f"{counts['already_done']} of {total} models were done already and have not changed; {what}. --force repeats them.")
+    new = sum(done.values())
+    if len(done) > new:
+        what = "nothing was left to do" if new == 0 else f"{new} done now"
+        print(f"{len(done) - new} of {total} models were done already and have not changed; {what}. --force repeats them.")
     print(f"Reports: {storage.join(out, 'index.html')}")
     missing = total - len(facts["models"])
     if missing > 0:

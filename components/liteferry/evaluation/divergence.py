@@ -8,7 +8,7 @@ where it finds nothing, or its process dies, the report has no explanation.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,7 @@ def find(task: LocalisationTask, reporter: Reporter) -> None:
         wanted = (
             expected.values(observed, rows)
             if isinstance(expected, _Graph)
-            else {tensor.name: tensor.value for tensor in expected}
+            else {tensor.node: tensor.value for tensor in expected}
         )
         found = first_divergences(wanted, observed, layers=task.layers)
         errors = [dataclasses.asdict(one) for one in tensor_errors(wanted, observed)]
@@ -138,7 +138,7 @@ def find(task: LocalisationTask, reporter: Reporter) -> None:
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class InnerTensor:
     """The result of one operator of a file. `position`: its place in order of execution; `value`: as floats; `constants`: names
-    of its weights.
+    of its weights; `node`: the name of its node in the SavedModel's graph, by which the tensors of two files are matched.
     """
 
     name: str
@@ -146,6 +146,10 @@ class InnerTensor:
     position: int
     value: np.ndarray
     constants: tuple[str, ...] = ()
+    node: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "node", self.node or self.name)
 
 
 def first_divergences(
@@ -157,7 +161,7 @@ def first_divergences(
     model. Errors are relative to the largest expected value; NaN or infinity on one side only is an infinite error.
 
     Args:
-      expected: tensor name -> value. observed: in order of execution; tensors without one of the same name and shape are ignored.
+      expected: node -> value. observed: in order of execution; tensors without one of the same node and shape are ignored.
     """
     compared = _compared(expected, observed)
     bar = max((relative for _, _, relative in compared), default=0.0) / 2
@@ -190,7 +194,7 @@ def tensor_errors(expected: Mapping[str, np.ndarray], observed: Sequence[InnerTe
 
 def _compared(expected: Mapping[str, np.ndarray], observed: Sequence[InnerTensor]) -> list[tuple[InnerTensor, float, float]]:
     """(tensor, largest difference, the same over the largest expected value) of each that both sides have."""
-    pairs = [(tensor, expected.get(tensor.name)) for tensor in observed]
+    pairs = [(tensor, expected.get(tensor.node)) for tensor in observed]
     return [
         (tensor, *_errors(wanted, tensor.value))
         for tensor, wanted in pairs
@@ -253,11 +257,26 @@ def _file_tensors(path: str, rows: Mapping[str, np.ndarray], per_call: Sequence[
     runner = LiteRTRunner(content, keep_inner_tensors=True, per_call=per_call)
     size = runner.fixed_batch or len(next(iter(rows.values())))
     runner.run({name: np.resize(value, (size, *value.shape[1:])) for name, value in rows.items()})
+    entries = flatbuffer.read_inner_tensors(content)
+    names = {name for inner in entries for name in (inner.name, *inner.constants)}
     return [
-        InnerTensor(name=inner.name, operator=inner.operator, position=inner.position, value=value, constants=inner.constants)
-        for inner in flatbuffer.read_inner_tensors(content)
+        InnerTensor(
+            name=inner.name,
+            operator=inner.operator,
+            position=inner.position,
+            value=value,
+            constants=inner.constants,
+            node=_node_of(inner, names),
+        )
+        for inner in entries
         if (value := runner.inner_tensor(inner.index)) is not None
     ]
+
+
+def _node_of(inner: flatbuffer.InnerTensorEntry, names: Set[str]) -> str:
+    """The node of a tensor to whose name the converter added a number, since a weight in the file has the node's name."""
+    node = inner.name.rstrip("0123456789")
+    return node if node != inner.name and node in names and inner.operator != "DEQUANTIZE" else inner.name
 
 
 class _Graph:
@@ -276,10 +295,10 @@ class _Graph:
         self._places = {converter_errors.own_name(node.name): (index, node.name) for index, node in enumerate(nodes)}
 
     def values(self, tensors: Sequence[InnerTensor], rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Tensor name -> the value of the graph node of that name; of several fused nodes the last one."""
+        """Node -> the value of the graph node of that name; of several fused nodes the last one."""
         import tensorflow as tf
 
-        wanted = {tensor.name: node for tensor in tensors if (node := self._node(tensor)) is not None}
+        wanted = {tensor.node: node for tensor in tensors if (node := self._node(tensor)) is not None}
         fetches = [self._frozen.graph.get_tensor_by_name(f"{node}:0") for node in wanted.values()]
         pruned = self._frozen.prune(feeds=self._frozen.inputs, fetches=fetches)
         by_name = {tensor.op.name: tensor for tensor in self._frozen.inputs}
@@ -289,6 +308,6 @@ class _Graph:
         return {name: value.numpy() for name, value in zip(wanted, values, strict=True)}
 
     def _node(self, tensor: InnerTensor) -> str | None:
-        found: Iterator[Any] = (self._places[part] for part in tensor.name.split(";") if part in self._places)
+        found: Iterator[Any] = (self._places[part] for part in tensor.node.split(";") if part in self._places)
         best = max(found, default=None)
         return None if best is None else str(best[1])

@@ -55,10 +55,11 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
     from liteferry.loading import float_twin, loaders, tracing
 
     reporter.stage(Stage.LOAD, subject=task.plan.model_id)
+    plan = task.plan
     facts = checkpoints.examine(
-        task.plan.checkpoint_path, links=task.plan.load.links, has_builder=task.plan.load.builder is not None
+        plan.checkpoint_path, links=plan.load.links, has_builder=plan.load.builder is not None, found_at=plan.uri
     )
-    model = loaders.load(task.plan.checkpoint_path, facts, task.plan.load, sample_columns=sample_columns(task.plan))
+    model = loaders.load(plan.checkpoint_path, facts, plan.load, sample_columns=sample_columns(plan))
     traced = tracing.trace(model)
     traced = dataclasses.replace(traced, calls=dataclasses.replace(traced.calls, per_call=task.per_call))
     reporter.stage(Stage.REFERENCE, subject=task.plan.model_id)

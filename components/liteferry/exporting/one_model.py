@@ -111,7 +111,9 @@ def _export_model(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | Non
     """
     clock = _Clock()
     reporter.stage(Stage.LOAD)
-    facts = checkpoints.examine(plan.checkpoint_path, links=plan.load.links, has_builder=plan.load.builder is not None)
+    facts = checkpoints.examine(
+        plan.checkpoint_path, links=plan.load.links, has_builder=plan.load.builder is not None, found_at=plan.uri
+    )
     digest = None if facts.config is None else architecture_digest(facts.config)
     reporter.facts(kind=facts.kind.value, keras_version=facts.keras_version, architecture_digest=digest)
     with clock.step("load"):

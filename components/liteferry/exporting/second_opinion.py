@@ -129,7 +129,9 @@ def give(request: tuple[ModelPlan, str], reporter: Reporter) -> None:
     inputs = arrays_file.read(os.path.join(_folder(plan), "inputs.npz"))
     rows = max((len(value) for value in inputs.values() if value.ndim), default=0)
     try:
-        facts = checkpoints.examine(plan.checkpoint_path, links=plan.load.links, has_builder=plan.load.builder is not None)
+        facts = checkpoints.examine(
+            plan.checkpoint_path, links=plan.load.links, has_builder=plan.load.builder is not None, found_at=plan.uri
+        )
         specs = [TensorSpec(name=name, shape=(None, *value.shape[1:]), dtype=_dtype(value)) for name, value in inputs.items()]
         own = loader.load(facts.path or plan.checkpoint_path, facts, plan.load, oracle=oracle, inputs=specs)
         answers = _in_calls(own.answers, inputs, calls)

@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from liteferry.checkpoints import scanned_copy, tf_checkpoint_files
+from liteferry.checkpoints import tf_checkpoint_files
 from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
-from liteferry.loading import cudnn_weights, derived_state, keras_model, plain_model, tf_checkpoint, unfilled, user_code
+from liteferry.loading import as_found, cudnn_weights, derived_state, keras_model, plain_model, tf_checkpoint, unfilled, user_code
 from liteferry.loading.model import LoadedModel, LoadSpec
 from liteferry.loading.weights import legacy, new_layout
 from liteferry.types import TensorSpec
@@ -26,7 +26,7 @@ def build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_
       ModelError: LOAD_FAILED when the builder raises, or when the weights do not fit.
     """
     assert spec.builder is not None
-    built = _build(_as_found(path, facts), spec)
+    built = _build(path, facts, spec)
     if keras_model.is_keras_model(built):
         keras_model.build_from_samples(built, sample_columns)
         notes = _fill_keras(path, facts, spec, built)
@@ -38,29 +38,21 @@ def build_and_fill(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_
     raise AssertionError("unreachable")
 
 
-def _as_found(path: str, facts: CheckpointFacts) -> str:
-    """A link to the copy with the file's original name, in a folder of its own, since a builder may parse the name."""
-    if facts.found_as is None or facts.found_as == os.path.basename(path):
-        return path
-    folder = scanned_copy.private_folder()
-    if facts.kind is Kind.TF_CHECKPOINT and not facts.found_as.endswith(".index"):
-        os.symlink(os.path.dirname(path), os.path.join(folder, facts.found_as))
-    else:
-        os.symlink(path, os.path.join(folder, facts.found_as))
-    return os.path.join(folder, facts.found_as)
-
-
-def _build(path: str, spec: LoadSpec) -> Any:
+def _build(path: str, facts: CheckpointFacts, spec: LoadSpec) -> Any:
     assert spec.builder is not None
     builder = user_code.resolve(spec.builder, key="builder")
-    arguments = dict(spec.builder_args)
-    if "checkpoint" in _parameters(builder):
-        arguments.setdefault("checkpoint", path)
+    arguments, place = dict(spec.builder_args), None
+    if "checkpoint" in _parameters(builder) and "checkpoint" not in arguments:
+        arguments["checkpoint"] = place = as_found.linked(path, facts, spec.reads)
     try:
         return builder(**arguments)
     except Exception as error:
         listed = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         message = f"builder {spec.builder}({listed}) raised {type(error).__name__}: {error}"
+        if place is not None:
+            message = as_found.original(message, place, facts)
+            if isinstance(error, FileNotFoundError):
+                message += "; files beside the checkpoint are there for its builder if `reads:` of the job lists them"
         raise ModelError(ReasonCode.LOAD_FAILED, Stage.LOAD, message) from error
 
 

@@ -20,6 +20,7 @@ from liteferry.types import Signature, TensorSpec, TwinFacts
 
 _FLOAT32 = "float32"
 _WIDE = ("float16", "bfloat16", "float64")
+_NO_INPUT_OF_LITERT = ("bfloat16",)
 TWIN_MAX_REL: Mapping[str, float] = {"float64": 1e-4, "float16": 2e-3, "bfloat16": 1e-2, "float8": 5e-2, "quantized": 2e-2}
 """How far a twin may be from its model, relative to the largest answer; docs/gates.md explains the numbers."""
 
@@ -36,9 +37,13 @@ class FloatTwin:
 
 
 def of(model: LoadedModel) -> FloatTwin | None:
-    """The twin of a loaded Keras model; None if all layers compute in float32 already, or if it is not a Keras model."""
+    """The twin of a loaded Keras model; None if all layers compute in float32 already and LiteRT takes
+    the inputs' formats, or if it is not a Keras model."""
     layers = model.keep._flatten_layers() if hasattr(model.keep, "_flatten_layers") else []
-    formats = sorted({found for layer in layers if (found := _format(layer)) is not None})
+    formats = sorted(
+        {found for layer in layers if (found := _format(layer)) is not None}
+        | ({spec.dtype for spec in model.signature.inputs if spec.dtype in _NO_INPUT_OF_LITERT} if layers else set())
+    )
     if not formats:
         return None
     limit = max(TWIN_MAX_REL.get(found, TWIN_MAX_REL["quantized"]) for found in formats)

@@ -62,7 +62,7 @@ def _entry(plan: ModelPlan, only: str | None) -> Entry:
     """The entry of one model; {} if the run leaves it out and it has no report, None if there is work to do."""
     if not fits_only(plan.model_id, only):
         return report_of_other(plan)[1]
-    return find_finished(fingerprint(plan), force=False)[1]
+    return find_finished(fingerprint(plan, with_family=False), force=False)[1]
 
 
 class _Shared:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import glob as globbing
 from collections.abc import Callable
 
@@ -32,14 +33,14 @@ def files_of(uri: str) -> list[str]:
     return [uri]
 
 
-def fingerprint(plan: ModelPlan) -> ModelPlan:
-    """The plan with the checkpoint's digest, size and family. A checkpoint that cannot be read in two attempts keeps None;
-    loading will report why.
+def fingerprint(plan: ModelPlan, *, with_family: bool = True) -> ModelPlan:
+    """The plan with the checkpoint's digest, size and, unless `with_family` is False, family, which takes a scan. A checkpoint
+    that cannot be read in two attempts keeps None; loading will report why.
 
     A checkpoint on a store that has not changed since this machine took its digest is not read: then the plan `is_remembered`,
     and has no family. See `read_remembered`.
     """
-    return _twice(_recalled, plan)
+    return _twice(functools.partial(_recalled, with_family=with_family), plan)
 
 
 def read_remembered(plan: ModelPlan) -> ModelPlan:
@@ -54,20 +55,20 @@ def _twice(take: Callable[[ModelPlan], ModelPlan], plan: ModelPlan) -> ModelPlan
     return dataclasses.replace(plan, digest=None, size_bytes=None, is_remembered=False)
 
 
-def _recalled(plan: ModelPlan) -> ModelPlan:
+def _recalled(plan: ModelPlan, *, with_family: bool) -> ModelPlan:
     if not storage.is_remote(plan.uri):
-        return _read(plan)
+        return _read(plan, with_family=with_family)
     files = tuple(files_of(plan.uri))
     seen = local_cache.seen(files)
     known = digest_cache.lookup(files, seen.mark)
     if known is None:
-        return _read(plan)
+        return _read(plan, with_family=with_family)
     return dataclasses.replace(
         plan, digest=known.digest, size_bytes=known.size_bytes, files=files, stamp=seen.stamp, is_remembered=True
     )
 
 
-def _read(plan: ModelPlan) -> ModelPlan:
+def _read(plan: ModelPlan, *, with_family: bool = True) -> ModelPlan:
     from liteferry.plan.siblings import share_key_of
 
     if not storage.is_remote(plan.uri) and leads_out(storage.require_local(plan.uri), plan.load.links):
@@ -81,7 +82,8 @@ def _read(plan: ModelPlan) -> ModelPlan:
         digest = digests[0] if len(parts) == 1 else sha256_of(digests)
         size_bytes = sum(storage.size_bytes(part) for part in parts)
         # A user's function may read values of the model while it is traced; such a graph cannot be shared.
-        share_key = None if plan.signatures else share_key_of(parts[0], recipe_digest=plan.recipe_digest, load=plan.load)
+        has_family = with_family and not plan.signatures
+        share_key = None if not has_family else share_key_of(parts[0], recipe_digest=plan.recipe_digest, load=plan.load)
     if seen:
         digest_cache.store(files, seen.mark, digest_cache.Known(digest, size_bytes))
     return dataclasses.replace(

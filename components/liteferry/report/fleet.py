@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from liteferry import lenient
 from liteferry.report import records
+from liteferry.report.arrow_rows import table_of
 from liteferry.report.pages.render import render_index, write_assets
 from liteferry.storage import beneath, layout
 from liteferry.types import Status
@@ -280,9 +281,7 @@ def fleet_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         "float64": lenient.number,
         "bool": _flag,
     }
-    columns = [[readers[kind](row.get(name)) for row in rows] for name, kind in COLUMNS.items()]
-    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return table_of([{name: readers[kind](row.get(name)) for name, kind in COLUMNS.items()} for row in rows], schema)
 
 
 def _flag(value: object) -> bool | None:

@@ -82,6 +82,8 @@ def python_paths() -> tuple[str, ...]:
             whole.add(path)
         elif not _is_below(path, whole):
             parts += code_in(path)
+        if _is_below(path, whole):
+            parts += [entry.path for entry in _entries(path) if entry.is_symlink()]  # a package may lie elsewhere
     whole.update(_editable())
     whole.update(_linked_packages(whole))
     return (*sorted(whole), *parts)

@@ -269,6 +269,7 @@ _DTYPES = {
     "FLOAT32": "float32",
     "FLOAT16": "float16",
     "FLOAT64": "float64",
+    "BFLOAT16": "bfloat16",
     "INT8": "int8",
     "INT16": "int16",
     "INT32": "int32",

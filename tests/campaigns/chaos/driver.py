@@ -105,7 +105,7 @@ def kill_after_publishing(number: str) -> None:
 
 def kill_within_a_write(name: str) -> None:
     """Between the temporary file and its final name."""
-    _wrap(os, "replace", before=_at(1, lambda path: f"{os.sep}{name}." in str(path), _die))
+    _wrap(os, "replace", before=_at(1, lambda path: os.path.basename(path).startswith(f"{name}."), _die))
 
 
 def kill_before_the_fleet_table(_: str) -> None:
@@ -116,7 +116,7 @@ def kill_before_the_fleet_table(_: str) -> None:
 
 
 def kill_after_writing(name: str) -> None:
-    _wrap(storage, "write_bytes", after=_at(1, lambda uri: os.path.basename(uri) == name, _die))
+    _wrap(os, "replace", after=_at(1, lambda path: os.path.basename(path).startswith(f"{name}."), _die))
 
 
 def kill_children_entering(stages: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from liteferry.checkpoints.detection import CheckpointFacts, Kind
 from liteferry.errors import ModelError
-from liteferry.loading import cudnn_weights, user_code
+from liteferry.loading import as_found, cudnn_weights, user_code
 from liteferry.loading.model import LoadSpec
 from liteferry.loading.opinion import calls, weights
 from liteferry.loading.opinion.calls import NoOpinionError, OwnModel
@@ -34,7 +34,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, inputs: Sequence[
     builder, arguments = user_code.resolve(spec.builder, key="builder"), dict(spec.builder_args)
     with contextlib.suppress(TypeError, ValueError):  # built-in code has no signature
         if "checkpoint" in inspect.signature(builder).parameters:
-            arguments.setdefault("checkpoint", _as_found(path, facts))
+            arguments.setdefault("checkpoint", as_found.linked(path, facts, spec.reads))
     built = builder(**arguments)
     if not isinstance(built, keras.Model | tf_keras.Model):
         return _plain(path, built, inputs)
@@ -60,14 +60,6 @@ def _weights(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any, libr
 
 def _by_position(spec: LoadSpec) -> bool:
     return spec.weights == "by_position"
-
-
-def _as_found(path: str, facts: CheckpointFacts) -> str:
-    """The scanned copy under the file's original name, since a builder may parse the name."""
-    link = os.path.join(tempfile.mkdtemp(), facts.found_as or os.path.basename(path))
-    is_folder = facts.kind is Kind.TF_CHECKPOINT and not link.endswith(".index")
-    os.symlink(os.path.dirname(path) if is_folder else path, link)
-    return link
 
 
 def _named_for(path: str, facts: CheckpointFacts) -> str:
