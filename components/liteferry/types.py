@@ -84,10 +84,11 @@ class TensorContract:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contract:
-    """The contract of a .tflite file, on which an app may rely."""
+    """The contract of a .tflite file, on which an app may rely. `signatures`: those besides the first, by name."""
 
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
+    signatures: Mapping[str, Contract] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,8 @@ class TensorError:
 class SavedModelFacts:
     """A SavedModel that was written. `path` is relative to the model's folder; sizes in bytes; `signature`: that of
     `signature_name`, which is proven;
-    `per_call_outputs`: those that are one answer for a call, not one for each row.
+    `per_call_outputs`: those that are one answer for a call, not one for each row. `together`: the union of the signatures that
+    the .tflite files hold, see `loading.together`; None where they hold the first alone.
     """
 
     path: str
@@ -143,6 +145,12 @@ class SavedModelFacts:
     more_signatures: dict[str, Signature] = dataclasses.field(default_factory=dict)
     per_call_outputs: tuple[str, ...] = ()
     signature_name: str = "serving_default"
+    together: Signature | None = None
+
+    @property
+    def proven(self) -> Signature:
+        """What rows are bound to and answers are compared by."""
+        return self.together or self.signature
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -169,11 +177,13 @@ class VariantFacts:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TwinFacts:
     """The float32 twin that the .tflite files were made of, of a model that computes in another format. `of`: which one.
-    `max_rel_limit`: how far it may be from the model, relative to the largest answer.
+    `max_rel_limit`: how far it may be from the model, relative to the largest answer. `rounds_inputs`: quantised layers round
+    what they are given, as in the model.
     """
 
     of: str
     max_rel_limit: float
+    rounds_inputs: bool = False
 
 
 class OpinionStatus(str, enum.Enum):

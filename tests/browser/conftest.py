@@ -93,20 +93,33 @@ def open_page(browser: Any) -> Iterator[Callable[..., Watched]]:
         context.close()
 
 
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture
-def served(demo: Run) -> Iterator[str]:
-    """The address of the demo's folder on a web server, as a bucket would serve it."""
+def served_folder() -> Iterator[Callable[[pathlib.Path], str]]:
+    """Serves folders until the test ends, as a bucket would; returns their addresses."""
+    running = []
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
+    def serve(folder: pathlib.Path) -> str:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}/"
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(demo.out)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
+    yield serve
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def served(demo: Run, served_folder: Callable[[pathlib.Path], str]) -> str:
+    """The address of the demo's folder on a web server."""
+    return served_folder(demo.out)
 
 
 @pytest.fixture(scope="session")

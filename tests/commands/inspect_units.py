@@ -90,7 +90,7 @@ def _write_tflite() -> None:
     """A file of LiteFerry's own kind, one whose weights are int8, and one of somebody who gave it no signature."""
     import tensorflow as tf
 
-    from liteferry.tflite import flatbuffer
+    from liteferry.tflite import flatbuffer, rewriting
 
     weight = tf.constant(np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32))
     module = tf.Module()
@@ -109,7 +109,7 @@ def _write_tflite() -> None:
             for side, tensors in (("inputs", contract.inputs), ("outputs", contract.outputs))
         }
         with open(f"{name}.tflite", "wb") as file:
-            file.write(flatbuffer.add_signature(content, **sides, metadata={"variant": name}))
+            file.write(rewriting.add_signature(content, **sides, metadata={"variant": name}))
 
 
 def _without_signature(content: bytes) -> bytes:

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from liteferry.commands.kit import layout
 from liteferry.commands.kit.judge import judge_answers
+from liteferry.commands.kit.write import _as_the_file_takes_them
 from liteferry.errors import JobError, ReasonCode
+from liteferry.tflite import rewriting
 from tests.support import Run, liteferry
 
 RANDOM = np.random.default_rng(0)
@@ -103,27 +106,79 @@ def test_a_folder_that_is_no_kit_is_said_to_be_none(tmp_path: Path) -> None:
         judge_answers(str(tmp_path), str(tmp_path))
 
 
-ON_A_BOARD = """
-import json, os, sys, urllib.parse
+# TensorFlow Lite for Microcontrollers takes one row at a time, by position.
+ON_A_MICROCONTROLLER = """
+import json, os
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-run = Interpreter("model.tflite").get_signature_runner("serving_default")
-rows = np.load("rows.npz")
-answers = [run(**{name: rows[name][at : at + 1] for name in rows}) for at in range(len(json.load(open("rows.json"))))]
+from tflite_micro import runtime
+contract, count = json.load(open("kit.json"))["contract"], len(json.load(open("rows.json")))
+run, rows, answers = runtime.Interpreter.from_file("model.tflite"), np.load("rows.npz"), {}
+for place in range(count):
+    for one in contract["inputs"]:
+        run.set_input(rows[one["name"]][place : place + 1], one["position"])
+    run.invoke()
+    for one in contract["outputs"]:
+        answers.setdefault(one["name"], []).append(np.array(run.get_output(one["position"])))
 os.makedirs("answers")
-for name in answers[0]:
-    np.save(f"answers/{urllib.parse.quote(name, safe='')}.npy", np.concatenate([one[name] for one in answers]))
+for name, found in answers.items():
+    np.save(f"answers/{name}.npy", np.concatenate(found))
 """
 
 
-def test_a_kit_of_the_demo_runs_in_another_process_and_is_within(demo: Run, tmp_path: Path) -> None:
-    """LiteRT alone, as on a board: the script of the kit's own README, to the letter."""
-    kit = tmp_path / "kit"
-    made = liteferry("kit", demo.out, "cnn", kit, "--variant", "dynamic_int8")
+def kit_of(run: Run, model_id: str, variant: str, folder: Path) -> Path:
+    made = liteferry("kit", run.out, model_id, folder, "--variant", variant)
     assert made.returncode == 0, made.stderr
-    assert "\n".join(ON_A_BOARD.strip().splitlines()[3:]).split("os.makedirs")[0].strip() in (kit / "README.md").read_text()
-    subprocess.run([sys.executable, "-c", ON_A_BOARD], cwd=kit, check=True, capture_output=True)
+    return folder
+
+
+def python_of(kit: Path) -> str:
+    """The script of the kit's own README, to the letter."""
+    return (kit / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+
+
+def assert_within(kit: Path, script: str) -> None:
+    """The answers of a process of its own are within, and not within once an output's rows are turned around."""
+    subprocess.run([sys.executable, "-c", script], cwd=kit, check=True, capture_output=True)
     judged = liteferry("compare", "--kit", kit, "--answers", kit / "answers")
     assert judged.returncode == 0, judged.stdout + judged.stderr
+    for path in sorted((kit / "answers").glob("*.npy")):
+        right = np.load(path)
+        np.save(path, right[::-1])
+        judged = liteferry("compare", "--kit", kit, "--answers", kit / "answers")
+        assert judged.returncode == 1, (path, judged.stdout)
+        np.save(path, right)
+
+
+def test_a_kit_of_the_demo_runs_in_another_process_and_is_within(demo: Run, tmp_path: Path) -> None:
+    """LiteRT alone, as on a board."""
+    kit = kit_of(demo, "cnn", "dynamic_int8", tmp_path / "kit")
+    assert_within(kit, python_of(kit))
     again = liteferry("kit", demo.out, "cnn", kit, "--variant", "dynamic_int8")
     assert (again.returncode, "exists already" in again.stderr) == (2, True)
+
+
+def test_a_kit_of_several_signatures_runs_in_another_process_and_is_within(kitchen_sink: Run, tmp_path: Path) -> None:
+    kit = kit_of(kitchen_sink, "codec", "int8", tmp_path / "kit")
+    assert_within(kit, python_of(kit))
+    assert {path.stem for path in (kit / "answers").iterdir()} == {"y", "encode.code", "decode.y"}
+
+
+def test_a_kit_runs_on_a_microcontrollers_runtime_and_is_within(demo: Run, tmp_path: Path) -> None:
+    pytest.importorskip("tflite_micro", reason="tflite-micro is not installed: pip install 'liteferry[micro]'")
+    kit = kit_of(demo, "cnn", "float32", tmp_path / "kit")
+    assert_within(kit, ON_A_MICROCONTROLLER)
+
+
+def test_rows_are_in_the_dtypes_of_the_file(tmp_path: Path, kitchen_sink: Run) -> None:
+    """What lies in a kit can be set as it is, also for a file of integers."""
+    content = (kitchen_sink.out / "models/codec/tflite/float32.tflite").read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for subgraph in model.subgraphs:
+        for index in subgraph.inputs:
+            tensor = subgraph.tensors[index]
+            tensor.type, tensor.quantization = schema.TensorType.INT8, schema.QuantizationParametersT()
+            tensor.quantization.scale, tensor.quantization.zeroPoint = [0.5], [3]
+    (tmp_path / "model.tflite").write_bytes(rewriting.packed(model, 0))
+    rows = {"x": np.full((2, 64), 2.0, np.float32), "decode.x": np.full((2, 32), 1000.0, np.float32)}
+    taken = _as_the_file_takes_them(rows, str(tmp_path / "model.tflite"))
+    assert (taken["x"].dtype.name, taken["x"].max(), taken["decode.x"].max()) == ("int8", 7, 127)

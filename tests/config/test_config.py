@@ -281,7 +281,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         (
             "models[0].sample: is an unknown key (did you mean samples?); the keys here are builder, builder_args, checkpoints, "
             "exclude, metadata, metrics, outputs, samples, serve_examples, signature, signatures, strip, tflite_metadata, "
-            "versions, weights"
+            "tflite_signatures, versions, weights"
         ),
     ),
     ("no models", {"models": []}, "models: is empty; give it a value"),

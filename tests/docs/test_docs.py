@@ -251,6 +251,7 @@ NAMES = {
     "variants.<variant>.metric_slices.<slice>.<metric>.limit": "<kind>",
     "saved_model.fidelity": "<output>",
     "saved_model.signatures": "<signature>",
+    "variants.<variant>.contract.signatures": "<signature>",
     "saved_model.metrics": "<metric>",
     "saved_model.metrics.<metric>.limit": "<kind>",
     "saved_model.metric_slices": "<slice>",
@@ -268,7 +269,11 @@ NAMES = {
 ANY_JSON = ("metadata", "judged_by", "judged_before", "nonfinite", "takes_back", "held_back")
 # What docs/reports.md calls "the same keys": the keys below the second path stand for the star of the first.
 SAME_KEYS = {
+    "saved_model.together.inputs[].*": "saved_model.signatures.<signature>.inputs[]",
+    "saved_model.together.outputs[].*": "saved_model.signatures.<signature>.outputs[]",
     "variants.<variant>.contract.outputs[].*": "variants.<variant>.contract.inputs[]",
+    "variants.<variant>.contract.signatures.<signature>.inputs[].*": "variants.<variant>.contract.inputs[]",
+    "variants.<variant>.contract.signatures.<signature>.outputs[].*": "variants.<variant>.contract.inputs[]",
     "variants.<variant>.metric_slices.<slice>.<metric>.*": "variants.<variant>.metrics.<metric>",
     "saved_model.metrics.<metric>.*": "variants.<variant>.metrics.<metric>",
     "saved_model.metric_slices.<slice>.<metric>.*": "variants.<variant>.metrics.<metric>",
@@ -323,9 +328,11 @@ def is_leaf(path: str, paths: Any) -> bool:
 
 @pytest.fixture(scope="module")
 def report_values(demo: Run, kitchen_sink: Run) -> dict[str, list[Any]]:
-    """Path -> its values in all reports of the demo, in one with task metrics, and in one with more slices than are kept."""
+    """Path -> its values in all reports of the demo, in one with task metrics, and in one with more slices than are kept, and
+    in one of several signatures."""
     values: dict[str, list[Any]] = {}
-    for report in [*map(demo.report, demo.model_ids()), kitchen_sink.report("measured"), kitchen_sink.report("in_three_parts")]:
+    others = [kitchen_sink.report(name) for name in ("measured", "in_three_parts", "codec")]
+    for report in [*map(demo.report, demo.model_ids()), *others]:
         for path, value in leaves(report):
             values.setdefault(path, []).append(value)
     return values

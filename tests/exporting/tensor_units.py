@@ -67,7 +67,7 @@ def _run(kind: Kind, folder: Path) -> dict[str, Any]:
         "saved_model": runners.SavedModelRunner(directory, per_call=traced.calls.per_call).run(batch.inputs),
     }
     first = {name: value[:4] for name, value in batch.inputs.items()}
-    saved_model.write_warmup_requests(directory, first, batch=traced.calls.batch or 1)
+    saved_model.write_warmup_requests(directory, {saved_model.SIGNATURE_NAME: first}, batch=traced.calls.batch or 1)
     runner = runners.SavedModelRunner(directory, per_call=traced.calls.per_call)
     for request in saved_model.read_warmup_requests(directory):
         runner.run(request)

@@ -1,8 +1,8 @@
-"""Writes the generated fleet: `python -m tests.sizes.fleet FOLDER COUNT`. Every model is trained for a moment, so that its
-answers mean something.
+"""Writes models of the generated fleet: `python -m tests.sizes.fleet FOLDER NUMBER ...`. Every model is trained for a moment, so
+that its answers mean something.
 
-Eight architectures in turn, each in float32, and of every fifth round in half precision or quantised by Keras; with
-tensorflow-model-optimization installed one more is trained with quantisation in mind.
+Nine architectures in turn; each round is in another size, half of them in float32, the others in half precision or quantised by
+Keras. `tests.sizes.qat` has those that are trained with quantisation in mind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 ROWS = 160
-FORMS = ("float32", "float32", "float32", "mixed_float16", "int8")
+FORMS = ("float32", "float32", "mixed_float16", "int8", "float32", "mixed_bfloat16")
 
 
 def write(folder: str, numbers: Iterable[int]) -> None:
@@ -145,4 +145,4 @@ ARCHITECTURES: dict[str, Callable[[Any, np.random.Generator, int], Built]] = {
 
 
 if __name__ == "__main__":
-    write(sys.argv[1], range(int(sys.argv[2])))
+    write(sys.argv[1], map(int, sys.argv[2:]))

@@ -95,5 +95,18 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
+def lines(rows: Sequence[Row]) -> list[str]:
+    """One line for each model: sizes over float32, and the sentence of one without a small file."""
+    found = []
+    for row in sorted(rows, key=lambda row: row.model_id):
+        shares = " ".join(
+            f"{name} {'-' if size is None else format(row.ratio(size), '.2f')}"
+            for name, size in [("all-int8", row.all_int8), ("before", row.before), ("with auto", row.after)]
+        )
+        told = "" if row.is_small(row.after) else f" | {row.sentence or 'no sentence'}"
+        found.append(f"{row.model_id}: {shares}{told}")
+    return found
+
+
 def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values)) if values else 1.0

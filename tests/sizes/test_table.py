@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.sizes.table import PAGE, rows_of, table
+from tests.sizes.__main__ import slices
+from tests.sizes.table import PAGE, lines, rows_of, table
 
 
 def report(model_id: str, **variants: tuple[int | None, str]) -> dict[str, Any]:
@@ -46,3 +47,17 @@ def test_a_model_without_a_blessed_saved_model_is_left_out() -> None:
 def test_the_page_has_a_place_for_it() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert text.index("<!-- sizes -->") < text.index("<!-- /sizes -->")
+
+
+def test_a_line_says_what_stands_in_the_way() -> None:
+    small, told = lines(rows_of([SMALL, TOLD]))
+    assert small == "small: all-int8 0.30 before 1.00 with auto 0.32"
+    assert told == "told: all-int8 0.30 before 1.00 with auto 1.00 | auto is not_blessed"
+
+
+def test_the_fleet_is_cut_into_slices_and_one_model_in_ten_is_trained_for_integers() -> None:
+    found = list(slices(60))
+    assert sum(len(numbers) for _, numbers in found) == 60
+    assert [writer for writer, _ in found] == ["tests.sizes.fleet"] * 6 + ["tests.sizes.qat"]
+    assert [number for writer, numbers in found if writer == "tests.sizes.fleet" for number in numbers] == list(range(54))
+    assert list(slices(0)) == []

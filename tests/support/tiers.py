@@ -49,7 +49,7 @@ NIGHTLY = {
     "tests/commands/test_compare.py::test_the_command": "one more command; its numbers are seen in this process",
     "tests/commands/test_compare.py::test_either_side_may_be_anything": "six comparisons",
     "tests/commands/test_inspect.py::test_a_damaged_file_is_told": "the fuzzer's slice of the day damages the same kinds",
-    "tests/commands/test_kit.py::test_a_kit_of_the_demo_runs": "three commands; its verdict is seen by day",
+    "tests/commands/test_kit.py::test_a_kit_": "commands and processes; the verdict is seen by day",
     "tests/commands/test_live.py::test_a_real_run_tells": "a run that waits for twelve seconds",
     "tests/docs/test_three_lines.py::test_three_lines_are_enough": "three exports; tests/commands/test_python.py has one by day",
     "tests/evaluation/test_localise.py::test_the_layer_that_float16": "an export of its own",

@@ -66,7 +66,7 @@ class Made:
         return found
 
 
-def made(path: str, rows: Rows, *, twin: bool = False) -> Made:
+def made(path: str, rows: Rows, *, twin: bool = False, rounds_inputs: bool = False) -> Made:
     from liteferry import checkpoints
     from liteferry.loading import float_twin, loaders, tracing
     from liteferry.loading.model import LoadSpec
@@ -74,7 +74,7 @@ def made(path: str, rows: Rows, *, twin: bool = False) -> Made:
 
     model = loaders.load(path, checkpoints.examine(path), LoadSpec(), sample_columns=())
     if twin:
-        found = float_twin.of(model)
+        found = float_twin.of(model, rounds_inputs=rounds_inputs)
         assert found is not None
         model = found.model
     traced = tracing.trace(model)
@@ -289,6 +289,56 @@ def twins() -> dict[str, Any]:
     return answer
 
 
+def rounding_twins() -> dict[str, Any]:
+    """Format -> how far the twins of deep models are that round what layers are given and that do not, and what the file of the
+    former holds. `float8`: how many of float8's numbers, and of floats between them, the arithmetic rounds as a cast does.
+    """
+    import keras
+    import ml_dtypes
+
+    from liteferry import checkpoints
+    from liteferry.loading import float_twin, loaders, rounded_inputs, tracing
+    from liteferry.loading.model import LoadSpec
+
+    layers = keras.layers
+    answer: dict[str, Any] = {}
+    for kind in ("int8", "float8"):
+        keras.utils.set_random_seed(1)
+        x = keras.Input((6, 16), name="x")
+        hidden = layers.EinsumDense("abc,cd->abd", (6, 24), activation="tanh")(x)
+        hidden = layers.Flatten()(hidden)
+        for _ in range(6):
+            hidden = layers.Dense(32, "relu")(hidden)
+        model = keras.Model(x, layers.Dense(5, name="scores")(hidden))
+        model.quantize(kind)
+        path = os.path.join(tempfile.mkdtemp(), f"{kind}.keras")
+        model.save(path)
+        rows = {"x": RANDOM.normal(size=(64, 6, 16)).astype("float32")}
+        loaded = loaders.load(path, checkpoints.examine(path), LoadSpec(), sample_columns=())
+        wanted = tracing.trace(loaded).run(rows)["scores"]
+        off = {}
+        for rounds in (False, True):
+            twin = float_twin.of(loaded, rounds_inputs=rounds)
+            assert twin is not None and twin.may_round
+            off[rounds] = tracing.relative_distance(wanted, tracing.trace(twin.model).run(rows)["scores"])
+        found = made(path, rows, twin=True, rounds_inputs=True)
+        assert found.content is not None, [attempt.error for attempt in found.lowered.attempts]
+        again = tracing.trace(loaded).run(rows)["scores"]
+        answer[kind] = {
+            "off": off[False],
+            "rounding_off": off[True],
+            "file_off": found.off(found.content),
+            "is_as_before": bool(np.array_equal(wanted, again)),
+            "left_behind": sorted(name for layer in loaded.keep._flatten_layers() for name in vars(layer) if name == "call"),
+        }
+    every = np.arange(256, dtype=np.uint8).view(ml_dtypes.float8_e4m3fn).astype(np.float32)
+    between = RANDOM.normal(size=20000) * 2.0 ** RANDOM.integers(-10, 9, 20000)
+    values = np.concatenate([every[np.isfinite(every)], between])
+    rounded = rounded_inputs.to_float8(values.astype(np.float32), 1.0).numpy()
+    cast = np.clip(values.astype(np.float32), -448, 448).astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
+    return {**answer, "unlike_a_cast": int((rounded != cast).sum())}
+
+
 def microcontroller() -> dict[str, Any]:
     """A small CNN's files as a microcontroller runs them, beside what LiteRT answers; {missing} without tflite-micro."""
     import importlib.util
@@ -320,7 +370,10 @@ def microcontroller() -> dict[str, Any]:
     return answer
 
 
-CASES = (*(handed_through, table, assigned, large_bias, asks_for_nan, trained_ranges, counted_loop, twins, microcontroller),)
+CASES = (
+    *(handed_through, table, assigned, large_bias, asks_for_nan, trained_ranges, counted_loop, twins, rounding_twins),
+    microcontroller,
+)
 
 
 def run(names: tuple[str, ...], reporter: Any) -> None:

@@ -138,3 +138,23 @@ def test_a_mix_that_cannot_be_made_is_passed_by() -> None:
 
 def test_the_same_model_gets_the_same_mix() -> None:
     assert search(PlantedMaker(FRAGILE), 1e-3) == search(PlantedMaker(FRAGILE), 1e-3)
+
+
+def test_a_file_on_trained_ranges_is_tried_first_and_taken_if_it_holds() -> None:
+    maker = PlantedMaker(FRAGILE)
+    trained = repr(sorted(dict.fromkeys(FRAGILE, mixes.FLOAT32).items())).encode()  # no noise
+    found = auto_search.search(maker, judges_of(maker, 0.01), OPTIONS, trained=trained)
+    assert (found.content, found.mix, found.has_trained_ranges, found.candidates_made) == (trained, {}, True, 1)
+    assert maker.made == []
+
+
+@pytest.mark.parametrize("on", ["search", "proof"])
+def test_a_file_on_trained_ranges_that_does_not_hold_is_passed_by(on: str) -> None:
+    maker = PlantedMaker(FRAGILE)
+    noisy = repr(sorted(dict.fromkeys(FRAGILE, mixes.INT4).items())).encode()
+    proof = {"search": lambda _: True, "proof": lambda content: content != noisy}[on]
+    limit = {"search": 0.01, "proof": 100.0}[on]
+    found = auto_search.search(maker, judges_of(maker, limit, proof=proof), OPTIONS, trained=noisy)
+    assert not found.has_trained_ranges
+    assert found.content is not None
+    assert found.content != noisy

@@ -79,7 +79,7 @@ def test_the_files_travel_with_it(told: bytes, plain: bytes, facts: ModelFacts) 
 
 def test_the_same_facts_give_the_same_bytes_and_replace_earlier_ones(plain: bytes, told: bytes, facts: ModelFacts) -> None:
     assert public_metadata.embed(plain, with_own_names(plain, facts)) == told
-    model = flatbuffer._schema().Model.GetRootAs(public_metadata.embed(plain, ModelFacts(name="other")), 0)
+    model = flatbuffer.schema_module().Model.GetRootAs(public_metadata.embed(plain, ModelFacts(name="other")), 0)
     names = [model.Metadata(number).Name() for number in range(model.MetadataLength())]
     assert names.count(public_metadata.NAME.encode()) == 1
 
@@ -163,7 +163,7 @@ def test_mediapipes_own_classes_read_it(told: bytes, plain: bytes, tmp_path: Pat
     assert spec is not None and spec.loader is not None
     reader = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reader)
-    model = flatbuffer._schema().Model.GetRootAs(told, 0)
+    model = flatbuffer.schema_module().Model.GetRootAs(told, 0)
     (data,) = [
         model.Buffers(model.Metadata(number).Buffer()).DataAsNumpy().tobytes()
         for number in range(model.MetadataLength())

@@ -12,7 +12,7 @@ from typing import Any
 from liteferry import storage
 from liteferry.checkpoints import op_packages
 from liteferry.checkpoints.links import LinkRule, follow
-from liteferry.commands import row_hints, source_names
+from liteferry.commands import row_hints, signatures_foreseen, source_names
 from liteferry.commands.row_hints import Fitting
 from liteferry.commands.source_names import Source
 from liteferry.config.job import Job, ModelSpec
@@ -20,10 +20,7 @@ from liteferry.errors import ModelError, ReasonCode, SamplesError
 from liteferry.plan.discovery import FoundCheckpoint
 from liteferry.samples.binding import Binding, bind
 from liteferry.samples.sample_set import SampleSet
-from liteferry.types import Signature, TensorSpec
-
-_DEFAULT_SIGNATURE = "serving_default"
-_SERVED_NEXT = "serve"
+from liteferry.types import Signature
 
 
 class State(str, enum.Enum):
@@ -120,7 +117,7 @@ def _one(
         failing += _operation_problems(at, job, seen)
         if not refused:  # the bytecode is trusted
             failing += [(ReasonCode.LOAD_FAILED.value, told) for told in seen.get("foreign_lambdas", ())]
-        failing += _signature_problems(at, entry, seen)
+        failing += signatures_foreseen.problems(at.uri, entry, seen)
     unknowns = [seen["unknown"]] if "unknown" in seen else _unknowns(entry, seen)
     misfits, binding = ([], None) if failing else _fit(job, entry, seen, rows)
     state = State.WILL_FAIL if failing else State.DOES_NOT_FIT if misfits else State.UNKNOWN if unknowns else State.READY
@@ -182,17 +179,6 @@ def _operation_problems(at: FoundCheckpoint, job: Job, seen: Mapping[str, Any]) 
     return [(ReasonCode.LOAD_UNKNOWN_OPERATION.value, f"{what}; {fix}")]
 
 
-def _signature_problems(at: FoundCheckpoint, entry: ModelSpec, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
-    signatures = seen.get("signatures")
-    if entry.signature is None or (signatures is not None and entry.signature in signatures):
-        return []
-    there = (
-        "it is no SavedModel and has none" if signatures is None else f"its signatures: {', '.join(sorted(signatures)) or 'none'}"
-    )
-    fix = "correct `signature` of its models entry (--signature)"
-    return [(ReasonCode.LOAD_UNSUPPORTED.value, f"{at.uri} has no signature {entry.signature!r}; {there}; {fix}")]
-
-
 def _unknowns(entry: ModelSpec, seen: Mapping[str, Any]) -> list[str]:
     if entry.builder is not None:
         return [f"only running {entry.builder} tells what it builds, and whether the weights fit"]
@@ -228,23 +214,12 @@ def _fit(
 
 def _signature(entry: ModelSpec, seen: Mapping[str, Any]) -> Signature | None:
     """The model's inputs and outputs, as far as its files state them with certainty."""
-    signatures = seen.get("signatures")
-    if signatures is not None:
-        chosen = entry.signature or next((name for name in (_DEFAULT_SIGNATURE, _SERVED_NEXT) if name in signatures), None)
-        chosen = chosen or min(signatures, default=None)
-        return None if chosen is None else _of(signatures[chosen]["inputs"], signatures[chosen]["outputs"])
+    if seen.get("signatures") is not None:
+        return signatures_foreseen.proven(entry, seen["signatures"])
     inputs = seen.get("inputs")
     if entry.builder is not None or not inputs or any(not tensor["name"] or not tensor["shape"] for tensor in inputs):
         return None
-    return _of(inputs, seen.get("outputs") or ())
-
-
-def _of(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> Signature:
-    def spec(tensor: Mapping[str, Any]) -> TensorSpec:
-        shape = None if tensor["shape"] is None else tuple(tensor["shape"])
-        return TensorSpec(name=tensor["name"], shape=shape, dtype=tensor["dtype"] or "float32")
-
-    return Signature(inputs=tuple(map(spec, inputs)), outputs=tuple(map(spec, outputs)))
+    return signatures_foreseen.of(inputs, seen.get("outputs") or ())
 
 
 def _label_problems(job: Job, entry: ModelSpec, sample_set: SampleSet) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 from pydantic import AfterValidator, Field, PlainSerializer, Strict
@@ -174,6 +174,8 @@ class ModelSpec(Record):
     """The signature of a SavedModel that is proven and lowered, in place of serving_default; all are kept in the SavedModel."""
     signatures: Signatures = Field(default_factory=FrozenDict)
     """More signatures for the SavedModel by name: methods of the model, or functions around it."""
+    tflite_signatures: Literal["all"] | tuple[Text, ...] = ()
+    """Signatures that each .tflite file holds besides the one that is lowered, every one proven: all, or names."""
     outputs: FrozenMapping[OutputSpec] = Field(default_factory=FrozenDict)
     """Output -> facts about it: {kind: regression} or {kind: classes}."""
     serve_examples: Annotated[bool, Strict()] = False

@@ -18,6 +18,7 @@ from liteferry.evaluation.evaluate import candidates_of
 from liteferry.evaluation.results import SAVED_MODEL, Evaluation, own_signature
 from liteferry.evaluation.verdict import case_of_run, verdict
 from liteferry.json_records import decode
+from liteferry.loading import saved_functions
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import InputNeeds, hold_inputs
 from liteferry.plan.model_plan import ModelPlan
@@ -88,7 +89,7 @@ def tasks_of(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -
     return [
         LocalisationTask(
             plan=plan,
-            signature=saved.signature,
+            signature=saved.proven,
             renamed_inputs=saved.renamed_inputs,
             candidates=failed,
             reference=paths[FLOAT32] if is_float_right else None,
@@ -289,7 +290,7 @@ class _Graph:
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
         keep = tf.saved_model.load(directory)
-        function = keep.signatures[flatbuffer.SIGNATURE_KEY]
+        function = keep.signatures[saved_functions.proven_signature(saved_functions.read_metadata(directory))]
         self._frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
         nodes = self._frozen.graph.as_graph_def().node
         self._places = {converter_errors.own_name(node.name): (index, node.name) for index, node in enumerate(nodes)}

@@ -59,12 +59,13 @@ def shard_tasks(plan: ModelPlan, exported: ExportedModel) -> list[EvaluationTask
     return [
         EvaluationTask(
             plan=plan,
-            signature=exported.saved_model.signature,
+            signature=exported.saved_model.proven,
             renamed_inputs=exported.saved_model.renamed_inputs,
             shard_index=index,
             candidates={**candidates_of(plan, exported), **_on_microcontroller(plan, exported)},
             per_call=exported.saved_model.per_call_outputs,
             has_twin=exported.twin is not None,
+            twin_rounds_inputs=exported.twin is not None and exported.twin.rounds_inputs,
         )
         for index in range(len(plan.samples.sample_set.shards))
     ]

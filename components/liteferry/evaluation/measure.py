@@ -25,7 +25,7 @@ from liteferry.evaluation.messages import (
 )
 from liteferry.evaluation.results import SAVED_MODEL, EvaluationTask, own_signature
 from liteferry.evaluation.targets import names
-from liteferry.exporting import reference
+from liteferry.exporting import reference, traces
 from liteferry.exporting.throughput import Throughput
 from liteferry.json_records import tagged
 from liteferry.loading.call_groups import Calls, fixed_batch
@@ -60,12 +60,15 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
         plan.checkpoint_path, links=plan.load.links, has_builder=plan.load.builder is not None, found_at=plan.uri
     )
     model = loaders.load(plan.checkpoint_path, facts, plan.load, sample_columns=sample_columns(plan))
-    traced = tracing.trace(model)
-    traced = dataclasses.replace(traced, calls=dataclasses.replace(traced.calls, per_call=task.per_call))
+    trace = traces.Trace(model, tracing.trace(model), leader=plan.model_id)
+    if plan.tflite_signatures:
+        traces.add_signatures(plan, trace)
+        traces.add_together(plan, trace)
+    traced = dataclasses.replace(trace.proven, calls=dataclasses.replace(trace.proven.calls, per_call=task.per_call))
     reporter.stage(Stage.REFERENCE, subject=task.plan.model_id)
-    binding = bound_rows.bind(task.plan, model.signature, traced.renamed)
+    binding = bound_rows.bind(task.plan, traces.bound_signature(trace), traced.renamed)
     reference.write(traced, task.plan, binding, shard_index=task.shard_index)
-    twin = float_twin.of(model) if task.has_twin else None
+    twin = float_twin.of(model, rounds_inputs=task.twin_rounds_inputs) if task.has_twin else None
     if twin is not None:
         of_twin = dataclasses.replace(tracing.trace(twin.model), calls=traced.calls)
         reference.write_twin(of_twin, task.plan, binding, shard_index=task.shard_index)

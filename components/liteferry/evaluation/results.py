@@ -170,6 +170,7 @@ class EvaluationTask:
     candidates: Mapping[str, str]
     per_call: tuple[str, ...] = ()
     has_twin: bool = False
+    twin_rounds_inputs: bool = False
 
 
 def own_signature(signature: Signature, renamed_inputs: Mapping[str, str]) -> Signature:

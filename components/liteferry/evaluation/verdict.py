@@ -140,7 +140,7 @@ def case_of_run(name: str, plan: ModelPlan, exported: ExportedModel, evaluation:
     return Case(
         candidate=name,
         like=plan.gates_like(name),
-        expected_outputs=saved.signature.output_names() if saved is not None else (),
+        expected_outputs=saved.proven.output_names() if saved is not None else (),
         statistics={} if result is None else {output: stats.stored() for output, stats in result.stats.items()},
         row_count=plan.samples.sample_set.row_count if plan.samples.sample_set else 0,
         gates=plan.gates,
@@ -192,7 +192,8 @@ def case_of_report(name: str, report: lenient.Report) -> Case:
     is_claim = claims.is_claim(name, recipes) and bool(judged)
     if is_claim and not isinstance(part.get("held"), Mapping):
         raise LackingError(f"it does not say what {name} holds")
-    signature = lenient.mapping(lenient.mapping(saved.get("signatures")).get(str(saved.get("signature") or "serving_default")))
+    first = lenient.mapping(saved.get("signatures")).get(str(saved.get("signature") or "serving_default"))
+    signature = lenient.mapping(saved.get("together") or first)
     found = [gate for gate in map(lenient.mapping, lenient.listing(part.get("gates"))) if gate.get("metric") not in METRICS]
     metric_gates = tuple(decode(GateResult, gate) for gate in found)
     floors = lenient.mapping(report.get("noise_floor"))

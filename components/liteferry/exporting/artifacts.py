@@ -10,69 +10,30 @@ from typing import Any
 
 from liteferry import storage
 from liteferry.checkpoints import row_ranges
-from liteferry.errors import ModelError
-from liteferry.exporting import saved_model, second_opinion, sibling_weights, signatures
-from liteferry.loading import float_twin, tracing
+from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.exporting import saved_model, second_opinion, signatures
+from liteferry.exporting.traces import Trace, first_rows
+from liteferry.loading import together, tracing
 from liteferry.loading.model import LoadedModel
 from liteferry.loading.tracing import TracedModel
 from liteferry.plan import bound_rows, siblings
 from liteferry.plan.model_plan import ModelPlan
-from liteferry.plan.siblings import SavedModelTemplate
 from liteferry.samples.binding import Binding
-from liteferry.tflite.lowering import Lowered
-from liteferry.types import SavedModelFacts, TwinFacts
+from liteferry.types import SavedModelFacts
 from liteferry.version import __version__
 
 _WARMUP_ROWS = 4
-_FEW_ROWS = 8  # randomness, values fixed during tracing and losses in lowering show on any row
 
 
-@dataclasses.dataclass
-class Trace:
-    """The results of the first sibling that the others reuse. `more_signatures`: ConcreteFunctions besides serving_default.
-    `leader`: the first one's model_id. `weights`: None where nothing can be shared. `twin`: see `float_twin`; `auto_mix`: the
-    mix that `auto` found for the first sibling. `lowered`: how the first sibling was lowered.
-    """
-
-    model: LoadedModel
-    traced: TracedModel
-    leader: str
-    more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    weights: sibling_weights.Weights | None = None
-    template: SavedModelTemplate | None = None
-    lowered: Lowered | None = None
-    twin: Trace | None = None
-    auto_mix: Mapping[str, str] | None = None
-
-    @property
-    def for_files(self) -> Trace:
-        """The model that .tflite files are made from: the float32 twin of a model that computes in another format, else the
-        model.
-        """
-        return self.twin or self
+def _decide_calls(trace: Trace, inputs: Mapping[str, Any]) -> None:
+    trace.traced = tracing.on_rows(trace.traced, _of_the_first(trace, inputs))
+    if trace.together is not None:
+        trace.together = dataclasses.replace(trace.together, traced=tracing.on_rows(trace.together.traced, inputs))
 
 
-def add_twin(trace: Trace) -> TwinFacts | None:
-    """Traces the float32 twin of a model that computes in another format, once for all siblings; None where there is none, or
-    where the twin cannot be traced: then the files are made from the model, and their own reasons say why that fails.
-    """
-    twin = float_twin.of(trace.model)
-    if twin is None:
-        return None
-    if trace.twin is None or twin.holds_weights:
-        try:
-            traced = tracing.trace(twin.model)
-        except ModelError:
-            return None
-        trace.twin = Trace(twin.model, dataclasses.replace(traced, calls=trace.traced.calls), leader=trace.leader)
-    return twin.facts
-
-
-def add_signatures(plan: ModelPlan, trace: Trace) -> None:
-    """Traces the job's signatures besides serving_default."""
-    trace.more_signatures = signatures.add(
-        trace.model, trace.traced, plan.signatures, serve_examples=plan.serve_examples, scratch=os.path.abspath("signatures")
-    )
+def _of_the_first(trace: Trace, rows: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows that the first signature takes."""
+    return {name: rows[name] for name in trace.traced.signature.input_names()}
 
 
 def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_others: bool) -> SavedModelFacts:
@@ -80,8 +41,8 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
     directory = os.path.join(plan.staging_directory(), relative)
     batch = None if binding is None else next(bound_rows.batches(plan, binding, shard_index=0))
     if batch is not None and trace.template is None:
-        trace.traced = tracing.on_rows(trace.traced, batch.inputs)
-    model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace.model)
+        _decide_calls(trace, batch.inputs)
+    model, traced, metadata = trace.model, trace.traced, _metadata(plan, trace)
     is_sibling_of_another = trace.template is not None
     if trace.template is not None:
         trace.template.write(directory, variables=traced.function.graph.variables, metadata=metadata)
@@ -106,28 +67,70 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
         input_warnings = (*binding.notes, *_unused_warnings(binding), *_range_warnings(model, traced, batch.inputs))
         eager_runs = 1 if is_sibling_of_another else 2
         rows = first_rows(batch)
-        answers = tracing.run_eagerly(model, traced, rows)
-        own_names = {given: name for name, given in traced.renamed.items()}
-        second_opinion.leave(
-            plan, {own_names.get(name, name): value for name, value in rows.items()}, answers, calls=traced.calls
-        )
-        deterministic = tracing.is_deterministic(model, traced, rows, first=answers, eager_runs=eager_runs)
-        signatures.check(_of_the_job(trace), traced, rows)
+        own_rows = _of_the_first(trace, rows)
+        answers = tracing.run_eagerly(model, traced, own_rows)
+        _leave_for_a_second_opinion(plan, trace, rows, answers)
+        deterministic = tracing.is_deterministic(model, traced, own_rows, first=answers, eager_runs=eager_runs)
+        signatures.check(_of_the_job(trace), traced, own_rows)
+        _refuse_random(trace, rows)
         first = {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()}
-        saved_model.write_warmup_requests(directory, first, batch=traced.calls.batch or 1, signature_name=model.signature_name)
+        _write_warmup(directory, trace, first)
     return SavedModelFacts(
         path=relative,
         bytes=_lasting_bytes(directory),
         signature=traced.signature,
-        more_signatures={name: signatures.describe(function) for name, function in sorted(trace.more_signatures.items())},
+        more_signatures={name: tracing.describe_function(one) for name, one in sorted(trace.more_signatures.items())},
+        together=None if trace.together is None else trace.together.traced.signature,
         oracle=model.oracle,
         deterministic=deterministic,
         custom_objects=model.custom,
         renamed_inputs=dict(traced.renamed),
         warnings=(*model.warnings, *input_warnings),
-        per_call_outputs=traced.calls.per_call,
+        per_call_outputs=trace.proven.calls.per_call,
         signature_name=model.signature_name,
     )
+
+
+def _leave_for_a_second_opinion(plan: ModelPlan, trace: Trace, rows: Mapping[str, Any], answers: Mapping[str, Any]) -> None:
+    """The first signature's rows and answers, and those of the checkpoint's own signatures that are in the files, too: a
+    function of the job's has no other loader.
+    """
+    own_names = {given: name for name, given in trace.traced.renamed.items()}
+    names: dict[str, dict[str, str]] = {}
+    calls = trace.traced.calls
+    if trace.together is not None:
+        every = trace.together.names
+        names = {name: dict(every[name]) for name in every if name in trace.model.more_signatures}
+        kept = [f"{name}." for name in names]
+        more = {name: value for name, value in trace.together.traced.run(rows).items() if name not in answers}
+        answers = {**answers, **{name: value for name, value in more.items() if name.startswith(tuple(kept))}}
+        calls = trace.together.traced.calls
+    taken = {*trace.traced.signature.input_names(), *(given for inputs in names.values() for given in inputs.values())}
+    second_opinion.leave(
+        plan,
+        {own_names.get(name, name): value for name, value in rows.items() if name in taken},
+        answers,
+        calls=calls,
+        more={name: {own: own_names.get(given, given) for own, given in inputs.items()} for name, inputs in names.items()},
+    )
+
+
+def _refuse_random(trace: Trace, rows: Mapping[str, Any]) -> None:
+    """Raises ModelError (EXPORT_NONDETERMINISTIC) where two runs of the signatures on the same rows differ."""
+    if trace.together is None:
+        return
+    differing = tracing.differing_outputs(trace.together.traced.run(rows), trace.together.traced.run(rows))
+    if differing:
+        words = f"two runs on the same rows differ in {', '.join(differing)}: something in them is random at inference"
+        raise ModelError(ReasonCode.EXPORT_NONDETERMINISTIC, Stage.EXPORT, f"{together.KEY}: {words}")
+
+
+def _write_warmup(directory: str, trace: Trace, rows: Mapping[str, Any]) -> None:
+    batch = trace.proven.calls.batch or 1
+    by_signature = {trace.model.signature_name: _of_the_first(trace, rows)}
+    if trace.together is not None:
+        by_signature |= {name: together.feed(rows, inputs) for name, inputs in trace.together.names.items()}
+    saved_model.write_warmup_requests(directory, by_signature, batch=batch)
 
 
 def _of_the_job(trace: Trace) -> dict[str, Any]:
@@ -170,11 +173,6 @@ def _may_scale(keep: Any) -> bool:
     return is_own or any(type(part).__name__ in row_ranges.SCALING for part in parts)
 
 
-def first_rows(batch: Any) -> dict[str, Any]:
-    """A few rows of a batch, by input name."""
-    return {name: value[:_FEW_ROWS] for name, value in batch.inputs.items()}
-
-
 def _lasting_bytes(directory: str) -> int:
     """Bytes of weights, assets and warm-up rows. The other files hold counters and random ids: their size differs from run
     to run.
@@ -183,10 +181,13 @@ def _lasting_bytes(directory: str) -> int:
     return sum(os.path.getsize(os.path.join(directory, name)) for name in storage.files_under(directory) if name not in changing)
 
 
-def _metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
+def _metadata(plan: ModelPlan, trace: Trace) -> dict[str, Any]:
+    model = trace.model
+    several = {} if trace.together is None else {together.KEY: trace.together.names}
     proven = {} if model.signature_name == saved_model.SIGNATURE_NAME else {"proven_signature": model.signature_name}
     return {
         **proven,
+        **several,
         "metadata": dict(plan.metadata),
         "checkpoint": {"uri": plan.uri, "digest": plan.digest, "bytes": plan.size_bytes},
         "oracle": model.oracle,

@@ -10,12 +10,12 @@ import math
 from typing import Any
 
 from liteferry.errors import ModelError, ReasonCode, Stage
-from liteferry.exporting.artifacts import Trace
+from liteferry.exporting.traces import Trace
 from liteferry.exporting.variant_steps import Source
 from liteferry.loading.float_twin import as_the_twin_takes_them
 from liteferry.plan import bound_rows
 from liteferry.plan.model_plan import ModelPlan
-from liteferry.tflite import auto_search, mixes
+from liteferry.tflite import auto_search, mixes, tf_quantize
 from liteferry.tflite.auto_search import Judges
 from liteferry.tflite.rows_judge import Answered, RowsJudge
 
@@ -44,7 +44,7 @@ def search(plan: ModelPlan, trace: Trace, binding: Any, source: Source) -> tuple
     searched, proving = _halves(answered) if rows >= _TOLD_APART_FROM else (answered, answered)
     searched = _first(searched, _SEARCH_ROWS)
     judge_on = functools.partial(
-        RowsJudge, variant=NAME, gates=plan.gates, kinds=plan.output_kinds, per_call=trace.traced.calls.per_call
+        RowsJudge, variant=NAME, gates=plan.gates, kinds=plan.output_kinds, per_call=trace.proven.calls.per_call
     )
     judges = Judges(
         search=judge_on(searched).judge,
@@ -52,7 +52,7 @@ def search(plan: ModelPlan, trace: Trace, binding: Any, source: Source) -> tuple
         noise_db=judge_on(_first(searched, _NOISE_ROWS)).noise_db,
     )
     maker = mixes.Maker(source.file.content, source.rows)
-    found = auto_search.search(maker, judges, plan.auto, family=trace.auto_mix)
+    found = auto_search.search(maker, judges, plan.auto, family=trace.auto_mix, trained=_on_trained_ranges(source))
     if found.content is None:
         words = found.tried[-1].why if found.tried else "nothing could be tried"
         message = f"no mix of formats is within the gates, float32 included: {words}"
@@ -63,14 +63,24 @@ def search(plan: ModelPlan, trace: Trace, binding: Any, source: Source) -> tuple
     )
 
 
+def _on_trained_ranges(source: Source) -> bytes | None:
+    """The int8 file on the ranges that training has found; None for a model that was trained without, or where it fails."""
+    if not tf_quantize.has_trained_ranges(source.file, source.traced):
+        return None
+    try:
+        return tf_quantize.with_trained_ranges("dynamic_int8", source.file, source.options)  # takes and gives floats
+    except ModelError:
+        return None
+
+
 def _answered(plan: ModelPlan, trace: Trace, binding: Any) -> list[Answered]:
     """The first shard's batches, with the model's own answers to them."""
     found, left = [], 2 * _MOST_ROWS
     for batch in bound_rows.batches(plan, binding, shard_index=0):
         take = min(left, len(batch.ids))
         inputs = {name: value[:take] for name, value in batch.inputs.items()}
-        rows = as_the_twin_takes_them(inputs, trace.traced.signature)
-        found.append(Answered(inputs=rows, expected=trace.traced.run(rows), rows=take))
+        rows = as_the_twin_takes_them(inputs, trace.proven.signature)
+        found.append(Answered(inputs=rows, expected=trace.proven.run(rows), rows=take))
         left -= take
         if left <= 0:
             break
@@ -108,6 +118,7 @@ def _told(found: auto_search.Found, maker: mixes.Maker, *, searched: int, provin
         "candidates": found.candidates_made,
         "is_complete": found.is_complete,
         "from_family": found.from_family,
+        "trained_ranges": found.has_trained_ranges,
         "search_rows": searched,
         "proof_rows": proving,
         "rows_are_apart": apart,

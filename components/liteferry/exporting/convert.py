@@ -11,12 +11,23 @@ from typing import Any
 from liteferry import storage
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.exporting import auto_variant, other_signatures, variant_steps
-from liteferry.exporting.artifacts import Trace, first_rows
+from liteferry.exporting.traces import Trace, first_rows
+from liteferry.loading import together
 from liteferry.loading.float_twin import as_the_twin_takes_them
 from liteferry.loading.model import LoadedModel
 from liteferry.plan import bound_rows
 from liteferry.plan.model_plan import ModelPlan
-from liteferry.tflite import flatbuffer, held_quantized, ladder, lowering, public_metadata, quantize, tf_quantize
+from liteferry.tflite import (
+    flatbuffer,
+    held_quantized,
+    ladder,
+    lowering,
+    more_signatures,
+    public_metadata,
+    quantize,
+    rewriting,
+    tf_quantize,
+)
 from liteferry.tflite.lowering import Lowered
 from liteferry.tflite.trial import Trial
 from liteferry.types import Attempt, VariantFacts
@@ -30,12 +41,15 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
     above its gates, is tried again with TensorFlow's converter after all others were made, since that converter aborts on some
     models.
     """
+    if trace.apart is not None:
+        yield from (VariantFacts(variant=name, attempts=(), reason=trace.apart) for name in plan.variants)
+        return
     few = None if binding is None else _first_rows(plan, trace, binding)
     content, lowered = lowering.lower(
-        lowering.Source(model=trace.model, traced=trace.traced, rows=few),
+        lowering.Source(model=trace.model, traced=trace.traced, rows=few, together=trace.together),
         options=plan.lowering,
         sibling=trace.lowered,
-        metadata=_file_metadata(plan, trace.model),
+        metadata=_file_metadata(plan, trace),
     )
     trace.lowered = lowered
     plan = _by_names_of_files(plan, trace)
@@ -46,7 +60,7 @@ def make_variants(plan: ModelPlan, trace: Trace, binding: Any) -> Iterator[Varia
     @functools.cache
     def rows() -> quantize.Rows:
         found = bound_rows.calibration_rows(plan, binding, batch=lowered.batch)
-        return [as_the_twin_takes_them(batch, trace.traced.signature) for batch in found]
+        return [as_the_twin_takes_them(batch, trace.proven.signature) for batch in found]
 
     source = variant_steps.Source(
         file=tf_quantize.FloatFile(content=content, model=trace.model, lowered=lowered),
@@ -102,7 +116,14 @@ def _found_by_auto(plan: ModelPlan, trace: Trace, binding: Any, source: variant_
     except ModelError as error:
         return VariantFacts(variant=auto_variant.NAME, attempts=lowered.attempts, reason=error.reason)
     written = _write(
-        plan, auto_variant.NAME, content, _Made(lowered=lowered, attempts=lowered.attempts, quantizer=quantize.QUANTIZER)
+        plan,
+        auto_variant.NAME,
+        content,
+        _Made(
+            lowered=lowered,
+            attempts=lowered.attempts,
+            quantizer=tf_quantize.NAME if told["trained_ranges"] else quantize.QUANTIZER,
+        ),
     )
     return dataclasses.replace(written, auto=told)
 
@@ -126,7 +147,7 @@ def _by_tensorflow(
 
 def _first_rows(plan: ModelPlan, trace: Trace, binding: Any) -> dict[str, Any]:
     rows = first_rows(next(bound_rows.batches(plan, binding, shard_index=0)))
-    return as_the_twin_takes_them(rows, trace.traced.signature)
+    return as_the_twin_takes_them(rows, trace.proven.signature)
 
 
 def _trial(plan: ModelPlan, trace: Trace, binding: Any, lowered: Lowered, name: str) -> Trial | None:
@@ -138,8 +159,8 @@ def _trial(plan: ModelPlan, trace: Trace, binding: Any, lowered: Lowered, name: 
         rows = {key: value[: lowered.batch or 1] for key, value in rows.items()}
     return Trial(
         rows=rows,
-        expected=trace.traced.run(rows),
-        per_call=trace.traced.calls.per_call,
+        expected=trace.proven.run(rows),
+        per_call=trace.proven.calls.per_call,
         gates=plan.gates,
         like={recipe: plan.gates_like(recipe) for recipe in plan.recipes},
     )
@@ -155,9 +176,11 @@ def _facts(plan: ModelPlan, climb: ladder.Climb, lowered: Lowered) -> VariantFac
     return _write(plan, climb.variant, climb.content, _Made(lowered=lowered, attempts=attempts, quantizer=climb.quantizer))
 
 
-def _file_metadata(plan: ModelPlan, model: LoadedModel) -> dict[str, Any]:
+def _file_metadata(plan: ModelPlan, trace: Trace) -> dict[str, Any]:
     """The metadata inside a .tflite file, which stays with every copy."""
-    return {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": model.oracle, "liteferry": __version__}
+    several = {} if trace.together is None else {together.KEY: trace.together.names}
+    origin = {"checkpoint_digest": plan.digest, "model_id": plan.model_id, "oracle": trace.model.oracle}
+    return {**origin, "liteferry": __version__, **several}
 
 
 def _by_names_of_files(plan: ModelPlan, trace: Trace) -> ModelPlan:
@@ -175,6 +198,8 @@ def _with_public_metadata(plan: ModelPlan, content: bytes) -> bytes:
 
 
 def _write(plan: ModelPlan, name: str, content: bytes, made: _Made) -> VariantFacts:
+    if plan.tflite_signatures:
+        content = rewriting.with_shared_constants(content)
     content = _with_public_metadata(plan, content)
     relative = os.path.join("tflite", f"{name}.tflite")
     storage.write_bytes(os.path.join(plan.staging_directory(), relative), content)
@@ -187,7 +212,7 @@ def _write(plan: ModelPlan, name: str, content: bytes, made: _Made) -> VariantFa
         batch=made.lowered.batch,
         ops=ops,
         weights=flatbuffer.count_weights(content),
-        contract=flatbuffer.read_contract(content),
+        contract=more_signatures.contract(content),
         quantizer=made.quantizer,
         held=held_quantized.read(content),
         reason=_cannot_run_here(ops, made.lowered),

@@ -15,9 +15,9 @@ from liteferry import checkpoints, sandbox
 from liteferry.checkpoints import scanned_copy
 from liteferry.checkpoints.config_scan import architecture_digest
 from liteferry.errors import ModelError, Reason, ReasonCode, SamplesError, Stage
-from liteferry.exporting import artifacts, convert, reference, sibling_weights
-from liteferry.exporting.artifacts import Trace
+from liteferry.exporting import artifacts, convert, reference, sibling_weights, traces
 from liteferry.exporting.messages import ModelEnded, ModelLearned, VariantMade
+from liteferry.exporting.traces import Trace
 from liteferry.exporting.work_folders import make_room
 from liteferry.json_records import tagged
 from liteferry.loading import loaders, tracing
@@ -127,17 +127,17 @@ def _export_model(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | Non
     with clock.step("trace"):
         trace = shared or _traced(model, plan, facts, keep_for_others=keep_for_others)
     reporter.facts(layers=converter_errors.layer_classes(model.keep), shares_trace_of=shared.leader if shared else None)
-    binding, samples_problem = _bind(plan, model, trace.traced)
+    binding, samples_problem = _bind(plan, trace)
     with clock.step("save"):
         saved = artifacts.save(plan, trace, binding, keep_for_others=keep_for_others)
-    twin = artifacts.add_twin(trace) if plan.variants else None
+    twin = traces.add_twin(plan, trace, binding) if plan.variants else None
     reporter.facts(twin=_plain(twin), saved_model=_plain(saved), samples_problem=_plain(samples_problem), timings_s=clock.seconds)
     if saved.deterministic is False:
         raise _nondeterministic(model, trace.traced)
     if binding is not None and bound_rows.is_done_while_exporting(plan):
         reporter.stage(Stage.REFERENCE)
         with clock.step("reference"):
-            reference.write(trace.traced, plan, binding, shard_index=0)
+            reference.write(trace.proven, plan, binding, shard_index=0)
             if twin is not None:
                 reference.write_twin(trace.for_files.traced, plan, binding, shard_index=0)
         reporter.facts(referenced=True)
@@ -151,7 +151,8 @@ def _export_model(plan: ModelPlan, reporter: _ModelReporter, shared: Trace | Non
 
 def _traced(model: LoadedModel, plan: ModelPlan, facts: checkpoints.CheckpointFacts, *, keep_for_others: bool) -> Trace:
     trace = Trace(model, tracing.trace(model), leader=plan.model_id)
-    artifacts.add_signatures(plan, trace)
+    traces.add_signatures(plan, trace)
+    traces.add_together(plan, trace)
     if keep_for_others and plan.share_key is not None and siblings.captures_variables_alone(trace.traced.function):
         trace.weights = sibling_weights.Weights(facts.path or plan.checkpoint_path, facts)
     return trace
@@ -176,11 +177,11 @@ def sample_columns(plan: ModelPlan) -> tuple[TensorSpec, ...]:
     return columns_as_inputs(samples.sample_set, samples.spec)
 
 
-def _bind(plan: ModelPlan, model: LoadedModel, traced: TracedModel) -> tuple[Any, Reason | None]:
+def _bind(plan: ModelPlan, trace: Trace) -> tuple[Any, Reason | None]:
     if plan.samples.problem is not None:
         return None, plan.samples.problem
     try:
-        return bound_rows.bind(plan, model.signature, traced.renamed), None
+        return bound_rows.bind(plan, traces.bound_signature(trace), trace.traced.renamed), None
     except SamplesError as error:
         return None, error.reason
 

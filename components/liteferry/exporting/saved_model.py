@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from liteferry.errors import ModelError, ReasonCode, Stage
-from liteferry.loading import call_groups, saved_functions
+from liteferry.loading import call_groups, saved_functions, together
 from liteferry.loading.tracing import TracedModel
 
 SIGNATURE_NAME = "serving_default"
@@ -68,7 +68,8 @@ def write(
 
 def read_warmup_requests(directory: str) -> list[dict[str, np.ndarray]]:
     """The requests that a SavedModel of LiteFerry's carries: one dict of arrays for each, with a first axis of one row, or of as
-    many as the model takes in a call.
+    many as the model takes in a call. Requests of several signatures that belong together are one, by the names of
+    `loading.together`.
 
     Raises:
       ModelError: EXPORT_FAILED when it carries none.
@@ -84,19 +85,27 @@ def read_warmup_requests(directory: str) -> list[dict[str, np.ndarray]]:
         raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EVALUATE, f"{path}: no warm-up rows can be read: {error}") from error
     if not logs:
         raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EVALUATE, f"{path}: holds no warm-up rows")
-    return [{name: tf.make_ndarray(tensor) for name, tensor in log.predict_log.request.inputs.items()} for log in logs]
+    names = together.names_in(saved_functions.read_metadata(directory))
+    requests: dict[str, list[dict[str, np.ndarray]]] = {}
+    for log in logs:
+        request = log.predict_log.request
+        given = names.get(request.model_spec.signature_name, {})
+        rows = {given.get(name, name): tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        requests.setdefault(request.model_spec.signature_name, []).append(rows)
+    counts = [len(found) for found in requests.values()]
+    return [
+        {name: value for found in requests.values() if at < len(found) for name, value in found[at].items()}
+        for at in range(max(counts))
+    ]
 
 
-def write_warmup_requests(
-    directory: str, inputs: Mapping[str, np.ndarray], *, batch: int = 1, signature_name: str = SIGNATURE_NAME
-) -> None:
+def write_warmup_requests(directory: str, rows: Mapping[str, Mapping[str, np.ndarray]], *, batch: int = 1) -> None:
     """Writes real sample rows as `assets.extra/tf_serving_warmup_requests`, a TFRecord of PredictionLog.
 
     Args:
       directory: the version directory of a SavedModel.
-      inputs: arrays of a few rows, named as the signature's inputs.
+      rows: signature -> arrays of a few rows, named as its inputs.
       batch: rows in a request; as many as a model with a fixed batch takes, which TensorFlow Serving would not load else.
-      signature_name: the signature that they are for.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
@@ -104,9 +113,10 @@ def write_warmup_requests(
     folder = os.path.join(directory, "assets.extra")
     os.makedirs(folder, exist_ok=True)
     with tf.io.TFRecordWriter(os.path.join(folder, _WARMUP_FILE)) as writer:
-        for rows, _ in call_groups.groups(inputs, batch):
-            request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(signature_name=signature_name))
-            for name, value in rows.items():
-                request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
-            writer.write(log.SerializeToString())
+        for signature_name, inputs in rows.items():
+            for piece, _ in call_groups.groups(inputs, batch):
+                request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(signature_name=signature_name))
+                for name, value in piece.items():
+                    request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+                log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+                writer.write(log.SerializeToString())

@@ -9,6 +9,7 @@ bytes, computes them with `loading.opinion`. docs/checkpoints.md says what is co
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import numpy as np
 
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.json_records import decode
-from liteferry.loading import call_groups
+from liteferry.loading import call_groups, together
 from liteferry.loading.call_groups import Calls
 from liteferry.parity.class_counts import differ_in_near_ties
 from liteferry.parity.gate_limits import DEFAULT_GATES, SAVED_MODEL, resolve_gates
@@ -97,16 +98,16 @@ def _opinion_of(outcome: Outcome) -> SecondOpinion:
 # --- in the exporting process
 
 
-def leave(plan: ModelPlan, inputs: Arrays, outputs: Arrays, *, calls: Calls) -> None:
+def leave(plan: ModelPlan, inputs: Arrays, outputs: Arrays, *, calls: Calls, more: together.Names) -> None:
     """Writes the first rows by the model's own input names, the checkpoint's answers to them, and the calls that the model takes
-    rows in, for `give`.
+    rows in, for `give`. `more`: signatures besides the first whose answers are among them, see `loading.together`.
     """
     folder = _folder(plan)
     os.makedirs(folder, exist_ok=True)
     for side, arrays in (("inputs", inputs), ("outputs", outputs)):
         arrays_file.write(os.path.join(folder, f"{side}.npz"), arrays)
     with open(os.path.join(folder, "calls.json"), "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(calls), file)
+        json.dump({"calls": dataclasses.asdict(calls), together.KEY: more}, file)
 
 
 def _folder(plan: ModelPlan) -> str:
@@ -125,7 +126,8 @@ def give(request: tuple[ModelPlan, str], reporter: Reporter) -> None:
     plan, oracle = request
     reporter.stage(Stage.REFERENCE, subject=plan.model_id)
     with open(os.path.join(_folder(plan), "calls.json"), encoding="utf-8") as file:
-        calls = Calls(**json.load(file))
+        left = json.load(file)
+    calls, more = Calls(**left["calls"]), together.names_in(left)
     inputs = arrays_file.read(os.path.join(_folder(plan), "inputs.npz"))
     rows = max((len(value) for value in inputs.values() if value.ndim), default=0)
     try:
@@ -134,7 +136,7 @@ def give(request: tuple[ModelPlan, str], reporter: Reporter) -> None:
         )
         specs = [TensorSpec(name=name, shape=(None, *value.shape[1:]), dtype=_dtype(value)) for name, value in inputs.items()]
         own = loader.load(facts.path or plan.checkpoint_path, facts, plan.load, oracle=oracle, inputs=specs)
-        answers = _in_calls(own.answers, inputs, calls)
+        answers = _in_calls(functools.partial(_of_all, own, more), inputs, calls)
     except NoOpinionError as error:
         opinion = SecondOpinion(status=OpinionStatus.NONE, why=str(error))
     except ModelError:
@@ -146,6 +148,17 @@ def give(request: tuple[ModelPlan, str], reporter: Reporter) -> None:
         asked = Asked(by=own.by, rows=rows, corrections=own.corrections)
         opinion = compare(expected, answers, limits=_limits(plan), asked=asked)
     reporter.result(dataclasses.asdict(opinion))
+
+
+def _of_all(own: Any, more: together.Names, rows: Arrays) -> dict[str, np.ndarray]:
+    """The library's answers of the first signature, and those of the others by the names of the union."""
+    if not more:
+        return dict(own.answers(rows))
+    found = dict(own.answers({name: rows[name] for name in own.inputs}))
+    for signature, inputs in more.items():
+        answers = own.signatures[signature](together.feed(rows, inputs))
+        found |= {together.output_name(signature, name): value for name, value in answers.items()}
+    return found
 
 
 def _in_calls(answers: Any, inputs: Arrays, calls: Calls) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ from liteferry.loading.keras_model import in_inference
 from liteferry.loading.model import LoadedModel
 from liteferry.loading.output_names import named_outputs
 from liteferry.loading.tracing import TracedModel
-from liteferry.types import Signature, SignatureSpec, TensorSpec
+from liteferry.types import SignatureSpec, TensorSpec
 
 
 class Inference:
@@ -199,15 +199,6 @@ def check(functions: Mapping[str, Any], traced: TracedModel, inputs: Mapping[str
 def _takes(spec: Any, value: np.ndarray) -> bool:
     dtype = "string" if value.dtype.kind in "OSU" else value.dtype.name
     return spec.dtype.name == dtype and bool(spec.shape.is_compatible_with(value.shape))
-
-
-def describe(function: Any) -> Signature:
-    """Names, shapes and dtypes of a ConcreteFunction, for the report."""
-    _, keywords = function.structured_input_signature
-    return Signature(
-        inputs=tuple(tracing.describe_tensor(name, spec) for name, spec in sorted(keywords.items()) if spec is not None),
-        outputs=tuple(tracing.describe_tensor(name, spec) for name, spec in sorted(function.structured_outputs.items())),
-    )
 
 
 def resources_of(functions: Mapping[str, Any]) -> list[Any]:

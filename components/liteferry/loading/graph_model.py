@@ -69,6 +69,7 @@ def load(path: str, saved_model: Any, *, sample_columns: Sequence[TensorSpec] = 
         warnings=warnings,
         more_signatures=signatures,
         signature_name=served,
+        own_name=name or _DEFAULT,
     )
 
 

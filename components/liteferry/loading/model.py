@@ -60,6 +60,7 @@ class LoadedModel:
       training_layers: settings of augmentation and preprocessing layers, see `architecture_facts.training_layers`.
       input_ranges: the values that inputs are expected to have, by input name, where the model says so.
       signature_name: of the SavedModel that is written, the signature that `call` is.
+      own_name: of the checkpoint, the signature that `call` is.
       more_signatures: a SavedModel's own signatures besides the one that `call` is, TensorFlow ConcreteFunctions by name.
       keep: objects that must stay alive while `call` is used, and that a SavedModel must track if tracking the variables is not
         enough.
@@ -76,6 +77,7 @@ class LoadedModel:
     input_ranges: Mapping[str, InputRange] = dataclasses.field(default_factory=dict)
     more_signatures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     signature_name: str = "serving_default"
+    own_name: str = "serving_default"
 
     def input_specs(self) -> tuple[TensorSpec, ...]:
         return self.signature.inputs

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+_DEFAULT = "serving_default"
 _NO_SCOPE = r"[^A-Za-z0-9_.\\/>:-]"
 _SCOPE = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>:-]*$")  # valid TensorFlow tensor names: a node name and an output number
 
@@ -41,6 +44,22 @@ def write(
         setattr(module, name, value)
     with _scope_names(module.graph_variables):
         tf.saved_model.save(module, directory, signatures=dict(signatures))
+
+
+def read_metadata(directory: str) -> dict[str, Any]:
+    """`assets/metadata.json` of a SavedModel that LiteFerry wrote; empty where there is none that can be read."""
+    try:
+        with open(os.path.join(directory, "assets", "metadata.json"), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def proven_signature(metadata: Mapping[str, Any]) -> str:
+    """The signature that the metadata of a SavedModel says is the proven one."""
+    found = metadata.get("proven_signature", _DEFAULT)
+    return found if isinstance(found, str) else _DEFAULT
 
 
 @contextlib.contextmanager

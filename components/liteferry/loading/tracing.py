@@ -114,7 +114,7 @@ def trace(model: LoadedModel, *, batch: int | None = None) -> TracedModel:
 
     renamed = safe_names([spec.name for spec in model.input_specs()])
     specs = {
-        renamed[spec.name]: tf.TensorSpec(_with_batch(spec.shape, batch), spec.dtype, name=renamed[spec.name])
+        renamed[spec.name]: tf.TensorSpec(with_batch(spec.shape, batch), spec.dtype, name=renamed[spec.name])
         for spec in model.input_specs()
     }
 
@@ -181,7 +181,8 @@ def _traced_once(function: Callable[..., Any], specs: Mapping[str, Any]) -> Any:
         return tf.function(function).get_concrete_function(**specs)
 
 
-def _with_batch(shape: tuple[int | None, ...] | None, batch: int | None) -> tuple[int | None, ...] | None:
+def with_batch(shape: tuple[int | None, ...] | None, batch: int | None) -> tuple[int | None, ...] | None:
+    """A shape whose first axis, where it is free, is `batch`; unchanged for None."""
     if batch is None or not shape or shape[0] is not None:
         return shape
     return (batch, *shape[1:])
@@ -190,6 +191,15 @@ def _with_batch(shape: tuple[int | None, ...] | None, batch: int | None) -> tupl
 def describe_tensor(name: str, spec: Any) -> TensorSpec:
     shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
     return TensorSpec(name=name, shape=shape, dtype=spec.dtype.name)
+
+
+def describe_function(function: Any) -> Signature:
+    """Names, shapes and dtypes of a ConcreteFunction that takes tensors by name."""
+    _, keywords = function.structured_input_signature
+    return Signature(
+        inputs=tuple(describe_tensor(name, spec) for name, spec in sorted(keywords.items()) if spec is not None),
+        outputs=tuple(describe_tensor(name, spec) for name, spec in sorted(function.structured_outputs.items())),
+    )
 
 
 def is_deterministic(

@@ -79,6 +79,7 @@ class ModelOptions:
     keep_versions: int = 1  # SavedModel versions in a blessed model's folder
     signatures: tuple[SignatureSpec, ...] = ()
     serve_examples: bool = False
+    tflite_signatures: str | tuple[str, ...] = ()  # the signatures that each .tflite file holds besides the first, or `all`
     metrics: MetricsPlan | None = None
     recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # variant -> the user's quantizer recipe, JSON
     output_kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)  # output -> `regression` or `classes`

@@ -189,7 +189,17 @@ def _said(record: Record, exclude: Collection[str] = ()) -> dict[str, Any]:
 def _export_recipe(job: Job, entry: ModelSpec, samples: Mapping[str, BoundSamples]) -> str:
     """Digest of everything except the checkpoint's bytes that affects the SavedModel's graph and metadata."""
     bound = samples.get(entry.samples or "", _NO_SAMPLES)
-    keys = {"metadata", "builder", "builder_args", "weights", "strip", "signature", "signatures", "serve_examples"}
+    keys = {
+        "metadata",
+        "builder",
+        "builder_args",
+        "weights",
+        "strip",
+        "signature",
+        "signatures",
+        "serve_examples",
+        "tflite_signatures",
+    }
     return sha256_of(
         {
             "liteferry": _DIGESTS_SINCE,
@@ -328,5 +338,6 @@ def _plan(job: Job, checkpoint: FoundCheckpoint, out: str, shared: _Entry) -> Mo
         signatures=_signatures(entry),
         file_facts=_file_facts(entry, checkpoint.model_id),
         serve_examples=entry.serve_examples,
+        tflite_signatures=entry.tflite_signatures,
         output_kinds={name: output.kind.value for name, output in entry.outputs.items() if output.kind is not None},
     )

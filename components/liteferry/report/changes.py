@@ -74,7 +74,7 @@ def _artifact(artifact: Mapping[str, Any], parity: str) -> dict[str, Any]:
 
 def short_contract(contract: object) -> dict[str, Any] | None:
     """The contract that an app depends on: `{inputs|outputs: {name: {position, dtype, shape, scale, zero_point}}}`; None
-    without a file.
+    without a file. A tensor of a signature besides the first is called `SIGNATURE.NAME`.
     """
     sides = lenient.mapping(contract)
     if not sides:
@@ -86,11 +86,17 @@ def short_contract(contract: object) -> dict[str, Any] | None:
             if isinstance(tensors := sides.get(side), Mapping)
             else {
                 str(tensor.get("name")): {key: tensor.get(key) for key in kept}
-                for tensor in map(lenient.mapping, lenient.listing(tensors))
+                for tensor in (*map(lenient.mapping, lenient.listing(tensors)), *_of_more(sides, side))
             }
         )
         for side in ("inputs", "outputs")
     }
+
+
+def _of_more(sides: Mapping[str, Any], side: str) -> Iterator[dict[str, Any]]:
+    for signature, its in lenient.mapping(sides.get("signatures")).items():
+        for tensor in map(lenient.mapping, lenient.listing(lenient.mapping(its).get(side))):
+            yield {**tensor, "name": f"{signature}.{tensor.get('name')}"}
 
 
 def changes_between(

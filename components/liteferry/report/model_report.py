@@ -195,6 +195,7 @@ def _saved_model(exported: ExportedModel, verdict: Verdict, evaluation: Evaluati
             saved.signature_name: _tensors(saved.signature),
             **{name: _tensors(signature) for name, signature in saved.more_signatures.items()},
         },
+        "together": None if saved.together is None else _tensors(saved.together),
         "speed": _speed(result, evaluation),
         "per_call_outputs": list(saved.per_call_outputs),
         "oracle": saved.oracle,
@@ -216,6 +217,7 @@ def _twin(plan: ModelPlan, exported: ExportedModel, evaluation: Evaluation) -> r
     return {
         "of": exported.twin.of,
         "max_rel_limit": plan.twin_max_rel or exported.twin.max_rel_limit,
+        "rounds_inputs": exported.twin.rounds_inputs,
         "parity": {name: cast("records.OutputParity", stats.report()) for name, stats in evaluation.twin.items()},
     }
 
@@ -429,7 +431,7 @@ def _rare_class_warnings(plan: ModelPlan, evaluation: Evaluation) -> list[str]:
 
 def _unknown_output_warnings(plan: ModelPlan, exported: ExportedModel) -> list[str]:
     assert exported.saved_model is not None
-    names = exported.saved_model.signature.output_names()
+    names = exported.saved_model.proven.output_names()
     return [
         f"the job says {kind} of output {name!r}, but the model has no such output (outputs: {', '.join(map(repr, names))})"
         for name, kind in plan.output_kinds.items()
@@ -464,7 +466,7 @@ def fleet_entry(report: Mapping[str, Any]) -> dict[str, Any]:
         slim["saved_model"] = {
             key: value
             for key, value in lenient.mapping(report["saved_model"]).items()
-            if key not in ("signatures", "worst_examples", "metric_slices", "slices", "scatter")
+            if key not in ("signatures", "together", "worst_examples", "metric_slices", "slices", "scatter")
         }
     slim["variants"] = {
         name: {key: value for key, value in variant.items() if key not in (*_NOT_FOR_THE_FLEET, "auto")}

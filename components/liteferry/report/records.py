@@ -220,6 +220,7 @@ class SavedModelReport(Compared):
     status: SavedModelStatus
     signature: str
     signatures: dict[str, SignatureFacts]
+    together: NotRequired[SignatureFacts | None]
     speed: Speed
     per_call_outputs: list[str]
     oracle: str
@@ -253,9 +254,13 @@ class ContractTensor(TypedDict):
     zero_point: Integer
 
 
-class ContractFacts(TypedDict):
+class ContractSides(TypedDict):
     inputs: list[ContractTensor]
     outputs: list[ContractTensor]
+
+
+class ContractFacts(ContractSides):
+    signatures: NotRequired[dict[str, ContractSides]]
 
 
 class AttemptFacts(TypedDict):
@@ -322,6 +327,7 @@ class AutoFacts(TypedDict):
     candidates: int
     is_complete: bool
     from_family: bool
+    trained_ranges: NotRequired[bool]
     search_rows: int
     proof_rows: int
     rows_are_apart: bool
@@ -333,6 +339,7 @@ class TwinReport(TypedDict):
 
     of: str
     max_rel_limit: float
+    rounds_inputs: NotRequired[bool]
     parity: dict[str, OutputParity]
 
 

@@ -94,17 +94,24 @@ class Found:
     candidates_made: int
     is_complete: bool
     from_family: bool = False
+    has_trained_ranges: bool = False
 
 
-def search(maker: Maker, judges: Judges, options: AutoOptions, *, family: Mix | None = None) -> Found:
+def search(
+    maker: Maker, judges: Judges, options: AutoOptions, *, family: Mix | None = None, trained: bytes | None = None
+) -> Found:
     """Finds the smallest mix that holds.
 
     Args:
       maker: of files.
       judges: of candidates.
       family: the mix found for a sibling; used at once if it meets the gates on all rows.
+      trained: the int8 file on the ranges that training has found; used at once, likewise. No mix is as small: the quantizer
+        passes by weights behind fake-quantisation.
     """
     run = _Search(maker, judges, options)
+    if trained is not None and run.is_ready(trained):
+        return dataclasses.replace(run.found(trained, {}), has_trained_ranges=True, candidates_made=1)
     if family is not None and family.keys() <= run.operators.keys():
         made = run.try_mix(family)
         if made is not None and run.is_proven(made, family):
@@ -159,6 +166,16 @@ class _Search:
             self._judged[key] = judged.holds
             self._tell(mix, made, judged, on="search")
         return made if self._judged[key] else None
+
+    def is_ready(self, made: bytes) -> bool:
+        """Whether a file that is no mix, all int8, meets the gates on all rows."""
+        for on, judge in (("search", self._judges.search), ("proof", self._judges.proof)):
+            judged = judge(made)
+            formats = {mixes.INT8: len(self.operators)}
+            self._tried.append(Candidate(formats=formats, bytes=len(made), holds=judged.holds, on=on, why=judged.why))
+            if not judged.holds:
+                return False
+        return True
 
     def is_proven(self, made: bytes, mix: Mix) -> bool:
         judged = self._judges.proof(made)

@@ -13,7 +13,7 @@ from typing import Any
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import tracing
 from liteferry.loading.tracing import TracedModel
-from liteferry.tflite import converter_errors, converter_options, flatbuffer, unrolled
+from liteferry.tflite import converter_errors, converter_options, rewriting, unrolled
 
 
 class FrozenGraph:
@@ -78,7 +78,7 @@ class FrozenGraph:
         traced = self._traced
         inputs = {spec.name: tensor.op.name for spec, tensor in zip(traced.signature.inputs, _graph_inputs(traced), strict=True)}
         outputs = {name: tensor.op.name for name, tensor in zip(traced.output_order, traced.function.outputs, strict=True)}
-        return flatbuffer.add_signature(content, inputs=inputs, outputs=outputs, metadata=metadata)
+        return rewriting.add_signature(content, inputs=inputs, outputs=outputs, metadata=metadata)
 
     def _converter(self, quantization: str | None, *, select_tf_ops: bool) -> Any:
         import tensorflow as tf

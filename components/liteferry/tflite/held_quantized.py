@@ -35,7 +35,7 @@ def read(content: bytes) -> dict[str, Any]:
     many operators that compute give (or, where they give none, take) such numbers. `kept`: `{operator, elements}` of the weights
     that stayed in float32, by the operator that takes them, largest first.
     """
-    schema = flatbuffer._schema()
+    schema = flatbuffer.schema_module()
     model = schema.Model.GetRootAs(content, 0)
     codes = flatbuffer._operator_names(schema, model)
     weights: collections.Counter[str] = collections.Counter()

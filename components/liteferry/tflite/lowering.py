@@ -16,6 +16,7 @@ import numpy as np
 from liteferry.errors import ModelError, Reason, ReasonCode, Stage
 from liteferry.loading import call_groups, tracing
 from liteferry.loading.model import LoadedModel
+from liteferry.loading.together import Together
 from liteferry.loading.tracing import TracedModel
 from liteferry.tflite import converter_errors, frozen_graph, runners, saved_model_graph
 from liteferry.types import Attempt
@@ -59,12 +60,19 @@ class Lowered:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
     """The input of a lowering: the model, its trace, and a few sample rows (named as the trace's inputs) on which a conversion
-    is checked. Without rows (None) the first rung that converts is used.
+    is checked. Without rows (None) the first rung that converts is used. `together`: the signatures that the file holds, if
+    more than the one that is traced.
     """
 
     model: LoadedModel
     traced: TracedModel
     rows: Mapping[str, np.ndarray] | None
+    together: Together | None = None
+
+    @property
+    def proven(self) -> TracedModel:
+        """What the file has to compute."""
+        return self.traced if self.together is None else self.together.traced
 
 
 def lower(
@@ -78,75 +86,89 @@ def lower(
       sibling: how an earlier sibling of the same trace was lowered; that rung is tried first, with the current weights.
       metadata: JSON-friendly; written into the file.
     """
-    model, traced, rows = source.model, source.traced, source.rows
+    proven, rows = source.proven, source.rows
     if sibling is not None and sibling.frozen is not None:
         try:
             sibling.frozen.refresh()
             content = sibling.frozen.convert(metadata=metadata, select_tf_ops=sibling.flex is not None)
-            if sibling.flex is not None or _deviation(content, traced, rows) is None:
+            if sibling.flex is not None or _deviation(content, proven, rows) is None:
                 return content, sibling
         except ModelError:
             pass  # other weights may fail on this rung: start from the first rung
     attempts: list[Attempt] = []
     fallback: tuple[bytes, Graph, int | None] | None = None
-    for name, batch, graph in _graphs(model, traced, options, attempts):
-        fixed = batch or traced.calls.batch
+    for name, batch, graph in _graphs(source, options, attempts):
+        fixed = batch or proven.calls.batch
         try:
             frozen = graph()
             content = frozen.convert(metadata=metadata)
         except ModelError as error:
             attempts.append(Attempt(lowering=name, error=error.reason))
             continue
-        deviation = _deviation(content, traced, rows)
+        deviation = _deviation(content, proven, rows)
         attempts.append(Attempt(lowering=name, error=deviation))
         if deviation is None:
             return content, Lowered(frozen=frozen, batch=fixed, attempts=tuple(attempts))
         fallback = fallback or (content, frozen, fixed)
     if fallback is None:
-        return _with_select_tf_ops(traced, options, metadata, attempts)
+        return _with_select_tf_ops(source, options, metadata, attempts)
     content, frozen, batch = fallback  # none computes the same: the evaluation will say so with numbers over all rows
     return content, Lowered(frozen=frozen, batch=batch, attempts=tuple(attempts))
 
 
 def _with_select_tf_ops(
-    traced: TracedModel, options: LoweringOptions, metadata: Mapping[str, Any], attempts: list[Attempt]
+    source: Source, options: LoweringOptions, metadata: Mapping[str, Any], attempts: list[Attempt]
 ) -> tuple[bytes | None, Lowered]:
     """The last rung: used if the job allows it and the last error was missing operators."""
     lacking = attempts[-1].error
     if not options.allow_select_tf_ops or lacking is None or lacking.code is not ReasonCode.NEEDS_FLEX:
         return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
-    frozen = frozen_graph.FrozenGraph(traced)
+    frozen = _saved(source, None, lambda: source.traced) if source.together else frozen_graph.FrozenGraph(source.traced)
     try:
         content = frozen.convert(metadata=metadata, select_tf_ops=True)
     except ModelError as error:
         attempts.append(Attempt(lowering=SELECT_TF_OPS, error=error.reason))
         return None, Lowered(frozen=None, batch=None, attempts=tuple(attempts))
     attempts.append(Attempt(lowering=SELECT_TF_OPS))
-    return content, Lowered(frozen=frozen, batch=traced.calls.batch, attempts=tuple(attempts), flex=lacking)
+    return content, Lowered(frozen=frozen, batch=source.proven.calls.batch, attempts=tuple(attempts), flex=lacking)
 
 
 def _graphs(
-    model: LoadedModel, traced: TracedModel, options: LoweringOptions, attempts: Sequence[Attempt]
+    source: Source, options: LoweringOptions, attempts: Sequence[Attempt]
 ) -> Iterator[tuple[str, int | None, Callable[[], Graph]]]:
     """The conversions to try, in order: a name for the report, the fixed batch, and how to get the graph.
 
-    `attempts`: results so far, read between two steps: a SavedModel is tried if freezing may have been the problem.
+    `attempts`: results so far, read between two steps: a SavedModel is tried if freezing may have been the problem. A file of
+    several signatures has several graphs, which only a SavedModel holds.
     """
-    layers = converter_errors.layer_classes(model.keep)
-    for name, batch in _rungs(traced, options):
-        at_batch = functools.cache(functools.partial(tracing.trace, model, batch=batch)) if batch else lambda: traced
-        fixed = batch or traced.calls.batch
-
-        def frozen(at_batch: Callable[[], TracedModel] = at_batch, fixed: int | None = fixed) -> Graph:
-            return frozen_graph.FrozenGraph(at_batch(), batch=fixed, layers=layers)
-
-        def saved(at_batch: Callable[[], TracedModel] = at_batch) -> Graph:
-            return saved_model_graph.SavedModelGraph(at_batch(), keep=model.keep, layers=layers)
-
-        yield name, batch, frozen
-        error = attempts[-1].error
-        if error is not None and (error.code in _MAY_BE_FREEZING or tracing.holds_tables(traced.function)):
+    for name, batch in _rungs(source.proven, options):
+        at_batch = functools.cache(functools.partial(_at_batch, source, batch))
+        saved = functools.partial(_saved, source, batch, at_batch)
+        if source.together is not None:
             yield f"{name}, {SAVED_MODEL}", batch, saved
+            continue
+        yield name, batch, functools.partial(_frozen, source, batch, at_batch)
+        error = attempts[-1].error
+        if error is not None and (error.code in _MAY_BE_FREEZING or tracing.holds_tables(source.traced.function)):
+            yield f"{name}, {SAVED_MODEL}", batch, saved
+
+
+def _at_batch(source: Source, batch: int | None) -> TracedModel:
+    return source.traced if batch is None else tracing.trace(source.model, batch=batch)
+
+
+def _frozen(source: Source, batch: int | None, at_batch: Callable[[], TracedModel]) -> Graph:
+    layers = converter_errors.layer_classes(source.model.keep)
+    return frozen_graph.FrozenGraph(at_batch(), batch=batch or source.traced.calls.batch, layers=layers)
+
+
+def _saved(source: Source, batch: int | None, at_batch: Callable[[], TracedModel]) -> Graph:
+    return saved_model_graph.SavedModelGraph(
+        at_batch(),
+        keep=source.model.keep,
+        layers=converter_errors.layer_classes(source.model.keep),
+        more_signatures=None if source.together is None else source.together.at_batch(batch),
+    )
 
 
 def _rungs(traced: TracedModel, options: LoweringOptions) -> list[tuple[str, int | None]]:

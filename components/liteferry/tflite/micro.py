@@ -13,8 +13,8 @@ import numpy as np
 
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading.call_groups import Calls
-from liteferry.tflite import flatbuffer
-from liteferry.tflite.runners import as_file_takes_it, as_model_gives_it
+from liteferry.tflite import flatbuffer, more_signatures
+from liteferry.tflite.file_tensors import as_file_takes_it, as_model_gives_it
 from liteferry.types import TensorContract
 
 EXTRA = "liteferry[micro]"
@@ -29,6 +29,12 @@ class MicroRunner:
     def __init__(self, content: bytes, *, per_call: Sequence[str] = ()) -> None:
         """Raises ModelError: TARGET_UNSUPPORTED with the runtime's words if it lacks an operator, or a form of one."""
         runtime = _runtime()
+        more = [one.name for one in more_signatures.of(content)]
+        if more:
+            message = (
+                f"TensorFlow Lite for Microcontrollers runs the first signature alone; the file also holds {', '.join(more)}"
+            )
+            raise ModelError(ReasonCode.TARGET_UNSUPPORTED, Stage.EVALUATE, message)
         contract = flatbuffer.read_contract(content)
         self._inputs = {tensor.name: tensor for tensor in contract.inputs}
         self._outputs = {tensor.name: tensor for tensor in contract.outputs}

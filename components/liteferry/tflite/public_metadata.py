@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from liteferry.tflite import flatbuffer
+from liteferry.tflite import flatbuffer, rewriting
 
 NAME = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
@@ -99,7 +99,7 @@ def embed(content: bytes, facts: ModelFacts) -> bytes:
             raise ValueError(f"tensors.{tensor.name}: the file has no such input or output; it has {', '.join(sorted(known))}")
         _refuse_other_sizes(tensor, known[tensor.name].shape)
     packed = _packed(facts, contract)
-    return _with_files(flatbuffer.with_metadata_buffer(content, NAME, packed), _contents(facts))
+    return _with_files(rewriting.with_metadata_buffer(content, NAME, packed), _contents(facts))
 
 
 def _refuse_other_sizes(tensor: Tensor, shape: Sequence[int | None]) -> None:

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from liteferry.errors import ModelError, ReasonCode, Stage
-from liteferry.tflite import flatbuffer
+from liteferry.tflite import flatbuffer, more_signatures
 from liteferry.tflite.blockwise_int4 import with_blocks
 
 FLOAT32 = "float32"
 QUANTIZER = "the AI Edge quantizer"
-_SIGNATURE = "serving_default"
 
 Rows = Sequence[Mapping[str, np.ndarray]]
 
@@ -227,7 +226,7 @@ def _ranges(worker: Any, rows: Rows, *, by_the_kernels: bool = False) -> Any:
         mode=modes.CALIBRATION_PROFILER_BASED if by_the_kernels else modes.CALIBRATION_PRESERVE_ALL_TENSORS,
         qsv_update_func=qsv_utils.min_max_update,
     )
-    calibration.calibrate({_SIGNATURE: rows}, worker._recipe_manager)
+    calibration.calibrate(more_signatures.rows_by_signature(worker._float_model_buffer, rows), worker._recipe_manager)
     return calibration.get_model_qsvs()
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from liteferry.errors import ModelError, ReasonCode, Stage
+from liteferry.loading import saved_functions, together
 from liteferry.loading.call_groups import BatchError, Calls, RowCountError, decide, fixed_batch
-from liteferry.tflite import flatbuffer
+from liteferry.tflite import flatbuffer, more_signatures
+from liteferry.tflite.file_tensors import as_file_takes_it, as_model_gives_it
 from liteferry.types import TensorContract, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
-_DEFAULT = "serving_default"
 
 
 class SavedModelRunner:
-    """A SavedModel in plain TensorFlow: its serving_default, or the signature that its own metadata says is the proven one."""
+    """A SavedModel in plain TensorFlow: its serving_default, or the signatures that its own metadata says are the proven ones."""
 
     def __init__(self, directory: str, *, per_call: Sequence[str] = ()) -> None:
         """`per_call`: outputs that are one answer for a call, see `call_groups`."""
@@ -34,10 +34,16 @@ class SavedModelRunner:
 
         try:
             self._keep = tf.saved_model.load(directory)  # the signature holds its variables weakly
-            self._function = self._keep.signatures[_proven_signature(directory)]
-            _, keywords = self._function.structured_input_signature
-            inputs = [tracing.describe_tensor(name, spec) for name, spec in keywords.items()]
-            self._calls = Calls(batch=fixed_batch(inputs), per_call=tuple(per_call))
+            metadata = saved_functions.read_metadata(directory)
+            self._function = self._keep.signatures[saved_functions.proven_signature(metadata)]
+            first = tracing.describe_function(self._function)
+            names = together.names_in(metadata)
+            if names:
+                more = {name: self._keep.signatures[name] for name in names}
+                both = together.union(first, {name: tracing.describe_function(one) for name, one in more.items()})
+                self._function = together.Function(self._function, first.input_names(), more, names)
+                first = both.signature
+            self._calls = Calls(batch=fixed_batch(first.inputs), per_call=tuple(per_call))
         except Exception as error:
             raise ModelError(
                 ReasonCode.EXPORT_FAILED,
@@ -74,15 +80,6 @@ class SavedModelRunner:
         except Exception as error:
             message = f"the exported SavedModel cannot be run: {type(error).__name__}: {error}"
             raise ModelError(ReasonCode.EXPORT_FAILED, Stage.EVALUATE, message) from error
-
-
-def _proven_signature(directory: str) -> str:
-    try:
-        with open(os.path.join(directory, "assets", "metadata.json"), encoding="utf-8") as file:
-            found = json.load(file).get("proven_signature", _DEFAULT)
-    except (OSError, ValueError, AttributeError):
-        return _DEFAULT
-    return found if isinstance(found, str) else _DEFAULT
 
 
 class SavedModels:
@@ -128,9 +125,10 @@ class LiteRTRunner:
         from ai_edge_litert import interpreter
 
         content = source if isinstance(source, bytes) else _read(source)
-        contract = flatbuffer.read_contract(content)
+        self._contract = contract = flatbuffer.read_contract(content)
         self._inputs = {tensor.name: tensor for tensor in contract.inputs}
         self._outputs = {tensor.name: tensor for tensor in contract.outputs}
+        more = more_signatures.of(content)
         try:
             types = interpreter.OpResolverType
             resolvers = {"builtin": types.BUILTIN_WITHOUT_DEFAULT_DELEGATES, "reference": types.BUILTIN_REF}
@@ -140,9 +138,15 @@ class LiteRTRunner:
             self._interpreter = interpreter.Interpreter(model_content=content, num_threads=threads, **options)
         except (RuntimeError, ValueError) as error:
             raise _cannot_run(error) from error
+        self._more = more
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self.fixed_batch = _fixed_batch(contract.inputs)
+        self.fixed_batch = _fixed_batch((*contract.inputs, *(tensor for one in more for tensor in one.tensors())))
         self._calls = Calls(batch=self.fixed_batch, per_call=tuple(per_call))
+
+    def leave_more_signatures(self) -> None:
+        """From now on `run` runs the first signature alone."""
+        self._more, self.fixed_batch = [], _fixed_batch(self._contract.inputs)
+        self._calls = Calls(batch=self.fixed_batch, per_call=self._calls.per_call)
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Arrays named and typed as the signature's inputs, first axis rows -> arrays named as its outputs, see `Calls.run`.
@@ -151,11 +155,12 @@ class LiteRTRunner:
           ModelError: CONVERT_FAILED when the file's names differ from the signature's, or when LiteRT cannot run it;
             PARITY_OUT_OF_TOLERANCE when an output has other rows than it should.
         """
-        if set(inputs) != set(self._inputs):
+        taken = {*self._inputs, *(name for one in self._more for name in one.inputs.values())}
+        if set(inputs) != taken:
             raise ModelError(
                 ReasonCode.CONVERT_FAILED,
                 Stage.EVALUATE,
-                f"the file's inputs are {', '.join(sorted(self._inputs))}; the model's are {', '.join(sorted(inputs))}",
+                f"the file's inputs are {', '.join(sorted(taken))}; the model's are {', '.join(sorted(inputs))}",
             )
         try:
             return self._calls.run(self._invoke, inputs)
@@ -216,10 +221,14 @@ class LiteRTRunner:
     def _invoke(self, inputs: Arrays) -> dict[str, np.ndarray]:
         self._set(inputs)
         self._interpreter.invoke()
-        outputs = {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
-        return {name: as_model_gives_it(value, self._outputs[name]) for name, value in outputs.items()}
+        values = {name: self._interpreter.get_tensor(tensor.tensor_index) for name, tensor in self._outputs.items()}
+        outputs = {name: as_model_gives_it(value, self._outputs[name]) for name, value in values.items()}
+        for signature in self._more:
+            outputs.update(signature.run(self._interpreter, inputs))
+        return outputs
 
-    def _set(self, inputs: Arrays) -> None:
+    def _set(self, rows: Arrays) -> None:
+        inputs = {name: rows[name] for name in self._inputs}
         shapes = {name: value.shape for name, value in inputs.items()}
         if shapes != self._shapes:
             for name, value in inputs.items():
@@ -242,30 +251,6 @@ def _fixed_batch(inputs: tuple[TensorContract, ...]) -> int | None:
     with contextlib.suppress(BatchError):
         return fixed_batch(TensorSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype) for tensor in inputs)
     return None
-
-
-_OF_A_TWIN = ("float16", "bfloat16", "float64")  # inputs of a model whose file was made of its float32 twin
-
-
-def as_file_takes_it(value: np.ndarray, tensor: TensorContract) -> Any:
-    """For integer inputs, floats are quantised: rounded and clipped to the range. Inputs in another float format become float32
-    for a float32 twin's file. Nothing else is changed.
-    """
-    if tensor.dtype == "string" or value.dtype == np.dtype(tensor.dtype):
-        return value
-    if tensor.dtype == "float32" and value.dtype.name in _OF_A_TWIN:
-        return value.astype(np.float32)
-    if tensor.scale and value.dtype.kind == "f":
-        limits = np.iinfo(tensor.dtype)
-        return np.clip(np.round(value / tensor.scale) + (tensor.zero_point or 0), limits.min, limits.max).astype(tensor.dtype)
-    raise ValueError(f"input {tensor.name!r} is {value.dtype}, the file takes {tensor.dtype}")
-
-
-def as_model_gives_it(value: np.ndarray, tensor: TensorContract) -> np.ndarray:
-    """Dequantises an integer output to floats, as an app does."""
-    if tensor.scale and value.dtype.kind in "iu":
-        return ((value.astype(np.float32) - (tensor.zero_point or 0)) * np.float32(tensor.scale)).astype(np.float32)
-    return value
 
 
 def _cannot_run(error: Exception) -> ModelError:

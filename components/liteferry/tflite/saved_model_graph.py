@@ -15,7 +15,7 @@ from typing import Any
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import saved_functions
 from liteferry.loading.tracing import TracedModel
-from liteferry.tflite import converter_errors, converter_options, flatbuffer
+from liteferry.tflite import converter_errors, converter_options, flatbuffer, rewriting
 
 _FUSED = frozenset(
     {
@@ -26,6 +26,11 @@ _FUSED = frozenset(
         "LSTM",
     }
 )
+
+
+# TensorFlow orders graphs by the names of their signatures. An interpreter runs the first one by default, and so do runtimes that
+# know no signatures.
+_FIRST = "0"
 
 
 class SavedModelGraph:
@@ -62,7 +67,7 @@ class SavedModelGraph:
         import tensorflow as tf
         from tensorflow.lite.python.convert_phase import ConverterError
 
-        names = [flatbuffer.SIGNATURE_KEY, *self._more_signatures]
+        names = [_FIRST if self._more_signatures else flatbuffer.SIGNATURE_KEY, *self._more_signatures]
         try:
             with self._saved(names) as directory:
                 converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=names)
@@ -75,11 +80,20 @@ class SavedModelGraph:
             raise converter_errors.conversion_error(error, self._layers) from error
         except Exception as error:
             raise converter_errors.other_error(error) from error
+        if self._more_signatures:
+            content = rewriting.with_signature_renamed(content, _FIRST, flatbuffer.SIGNATURE_KEY)
+            names[0] = flatbuffer.SIGNATURE_KEY
+        there = flatbuffer.signature_names(content)
+        if sorted(there) != sorted(names) or not flatbuffer.is_main_graph(
+            content, flatbuffer.SIGNATURE_KEY
+        ):  # TensorFlow may drop some silently
+            message = f"came out with the signatures {', '.join(there) or 'none'}, and should have {', '.join(names)}"
+            raise ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, message)
         fused = sorted(_FUSED & flatbuffer.count_operators(content).keys())
         if fused:
             message = f"came out with {', '.join(fused)}, which clips its state and keeps it between invocations"
             raise ModelError(ReasonCode.CONVERT_FAILED, Stage.CONVERT, message)
-        return flatbuffer.embed_metadata(content, metadata)
+        return rewriting.embed_metadata(content, metadata)
 
     @contextlib.contextmanager
     def _saved(self, names: list[str]) -> Iterator[str]:

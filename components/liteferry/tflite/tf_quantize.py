@@ -17,7 +17,7 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import tracing
 from liteferry.loading.model import LoadedModel
 from liteferry.loading.tracing import TracedModel
-from liteferry.tflite import flatbuffer, frozen_graph
+from liteferry.tflite import flatbuffer, frozen_graph, more_signatures, rewriting
 from liteferry.tflite import unrolled as unrolled_loops
 from liteferry.tflite.lowering import Lowered
 from liteferry.tflite.quantize import QuantizationOptions, Rows
@@ -90,7 +90,7 @@ def with_trained_ranges(variant: str, source: FloatFile, options: QuantizationOp
     content = frozen.convert(
         metadata=flatbuffer.read_metadata(source.content), quantization="trained_integer_io" if integer_io else "trained"
     )
-    return flatbuffer.with_short_names(content)
+    return rewriting.with_short_names(content)
 
 
 def has_loops(content: bytes) -> bool:
@@ -167,8 +167,9 @@ def _calibrated(variant: str, content: bytes, rows: Rows, options: QuantizationO
     from tensorflow.lite.python.optimize import calibrator
 
     def samples() -> Iterator[tuple[str, Mapping[str, np.ndarray]]]:
-        for batch in rows:  # by signature name: positions are the file's, not the model's
-            yield flatbuffer.SIGNATURE_KEY, dict(batch)
+        for signature, batches in more_signatures.rows_by_signature(content, rows).items():
+            for batch in batches:  # by name: positions are the file's, not the model's
+                yield signature, dict(batch)
 
     activations = tf.int8 if variant == "int8" else tf.int16
     outside = activations if options.integer_io else tf.float32

@@ -154,7 +154,7 @@ def _rebuilt(rng: random.Random, content: bytes) -> bytes:
 
     from liteferry.tflite import flatbuffer
 
-    schema = flatbuffer._schema()
+    schema = flatbuffer.schema_module()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
     tensor = rng.choice(graph.tensors)

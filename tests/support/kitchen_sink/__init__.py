@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from tests.support import Run, liteferry
-from tests.support.kitchen_sink import digits, formats, lowering, signatures, strangers
+from tests.support.kitchen_sink import digits, formats, lowering, several, signatures, strangers
 from tests.support.kitchen_sink.part import Part
 from tests.support.programs import run_program
 
-PARTS: tuple[Part, ...] = (digits.PART, formats.PART, lowering.PART, signatures.PART, strangers.PART)
+PARTS: tuple[Part, ...] = (digits.PART, formats.PART, lowering.PART, several.PART, signatures.PART, strangers.PART)
 
 # What the parts need of the job as a whole. A model is blessed if its float32 file is: the others are what single tests look at.
 _JOB: dict[str, Any] = {

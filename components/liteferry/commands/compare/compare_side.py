@@ -193,7 +193,11 @@ def _load_tflite(path: str, trust: Collection[str] = ()) -> tuple[Signature, Map
         for tensors in (contract.inputs, contract.outputs)
     )
     inputs, outputs = sides
+    signatures = flatbuffer.signature_names(content)
+    if len(signatures) > 1:
+        notes.append(f"of its signatures {', '.join(signatures)} the first is compared")
     runner = runners.LiteRTRunner(content)
+    runner.leave_more_signatures()
     return Signature(inputs=inputs, outputs=outputs), {}, lambda rows: (runner.run, runner.decide_calls(rows)), notes
 
 

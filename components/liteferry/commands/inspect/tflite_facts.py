@@ -49,7 +49,7 @@ def describe(path: str) -> dict[str, Any]:
 
 def _contract(content: bytes) -> tuple[dict[str, Any], bool]:
     """Inputs and outputs by the first signature's names; by tensor names in a file that has no signature."""
-    schema = flatbuffer._schema()
+    schema = flatbuffer.schema_module()
     model = schema.Model.GetRootAs(content, 0)
     if model.SubgraphsLength() == 0:
         raise ValueError("it holds no graph")

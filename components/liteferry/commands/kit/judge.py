@@ -15,8 +15,9 @@ from liteferry.commands.kit import layout
 from liteferry.errors import JobError
 from liteferry.evaluation.verdict import Case, verdict
 from liteferry.json_records import decode
+from liteferry.loading import together
 from liteferry.parity.output_stats import OutputStats
-from liteferry.tflite.runners import as_model_gives_it
+from liteferry.tflite.file_tensors import as_model_gives_it
 from liteferry.types import TensorContract
 
 
@@ -29,9 +30,7 @@ def judge_answers(kit: str, answers: str) -> Compared:
     manifest = layout.read_manifest(kit)
     with open(os.path.join(kit, layout.ROWS), encoding="utf-8") as file:
         rows = json.load(file)
-    contract = {
-        one["name"]: decode(TensorContract, one) for one in lenient.listing(lenient.mapping(manifest["contract"]).get("outputs"))
-    }
+    contract = _outputs(lenient.mapping(manifest["contract"]))
     statistics, problems = {}, []
     for name in manifest["outputs"]:
         path = layout.array_path(answers, name)
@@ -57,6 +56,15 @@ def judge_answers(kit: str, answers: str) -> Compared:
     return Compared(
         stats=statistics, verdict=verdict(case), kind=manifest["variant"], notes=_notes(manifest), row_count=len(rows), rows=()
     )
+
+
+def _outputs(contract: Mapping[str, Any]) -> dict[str, TensorContract]:
+    """The file's outputs by the names that their answers have."""
+    found = {one["name"]: decode(TensorContract, one) for one in lenient.listing(contract.get("outputs"))}
+    for signature, sides in lenient.mapping(contract.get("signatures")).items():
+        for one in lenient.listing(lenient.mapping(sides).get("outputs")):
+            found[together.output_name(signature, one["name"])] = decode(TensorContract, one)
+    return found
 
 
 def _load(path: str) -> np.ndarray:

@@ -20,12 +20,14 @@ from liteferry.commands.kit.instructions import instructions
 from liteferry.errors import JobError, Stage
 from liteferry.evaluation.results import own_signature
 from liteferry.json_records import decode
+from liteferry.loading import together
 from liteferry.parity.gate_limits import resolve_gates
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import InputNeeds, hold_inputs
 from liteferry.plan.model_plan import ModelPlan
 from liteferry.plan.planning import plan_models
 from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec, arrays_file
+from liteferry.tflite import file_tensors, flatbuffer, more_signatures
 from liteferry.types import Signature, Status
 
 _LIMITS = Limits(seconds=600, memory_bytes=8 * 10**9)
@@ -117,10 +119,7 @@ def _rows(request: KitRequest, home: str, report: Mapping[str, Any], folder: str
         plan=plan,
         signature=decode(
             Signature,
-            {
-                side: lenient.mapping(lenient.mapping(saved["signatures"])["serving_default"])[side]
-                for side in ("inputs", "outputs")
-            },
+            {side: _proven(saved)[side] for side in ("inputs", "outputs")},
         ),
         renamed={},
         wanted=_wanted(request, report),
@@ -143,6 +142,12 @@ def _rows(request: KitRequest, home: str, report: Mapping[str, Any], folder: str
     (found,) = read.results
     arrays = {side: arrays_file.read(os.path.join(folder, f"{side}.npz")) for side in (layout.INPUTS, layout.EXPECTED)}
     return {**found, **arrays}
+
+
+def _proven(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the file takes and answers: the proven signature, or all that it holds together."""
+    first = lenient.mapping(saved["signatures"])[str(saved.get("signature") or "serving_default")]
+    return lenient.mapping(saved.get("together") or first)
 
 
 def _wanted(request: KitRequest, report: Mapping[str, Any]) -> dict[int, str]:
@@ -207,6 +212,11 @@ def _fill(
 ) -> dict[str, Any]:
     facts = lenient.mapping(lenient.mapping(report["variants"])[request.variant])
     shutil.copyfile(os.path.join(home, facts["path"]), os.path.join(folder, layout.MODEL))
+    answers = {
+        **answers,
+        layout.INPUTS: _as_the_file_takes_them(answers[layout.INPUTS], os.path.join(folder, layout.MODEL)),
+        layout.EXPECTED: {name: _storable(value) for name, value in answers[layout.EXPECTED].items()},
+    }
     for side in (layout.INPUTS, layout.EXPECTED):
         os.makedirs(os.path.join(folder, side))
         for name, value in answers[side].items():
@@ -229,13 +239,29 @@ def _fill(
     return manifest
 
 
+def _as_the_file_takes_them(rows: Mapping[str, np.ndarray], path: str) -> dict[str, np.ndarray]:
+    """Rows in the dtypes of the file's inputs: quantised for integer inputs, float32 for a float32 twin's file."""
+    with open(path, "rb") as file:
+        content = file.read()
+    tensors = {tensor.name: tensor for tensor in flatbuffer.read_contract(content).inputs}
+    for signature in more_signatures.of(content):
+        tensors.update({tensor.name: tensor for tensor in signature.tensors() if tensor.name not in tensors})
+    return {name: file_tensors.as_file_takes_it(value, tensors[name]) for name, value in rows.items()}
+
+
+def _storable(value: np.ndarray) -> np.ndarray:
+    """NumPy's format stores bfloat16 as bytes without a meaning."""
+    return value.astype(np.float32) if value.dtype.kind == "V" else value
+
+
 def _manifest(request: KitRequest, report: Mapping[str, Any], facts: Mapping[str, Any], folder: str) -> dict[str, Any]:
     terms = lenient.mapping(report.get("judged_by"))
     recipes = lenient.listing(terms.get("recipes"))
     like = "int8" if request.variant in recipes else request.variant
     limits = resolve_gates(request.variant, lenient.mapping(terms.get("gates")), like=like)
     with open(os.path.join(folder, layout.MODEL), "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
+        content = file.read()
+    digest = hashlib.sha256(content).hexdigest()
     return {
         "kit": layout.VERSION,
         "model_id": request.model_id,
@@ -244,11 +270,9 @@ def _manifest(request: KitRequest, report: Mapping[str, Any], facts: Mapping[str
         "checkpoint_digest": lenient.mapping(report.get("checkpoint")).get("digest"),
         "file_sha256": f"sha256:{digest}",
         "contract": facts["contract"],
+        "signatures": together.names_in(flatbuffer.read_metadata(content)),
         "batch": facts["batch"],
-        "outputs": [
-            spec["name"]
-            for spec in lenient.mapping(lenient.mapping(report["saved_model"]["signatures"])["serving_default"])["outputs"]
-        ],
+        "outputs": [spec["name"] for spec in _proven(report["saved_model"])["outputs"]],
         "per_call_outputs": list(report["saved_model"].get("per_call_outputs") or ()),
         "gates": {name: dict(gates) for name, gates in lenient.mapping(terms.get("gates")).items()},
         "limits": dict(limits),

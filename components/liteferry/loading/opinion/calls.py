@@ -24,12 +24,15 @@ class OwnModel:
     """A checkpoint as its own library loads it.
 
     `answers`: arrays by input name, (rows, ...) each -> arrays by output name. `by`: the library, with its version.
-    `corrections`: a sentence for each correction made.
+    `corrections`: a sentence for each correction made. `signatures`: those of a SavedModel, by name, as `answers`; `inputs`: what
+    the one takes that `answers` calls.
     """
 
     answers: Answers
     by: str
     corrections: tuple[str, ...] = ()
+    signatures: Mapping[str, Answers] = dataclasses.field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
 
 
 def of_keras(model: Any, library: Any, corrections: Sequence[str]) -> OwnModel:

@@ -8,6 +8,7 @@ the report says so. Runs inside a sandbox only.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
@@ -191,10 +192,16 @@ def _saved_model(path: str, spec: LoadSpec) -> OwnModel:
     default = next((name for name in ("serving_default", "serve") if name in signatures), min(signatures, default=None))
     chosen = spec.signature or default
 
-    def answers(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        tensors = {name: tf.constant(value) for name, value in inputs.items()}
-        if chosen is not None:
-            return calls.named(signatures[chosen](**tensors), ())
-        return calls.named(calls.first_that_takes(loaded, list(tensors.values())), ())
+    def of_signature(name: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return calls.named(signatures[name](**{key: tf.constant(value) for key, value in inputs.items()}), ())
 
-    return OwnModel(answers=answers, by=f"tensorflow {tf.__version__}")
+    def of_object(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return calls.named(calls.first_that_takes(loaded, [tf.constant(value) for value in inputs.values()]), ())
+
+    by_name = {name: functools.partial(of_signature, name) for name in signatures}
+    return OwnModel(
+        answers=of_object if chosen is None else by_name[chosen],
+        by=f"tensorflow {tf.__version__}",
+        signatures=by_name,
+        inputs=() if chosen is None else tuple(signatures[chosen].structured_input_signature[1]),
+    )
