@@ -122,3 +122,34 @@ def test_a_worker_that_dies_ends_the_job_in_words_and_the_same_command_goes_on(
         assert "finished models are kept" in told and "Traceback" not in told, told
         again = Run(out, liteferry(*command))
     assert_equal_reports(again, three)
+
+
+@whole
+def test_a_killed_launcher_and_the_same_command_at_once_are_two_writers_that_agree(
+    demo: Run, three: Run, built: Path, server: int, tmp_path: Path
+) -> None:
+    """The first job goes on without its launcher while the second begins: nothing of either is lost, and nothing is half done."""
+    (wheel,) = built.glob("*.whl")
+    worker = Environment(tmp_path / "venv", wheel)
+    elsewhere, out = tmp_path / "pool", tmp_path / "out"
+    elsewhere.mkdir()
+    portable = ["--runner_config", str(CONFIGS / "portable.yaml"), f"--job_endpoint=localhost:{server}"]
+    with worker_pool(worker, elsewhere) as (port, _):
+        command = [*arguments_of_three(demo), "--output", str(out), "--quiet", "--processes", "1"]
+        command += [*portable, f"--environment_config=localhost:{port}"]
+        begun = subprocess.Popen([sys.executable, "-m", "liteferry", *command], stderr=subprocess.PIPE, text=True)
+        while not list(out.glob(".staging/models/*/*")):
+            assert begun.poll() is None, begun.communicate()[1]
+            time.sleep(0.05)
+        begun.kill()
+        begun.communicate()
+        again = liteferry(*command)
+        assert "has not finished here. If it is still running, both runs take turns" in again.stderr
+        assert_equal_reports(Run(out, again), three)
+        ends = time.monotonic() + 120
+        while list(out.glob(".staging/models/*/*")) and time.monotonic() < ends:
+            time.sleep(0.5)  # the first job's workers
+    assert_equal_reports(Run(out, again), three)
+    last = liteferry(*arguments_of_three(demo), "--output", out, "--quiet")
+    assert "nothing was left to do" in last.stdout, last.stdout + last.stderr
+    assert liteferry("verify", out).returncode == 0

@@ -22,9 +22,12 @@ from liteferry.output.begin import find_finished, report_of_other
 from liteferry.pipeline.run_request import fits_only
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.model_plan import ModelPlan
+from liteferry.report.parts import dealing
 from liteferry.sandbox.pool import available_cores
 
 Entry = dict[str, Any] | None
+Found = list[dealing.Packed | None]
+"""The entries of some models, packed, since those of all models of a fleet are in memory; None for one that is left out."""
 
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from liteferry.pipeline.finished_beside import main; main()"
 _AT_ONCE = 8  # models that a helper is asked about together
@@ -32,8 +35,8 @@ _FEWEST = 48  # a helper takes half a second to start
 _MOST_HELPERS = 7
 
 
-def entries_of(plans: Sequence[ModelPlan], only: str | None) -> list[dict[str, Any]] | None:
-    """The fleet table's entries of all models, {} for one that the run leaves out and that has no report; None as soon as there
+def entries_of(plans: Sequence[ModelPlan], only: str | None) -> Found | None:
+    """The fleet table's entries of all models, packed; None in the list for one that the run leaves out and that has no report; None as soon as there
     is one with work to do, or one that cannot be looked at from here.
     """
     first, rest = plans[:_AT_ONCE], plans[_AT_ONCE:]
@@ -45,14 +48,14 @@ def entries_of(plans: Sequence[ModelPlan], only: str | None) -> list[dict[str, A
     return None if more is None else [*found, *more]
 
 
-def _looked_at(plans: Sequence[ModelPlan], only: str | None) -> list[dict[str, Any]] | None:
-    entries: list[dict[str, Any]] = []
+def _looked_at(plans: Sequence[ModelPlan], only: str | None) -> Found | None:
+    entries: Found = []
     try:
         for plan in plans:
             entry = None if storage.is_remote(plan.uri) else _entry(plan, only)
             if entry is None:
                 return None
-            entries.append(entry)
+            entries.append(dealing.pack(entry) if entry else None)
     except (LiteFerryError, OSError):
         return None
     return entries
@@ -72,9 +75,9 @@ class _Shared:
         starts = range(0, len(plans), _AT_ONCE)
         self._left = collections.deque((start, plans[start : start + _AT_ONCE]) for start in starts)
         self._only = only
-        self._found: dict[int, list[dict[str, Any]] | None] = {}
+        self._found: dict[int, Found | None] = {}
 
-    def looked_at(self, helpers: int) -> list[dict[str, Any]] | None:
+    def looked_at(self, helpers: int) -> Found | None:
         threads = [threading.Thread(target=self._be_helped, daemon=True) for _ in range(helpers)]
         for thread in threads:
             thread.start()
@@ -90,7 +93,7 @@ class _Shared:
             return self._left.popleft()
         return None
 
-    def _note(self, start: int, found: list[dict[str, Any]] | None) -> None:
+    def _note(self, start: int, found: Found | None) -> None:
         self._found[start] = found
         if found is None:
             self._left.clear()

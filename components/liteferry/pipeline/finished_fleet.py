@@ -21,12 +21,12 @@ def write_if_finished(request: RunRequest) -> bool:
     """
     if request.force or storage.is_remote(request.out):
         return False
-    about = about_run(request)
+    run = fleet_files.FleetRun(out=request.out, run_id=uuid.uuid4().hex, about=about_run(request))
     try:
         entries = entries_of(plan_models(request.job, request.out), request.only)
         if entries is None:
             return False
-        fleet_files.write(filter(None, entries), request.out, uuid.uuid4().hex, about)
+        fleet_files.write_packed([entry for entry in entries if entry is not None], run)
     except (LiteFerryError, OSError):
         return False
     return True
