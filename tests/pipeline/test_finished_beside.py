@@ -14,6 +14,7 @@ from liteferry.pipeline import finished_beside
 from liteferry.pipeline.finished_beside import entries_of
 from liteferry.plan.fingerprints import fingerprint
 from liteferry.plan.model_plan import ModelPlan
+from liteferry.report.parts import dealing
 from tests.output.test_judged_by_other_gates import CLOSED, LOOSE, plan_of
 from tests.output.test_judged_by_other_gates import run as work_on
 
@@ -53,8 +54,9 @@ def helped(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_helpers_judge_again_as_this_process_does(out: Path, helped: list[Any]) -> None:
-    entries = entries_of(plans_of(out, LOOSE), None)
-    assert entries is not None and helped
+    packed = entries_of(plans_of(out, LOOSE), None)
+    assert packed is not None and helped
+    entries = [dealing.unpack(one) for one in packed if one is not None]
     assert [entry["model_id"] for entry in entries] == [f"m{number:02d}" for number in range(COUNT)]
     assert {entry["status"] for entry in entries} == {"blessed"}
     assert all((out / "models" / f"m{number:02d}" / "BLESSED").exists() for number in range(COUNT))
@@ -81,7 +83,8 @@ def test_what_a_helper_leaves_is_done_here(out: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_run_of_some_models_keeps_the_entries_of_the_others(out: Path) -> None:
-    entries = entries_of(plans_of(out, LOOSE), "m0*")
-    assert entries is not None
+    packed = entries_of(plans_of(out, LOOSE), "m0*")
+    assert packed is not None
+    entries = [dealing.unpack(one) for one in packed if one is not None]
     status = {entry["model_id"]: entry["status"] for entry in entries}
     assert status["m00"] == "blessed" and status["m39"] == "not_blessed"

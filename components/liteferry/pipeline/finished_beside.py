@@ -36,8 +36,8 @@ _MOST_HELPERS = 7
 
 
 def entries_of(plans: Sequence[ModelPlan], only: str | None) -> Found | None:
-    """The fleet table's entries of all models, packed; None in the list for one that the run leaves out and that has no report; None as soon as there
-    is one with work to do, or one that cannot be looked at from here.
+    """The fleet table's entries of all models, packed; in the list None for one that the run leaves out and that has no report.
+    None as soon as there is one with work to do, or one that cannot be looked at from here.
     """
     first, rest = plans[:_AT_ONCE], plans[_AT_ONCE:]
     found = _looked_at(first, only)
