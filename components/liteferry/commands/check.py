@@ -68,17 +68,18 @@ class Checked:
         }
 
 
-def check(job: Job, *, out: str | None = None) -> Checked:
+def check(job: Job, *, out: str | None = None, leave_out: str | None = None) -> Checked:
     """Predicts the results of a job.
 
     Args:
       out: the output folder; without it no model counts as already done.
+      leave_out: a folder whose files are no checkpoints, for a caller that does not ask what is done; `out` is one, too.
 
     Raises:
       JobError: a pattern matches nothing, or modules or samples do not exist.
     """
     refuse_missing_files(job)
-    found = look_for_checkpoints(job, out)
+    found = look_for_checkpoints(job, out or leave_out)
     # Each reads files in a process of its own, which takes longer to start than to read.
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         rows = dict(zip(job.samples, pool.map(_opened, job.samples.values()), strict=True))

@@ -116,7 +116,7 @@ def _may_begin(request: RunRequest, how: How) -> bool:
     """
     from liteferry.commands.check import check, tell
 
-    checked = check(request.job)
+    checked = check(request.job, leave_out=request.out)
     models = [model for model in checked.models if fits_only(model.model_id, request.only)]
     if not how.is_quiet or how.is_strict:
         tell(models)
