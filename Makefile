@@ -47,7 +47,7 @@ test: venv ## Every test but the nightly ones, and check beside them: a quarter 
 .PHONY: nightly
 nightly: venv ## What `make test` leaves out, orchestrators and smaller campaigns: at most 100 minutes
 	$(VENV_PYTHON) -m pytest -m nightly --durations=20 $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-n 2 --dist loadfile)
-	@$(MAKE) test-tfx test-kfp test-proof
+	@$(MAKE) test-tfx test-kfp test-proof test-packages
 	$(VENV_PYTHON) -m tests.campaigns.chaos --scale 0.1 --minutes 20
 	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 20000 --loads 100
 	$(VENV_PYTHON) -m tests.campaigns.fuzz.configs --configs 20000
@@ -149,6 +149,13 @@ test-kfp: .venv-kfp/.installed ## The Kubeflow pipeline of pipelines/: compiled,
 test-proof: venv .venv-proof/.installed ## MLflow, OpenSSF model signing and CycloneDX take what a run writes; part of `make nightly`
 	LITEFERRY_ORCHESTRATOR=proof LITEFERRY_PROOF=$(CURDIR)/.venv-proof/bin/python \
 		$(VENV_PYTHON) -m pytest tests/orchestration/test_proof_tools.py $(PYTEST_ARGS)
+
+.venv-packages/.installed: tests/packages/packages.lock .venv/.installed
+	$(LAYER)
+
+.PHONY: test-packages
+test-packages: .venv-packages/.installed ## Models of KerasHub, Orbax, TensorFlow Text and Model Optimization by their own writers; part of `make nightly`
+	LITEFERRY_PACKAGES=1 .venv-packages/bin/python -m pytest tests/packages $(PYTEST_ARGS)
 
 .PHONY: test-tfx
 test-tfx: .venv-tfx/.installed ## A real TFX pipeline with ml-pipelines-sdk alone; part of `make nightly`

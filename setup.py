@@ -73,6 +73,8 @@ EXTRAS_REQUIRE = {
     # Targets. tflite-micro has development versions alone: LiteRT's own kernels for microcontrollers, without any board.
     "micro": ["tflite-micro>=0.dev20261023182759"],
     "ethos": ["ethos-u-vela>=5.2,<6"],
+    # Orbax folders that Keras's OrbaxCheckpoint callback writes.
+    "orbax": ["tensorstore>=0.1.76"],
     # `run --sign` and `verify --key`; sigstore for signatures without a key.
     "sign": ["cryptography>=42", "securesystemslib[crypto]>=1.2", "sigstore>=4,<5"],
     # No airflow extra: Airflow pins hundreds of packages and starts LiteFerry with another interpreter. See docs/dependencies.md.
@@ -99,6 +101,7 @@ EXTRAS_REQUIRE = {
         "s3fs>=2025.9",
         "securesystemslib[crypto]>=1.2",
         "setuptools>=77",
+        "tensorstore>=0.1.76",
         "types-PyYAML>=6.0.12",
         "types-psutil>=7.0",
         "wheel>=0.43",

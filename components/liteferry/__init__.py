@@ -4,16 +4,15 @@ the same.
 Importing this package imports neither Beam nor TensorFlow.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from liteferry.errors import JobError, LiteFerryError, ModelError, Reason, ReasonCode, SamplesError, Stage, StorageError
+from liteferry.types import on_first_use
 from liteferry.version import __version__
 
 if TYPE_CHECKING:
     from liteferry.commands.python.api import CallbackOptions, compare, export, export_callback, export_fleet
     from liteferry.pipeline.batch_export import BatchExport
-
-_API = ("CallbackOptions", "compare", "export", "export_callback", "export_fleet")
 
 __all__ = [
     "BatchExport",
@@ -34,14 +33,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Imports the slow parts on first use."""
-    if name == "BatchExport":
-        from liteferry.pipeline.batch_export import BatchExport
-
-        return BatchExport
-    if name in _API:
-        from liteferry.commands.python import api
-
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "BatchExport": "pipeline.batch_export",
+        **dict.fromkeys(("CallbackOptions", "compare", "export", "export_callback", "export_fleet"), "commands.python.api"),
+    },
+)

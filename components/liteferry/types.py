@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+import importlib
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from liteferry.errors import Reason, ReasonCode, Stage
@@ -253,3 +255,21 @@ class SignatureSpec:
     function: str | None = None
     inputs: tuple[TensorSpec, ...] = ()
     assets: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """A `__getattr__` for a package whose names are imported when they are first asked for: `liteferry check` needs few of them.
+
+    Args:
+      package: its name.
+      homes: name -> the module in it that defines the name.
+    """
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return find

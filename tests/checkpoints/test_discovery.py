@@ -219,6 +219,28 @@ def test_a_folder_of_versions_is_its_newest_or_all_of_them(tmp_path: Path) -> No
     assert sorted(os.path.relpath(at.uri, tmp_path) for at in every.checkpoints) == ["serving/1", "serving/10", "serving/2"]
 
 
+def test_what_lies_beside_versions_takes_none_of_them_away(tmp_path: Path) -> None:
+    make(tmp_path, "base/1/", "base/2/", "base/tmp/README", "base/monitoring.config", "base/best.keras")
+    ids = {at.model_id: os.path.relpath(at.uri, tmp_path) for at in find(tmp_path, "base")}
+    assert ids == {"base": "base/2", "best": "base/best.keras"}
+
+
+def test_numbered_folders_of_archives_are_models_of_their_own(tmp_path: Path) -> None:
+    """Folds of a cross-validation, seeds, runs: only SavedModels and Orbax's steps are numbered as versions."""
+    make(tmp_path, "folds/0/model.keras", "folds/1/model.keras")
+    assert [at.model_id for at in find(tmp_path, "folds")] == ["0-model", "1-model"]
+
+
+def test_of_orbaxs_steps_the_newest_is_taken(tmp_path: Path) -> None:
+    for step in (1, 2, 10):
+        for name in ("_CHECKPOINT_METADATA", "pytree/_METADATA", "model_config/data.json"):
+            (tmp_path / "orbax" / str(step) / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "orbax" / str(step) / name).write_text("{}")
+    (tmp_path / "orbax" / "11.orbax-checkpoint-tmp-1").mkdir()
+    (found,) = find(tmp_path, "orbax")
+    assert (found.model_id, os.path.relpath(found.uri, tmp_path)) == ("orbax", "orbax/10")
+
+
 def test_of_a_trainers_folder_what_serves_is_taken(tmp_path: Path) -> None:
     make(tmp_path, "Trainer/model/7/Format-Serving/", "Trainer/model/7/Format-TFMA/")
     (found,) = find(tmp_path, "Trainer/model")

@@ -55,6 +55,14 @@ def test_what_it_says_is_kept_in_the_metadata(tmp_path: Path, named: str) -> Non
     assert plan(folder(tmp_path) / named).metadata == {"mlflow": KEPT}
 
 
+@pytest.mark.parametrize("place", ["tf2model", "data/model", "artifacts/net"])
+def test_a_saved_model_is_found_where_each_flavour_has_it(tmp_path: Path, place: str) -> None:
+    (tmp_path / "model" / place).mkdir(parents=True)
+    (tmp_path / "model" / place / "saved_model.pb").write_bytes(b"a checkpoint")
+    (tmp_path / "model" / "MLmodel").write_text(MLMODEL)
+    assert plan(tmp_path / "model").uri == str(tmp_path / "model" / place)
+
+
 def test_the_jobs_own_metadata_stands_beside_it(tmp_path: Path) -> None:
     job = parse_job({"models": [{"checkpoints": str(folder(tmp_path)), "metadata": {"a": 1}}]}, base_dir=None)
     (found,) = plan_models(job, str(tmp_path / "out"))

@@ -27,6 +27,7 @@ def write_model(
     shape: tuple[int, ...] = (8, 8, 1),
     custom: str | None = None,
     rescaling: float | None = None,
+    keras_version: str = "3.15.1",
 ) -> Path:
     """A functional `.keras` archive of one input and one Dense layer, without weights: nothing loads it here."""
     inputs: dict[str, Any] = {"module": "keras.layers", "class_name": "InputLayer", "name": name}
@@ -49,12 +50,13 @@ def write_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("config.json", json.dumps({"module": "keras", "class_name": "Functional", "config": graph}))
-        file.writestr("metadata.json", json.dumps({"keras_version": "3.15.1"}))
+        file.writestr("metadata.json", json.dumps({"keras_version": keras_version}))
         file.writestr("model.weights.h5", weights.getvalue())
     return path
 
 
 def write_weights(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         file["layers/dense/vars/0"] = np.zeros((2, 2), np.float32)
     return path
@@ -148,6 +150,17 @@ def module_with_an_error(here: Path) -> tuple[str, ...]:
     return (*MODEL, "--modules", "layers.py")
 
 
+def layer_of_a_newer_keras(here: Path) -> tuple[str, ...]:
+    path = write_model(here / "m.keras", keras_version="3.99.0")
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    members["config.json"] = members["config.json"].replace(b'"Dense"', b'"DenseOfTomorrow"')
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return ("--checkpoints", "m.keras", *ROWS)
+
+
 def missing_builder(here: Path) -> tuple[str, ...]:
     write_weights(here / "model.weights.h5")
     return ("--checkpoints", "model.weights.h5", *ROWS)
@@ -201,6 +214,7 @@ MISTAKES = {
     text_labels: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "store the number of each class"),
     missing_module: (State.WILL_FAIL, "LOAD_UNKNOWN_OBJECT", "(--modules FILE.py)"),
     module_with_an_error: (State.WILL_FAIL, "LOAD_FAILED", "layers.py, line 1"),
+    layer_of_a_newer_keras: (State.WILL_FAIL, "LOAD_UNSAFE", "written by Keras 3.99.0"),
     missing_builder: (State.WILL_FAIL, "LOAD_NEEDS_BUILDER", "--builder module:function"),
     misspelt_builder: (State.WILL_FAIL, "LOAD_FAILED", "it defines build"),
     builder_by_its_file: (State.WILL_FAIL, "LOAD_FAILED", "write nets:build, and list nets.py under modules (--modules nets.py)"),
@@ -219,6 +233,14 @@ def test_each_mistake_is_found_with_its_fix(here: Path, mistake: Any) -> None:
     assert model.state is state
     assert code in [found for found, _ in model.problems]
     assert fix in " ".join(message for _, message in model.problems)
+
+
+def test_an_architecture_beside_weights_needs_no_builder(here: Path) -> None:
+    write_weights(here / "net" / "model.weights.h5")
+    (here / "net" / "config.json").write_text(
+        json.dumps({"module": "keras", "class_name": "Sequential", "config": {"layers": []}})
+    )
+    assert foreseen("--checkpoints", "net", *ROWS).kind == "keras"
 
 
 def test_what_only_the_users_code_can_tell_is_said_to_be_unknown(here: Path) -> None:

@@ -204,7 +204,8 @@ def test_headers_are_read_alike_in_a_process_that_may_die(tmp_path: Path) -> Non
 
 
 CANNOT = {
-    "rows.json": ('[{"x": 1}]', "pandas.read_json(PATH).to_parquet('rows.parquet')"),
+    "rows.json": ('[{"x": 1}]', "pandas.read_json(PATH).to_json('rows.jsonl', orient='records', lines=True)"),
+    "pretty.json": ('{\n"x": [1]\n}', "every line has to be one object: `pandas.read_json(PATH)"),
     "rows.pkl": ("x", "pandas.read_pickle(PATH).to_parquet('rows.parquet')"),
     "rows.xlsx": ("x", "pandas.read_excel(PATH).to_parquet('rows.parquet')"),
     "image.png": ("x", "name the folder that holds such files"),

@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Any
 
 from liteferry.checkpoints.h5_files import refuse_unsafe, unsafe
@@ -176,38 +176,62 @@ def refuse_sizes(path: str, claimed_bytes: int, count: int, stored: int, *, most
         )
 
 
-def refuse_unsafe_members(path: str, archive: zipfile.ZipFile, *, known: Known | None = None) -> None:
+def damaged_member(archive: zipfile.ZipFile, *, beside: Collection[str]) -> str | None:
+    """The name of a member that fails its checksum; None if there is none. `beside`: members that were read whole before, which
+    checks them.
+    """
+    for entry in archive.infolist():
+        if entry.filename in beside or entry.is_dir():
+            continue
+        try:
+            with archive.open(entry) as stream:
+                while stream.read(2**20):
+                    pass
+        except zipfile.BadZipFile:
+            return entry.filename
+    return None
+
+
+def refuse_unsafe_members(path: str, archive: zipfile.ZipFile, *, known: Known | None = None) -> set[str]:
     """Checks the members of a `.keras` archive: the HDF5 file of its weights, and arrays that are pickles. Weights that differ
     from `known` ones in their numbers alone are not looked over again.
+
+    Returns:
+      The members that were read whole, whose checksums are right.
 
     Raises:
       ModelError: LOAD_UNSAFE.
     """
     members = zip_members(archive)
+    whole = set()
     for member in members:
         if member.name.endswith((".h5", ".hdf5")):
-            _refuse_unsafe_weights(path, archive, member, known)
+            whole |= {member.name} if _refuse_unsafe_weights(path, archive, member, known) else set()
         elif member.name.endswith(".npz"):
             _refuse_pickled_arrays(path, archive, member)
     if len({"model.weights.h5", "model.weights.npz"} & {member.name for member in members}) > 1:
         raise unsafe(path, "it holds its weights twice, as model.weights.h5 and as model.weights.npz")
+    return whole
 
 
-def _refuse_unsafe_weights(path: str, archive: zipfile.ZipFile, member: Member, known: Known | None = None) -> None:
+def _refuse_unsafe_weights(path: str, archive: zipfile.ZipFile, member: Member, known: Known | None = None) -> bool:
+    """Returns whether the member was read whole."""
     import h5py
 
     with _seekable(archive, member) as stream:
+        is_whole = isinstance(stream, io.BytesIO)
         content = memoryview(stream.getvalue()) if known is not None and isinstance(stream, io.BytesIO) else None
         if content is not None and known is not None and known.has_layout(content):
-            return
+            return is_whole
         try:
             file = h5py.File(stream, "r")
         except OSError:
-            return  # broken, not hostile: the loader reports it
+            return is_whole  # broken, not hostile: the loader reports it
         with file:
             data = refuse_unsafe(f"{path} ({member.name})", file, stored_bytes=member.bytes)
             if content is not None and known is not None:
                 known.add_layout(content, data)
+    return is_whole
 
 
 def _seekable(archive: zipfile.ZipFile, member: Member) -> IO[bytes]:

@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from typing import Any
 
-from liteferry.checkpoints import archives, foreign, gathered, h5_files, scanned_copy, tf_checkpoint_files
+from liteferry.checkpoints import archives, foreign, gathered, h5_files, orbax_folders, presets, scanned_copy, tf_checkpoint_files
 from liteferry.checkpoints.config_scan import without_training
 from liteferry.checkpoints.h5_files import refuse_ambiguous, refuse_unsafe
 from liteferry.checkpoints.known import Known
@@ -28,6 +28,7 @@ _ZIP_MAGIC = b"PK"
 _MAX_CONFIG_BYTES = 256 * 2**20
 
 
+BY_PATH = "by_path"  # a layout of weights: every array under its variable's path
 _OPTIMIZER_GROUPS = {"optimizer", "optimizer_weights", "_optimizer"}
 
 
@@ -47,7 +48,8 @@ class Kind(str, enum.Enum):
 class CheckpointFacts:
     """The facts that the files themselves contain. `config` is the architecture as parsed JSON, None where the kind holds none.
 
-    `weights_layout` tells the two HDF5 dialects apart ("legacy" or "keras_v3"); it is None for other kinds. `path` is what
+    `weights_layout` tells the HDF5 dialects apart ("legacy", "keras_v3", or "by_path" for what an Orbax folder is put together
+    as); it is None for other kinds. `path` is what
     loaders get: for `examine` a private copy, for `look` the original (for an archive, the folder it was unpacked into).
     `found_at` is the place where the file or folder was found, on this machine or on a store; for the content of an archive, the
     place that it would have after unpacking beside the archive.
@@ -77,6 +79,8 @@ def detect(path: str) -> Kind | None:
         if not os.path.isfile(os.path.join(path, "saved_model.pb")):
             if gathered.is_unzipped(path):
                 return Kind.KERAS
+            if orbax_folders.is_step(path):  # the kind of the file that it is put together as
+                return Kind.KERAS if orbax_folders.has_architecture(path) else Kind.H5_MODEL
             return Kind.TF_CHECKPOINT if tf_checkpoint_files.latest_prefix(path) else None
         has_metadata = os.path.isfile(os.path.join(path, "keras_metadata.pb"))
         return Kind.SAVED_MODEL_KERAS if has_metadata else Kind.SAVED_MODEL
@@ -173,10 +177,10 @@ def _examine(asked: _Request, place: str) -> CheckpointFacts:
     if kind is None:
         raise _no_checkpoint(path, place)
     if kind is Kind.KERAS:
-        archive = gathered.zipped(path, place, links) if os.path.isdir(place) else place
+        archive = _as_archive(path, place, links) if os.path.isdir(place) else place
         facts = _examine_archive(path, archive, copy=copy, known=asked.known)
     elif kind is Kind.H5_MODEL:
-        weights = _merged(path, place, links) if place.endswith(gathered.SHARDED) else place
+        weights = _as_one_file(path, place, links)
         facts = _examine_h5(path, weights, copy=copy)
         beside = gathered.architecture_beside(place) if facts.kind is Kind.H5_WEIGHTS and not asked.has_builder else None
         if beside is not None:  # resolved before the file is read: a link may lead to another user's file
@@ -189,14 +193,31 @@ def _examine(asked: _Request, place: str) -> CheckpointFacts:
         facts = CheckpointFacts(kind=kind, path=copied)
     else:
         facts = CheckpointFacts(kind=kind, path=scanned_copy.copy_saved_model(path, place, links) if copy else place)
+    if os.path.isdir(place) and orbax_folders.is_step(place):
+        facts = dataclasses.replace(facts, weights_layout=BY_PATH)
     return dataclasses.replace(facts, found_at=asked.found_at or os.path.abspath(path))
 
 
-def _merged(path: str, place: str, links: LinkRule) -> str:
+def _as_archive(path: str, folder: str, links: LinkRule) -> str:
+    if orbax_folders.is_step(folder):
+        return _as_one_file(path, folder, links)
+    if not presets.is_task(folder):
+        return gathered.zipped(path, folder, links)
     try:
-        return gathered.merged(path, place, links)
+        return presets.whole_task(path, folder, links)
     except (OSError, ValueError, RuntimeError, KeyError, RecursionError) as error:
-        raise _corrupt(path, f"its shards cannot be put together ({error})") from error
+        raise _corrupt(path, f"not a whole KerasHub preset ({error})") from error
+
+
+def _as_one_file(path: str, place: str, links: LinkRule) -> str:
+    """An HDF5 file itself, or what several files are put together as."""
+    try:
+        if os.path.isdir(place):
+            return orbax_folders.as_one_file(path, place, links)
+        return gathered.merged(path, place, links) if place.endswith(gathered.SHARDED) else place
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = "it is no whole Orbax checkpoint" if os.path.isdir(place) else "its shards cannot be put together"
+        raise _corrupt(path, f"{what} ({error})") from error
 
 
 def _examine_with_architecture(path: str, weights: CheckpointFacts, architecture: str) -> CheckpointFacts:
@@ -261,8 +282,8 @@ def _examine_archive(path: str, place: str, *, copy: bool, known: Known | None =
                 place = os.path.join(scanned_copy.private_folder(), "model.keras")
                 scanned_copy.copy_archive(path, archive, place, without_training(config))
             else:
-                archives.refuse_unsafe_members(path, archive, known=known)
-                if (damaged := archive.testzip()) is not None:
+                seen = {"config.json", "metadata.json"} | archives.refuse_unsafe_members(path, archive, known=known)
+                if (damaged := archives.damaged_member(archive, beside=seen)) is not None:
                     raise _corrupt(path, f"its member {damaged} fails its checksum")
         if copy:
             with zipfile.ZipFile(place) as archive:

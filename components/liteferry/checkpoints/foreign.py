@@ -14,6 +14,8 @@ _SHARD_OF_BUNDLE = re.compile(r"(.+)\.data-\d{5}-of-\d{5}$")
 _SHARD_OF_WEIGHTS = re.compile(r"(.+)_\d{5}\.weights\.h5$")
 _TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
+_OF_PICKLES = (".pkl", ".pickle", ".joblib", ".dat", ".p", ".pt", ".pth", ".bin", ".ckpt", "")
+_ONNX = re.compile(rb"\x08[\x03-\x0f]\x12")  # its version of the format, then the name of its producer
 _SAVE_AGAIN = "save it with Keras (`model.save('model.keras')`) or TensorFlow (a SavedModel) and name that"
 _PRESET_FILES = {"task.json", "preprocessor.json", "tokenizer.json"}
 
@@ -38,6 +40,9 @@ def refuse_foreign(path: str, place: str) -> None:
         head = file.read(_HEAD_BYTES)
     name = os.path.basename(place)
     _refuse_stand_in(path, head)
+    if name.lower().endswith(_NEVER_TEXT) and (begins := _as_text(head)) is not None:
+        told = f"text ({os.path.getsize(place):,} bytes), most likely an error message in its place: it begins with {begins!r}"
+        raise _corrupt(path, told, _DOWNLOAD)
     what = _other_format(place, name, head) or _shard(place, name)
     if what is not None:
         raise unsupported(path, *what)
@@ -51,12 +56,14 @@ def _refuse_folder(path: str, place: str) -> None:
             with open(inner, "rb") as file:
                 _refuse_stand_in(f"{path}: its {name}", file.read(_HEAD_BYTES))
     names = set(os.listdir(place)) if os.access(place, os.R_OK) else set()
-    if "config.json" in names and names & _PRESET_FILES:
-        fix = "load it and save the whole model, `keras_hub.models.Task.from_preset(FOLDER).save('model.keras')`, then name that "
-        raise unsupported(path, "a KerasHub preset", f"{fix}file with `modules: [keras_hub]`")
-    if names & {"_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"} and "saved_model.pb" not in names:
+    has_weights = bool(names & {"model.weights.h5", "model.weights.json"})
+    if names & _PRESET_FILES and not has_weights and not any(name.endswith((".safetensors", ".bin")) for name in names):
+        fix = "name the preset of the model, which has model.weights.h5 in it, with `modules: [keras_hub]`"
+        raise unsupported(path, f"the part of a KerasHub preset that prepares inputs ({min(names & _PRESET_FILES)})", fix)
+    is_keras = os.path.isdir(os.path.join(place, "pytree"))
+    if names & {"_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"} and not names & {"saved_model.pb"} and not is_keras:
         fix = "load it into your model and save that: `model.save('model.keras')`"
-        raise unsupported(path, "an Orbax checkpoint, which holds arrays and no architecture", fix)
+        raise unsupported(path, "an Orbax checkpoint that no callback of Keras has written: arrays without an architecture", fix)
     holds_theirs = any(name.endswith((".safetensors", ".bin", ".pt", ".pth")) for name in names)
     if holds_theirs and not names & {"model.weights.h5", "saved_model.pb", "metadata.json"}:
         fix = f"LiteFerry exports models of TensorFlow and Keras; {_SAVE_AGAIN}"
@@ -77,6 +84,20 @@ def _refuse_stand_in(path: str, head: bytes) -> None:
         raise _corrupt(path, "the error message of an object store", _DOWNLOAD)
 
 
+_NEVER_TEXT = (".keras", ".h5", ".hdf5", ".zip", ".gz", ".tgz", ".tar")
+_SHOWN = 60
+
+
+def _as_text(head: bytes) -> str | None:
+    """The beginning of a file that is text; None for any other."""
+    try:
+        text = head.decode("utf-8-sig", "strict" if len(head) < _HEAD_BYTES else "ignore")
+    except UnicodeDecodeError:
+        return None
+    is_text = all(character.isprintable() or character in "\t\r\n" for character in text)
+    return " ".join(text[:_SHOWN].split()) if is_text else None
+
+
 _DOWNLOAD = "download the checkpoint again, and look at what the server says (`curl -fL`)"
 
 
@@ -86,7 +107,7 @@ def _other_format(place: str, name: str, head: bytes) -> tuple[str, str] | None:
     if head[4:8] == b"TFL3":
         hint = "there is nothing to export; `liteferry inspect` shows what it holds, `liteferry compare` holds it against another"
         return "a LiteRT (.tflite) file already", hint
-    if suffix == ".onnx":
+    if suffix == ".onnx" or (_ONNX.match(head) and suffix != ".pb"):
         return "an ONNX model", f"convert it back where it was made: {_SAVE_AGAIN}"
     if head[:4] == b"GGUF":
         return "a GGUF file of llama.cpp", _SAVE_AGAIN
@@ -94,7 +115,7 @@ def _other_format(place: str, name: str, head: bytes) -> tuple[str, str] | None:
         return "a safetensors file, which holds arrays and no architecture", f"load it into its model and {_SAVE_AGAIN}"
     if _TORCH_MAGIC in head[:32] or _is_torch_archive(place, head):
         return "a PyTorch checkpoint", f"LiteFerry exports models of TensorFlow and Keras; {_SAVE_AGAIN}"
-    if _PICKLE.match(head) and suffix in (".pkl", ".pickle", ".joblib", ".dat", ".p", ".pt", ".pth", ".bin", ".ckpt", ""):
+    if _PICKLE.match(head) and (suffix in _OF_PICKLES or _ends_as_pickle(place)):
         return (
             "a Python pickle, which runs code when it is read and is never opened",
             f"load it where you trust it and {_SAVE_AGAIN}",
@@ -134,10 +155,19 @@ def _shard(place: str, name: str) -> tuple[str, str] | None:
     bundle = _SHARD_OF_BUNDLE.fullmatch(name)
     if bundle:
         return "one data file of a TensorFlow checkpoint", f"name its index, {bundle[1]}.index"
+    above = os.path.dirname(os.path.dirname(place))
+    if name == "variables.index" and os.path.isfile(os.path.join(above, "saved_model.pb")):
+        return "the variables of a SavedModel", f"name its folder, {above}"
     weights = _SHARD_OF_WEIGHTS.fullmatch(name)
     if weights and os.path.isfile(os.path.join(os.path.dirname(place), f"{weights[1]}.weights.json")):
         return "one shard of sharded weights", f"name {weights[1]}.weights.json, which lists all of them"
     return None
+
+
+def _ends_as_pickle(place: str) -> bool:
+    with open(place, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"."
 
 
 def _is_safetensors(head: bytes) -> bool:

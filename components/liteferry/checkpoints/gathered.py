@@ -22,7 +22,7 @@ SHARDED = ".weights.json"
 _MOST_JSON_BYTES = 256 * 2**20
 _MOST_FILES = 100_000
 _WEIGHTS_ENDINGS = (".weights.h5", "_weights.h5", "-weights.h5", ".h5", ".hdf5")
-_ARCHITECTURES = ("model.json", "architecture.json", "model_architecture.json", "model_config.json")
+_ARCHITECTURES = ("model.json", "architecture.json", "model_architecture.json", "model_config.json", "config.json")
 
 
 def is_unzipped(folder: str) -> bool:
@@ -44,7 +44,7 @@ def zipped(path: str, folder: str, rule: LinkRule) -> str:
     with zipfile.ZipFile(target, "x") as archive:
         for name in _members(path, folder):
             with (
-                scanned_copy.opened(_readable(path, folder, name, rule)) as source,
+                scanned_copy.opened(readable_part(path, folder, name, rule)) as source,
                 archive.open(name, "w", force_zip64=True) as out,
             ):
                 while piece := source.read(2**26):
@@ -65,7 +65,12 @@ def _members(path: str, folder: str) -> Iterator[str]:
                 yield relative
 
 
-def _readable(path: str, folder: str, name: str, rule: LinkRule) -> str:
+def readable_part(path: str, folder: str, name: str, rule: LinkRule) -> str:
+    """The real path of a file in a checkpoint's folder.
+
+    Raises:
+      ModelError: LOAD_CORRUPT if it is not there, LOAD_UNSAFE for a link that leads out.
+    """
     real = follow_part(path, folder, name, rule)
     if not os.path.isfile(real):
         raise ModelError(
@@ -124,18 +129,33 @@ def merged(path: str, place: str, rule: LinkRule) -> str:
     with scanned_copy.opened(place) as file:
         listed = parse(file.read(_MOST_JSON_BYTES))
     names = _shard_names(path, listed)
-    folder, work = os.path.dirname(place), scanned_copy.private_folder()
-    target = os.path.join(work, "merged.weights.h5")
+    folder = os.path.dirname(place)
+    target = os.path.join(scanned_copy.private_folder(), "merged.weights.h5")
     with h5py.File(target, "w") as whole:
-        for number, name in enumerate(names):
-            copy = scanned_copy.copy_file(_readable(path, folder, name, rule), os.path.join(work, f"shard_{number}.h5"))
-            with scanned_copy.opened(copy) as stream:
-                refuse_ambiguous(f"{path} ({name})", stream, os.fstat(stream.fileno()).st_size)
-            with h5py.File(copy, "r") as shard:
-                refuse_unsafe(f"{path} ({name})", shard, stored_bytes=os.path.getsize(copy))
-                _merge(path, shard, whole)
-            os.unlink(copy)
+        for name in names:
+            merge_file(path, readable_part(path, folder, name, rule), whole)
     return target
+
+
+def merge_file(path: str, place: str, target: Any) -> None:
+    """Copies everything in an HDF5 file into an open group, after the file was copied and scanned.
+
+    Args:
+      path: as the job names the checkpoint, for errors.
+
+    Raises:
+      ModelError: LOAD_UNSAFE for arrays that the group has already, and for what no HDF5 file may hold.
+    """
+    import h5py
+
+    shown = f"{path} ({os.path.basename(place)})"
+    copy = scanned_copy.copy_file(place, os.path.join(scanned_copy.private_folder(), "part.h5"))
+    with scanned_copy.opened(copy) as stream:
+        refuse_ambiguous(shown, stream, os.fstat(stream.fileno()).st_size)
+    with h5py.File(copy, "r") as part:
+        refuse_unsafe(shown, part, stored_bytes=os.path.getsize(copy))
+        _merge(path, part, target)
+    os.unlink(copy)
 
 
 def _shard_names(path: str, listed: Any) -> list[str]:
@@ -166,7 +186,7 @@ def _merge(path: str, source: Any, target: Any) -> None:
         if isinstance(item, h5py.Group):
             _merge(path, item, target.require_group(name))
         elif name in target:
-            raise unsafe(path, f"its shards hold the array {item.name} twice")
+            raise unsafe(path, f"its files hold the array {item.name} twice")
         else:
             source.copy(item, target, name)
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 # Layers and models of either library, also under their second names.
 _LAYERS = """
 AbstractRNNCell Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D
@@ -43,3 +45,9 @@ log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softs
 squareplus swish tanh tanh_shrink threshold
 """
 ACTIVATIONS = frozenset(_ACTIVATIONS.split())
+
+
+def snake_case(name: str) -> str:
+    """A class name as both libraries turn it into a layer name."""
+    plain = re.sub(r"\W+", "", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", plain)).lower()

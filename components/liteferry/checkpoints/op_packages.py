@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 _TEXT = "tensorflow_text"
-_FORESTS = "ydf or tensorflow_decision_forests"
+_FORESTS = "tensorflow_decision_forests"  # ydf writes such models by way of it, and registers no operation itself
 STARTS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("Sentencepiece", "Wordpiece", "FastWordpiece", "FastBert", "FastSentencepiece"), _TEXT),
@@ -29,8 +29,7 @@ def package_of(operation: str) -> str | None:
 
 def provides(modules: Iterable[str], operation: str) -> bool:
     """Whether one of the job's modules is the package that registers an operation."""
-    packages = (package_of(operation) or "").split(" or ")
-    return any(module.partition(".")[0] in packages for module in modules)
+    return any(module.partition(".")[0] == package_of(operation) for module in modules)
 
 
 def in_words(operations: Iterable[str]) -> str:

@@ -7,17 +7,18 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liteferry import lenient
-from liteferry.commands.disk_need import DiskNeed, disk_need
 from liteferry.commands.foresee import Foreseen, Rows, State, foresee
 from liteferry.config.job import Job, SamplesSpec
 from liteferry.errors import SamplesError
 from liteferry.plan.job_files import look_for_checkpoints, refuse_missing_files
-from liteferry.plan.model_plan import ModelPlan
 from liteferry.report.formats import printable, single_line
-from liteferry.sandbox.pool import available_cores
+
+if TYPE_CHECKING:
+    from liteferry.commands.disk_need import DiskNeed
+    from liteferry.plan.model_plan import ModelPlan
 
 _AT_ONCE = 4
 _SHOWN = 5
@@ -84,14 +85,16 @@ def check(job: Job, *, out: str | None = None, leave_out: str | None = None) -> 
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         rows = dict(zip(job.samples, pool.map(_opened, job.samples.values()), strict=True))
     models = foresee(job, found.checkpoints, rows)
-    to_do = None if out is None else _to_do(job, out)
-    if to_do is not None:
+    disk = None
+    if out is not None:
+        to_do = _to_do(job, out)
         left = {plan.model_id for plan in to_do}
         models = [model if model.model_id in left else dataclasses.replace(model, state=State.DONE) for model in models]
+        disk = _disk(to_do, out)
     return Checked(
         samples=rows,
         models=models,
-        disk=disk_need(to_do, out, processes=available_cores()) if to_do is not None and out is not None else None,
+        disk=disk,
         variants=[*(variant.value for variant in job.variants), *job.recipes],
         ignored=found.ignored,
     )
@@ -114,6 +117,13 @@ def _to_do(job: Job, out: str) -> list[ModelPlan]:
     from liteferry.plan.planning import plan_models
 
     return [plan for plan in map(fingerprint, plan_models(job, out)) if finished_report(plan) is None]
+
+
+def _disk(to_do: Sequence[ModelPlan], out: str) -> DiskNeed:
+    from liteferry.commands.disk_need import disk_need
+    from liteferry.sandbox.pool import available_cores
+
+    return disk_need(to_do, out, processes=available_cores())
 
 
 def _samples(rows: Rows) -> dict[str, Any]:

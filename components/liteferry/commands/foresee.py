@@ -112,7 +112,8 @@ def _one(
     if error is not None:
         failing.append((error["code"], error["message"]))
     else:
-        failing += [(ReasonCode.LOAD_UNSAFE.value, what) for what in refused]
+        newer = seen.get("newer", "")
+        failing += [(ReasonCode.LOAD_UNSAFE.value, f"{what}{newer}") for what in refused]
         failing += _code_problems(at, entry, job, seen, sources)
         failing += _operation_problems(at, job, seen)
         if not refused:  # the bytecode is trusted
@@ -165,7 +166,7 @@ def _code_problems(
         missing = [name for name in seen.get("custom_objects", ()) if not {name, name.split(">")[-1]} & offered]
         if missing:
             what = f"{at.uri} needs {', '.join(missing[:8])}, which Keras does not have and the job does not offer"
-            fix = "list the file that defines it under modules (--modules FILE.py)"
+            fix = f"list the file that defines it under modules (--modules FILE.py){seen.get('newer', '')}"
             found.append((ReasonCode.LOAD_UNKNOWN_OBJECT.value, f"{what}; {fix}"))
     return found
 

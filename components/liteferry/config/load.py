@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 
-from liteferry.config import cross_checks, job_problems, metrics_config, parsing, quantizer_recipes
+from liteferry.config import cross_checks, job_problems, key_docs, metrics_config, parsing, quantizer_recipes
 from liteferry.config.job import DEFAULT_VARIANTS, VARIANTS, Job
 from liteferry.config.job_problems import SAVED_MODEL
 from liteferry.config.value_types import is_uri
@@ -102,6 +102,7 @@ def job_from_flags(  # wide: public
 def job_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of the job file with a description for every key, for editors and `liteferry schema`."""
     schema = Job.model_json_schema()
+    key_docs.describe(schema, Job)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "LiteFerry job file"
     gates = schema["properties"]["gates"]

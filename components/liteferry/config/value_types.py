@@ -131,6 +131,8 @@ JsonObject = Annotated[Mapping[str, Any], PlainValidator(_freeze_json_object), W
 
 
 class Record(pydantic.BaseModel):
-    """A part of the job file: frozen, without unknown keys; a key is one annotated line and the docstring under it."""
+    """A part of the job file: frozen, without unknown keys; a key is one annotated line and the docstring under it, which
+    `key_docs` takes for the schema.
+    """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")

@@ -76,7 +76,7 @@ def run_reference(task: EvaluationTask, reporter: Reporter) -> None:
 
 def run_candidates_in_turn(first: EvaluationTask, reporter: Reporter) -> None:
     """`run_candidates` for one model after the other, for as long as there is a next one."""
-    saved_models = runners.SavedModels()
+    saved_models = runners.SavedModels(first.plan.load.modules)
     latencies: dict[str, Any] = {}
     task: EvaluationTask | None = first
     while task is not None:
@@ -92,7 +92,7 @@ def run_candidates(task: EvaluationTask, reporter: Reporter) -> None:
     """Runs in a sandbox without Keras and without the user's code. Runs every candidate on every row of one shard, batch by
     batch.
     """
-    inputs, variants = _compare_candidates(task, reporter, runners.SavedModels())
+    inputs, variants = _compare_candidates(task, reporter, runners.SavedModels(task.plan.load.modules))
     _measure_costs(task, reporter, inputs, variants, {})
     _measure_kernels(task, reporter)
 

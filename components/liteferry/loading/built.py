@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteferry.checkpoints import tf_checkpoint_files
-from liteferry.checkpoints.detection import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import BY_PATH, CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import as_found, cudnn_weights, derived_state, keras_model, plain_model, tf_checkpoint, unfilled, user_code
 from liteferry.loading.model import LoadedModel, LoadSpec
-from liteferry.loading.weights import legacy, new_layout
+from liteferry.loading.weights import by_path, legacy, new_layout
 from liteferry.types import TensorSpec
 
 
@@ -84,6 +84,8 @@ def _fill_keras(path: str, facts: CheckpointFacts, spec: LoadSpec, model: Any) -
         variables = {str(getattr(weight, "path", weight.name)).removesuffix(":0"): weight for weight in model.weights}
         prefix = tf_checkpoint_files.prefix_of(path)
         return tf_checkpoint.restore(path, prefix, variables, root=model, by_position=spec.is_by_position)
+    if facts.weights_layout == BY_PATH:
+        return by_path.fill(path, path, facts, model)
     is_legacy = facts.kind is Kind.H5_MODEL or facts.weights_layout == "legacy"
     place = path
     if is_legacy and not any(type(layer).__name__ in cudnn_weights.CLASSES for layer in model._flatten_layers()):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.checkpoints.detection import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import BY_PATH, CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import layer_names
 from liteferry.loading.unfilled import own_variables
@@ -33,7 +33,8 @@ def restore(path: str, facts: CheckpointFacts, model: Any) -> None:
     Raises:
       ModelError: WEIGHTS_MISMATCH for a layer whose state is not in a file of this kind.
     """
-    used_own_protocol = facts.kind is Kind.KERAS or facts.weights_layout == "keras_v3"
+    is_by_path = facts.weights_layout == BY_PATH
+    used_own_protocol = (facts.kind is Kind.KERAS and not is_by_path) or facts.weights_layout == "keras_v3"
     layers = [layer for layer in model._flatten_layers() if layer is not model]
     if not used_own_protocol:
         for layer in layers:
@@ -41,7 +42,7 @@ def restore(path: str, facts: CheckpointFacts, model: Any) -> None:
     for layer in layers:
         if _finalises(layer, users_too=not used_own_protocol):
             layer.finalize_state()
-    if facts.kind is not Kind.KERAS:
+    if facts.kind is not Kind.KERAS or is_by_path:
         _refuse_missing_assets(path, layers)
     if facts.kind is not Kind.TF_CHECKPOINT:  # which follows TensorFlow's own variables, too
         _refuse_unknown_variables(path, model)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from liteferry.checkpoints.keras_names import snake_case
 from liteferry.loading.weights.names import LayerNames
 
 
@@ -26,12 +27,6 @@ def of(model: Any) -> LayerNames:
         if re.fullmatch(rf"{re.escape(base)}(_\d+)?", layer.name):
             counted[layer.name] = base
     return LayerNames(counted=counted, turns=dict(_turns(layers)))
-
-
-def snake_case(name: str) -> str:
-    """A class name as both libraries turn it into a layer name."""
-    plain = re.sub(r"\W+", "", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", plain)).lower()
 
 
 def _turns(layers: Iterable[Any]) -> Iterator[tuple[str, tuple[str, int]]]:

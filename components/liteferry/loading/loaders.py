@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry.checkpoints import architecture_facts, bytecode, config_trust, graph_scan, op_packages
+from liteferry.checkpoints import architecture_facts, bytecode, config_trust, graph_scan, newer_keras, op_packages
 from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
-from liteferry.checkpoints.detection import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import BY_PATH, CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import (
     config_rewrite,
@@ -28,7 +28,7 @@ from liteferry.loading import (
 )
 from liteferry.loading.built import build_and_fill
 from liteferry.loading.model import LoadedModel, LoadSpec
-from liteferry.loading.weights import legacy, new_layout, whole
+from liteferry.loading.weights import by_path, legacy, new_layout, whole
 from liteferry.types import CustomObject, TensorSpec
 
 # The messages of Keras 3 and tf_keras for a class or function that they cannot find.
@@ -85,7 +85,7 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, sample_columns: S
             model = _load_whole(place, facts, spec, offered, sample_columns=sample_columns)
     except ModelError as error:
         hint = f" (also: {'; '.join(offered.problems)})" if offered.problems else ""
-        raise _as_named(error, place, path, hint=hint) from error
+        raise _as_named(error, place, path, hint=newer_keras.in_words(facts) + hint) from error
     return dataclasses.replace(
         model,
         custom=model.custom or _describe_custom(facts, offered.chosen),
@@ -168,13 +168,13 @@ def _load_whole(
     stands_in: str | None = None
     try:
         try:
-            model = _read(place, resolved, library, safe_mode=not {"lambda", "file_ops"} & set(spec.trust))
+            model = _read(place, resolved, library, safe_mode=not {"lambda", "file_ops"} & set(spec.trust), facts=facts)
         except ModelError as failed:
             build = functools.partial(whole.without_weights, facts, rewritten.config, library, resolved.objects)
             error = whole.as_mismatch(failed, place, facts, build)
             model, stands_in = _read_with_the_other(place, rewritten.config, library, error)
     except ModelError as error:
-        message = error.reason.message.replace(place, path) + _newer(facts, library)
+        message = error.reason.message.replace(place, path)
         if rewritten.stripped:
             message += f"; this is without {', '.join(rewritten.stripped)}, which `strip` left out: it may hold weights"
         raise ModelError(error.reason.code, error.reason.stage, message) from error
@@ -184,7 +184,10 @@ def _load_whole(
         warnings.append(f"left out of the model by `strip`: {', '.join(rewritten.stripped)}")
     elif spec.strip:
         warnings.append(f"strip: no layer of this model is a {' or a '.join(spec.strip)}")
-    if keras_model.build_from_samples(model, sample_columns):
+    is_new = keras_model.build_from_samples(model, sample_columns)
+    if facts.weights_layout == BY_PATH:
+        warnings += by_path.fill(path, place, facts, model)
+    elif is_new:
         model.load_weights(place)
     warnings += _hold_against_file(path, place, facts, model)
     derived_state.restore(path, facts, model)
@@ -192,21 +195,10 @@ def _load_whole(
     return dataclasses.replace(loaded, stripped=rewritten.stripped, custom=_describe_custom(facts, resolved.used))
 
 
-def _newer(facts: CheckpointFacts, library: Any) -> str:
-    """The fix for a file written by a newer Keras than the installed one; empty if it is not newer."""
-    here = str(library.__version__)
-    theirs = facts.keras_version
-    if theirs is None or _numbers(theirs) <= _numbers(here):
-        return ""
-    return f"; it was written by Keras {theirs}, and {here} is installed here: pip install 'keras>={theirs}'"
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-
-
 def _hold_against_file(path: str, place: str, facts: CheckpointFacts, model: Any) -> tuple[str, ...]:
     """Checks, for every loader, that every array is used and every variable filled; returns the corrections."""
+    if facts.weights_layout == BY_PATH:
+        return ()  # `by_path.fill` has counted them
     if facts.kind is Kind.H5_MODEL:
         return legacy.put_right(path, place, model)
     new_layout.refuse_differences(path, facts, place, model)
@@ -247,12 +239,17 @@ def _read_with_the_other(path: str, config: dict[str, Any], library: Any, error:
     return model, f"{why}; every layer and activation in it is one that computes the same in both"
 
 
-def _read(path: str, resolved: custom_objects.Resolved, library: Any, *, safe_mode: bool) -> Any:
+def _read(
+    path: str, resolved: custom_objects.Resolved, library: Any, *, safe_mode: bool, facts: CheckpointFacts | None = None
+) -> Any:
     before_keras_3 = library.__name__ == "tf_keras"
     objects = {**resolved.objects, config_rewrite.IDENTITY: config_rewrite.identity_layer(library)}
     # tf_keras knows no safe mode for legacy H5; what that would run has been refused above.
     safety = {} if before_keras_3 and not path.endswith(".keras") else {"safe_mode": safe_mode}
     try:
+        if facts is not None and facts.weights_layout == BY_PATH:
+            config = dict(resolved.config)
+            return library.saving.deserialize_keras_object(config, custom_objects=objects, safe_mode=safe_mode)
         return library.models.load_model(path, custom_objects=objects, compile=False, **safety)
     except Exception as error:
         raise _load_error(path, error, resolved.shared) from error

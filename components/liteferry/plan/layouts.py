@@ -9,7 +9,7 @@ import dataclasses
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from liteferry import storage
 from liteferry.errors import StorageError
@@ -17,6 +17,7 @@ from liteferry.plan import mlflow
 
 NEWEST, ALL = "newest", "all"
 _SAVED_MODEL_FILES = {"saved_model.pb", "saved_model.pbtxt"}
+_ORBAX_MARKS = {"_CHECKPOINT_METADATA", "orbax.checkpoint"}
 _ENDINGS = (".keras", ".h5", ".hdf5", ".weights.json", ".index", ".zip", ".tar", ".tar.gz", ".tgz")
 _SHARD_OF_WEIGHTS = re.compile(r"(.+)_\d{5}\.weights\.h5")
 _SHARD_OF_BUNDLE = re.compile(r"(.+)\.data-\d{5}-of-\d{5}")
@@ -124,10 +125,11 @@ def _checkpoints_in(folder: str, search: _Search) -> list[Place]:
             inner = _checkpoints_in(inside, search.below(inside))
             return [Place(uri=place.uri, named=folder) for place in inner] if len(inner) == 1 else inner
     if "MLmodel" in names:
-        return _of_mlflow(folder)
+        return _of_mlflow(folder) or _of_folder(folder, names, search)
     numbered = [name for name in names if name.isdecimal()]
-    if numbered and all(name.isdecimal() or name.startswith(".") or is_beside(storage.join(folder, name), ()) for name in names):
-        return _of_versions(folder, numbered, search)
+    if any(_is_version(storage.join(folder, name)) for name in numbered):
+        others = [name for name in names if name not in numbered]
+        return _of_versions(folder, numbered, search) + _of_folder(folder, others, search)
     return _of_folder(folder, names, search)
 
 
@@ -136,7 +138,19 @@ def is_checkpoint_folder(names: Sequence[str]) -> bool:
     there = set(names)
     is_unzipped = {"config.json", "metadata.json"} <= there and any(name.startswith("model.weights.") for name in there)
     is_bundle = "checkpoint" in there and any(name.endswith(".index") for name in there)
-    return bool(_SAVED_MODEL_FILES & there) or is_unzipped or is_bundle
+    return bool(_SAVED_MODEL_FILES & there) or is_unzipped or is_bundle or _is_orbax_step(there)
+
+
+def _is_orbax_step(there: Set[str]) -> bool:
+    return "pytree" in there and bool(_ORBAX_MARKS & there)
+
+
+def _is_version(folder: str) -> bool:
+    """Whether a numbered folder is a version of one model: a SavedModel, as TensorFlow Serving and TFX number them, or a step of
+    Orbax. Numbered folders of other checkpoints are folds, seeds or runs, and each is a model of its own.
+    """
+    there = set(_names(folder))
+    return bool(there & {*_SAVED_MODEL_FILES, *_TFX_FOLDERS}) or _is_orbax_step(there)
 
 
 def _of_versions(folder: str, numbered: Sequence[str], search: _Search) -> list[Place]:

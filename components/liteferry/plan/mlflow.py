@@ -13,7 +13,8 @@ from liteferry.errors import StorageError
 from liteferry.storage import beneath
 
 KEY = "mlflow"  # key in the metadata of models that have them
-PLACES = ("data/model.keras", "data/model.h5", "data/model", "tfmodel", "model")
+# By mlflow.keras and mlflow.tensorflow, the latter for a tf.Module, an Estimator, and older versions.
+PLACES = ("data/model.keras", "data/model.h5", "data/model", "tf2model", "tfmodel", "model")
 _FILE = "MLmodel"
 _MOST_BYTES = 2**18
 _KEPT = ("signature", "metadata", "run_id", "model_uuid", "model_id", "utc_time_created", "mlflow_version")

@@ -26,13 +26,16 @@ Arrays = Mapping[str, np.ndarray]
 class SavedModelRunner:
     """A SavedModel in plain TensorFlow: its serving_default, or the signatures that its own metadata says are the proven ones."""
 
-    def __init__(self, directory: str, *, per_call: Sequence[str] = ()) -> None:
-        """`per_call`: outputs that are one answer for a call, see `call_groups`."""
+    def __init__(self, directory: str, *, per_call: Sequence[str] = (), modules: Sequence[str] = ()) -> None:
+        """`per_call`: outputs that are one answer for a call, see `call_groups`. `modules`: the job's; packages among them may
+        bring operations that TensorFlow does not have.
+        """
         import tensorflow as tf
 
-        from liteferry.loading import tracing
+        from liteferry.loading import op_libraries, tracing
 
         try:
+            op_libraries.register(directory, modules)
             self._keep = tf.saved_model.load(directory)  # the signature holds its variables weakly
             metadata = saved_functions.read_metadata(directory)
             self._function = self._keep.signatures[saved_functions.proven_signature(metadata)]
@@ -88,7 +91,9 @@ class SavedModels:
     This equals a whole load, since the graph files are equal byte for byte.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, modules: Sequence[str] = ()) -> None:
+        """`modules`: see `SavedModelRunner`."""
+        self._modules = tuple(modules)
         self._runner: SavedModelRunner | None = None
         self._graph: tuple[bytes, Sequence[str]] | None = None
 
@@ -98,7 +103,7 @@ class SavedModels:
             graph = file.read()
         if self._runner is not None and (graph, per_call) == self._graph and self._runner.bring_variables(directory):
             return self._runner
-        self._runner, self._graph = SavedModelRunner(directory, per_call=per_call), (graph, per_call)
+        self._runner, self._graph = SavedModelRunner(directory, per_call=per_call, modules=self._modules), (graph, per_call)
         return self._runner
 
 

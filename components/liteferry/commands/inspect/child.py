@@ -48,9 +48,12 @@ def outline(request: dict[str, Any]) -> dict[str, Any]:
 
 def _said_of_itself(path: str, looked: CheckpointFacts) -> dict[str, Any]:
     if looked.config is not None:
+        from liteferry.checkpoints import newer_keras
+
         facts = _of_config(looked.config)
         has_bytecode = any(finding["opened_by"] == "lambda" for finding in facts["findings"])
-        return {**facts, "foreign_lambdas": _foreign_lambdas(path, looked.config) if has_bytecode else []}
+        newer = newer_keras.in_words(looked) if facts["findings"] or facts["custom_objects"] else ""
+        return {**facts, "foreign_lambdas": _foreign_lambdas(path, looked.config) if has_bytecode else [], "newer": newer}
     from liteferry.checkpoints.detection import Kind
 
     if looked.kind in (Kind.SAVED_MODEL, Kind.SAVED_MODEL_KERAS) and looked.path is not None:

@@ -13,7 +13,6 @@ from liteferry import storage
 from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.commands.inspect import child
 from liteferry.errors import ModelError, ReasonCode, Stage, StorageError
-from liteferry.plan.fingerprints import files_of
 from liteferry.sandbox import reader
 from liteferry.sandbox.reader import SECONDS, NoAnswer
 from liteferry.storage import local_cache
@@ -35,6 +34,8 @@ def inspect(uri: str, *, seconds: float = SECONDS, unit: Callable[[str], Any] = 
     """
     if not storage.is_remote(uri):
         return _inspect(storage.require_local(uri), seconds, unit)
+    from liteferry.plan.fingerprints import files_of  # with all that a plan needs, and `check` asks about local files alone
+
     with local_cache.lease([Wanted(uris=tuple(files_of(uri)))]) as copies:
         copies.raise_problems()
         try:

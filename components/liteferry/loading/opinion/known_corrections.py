@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from liteferry.checkpoints.detection import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import BY_PATH, CheckpointFacts, Kind
 from liteferry.loading.opinion import weights
 from liteferry.loading.opinion.calls import NoOpinionError
 
@@ -118,7 +118,7 @@ def after_loading(model: Any, library: Any, facts: CheckpointFacts, *, strip: Co
     said: tuple[str, ...] = ()
     if facts.kind is Kind.H5_MODEL and facts.path is not None:
         said = weights.by_name_where_it_differs(facts.path, model, library, facts)
-    if facts.kind is Kind.H5_MODEL or library.__name__ == "tf_keras":
+    if facts.kind is Kind.H5_MODEL or library.__name__ == "tf_keras" or facts.weights_layout == BY_PATH:
         said += weights.finalised(model, library, facts)
     left_out = [layer for layer in model._flatten_layers() if type(layer).__name__ in strip and layer is not model]
     for layer in left_out:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import json
 import os
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -19,13 +21,13 @@ import numpy as np
 
 from liteferry.checkpoints import config_trust, graph_scan
 from liteferry.checkpoints.config_scan import serialized_objects
-from liteferry.checkpoints.detection import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import BY_PATH, CheckpointFacts, Kind
 from liteferry.checkpoints.keras_names import MADE_BY_KERAS
 from liteferry.loading import user_code
 from liteferry.loading.custom_objects import own_names
 from liteferry.loading.loaders import refuse_graph
 from liteferry.loading.model import LoadSpec
-from liteferry.loading.opinion import built, calls, known_corrections
+from liteferry.loading.opinion import built, calls, known_corrections, weights
 from liteferry.loading.opinion.calls import NoOpinionError, OwnModel
 from liteferry.types import TensorSpec
 
@@ -71,7 +73,11 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, oracle: str, inpu
         safety = {"safe_mode": not {"lambda", "file_ops"} & set(spec.trust)}
     try:
         with library.saving.custom_object_scope(settled):  # goes before what is registered; `custom_objects` does not
-            model = library.models.load_model(corrected, custom_objects=objects, compile=False, **safety)
+            if facts.weights_layout == BY_PATH:
+                model, said = _of_orbax(corrected, library, objects, facts, **safety)
+                corrections += said
+            else:
+                model = library.models.load_model(corrected, custom_objects=objects, compile=False, **safety)
     except Exception as error:
         if spec.strip:
             raise NoOpinionError(
@@ -82,6 +88,16 @@ def load(path: str, facts: CheckpointFacts, spec: LoadSpec, *, oracle: str, inpu
         corrections += known_corrections.built_by_all_arguments(model, corrected, lambda: calls.build(model, library, inputs))
     corrections += known_corrections.after_loading(model, library, facts, strip=spec.strip)
     return calls.of_keras(model, library, corrections)
+
+
+def _of_orbax(
+    path: str, library: Any, objects: Mapping[str, Any], facts: CheckpointFacts, **safety: Any
+) -> tuple[Any, tuple[str, ...]]:
+    """As Keras's reader of Orbax folders does with what it has read."""
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    model = library.saving.deserialize_keras_object(config, custom_objects=objects, **safety)
+    return model, weights.set_state_tree(path, model, facts)
 
 
 def _custom_objects(spec: LoadSpec, library: Any, facts: CheckpointFacts) -> tuple[dict[str, Any], dict[str, Any]]:

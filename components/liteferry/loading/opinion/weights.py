@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.checkpoints.detection import CheckpointFacts, Kind
+from liteferry.checkpoints.detection import BY_PATH, CheckpointFacts, Kind
 
 Pairs = dict[str, tuple[Any, np.ndarray]]
 
@@ -25,6 +25,8 @@ _BY_NAME = "the library's reader goes by position, but the file has another orde
 
 def load(path: str, model: Any, library: Any, facts: CheckpointFacts, *, by_position: bool) -> tuple[str, ...]:
     """Fills a Keras model from HDF5 or a `.keras` archive. Returns the corrections that were made."""
+    if facts.weights_layout == BY_PATH:
+        return set_state_tree(path, model, facts) + finalised(model, library, facts)
     found = None if by_position else _pairs(path, model, library, facts)
     try:
         model.load_weights(path)
@@ -32,6 +34,48 @@ def load(path: str, model: Any, library: Any, facts: CheckpointFacts, *, by_posi
         if not found:
             raise  # positions do not fit, and names do not decide either
     return _assigned(found) + finalised(model, library, facts)
+
+
+def set_state_tree(path: str, model: Any, facts: CheckpointFacts) -> tuple[str, ...]:
+    """Fills a model of Keras 3 as its reader of Orbax folders does, which leaves out variables whose path it does not find.
+    Returns the correction, if one was made.
+
+    Raises:
+      ValueError: variables are left, and the counts in their names do not tell which arrays are theirs.
+    """
+    with _open(path, facts) as file:
+        tree = _tree(file)
+    model.set_state_tree(tree)
+    stored = {"/".join(keys): value for part in tree.values() for keys, value in _leaves(part)}
+    left = [weight for weight in model.weights if weight.path not in stored]
+    if not left:
+        return ()
+    spare = [path for path in stored if path not in {weight.path for weight in model.weights}]
+    theirs, ours = sorted(spare, key=_counted), sorted((weight.path for weight in left), key=_counted)
+    if [_uncounted(path) for path in theirs] != [_uncounted(path) for path in ours]:
+        raise ValueError(f"variables {', '.join(ours[:5])} are not in the file, which has {', '.join(theirs[:5]) or 'no others'}")
+    by_path = {weight.path: weight for weight in left}
+    for own, other in zip(ours, theirs, strict=True):
+        by_path[own].assign(stored[other])
+    return ("Keras leaves out variables whose layers were counted differently: loaded by the order of their numbers",)
+
+
+def _leaves(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, item in tree.items():
+        yield from _leaves(item, (*above, name)) if isinstance(item, dict) else [((*above, name), item)]
+
+
+def _uncounted(path: str) -> str:
+    return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/"))
+
+
+def _counted(path: str) -> tuple[str, list[int]]:
+    found = [re.search(r"_(\d+)$", part) for part in path.split("/")]
+    return _uncounted(path), [int(number[1]) if number else 0 for number in found]
+
+
+def _tree(group: Any) -> dict[str, Any]:
+    return {name: _tree(item) if hasattr(item, "keys") else np.asarray(item) for name, item in group.items()}
 
 
 def by_name_where_it_differs(path: str, model: Any, library: Any, facts: CheckpointFacts) -> tuple[str, ...]:
@@ -64,7 +108,7 @@ def finalised(model: Any, library: Any, facts: CheckpointFacts) -> tuple[str, ..
     TensorFlow's checkpoints, tf_keras for its own layers in an archive. Returns what was done beyond the library.
     """
     layers = [layer for layer in model._flatten_layers() if layer is not model]
-    knows_protocol = facts.kind is Kind.KERAS or facts.weights_layout == "keras_v3"
+    knows_protocol = (facts.kind is Kind.KERAS and facts.weights_layout != BY_PATH) or facts.weights_layout == "keras_v3"
     said: tuple[str, ...] = () if knows_protocol else _through_themselves(layers)
     left_out = [layer for layer in layers if hasattr(layer, "finalize_state") and _is_left_out(layer, library, knows_protocol)]
     for layer in left_out:

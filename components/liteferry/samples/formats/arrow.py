@@ -63,7 +63,8 @@ def _is_encoded(arrow_type: pa.DataType) -> bool:
 def _is_text(arrow_type: pa.DataType) -> bool:
     types = pa.types
     checks = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
-    return any(check(arrow_type) for check in checks)
+    views = (types.is_string_view, types.is_binary_view)  # Polars writes these
+    return any(check(arrow_type) for check in (*checks, *views))
 
 
 def _tensor_shape(tensor_type: pa.FixedShapeTensorType) -> tuple[int, ...]:

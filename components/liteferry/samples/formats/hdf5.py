@@ -10,7 +10,7 @@ import numpy as np
 
 from liteferry.checkpoints.h5_files import refuse_unsafe
 from liteferry.errors import ModelError
-from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, rows_of_array
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, one_length, rows_of_array
 
 _CONVERT = "pandas.read_hdf(PATH).to_parquet('rows.parquet')"
 
@@ -28,14 +28,8 @@ def describe_hdf5(path: str) -> FileFacts:
         lengths = {name: len(dataset) for name, dataset in datasets.items()}
     if not columns:
         raise mismatch(f"{path}: holds no arrays; save one dataset for each model input")
-    first = next(iter(lengths))
-    for name, length in lengths.items():
-        if length != lengths[first]:
-            raise mismatch(
-                f"{path}: dataset {first!r} has {lengths[first]} rows and dataset {name!r} has {length}; the first axis is the "
-                "rows, and every dataset needs the same number"
-            )
-    return FileFacts(columns=columns, range_sizes=(lengths[first],))
+    rows = one_length(path, lengths, kind="dataset", opened="h5py.File(PATH)")
+    return FileFacts(columns=columns, range_sizes=(rows,))
 
 
 def read_hdf5(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -> Iterator[dict[str, Rows]]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from liteferry.samples.formats.arrow import columns_of, rows_of
 from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch
 
+_CONVERT = "`pandas.read_json(PATH).to_json('rows.jsonl', orient='records', lines=True)`"
 SUFFIXES = (".jsonl", ".ndjson", ".jsonlines", ".jsonl.gz", ".ndjson.gz")
 _LINES = 4096
 _MOST_LINE_BYTES = 2**28
@@ -59,10 +60,10 @@ def _objects(path: str) -> Iterator[dict[str, Any]]:
             try:
                 found = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise mismatch(f"{path}: row {row}: is no JSON ({error}); every line has to be one object") from error
+                raise mismatch(f"{path}: row {row}: is no JSON ({error}); every line has to be one object: {_CONVERT}") from error
             if not isinstance(found, dict):
-                hint = "write one object a line: `pandas.read_json(PATH).to_json('rows.jsonl', orient='records', lines=True)`"
-                raise mismatch(f'{path}: row {row}: is a {type(found).__name__}, not an object such as {{"x": 1.5}}; {hint}')
+                told = f'is a {type(found).__name__}, not an object such as {{"x": 1.5}}'
+                raise mismatch(f"{path}: row {row}: {told}; write one object a line: {_CONVERT}")
             yield found
             row += 1
 

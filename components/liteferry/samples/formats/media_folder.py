@@ -7,11 +7,11 @@ of their names; `class`, its name; `file`, its path below the folder. Without su
 from __future__ import annotations
 
 import os
-import wave
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from liteferry.samples.formats import wav
 from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, rows_of_array
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -21,14 +21,18 @@ _RANGE_ROWS = 4096
 _MOST_FILES = 5_000_000
 _MOST_FILE_BYTES = 2**30
 _TEXT = ColumnSpec(dtype="string", shape=())
+# Subfolders that are parts of a data set, not classes.
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "eval", "dev", "holdout"}
 
 
 def files_in(folder: str) -> list[str]:
     """The images or .wav files of a folder, by their paths below it, sorted; none if it is not such a folder."""
     found = []
     for above, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        media = [os.path.join(above, name) for name in names if name.lower().endswith(_IMAGES + _AUDIO)]
+        # Hidden ones are those of a system: macOS packs ._NAME beside each file, and a folder of them.
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        shown = [name for name in names if not name.startswith(".")]
+        media = [os.path.join(above, name) for name in shown if name.lower().endswith(_IMAGES + _AUDIO)]
         if (odd := next((path for path in media if not os.path.isfile(path)), None)) is not None:
             raise mismatch(f"{odd}: is no file but a pipe, a socket, a device or a link to nothing; remove it")
         found += [os.path.relpath(path, folder) for path in media]
@@ -61,7 +65,7 @@ def read_media(path: str, columns: Mapping[str, ColumnSpec], wanted: RowRange) -
 
 def _column(path: str, name: str, files: Sequence[str], classes: Sequence[str]) -> Rows:
     if name == AUDIO:
-        return _joined([_samples(path, file) for file in files])
+        return _joined([wav.samples_of(_of_a_row(path, file)) for file in files])
     if name == IMAGE:
         return _texts([_content(path, file) for file in files])
     if name == LABEL:
@@ -93,20 +97,30 @@ def _classes(path: str, files: Sequence[str]) -> list[str]:
     if any(in_folders) and not all(in_folders):
         loose = next(file for file in files if os.sep not in file)
         raise mismatch(f"{path}: {loose} lies beside the subfolders that are its classes; move it into one, or remove it")
-    return sorted({_class(file) for file in files}) if all(in_folders) else []
+    classes = sorted({_class(file) for file in files}) if all(in_folders) else []
+    if classes and {name.lower() for name in classes} <= _SPLITS:
+        raise mismatch(
+            f"{path}: holds the parts of a data set ({', '.join(classes)}) and not classes; name the one you mean, for example "
+            f"{os.path.join(path, classes[0])}"
+        )
+    return classes
 
 
 def _content(path: str, file: str) -> bytes:
+    with open(_of_a_row(path, file), "rb") as opened:
+        return opened.read()
+
+
+def _of_a_row(path: str, file: str) -> str:
     place = os.path.join(path, file)
     if os.path.getsize(place) > _MOST_FILE_BYTES:
         raise mismatch(f"{place}: has {os.path.getsize(place):,} bytes, too many for one row")
-    with open(place, "rb") as opened:
-        return opened.read()
+    return place
 
 
 def _audio_spec(path: str, files: Sequence[str]) -> ColumnSpec:
     """The shape that all files share; None for a length in which they differ."""
-    shapes = {_audio_shape(path, file) for file in files[:_RANGE_ROWS]}
+    shapes = {wav.header_of(os.path.join(path, file)).shape() for file in files[:_RANGE_ROWS]}
     ranks = {len(shape) for shape in shapes}
     if len(ranks) > 1:
         raise mismatch(f"{path}: some files are mono and others are not; convert them to one number of channels")
@@ -116,23 +130,6 @@ def _audio_spec(path: str, files: Sequence[str]) -> ColumnSpec:
         dtype="float32",
         shape=tuple(size.pop() if len(size) == 1 and (is_all or axis) else None for axis, size in enumerate(sizes)),
     )
-
-
-def _audio_shape(path: str, file: str) -> tuple[int, ...]:
-    with wave.open(os.path.join(path, file), "rb") as opened:
-        frames, channels = opened.getnframes(), opened.getnchannels()
-    return (frames,) if channels == 1 else (frames, channels)
-
-
-def _samples(path: str, file: str) -> np.ndarray:
-    """16-bit samples / 32768, as `tf.audio.decode_wav` has them; (frames,) for mono, else (frames, channels)."""
-    place = os.path.join(path, file)
-    with wave.open(place, "rb") as opened:
-        if opened.getsampwidth() != 2:
-            raise mismatch(f"{place}: has {8 * opened.getsampwidth()} bits a sample; convert it to 16-bit PCM")
-        channels = opened.getnchannels()
-        values = np.frombuffer(opened.readframes(opened.getnframes()), "<i2").astype(np.float32) / np.float32(32768)
-    return values if channels == 1 else values.reshape(-1, channels)
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> Rows:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, rows_of_array
+from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, one_length, rows_of_array
 
 _SMALL_BYTES, _MAX_RATIO = 2**28, 500
 _MOST_HEADER_BYTES = 2**17
@@ -31,14 +31,8 @@ def describe_npz(path: str) -> FileFacts:
             lengths[name] = shape[0]
     if not columns:
         raise mismatch(f"{path}: holds no arrays; save one for each model input")
-    first = next(iter(lengths))
-    for name, length in lengths.items():
-        if length != lengths[first]:
-            raise mismatch(
-                f"{path}: array {first!r} has {lengths[first]} rows and array {name!r} has {length}; "
-                "the first axis is the rows, and every array needs the same number"
-            )
-    return FileFacts(columns=columns, range_sizes=(lengths[first],))
+    rows = one_length(path, lengths, kind="array", opened="np.load(PATH)")
+    return FileFacts(columns=columns, range_sizes=(rows,))
 
 
 def _read_npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:

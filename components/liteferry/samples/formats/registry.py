@@ -55,8 +55,10 @@ _Reader = tuple[Callable[..., FileFacts], Callable[..., Iterator[dict[str, Rows]
 
 
 def is_known(path: str) -> bool:
-    """Whether a file has the name of a sample format."""
-    return _module_of(path) is not None and not os.path.isdir(path)
+    """Whether a file has the name of a sample format. A .json file is one where the job names it; in a folder it tells of
+    others.
+    """
+    return _module_of(path) is not None and not path.lower().endswith(".json") and not os.path.isdir(path)
 
 
 def is_saved_dataset(path: str) -> bool:
@@ -85,12 +87,11 @@ _MODULES = {
     ".parquet": ("parquet", "parquet"),
     **dict.fromkeys(_IPC_SUFFIXES, ("ipc", "ipc")),
     **dict.fromkeys((".csv", ".tsv", ".csv.gz", ".tsv.gz"), ("csv_file", "csv")),
-    **dict.fromkeys((".jsonl", ".ndjson", ".jsonlines", ".jsonl.gz", ".ndjson.gz"), ("json_lines", "jsonl")),
+    **dict.fromkeys((".jsonl", ".ndjson", ".jsonlines", ".jsonl.gz", ".ndjson.gz", ".json"), ("json_lines", "jsonl")),
     **dict.fromkeys((".h5", ".hdf5"), ("hdf5", "hdf5")),
 }
 # Other file types, and a line of Python that converts each to a supported format.
 _CONVERSIONS = {
-    ".json": "pandas.read_json(PATH).to_parquet('rows.parquet'), or one object a line in a .jsonl file",
     **dict.fromkeys((".pkl", ".pickle"), "pandas.read_pickle(PATH).to_parquet('rows.parquet'), where you trust the file"),
     **dict.fromkeys((".xlsx", ".xls"), "pandas.read_excel(PATH).to_parquet('rows.parquet')"),
     ".mat": "np.savez('rows.npz', **{k: v for k, v in scipy.io.loadmat(PATH).items() if k[0] != '_'})",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -100,6 +102,31 @@ def rows_of_array(array: np.ndarray) -> Rows:
     if array.dtype.kind == "S":
         array = array.astype(object)
     return Rows(np.ascontiguousarray(array).reshape(-1), shapes)
+
+
+def one_length(path: str, lengths: Mapping[str, int], *, kind: str, opened: str) -> int:
+    """The number of rows that all arrays of a file have.
+
+    Args:
+      kind: what the file calls an array. opened: the expression that opens it, for the line that mends it.
+
+    Raises:
+      SamplesError: SAMPLES_MISMATCH if they differ, with a line that keeps the arrays of one length.
+    """
+    first = next(iter(lengths))
+    other = next((name for name, length in lengths.items() if length != lengths[first]), None)
+    if other is None:
+        return lengths[first]
+    groups = collections.defaultdict(list)
+    for name, length in lengths.items():
+        groups[length].append(name)
+    kept = max(groups.values(), key=lambda names: (len(names), -lengths[names[0]]))
+    together = ", ".join(f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}=f[{name!r}]" for name in kept[:6])
+    raise mismatch(
+        f"{path}: {kind} {first!r} has {lengths[first]} rows and {kind} {other!r} has {lengths[other]}; the first axis is the "
+        f"rows, and every {kind} needs the same number. Keep those that belong together: f = {opened}; "
+        f"np.savez('rows.npz', {together})"
+    )
 
 
 def mismatch(message: str) -> SamplesError:
