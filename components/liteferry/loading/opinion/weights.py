@@ -9,7 +9,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,17 +47,20 @@ def set_state_tree(path: str, model: Any, facts: CheckpointFacts) -> tuple[str, 
         tree = _tree(file)
     model.set_state_tree(tree)
     stored = {"/".join(keys): value for part in tree.values() for keys, value in _leaves(part)}
-    left = [weight for weight in model.weights if weight.path not in stored]
+    left = {weight.path: weight for weight in model.weights if weight.path not in stored}
     if not left:
         return ()
-    spare = [path for path in stored if path not in {weight.path for weight in model.weights}]
-    theirs, ours = sorted(spare, key=_counted), sorted((weight.path for weight in left), key=_counted)
-    if [_uncounted(path) for path in theirs] != [_uncounted(path) for path in ours]:
-        raise ValueError(f"variables {', '.join(ours[:5])} are not in the file, which has {', '.join(theirs[:5]) or 'no others'}")
-    by_path = {weight.path: weight for weight in left}
-    for own, other in zip(ours, theirs, strict=True):
-        by_path[own].assign(stored[other])
-    return ("Keras leaves out variables whose layers were counted differently: loaded by the order of their numbers",)
+    inner = {layer.name for layer in [model, *model._flatten_layers()] if getattr(layer, "layers", None)}
+    spare = stored.keys() - {weight.path for weight in model.weights}
+    theirs, ours = (sorted((*_counted(path, inner), path) for path in paths) for paths in (spare, left))
+    if [name for name, _, _ in theirs] != [name for name, _, _ in ours]:
+        told = ", ".join(path for *_, path in theirs[:5]) or "no others"
+        raise ValueError(f"variables {', '.join(list(left)[:5])} are not in the file, which has {told}")
+    for (_, _, own), (_, _, other) in zip(ours, theirs, strict=True):
+        left[own].assign(stored[other])
+    return (
+        "Keras leaves out variables whose paths were counted or nested differently: loaded by their layers' names and numbers",
+    )
 
 
 def _leaves(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -65,13 +68,12 @@ def _leaves(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tu
         yield from _leaves(item, (*above, name)) if isinstance(item, dict) else [((*above, name), item)]
 
 
-def _uncounted(path: str) -> str:
-    return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/"))
-
-
-def _counted(path: str) -> tuple[str, list[int]]:
-    found = [re.search(r"_(\d+)$", part) for part in path.split("/")]
-    return _uncounted(path), [int(number[1]) if number else 0 for number in found]
+def _counted(path: str, inner: Collection[str]) -> tuple[str, list[int]]:
+    """A path without the names of inner models and without counts, and the counts."""
+    *scopes, own = path.split("/")
+    parts = [*(scope for scope in scopes[:-1] if scope not in inner), *scopes[-1:], own]
+    found = [re.search(r"_(\d+)$", part) for part in parts]
+    return "/".join(re.sub(r"_\d+$", "", part) for part in parts), [int(number[1]) if number else 0 for number in found]
 
 
 def _tree(group: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,9 @@ def fill(path: str, place: str, facts: CheckpointFacts, model: Any) -> tuple[str
     """
     with _opened(place, facts) as file:
         arrays = dict(_stored(file))
-        theirs = [Slot(name=name, shape=shape_of(array)) for name, array in arrays.items()]
-        ours = [Slot(name=_path(weight), shape=shape_of(weight)) for weight in model.weights]
+        plain = _without_containers(model, list(arrays), list(map(_path, model.weights)))
+        theirs = [Slot(name=plain.get(name, name), shape=shape_of(array)) for name, array in arrays.items()]
+        ours = [Slot(name=plain.get(_path(weight), _path(weight)), shape=shape_of(weight)) for weight in model.weights]
         try:
             matching = match(theirs, ours, layer_names.of(model))
         except NoMatchError as error:
@@ -40,6 +41,22 @@ def fill(path: str, place: str, facts: CheckpointFacts, model: Any) -> tuple[str
         for variable, at in zip(model.weights, matching.places, strict=True):
             variable.assign(np.asarray(datasets[at]))
     return matching.notes
+
+
+def _without_containers(model: Any, *sides: Sequence[str]) -> dict[str, str]:
+    """Each path without the names of the models inside the model: whether a path has them depends on when a layer was built, and
+    a model that is loaded is built in another order. Empty where two paths of one side would become one.
+    """
+    containers = {layer.name for layer in [model, *model._flatten_layers()] if getattr(layer, "layers", None)}
+    shortened = [{path: _shortened(path, containers) for path in paths} for paths in sides]
+    if any(len(set(found.values())) < len(found) for found in shortened):
+        return {}
+    return {path: short for found in shortened for path, short in found.items()}
+
+
+def _shortened(path: str, containers: Collection[str]) -> str:
+    *scopes, layer, own = ["", *path.split("/")]
+    return "/".join([*(scope for scope in scopes if scope and scope not in containers), *filter(None, [layer]), own])
 
 
 def _path(weight: Any) -> str:
