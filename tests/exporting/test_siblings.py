@@ -281,13 +281,14 @@ def begun(plans: Sequence[ModelPlan]) -> list[str]:
 def test_the_first_one_is_blessed_before_the_second_one_is_begun(sweep: Path, tmp_path: Path) -> None:
     plans = plans_of_sweep(sweep, tmp_path)[:3]
     with contextlib.closing(proven_in_turn(plans)) as in_turn:
-        first = next(in_turn)
+        plan, exported, evaluation = next(in_turn)
         assert begun(plans) == ["sweep_0"]
-        assert judge_and_publish(*first)["status"] == "blessed"
+        assert evaluation is not None
+        assert judge_and_publish(plan, exported, evaluation)["status"] == "blessed"
         assert begun(plans) == [], "its folder has moved to its final path"
-        second = next(in_turn)
-        assert second[1].shares_trace_of == "sweep_0"
-        assert judge_and_publish(*second)["status"] == "blessed"
+        plan, exported, evaluation = next(in_turn)
+        assert exported.shares_trace_of == "sweep_0" and evaluation is not None
+        assert judge_and_publish(plan, exported, evaluation)["status"] == "blessed"
         assert (tmp_path / "models" / "sweep_1" / "BLESSED").exists()
     assert begun(plans) == [], "the third was never begun"
 

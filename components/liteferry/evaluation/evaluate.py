@@ -94,15 +94,21 @@ def siblings_in_turn(plans: Sequence[ModelPlan], *, units: Units = _UNITS) -> It
     """A function that evaluates models of one family, whose references are on disk, when they are there, one after the other in
     one clean process. The process loads the graph of their SavedModels once, and waits between two calls. If it dies, the model
     that it worked on is evaluated in a process of its own, and the next one begins another.
+
+    Inputs are held from the first call on: the export of the same models, which holds the same rows and more, has them by then.
+    Nobody waits for room in the cache while holding some of it.
     """
-    alone = functools.partial(evaluate_isolated, referenced=True, units=units)
     with contextlib.ExitStack() as held:
-        evaluate: Callable[[EvaluationTask], Evaluation] = alone
-        with contextlib.suppress(NoRoomError):
-            here = held.enter_context(hold_inputs(plans, lambda _: InputNeeds(shards=(0,))))
-            if not here.problems:
-                evaluate = held.enter_context(contextlib.closing(_InTurn(here, units))).evaluate
-        yield evaluate
+
+        @functools.cache
+        def evaluator() -> Callable[[EvaluationTask], Evaluation]:
+            with contextlib.suppress(NoRoomError):
+                here = held.enter_context(hold_inputs(plans, lambda _: InputNeeds(shards=(0,))))
+                if not here.problems:
+                    return held.enter_context(contextlib.closing(_InTurn(here, units))).evaluate
+            return functools.partial(evaluate_isolated, referenced=True, units=units)
+
+        yield lambda task: evaluator()(task)
 
 
 class _InTurn:

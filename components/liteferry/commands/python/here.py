@@ -8,7 +8,7 @@ from typing import Any
 
 from liteferry import sandbox, storage
 from liteferry.config.job import Job
-from liteferry.evaluation.proven import proven_in_turn
+from liteferry.evaluation.proven import proven_alone
 from liteferry.output import fleet_files, held_back, run_lock
 from liteferry.output.begin import find_finished
 from liteferry.output.publish import judge_and_publish
@@ -58,7 +58,7 @@ def run_here(job: Job, out: str, *, force: bool = False, confirm: Confirm | None
 
 def _work_on(plan: ModelPlan, confirm: Confirm | None) -> Mapping[str, Any]:
     (plan,) = begin_attempt([plan])
-    ((_, exported, told),) = proven_in_turn([plan])
+    exported, told = proven_alone(plan)
     if confirm is not None and exported.saved_model is not None:
         exported = confirm(plan, exported)
     return judge_and_publish(plan, exported, told)

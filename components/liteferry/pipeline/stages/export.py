@@ -81,7 +81,7 @@ def _prove_in_turn(plans: tuple[ModelPlan, ...], hand_over: HandOver) -> None:
     if any(predictions.are_kept(plan) for plan in left):
         sandbox.warm_up(sandbox.Flavor.METRICS)  # its imports take seconds, and overlap with the export
     for number, (plan, exported, evaluation) in enumerate(proven_in_turn(left) if left else (), start=1):
-        hand_over(InWork(plan=plan, exported=exported, evaluation=evaluation, is_proven=True))
+        hand_over(InWork(plan=plan, exported=exported, evaluation=evaluation, is_proven=evaluation is not None))
         progress.report_doing(left[number : number + 1], Stage.EXPORT)
 
 
