@@ -59,6 +59,8 @@ NIGHTLY = {
     "tests/exporting/test_other_signatures.py": "conversions in this process, for one sentence",
     "tests/exporting/test_second_opinion_faults.py::test_a_run_refuses": "one more run; the opinion itself is seen by day",
     "tests/exporting/test_siblings.py::test_neither_workers_nor_sharing": "two more runs; equal bits are seen by day in shards",
+    "tests/output/test_relabelled.py::test_a_real_model": "runs the demo's files again; which bytes change is seen by day",
+    "tests/output/test_store_publish.py::test_a_successor_that_is": "a kill more; the killed publisher is seen by day",
     "tests/runs/test_main_job.py::test_killed_half_way": "the chaos campaign kills at every place",
     "tests/runs/test_main_job.py::test_run_again_with_nothing_changed": "tests/runs/test_runs_on_stores.py runs again by day",
     "tests/runs/test_only_and_strict.py::test_only_the_models": "one more run",
