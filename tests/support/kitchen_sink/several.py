@@ -65,7 +65,8 @@ ASKED: dict[str, Any] = {
     "codec_without": ["encode", "transcode"],
     "codec_in_half.keras": ["again"],
 }
-METHOD = {"signatures": {"again": {"method": "call"}}}  # of a model that has no signatures of its own
+# Of a model that has no signatures of its own.
+METHOD = {"signatures": {"again": {"method": "call", "inputs": {"inputs": {"shape": [None, 64]}}}}}
 
 
 def _job(folder: Path, demo: Run) -> dict[str, Any]:
