@@ -297,6 +297,7 @@ def rounding_twins() -> dict[str, Any]:
     import ml_dtypes
 
     from liteferry import checkpoints
+    from liteferry.exporting import variant_steps
     from liteferry.loading import float_twin, loaders, rounded_inputs, tracing
     from liteferry.loading.model import LoadSpec
 
@@ -328,6 +329,7 @@ def rounding_twins() -> dict[str, Any]:
             "off": off[False],
             "rounding_off": off[True],
             "file_off": found.off(found.content),
+            "float16_off": found.off(found.steps(variant_steps.first, "float16")[0].make()),
             "is_as_before": bool(np.array_equal(wanted, again)),
             "left_behind": sorted(name for layer in loaded.keep._flatten_layers() for name in vars(layer) if name == "call"),
         }

@@ -13,7 +13,7 @@ Rounding = Callable[[Any], Any]
 
 _MOST_FLOAT8 = 448.0  # float8_e4m3fn
 _LEAST_NORMAL = 2.0**-6
-_SPLIT = 2.0**20 + 1.0  # Veltkamp's: leaves the 4 leading bits of the 24 that float32 has
+_HALF_OF_SPLIT = 2.0**10  # Veltkamp's factor is 2^20 + 1, which float16 cannot hold, and a float16 file holds all constants so
 _STEP = 2.0**-9  # below the least normal number
 
 
@@ -55,7 +55,9 @@ def to_float8(inputs: Any, scale: Any) -> Any:
 
     scale = tf.cast(tf.convert_to_tensor(scale), tf.float32)
     value = tf.clip_by_value(tf.cast(inputs, tf.float32) / scale, -_MOST_FLOAT8, _MOST_FLOAT8)
-    wide = value * _SPLIT
-    leading = wide - (wide - value)
-    small = tf.round(value / _STEP) * _STEP
-    return tf.where(tf.abs(value) < _LEAST_NORMAL, small, leading) * scale
+    size = tf.abs(value)
+    wide = tf.maximum(size * _HALF_OF_SPLIT, 0.0) * _HALF_OF_SPLIT + size  # the maximum keeps TensorFlow from joining the factors
+    leading = wide - (wide - size)  # 4 of the 24 bits that float32 has
+    small = tf.round(size / _STEP) * _STEP
+    rounded = tf.where(size < _LEAST_NORMAL, small, leading)
+    return tf.where(value < 0.0, -rounded, rounded) * scale
