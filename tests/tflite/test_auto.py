@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -174,3 +175,15 @@ def test_a_file_on_trained_ranges_that_does_not_hold_is_passed_by(on: str) -> No
     assert not found.has_trained_ranges
     assert found.content is not None
     assert found.content != noisy
+
+
+def test_operators_that_share_their_weights_have_one_format() -> None:
+    """The quantizer refuses to hold one buffer in two formats."""
+    maker = PlantedMaker({**FRAGILE, "again": (400, 10.0)})
+    for name in ("fragile", "again"):
+        maker.operators[name] = dataclasses.replace(maker.operators[name], buffer=7)
+    found = search(maker, 0.01)
+    assert found.mix["fragile"] == found.mix["again"] != mixes.FLOAT32
+    assert found.mix["large"] == mixes.INT4
+    tried_apart = [mix for mix in maker.made if len(mix) == 4 and mix["fragile"] != mix["again"]]
+    assert len(tried_apart) <= auto_search._DEMOTIONS, "but for the last attempts, one operator at a time"

@@ -216,12 +216,13 @@ class _Search:
         mix = {one.name: one.formats[0] for one in unit}
         made = self.file_of(mix)
         found = float("-inf") if made is None else self._judges.noise_db(made)
-        words = unit[0].name if len(unit) == 1 else f"{len(unit)} smaller operators"
+        is_one = len(unit) == 1 or len({one.buffer for one in unit} - {None}) == 1
+        words = unit[0].name if is_one else f"{len(unit)} smaller operators"
         self._sensitivity.append(
             Sensitivity(
-                operator=unit[0].operator if len(unit) == 1 else "several",
+                operator=unit[0].operator if is_one else "several",
                 name=words,
-                elements=sum(one.elements for one in unit),
+                elements=unit[0].elements if is_one else sum(one.elements for one in unit),
                 format=unit[0].formats[0],
                 sqnr_db=found,
             )
@@ -277,12 +278,16 @@ class _Search:
 
 
 def _units(operators: Sequence[Weighted]) -> list[list[Weighted]]:
-    """The largest operators one by one, the others together where they have the same formats."""
-    ordered = sorted(operators, key=lambda one: (-one.elements, one.name))
-    units = [[one] for one in ordered[:_MOST_UNITS]]
+    """The largest operators one by one, with those that share their weights; the others together where they have the same
+    formats.
+    """
+    shared: dict[tuple[object, ...], list[Weighted]] = {}
+    for one in sorted(operators, key=lambda one: (-one.elements, one.name)):
+        shared.setdefault((one.name if one.buffer is None else one.buffer, one.formats), []).append(one)
+    units = list(shared.values())[:_MOST_UNITS]
     together: dict[tuple[str, ...], list[Weighted]] = {}
-    for one in ordered[_MOST_UNITS:]:
-        together.setdefault(one.formats, []).append(one)
+    for unit in list(shared.values())[_MOST_UNITS:]:
+        together.setdefault(unit[0].formats, []).extend(unit)
     return [*units, *together.values()]
 
 

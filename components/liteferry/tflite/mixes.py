@@ -28,7 +28,7 @@ Mix = Mapping[str, str]
 class Weighted:
     """An operator with constant weights. `name`: what recipes match, made of the tensors that it gives. `formats`: those in
     which the quantizer can hold its weights, smallest first, float32 last. `is_static`: its output must be quantised too, as
-    for a table lookup.
+    for a table lookup. `buffer`: where the file has the weights; operators that share them can only have one format.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Weighted:
     formats: tuple[str, ...]
     divides_into_blocks: bool = False
     is_static: bool = False
+    buffer: int | None = None
 
     def bytes_in(self, wanted: str) -> float:
         """The approximate size of its weights in bytes."""
@@ -107,6 +108,7 @@ def _weighted(content: bytes) -> Iterator[Weighted]:
                 operator=str(operation.value),
                 elements=elements,
                 formats=(FLOAT32,),
+                buffer=int(weights.buffer),
                 divides_into_blocks=axis is not None and len(weights.shape) == axis + 1 and int(weights.shape[axis]) % BLOCK == 0,
             )
             found = dataclasses.replace(found, is_static=not _is_possible(found, INT8))
