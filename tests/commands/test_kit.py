@@ -16,7 +16,7 @@ from liteferry.commands.kit import layout
 from liteferry.commands.kit.judge import judge_answers
 from liteferry.commands.kit.write import _as_the_file_takes_them
 from liteferry.errors import JobError, ReasonCode
-from liteferry.tflite import rewriting
+from liteferry.tflite import flatbuffer, rewriting, runners
 from tests.support import Run, liteferry
 
 RANDOM = np.random.default_rng(0)
@@ -182,3 +182,15 @@ def test_rows_are_in_the_dtypes_of_the_file(tmp_path: Path, kitchen_sink: Run) -
     rows = {"x": np.full((2, 64), 2.0, np.float32), "decode.x": np.full((2, 32), 1000.0, np.float32)}
     taken = _as_the_file_takes_them(rows, str(tmp_path / "model.tflite"))
     assert (taken["x"].dtype.name, taken["x"].max(), taken["decode.x"].max()) == ("int8", 7, 127)
+
+
+def test_a_free_batch_is_one_row_for_runtimes_that_take_no_free_sizes(kitchen_sink: Run) -> None:
+    content = (kitchen_sink.out / "models/codec/tflite/float32.tflite").read_bytes()
+    assert flatbuffer.read_contract(content).inputs[0].shape == (None, 64)
+    fixed = rewriting.with_one_row(content)
+    assert [tensor.shape for tensor in flatbuffer.read_contract(fixed).inputs] == [(1, 64)]
+    assert flatbuffer.read_contract(fixed, "decode").inputs[0].shape == (1, 32)
+    assert rewriting.with_one_row(fixed) == fixed
+    rows = {"x": np.ones((3, 64), np.float32), "decode.x": np.ones((3, 32), np.float32)}
+    free, one = (runners.LiteRTRunner(file).run(rows) for file in (content, fixed))
+    assert all(np.allclose(free[name], one[name], atol=1e-6) for name in free)

@@ -86,6 +86,20 @@ def with_shared_constants(content: bytes) -> bytes:
     return packed(model, len(content))
 
 
+def with_one_row(content: bytes) -> bytes:
+    """The same file with a batch of one where the batch is free, as its tensors' shapes have it; itself where another size is
+    free, too.
+    """
+    model = schema_module().ModelT.InitFromPackedBuf(content, 0)
+    tensors = [tensor for subgraph in model.subgraphs for tensor in subgraph.tensors]
+    free = [[int(size) < 0 for size in tensor.shapeSignature] for tensor in tensors if tensor.shapeSignature is not None]
+    if not any(map(any, free)) or any(any(sizes[1:]) for sizes in free):
+        return content
+    for tensor in tensors:
+        tensor.shapeSignature = None
+    return packed(model, len(content))
+
+
 def with_short_names(content: bytes) -> bytes:
     """The same file with shorter tensor names, without the prefixes of the calls that wrap a loaded SavedModel's graph: in a
     small file these take more bytes than the weights. A name that would then clash with another tensor's is kept.

@@ -97,7 +97,8 @@ def _android(first: str) -> str:
 
 _BROWSER = """## Browser
 
-A module of a page that is served from this folder; each answer is offered as a download.
+A module of a page that is served from this folder; each answer is offered as a download. LiteRT.js takes no free sizes, so it
+gets `model_one_row.tflite`: the same file with a batch of one.
 
 ```js
 import {loadLiteRt, loadAndCompile, Tensor} from "@litertjs/core";
@@ -108,7 +109,7 @@ const file = (name, kind) => `${encodeURIComponent(name).replace(/[!'()*]/g, cod
 const read = async path => (await fetch(path)).json();
 const [{contract}, rows] = await Promise.all([read("kit.json"), read("rows.json")]);
 await loadLiteRt("/node_modules/@litertjs/core/wasm/");
-const model = await loadAndCompile("model.tflite", {accelerator: "wasm"});
+const model = await loadAndCompile("model_one_row.tflite", {accelerator: "wasm"});
 
 async function tensor(place, input) {
   const folder = `raw/${String(place).padStart(3, "0")}`;

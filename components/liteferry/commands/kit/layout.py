@@ -10,6 +10,7 @@ from typing import Any
 from liteferry.errors import JobError
 
 MODEL, MANIFEST, ROWS, NPZ, INSTRUCTIONS = "model.tflite", "kit.json", "rows.json", "rows.npz", "README.md"
+ONE_ROW = "model_one_row.tflite"  # the same with a batch of one, for runtimes that take no free sizes
 INPUTS, EXPECTED, RAW = "inputs", "expected", "raw"
 VERSION = 1
 

@@ -27,7 +27,7 @@ from liteferry.plan.local_inputs import InputNeeds, hold_inputs
 from liteferry.plan.model_plan import ModelPlan
 from liteferry.plan.planning import plan_models
 from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec, arrays_file
-from liteferry.tflite import file_tensors, flatbuffer, more_signatures
+from liteferry.tflite import file_tensors, flatbuffer, more_signatures, rewriting
 from liteferry.types import Signature, Status
 
 _LIMITS = Limits(seconds=600, memory_bytes=8 * 10**9)
@@ -212,6 +212,8 @@ def _fill(
 ) -> dict[str, Any]:
     facts = lenient.mapping(lenient.mapping(report["variants"])[request.variant])
     shutil.copyfile(os.path.join(home, facts["path"]), os.path.join(folder, layout.MODEL))
+    with open(os.path.join(folder, layout.MODEL), "rb") as source, open(os.path.join(folder, layout.ONE_ROW), "wb") as file:
+        file.write(rewriting.with_one_row(source.read()))
     answers = {
         **answers,
         layout.INPUTS: _as_the_file_takes_them(answers[layout.INPUTS], os.path.join(folder, layout.MODEL)),
