@@ -163,6 +163,16 @@ def test_the_parts_of_a_data_set_are_no_classes(tmp_path: Path) -> None:
     assert list(open_samples(SamplesSpec(path=str(tmp_path / "train"))).columns) == ["image", "label", "class", "file"]
 
 
+@pytest.mark.parametrize("decode", [None, "image"])
+def test_images_feed_an_input_of_any_name_also_beside_texts(tmp_path: Path, decode: Any) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (5, 6)).save(tmp_path / name / "0.png")
+    spec = SamplesSpec(path=str(tmp_path), label="label", decode=decode, size=(4, 4))
+    batches = read_all(spec, signature(input_layer_1=((4, 4, 3), "float32")))
+    assert np.concatenate([batch.inputs["input_layer_1"] for batch in batches]).shape == (2, 4, 4, 3)
+
+
 def test_what_macos_packs_beside_images_is_none(tmp_path: Path) -> None:
     for place in ("cat/0.png", "dog/1.png"):
         (tmp_path / place).parent.mkdir()

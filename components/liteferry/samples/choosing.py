@@ -66,7 +66,7 @@ def choose(
     found.update({name: _noted(name, column, "which has its name in another spelling") for name, column in by_name.items()})
     left = [tensor for tensor in left if tensor.name not in by_name]
     free = [name for name in free if name not in by_name.values()]
-    alone = _unique({tensor.name: [name for name in free if fits(tensor, name)] for tensor in left})
+    alone = _unique({tensor.name: _fitting(tensor, free, columns, fits) for tensor in left})
     found.update(
         {
             name: _noted(name, column, "the only one that fits in shape and dtype")
@@ -75,6 +75,15 @@ def choose(
         }
     )
     return found
+
+
+def _fitting(tensor: TensorSpec, free: Sequence[str], columns: Mapping[str, ColumnSpec], fits: Fits) -> list[str]:
+    """The columns that fit an input. For numbers, columns that are known to be images go before other texts, which `decode` would
+    take for images, too: a folder of images has the names of its files and classes beside them.
+    """
+    found = [name for name in free if fits(tensor, name)]
+    images = [name for name in found if columns[name].is_image]
+    return images if images and tensor.dtype != "string" else found
 
 
 def stackable(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec) -> tuple[str, ...]:
