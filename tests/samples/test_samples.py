@@ -292,8 +292,8 @@ class TestUnusableFiles:
             (
                 {"x": np.zeros((3, 2)), "y": np.zeros(4)},
                 (
-                    "array 'x' has 3 rows and array 'y' has 4; the first axis is the rows, and every array needs the same number. "
-                    "Keep those that belong together: f = np.load(PATH); np.savez('rows.npz', x=f['x'])"
+                    "array 'x' has 3 rows and array 'y' has 4; the first axis is the rows, and every array needs the same "
+                    "number. Keep those that belong together: f = np.load(PATH); np.savez('rows.npz', x=f['x'])"
                 ),
             ),
             (
