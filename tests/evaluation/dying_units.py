@@ -30,6 +30,17 @@ def in_turn_killed_at_kernels(first: EvaluationTask, reporter: Reporter) -> None
     measure.run_candidates_in_turn(first, reporter)
 
 
+def leaves_a_link(task: EvaluationTask, reporter: Reporter) -> None:
+    """Does not die; every answer is out when the link is made."""
+    measure.run_candidates(task, reporter)
+    os.symlink("/etc/hostname", os.path.join(task.plan.staging_directory(), "notes.txt"))
+
+
+def siblings_leave_a_link(first: EvaluationTask, reporter: Reporter) -> None:
+    os.symlink("/etc/hostname", os.path.join(first.plan.staging_directory(), "notes.txt"))
+    measure.run_candidates_in_turn(first, reporter)
+
+
 def in_turn_killed_at_costs(first: EvaluationTask, reporter: Reporter) -> None:
     _replace(latency, "measure", _is_killed)
     measure.run_candidates_in_turn(first, reporter)

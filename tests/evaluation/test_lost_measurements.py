@@ -108,3 +108,11 @@ def test_kernels_that_crash_on_the_file_leave_default_gates_and_a_warning(
     assert report["variants"]["float32"]["status"] == "blessed", report["variants"]["float32"]["reason"]
     (warning,) = [sentence for sentence in report["warnings"] if "noise floor" in sentence]
     assert "default gates stand" in warning and "SIGABRT" in warning
+
+
+@pytest.mark.parametrize("at_once", [1, 2], ids=["alone", "siblings"])
+def test_answers_of_a_process_that_leaves_a_link_are_not_believed(at_once: int, task: EvaluationTask, exported: Exported) -> None:
+    units = Units(candidates=dying_units.leaves_a_link, candidates_in_turn=dying_units.siblings_leave_a_link)
+    evaluation = evaluate_siblings_isolated([task] * at_once, units=units)[0]
+    assert evaluation.reason is not None and evaluation.reason.code is ReasonCode.LOAD_UNSAFE
+    assert build(*exported, evaluation)["status"] != "blessed"

@@ -94,3 +94,11 @@ def aborted(request: Any, reporter: Any) -> None:
 
 def speechless(request: Any, reporter: Any) -> None:
     """A second opinion that ends without a word."""
+
+
+def leaves_a_link(plans: Sequence[Any], reporter: Any) -> None:
+    """An honest export that leaves a link beside its artifacts once the model's end has been told."""
+    from liteferry.exporting import export
+
+    export.export_models(plans, reporter)
+    os.symlink("/etc/hostname", os.path.join(plans[0].staging_directory(), "notes.txt"))

@@ -116,6 +116,14 @@ def test_an_opinion_that_was_never_given_blesses_nothing(
     assert "gave no second opinion" in report["reason"]["message"]
 
 
+def test_a_process_that_leaves_a_link_is_refused_whatever_it_has_told(fixtures: Path, tmp_path: Path) -> None:
+    plan = plan_of(fixtures / "keras3_functional", tmp_path)
+    (one,) = export.export_isolated([plan], units=export.Units(export=faulty_units.leaves_a_link))
+    assert one.reason is not None and one.reason.code is ReasonCode.LOAD_UNSAFE and "notes.txt" in one.reason.message
+    report: Any = model_report.build(plan, one, Evaluation(candidates={}))
+    assert report["status"] != "blessed" and report["reason"]["code"] == "LOAD_UNSAFE"
+
+
 WRITER = """
 import sys, numpy as np, keras
 folder, random = sys.argv[1], np.random.default_rng(0)

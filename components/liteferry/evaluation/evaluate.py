@@ -125,6 +125,8 @@ class _InTurn:
     def evaluate(self, task: EvaluationTask) -> Evaluation:
         task = dataclasses.replace(task, plan=self._plans[task.plan.model_id])
         outcome = self._outcome(task)
+        if outcome.is_unsafe:
+            return _refused(outcome)
         received = [one for one in messages.read(outcome.results) if one.model_id == task.plan.model_id]
         if results_of(received).keys() != task.candidates.keys():
             return _evaluate_one(task, self._here, self._units, referenced=True)
@@ -184,6 +186,8 @@ def _evaluate_one(task: EvaluationTask, here: LocalInputs, units: Units, *, refe
         if outcome.error is not None:
             return Evaluation(candidates={}, reason=outcome.reason, seconds=seconds, peak_memory_bytes=peak)
     together = here.run(units.candidates, task, clean)
+    if together.is_unsafe:
+        return _refused(together)
     received, failures = messages.read(together.results), {}
     seconds, peak = seconds + together.seconds, max(peak, together.peak_memory_bytes)
     for name in task.candidates.keys() - results_of(received).keys():
@@ -199,6 +203,10 @@ def _evaluate_one(task: EvaluationTask, here: LocalInputs, units: Units, *, refe
     if together.error is not None:
         evaluation = measured_again(task, here, evaluation, received, units=units)
     return _looked_at(task, here, evaluation)
+
+
+def _refused(outcome: Outcome) -> Evaluation:
+    return Evaluation(candidates={}, reason=outcome.reason, seconds=outcome.seconds, peak_memory_bytes=outcome.peak_memory_bytes)
 
 
 def _looked_at(task: EvaluationTask, here: LocalInputs, evaluation: Evaluation) -> Evaluation:

@@ -143,6 +143,8 @@ def _assemble(plan: ModelPlan, received: Sequence[Message], outcome: Outcome) ->
     exported = decode(ExportedModel, facts)
     overhead = round(_not_timed_s(received, outcome.seconds), 3)
     exported = dataclasses.replace(exported, timings_s={**exported.timings_s, "process": overhead})
+    if outcome.is_unsafe:  # whatever the process said of itself
+        return dataclasses.replace(exported, reason=outcome.reason, peak_memory_bytes=own_peak or outcome.peak_memory_bytes)
     if exported.saved_model is not None and reason is not None and reason.stage is Stage.CONVERT:
         # The conversion died, the SavedModel stands: the variants that were not made get the reason.
         for name in plan.variants:

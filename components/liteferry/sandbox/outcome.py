@@ -84,6 +84,11 @@ class Outcome:
         return self.error is not None and self.error.code is ReasonCode.OUT_OF_DISK
 
     @property
+    def is_unsafe(self) -> bool:
+        """Whether it did what no unit of ours does, such as leaving links in its folders; then none of its results is believed."""
+        return self.error is not None and self.error.code is ReasonCode.LOAD_UNSAFE
+
+    @property
     def is_misread(self) -> bool:
         """Whether a file that was read wrongly may have caused the error."""
         return self.error is not None and self.error.misread
