@@ -206,14 +206,13 @@ def target_of(call: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
 
 def _publish_until(request: int, plan: ModelPlan, content: str, environment: dict[str, str], done: Any) -> None:
     os.environ.update(environment)  # where the emulators are
-    count = 0
+    changes: list[str] = []
 
     def dying(call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any) -> Any:
-            nonlocal count
             if storage.is_remote(target_of(call, arguments)):
-                count += 1
-                if count == request:
+                changes.append(call.__name__)
+                if len(changes) == request:
                     os.kill(os.getpid(), signal.SIGKILL)
             return call(*arguments)
 
@@ -222,11 +221,11 @@ def _publish_until(request: int, plan: ModelPlan, content: str, environment: dic
     for name in CHANGES:
         setattr(storage, name, dying(getattr(storage, name)))
     publish_to_store._AT_ONCE = 1
-    done.send((publish(plan, content)["status"], count))
+    done.send((publish(plan, content)["status"], changes))
 
 
-def publish_in_a_process(plan: ModelPlan, content: str, *, killed_at: int = 0) -> int | None:
-    """Publishes in a new process, which is killed before its n-th change. Returns how many it made, None when it was killed."""
+def publish_in_a_process(plan: ModelPlan, content: str, *, killed_at: int = 0) -> list[str] | None:
+    """Publishes in a new process, which is killed before its n-th change. Returns its changes, None when it was killed."""
     here, there = _PROCESSES.Pipe()
     process = _PROCESSES.Process(target=_publish_until, args=(killed_at, plan, content, dict(os.environ), there))
     process.start()
@@ -235,25 +234,38 @@ def publish_in_a_process(plan: ModelPlan, content: str, *, killed_at: int = 0) -
     assert process.exitcode in (0, -signal.SIGKILL), f"it ended with {process.exitcode}"
     if process.exitcode:
         return None
-    status, count = here.recv()
+    status, changes = here.recv()
     assert status == "blessed", "it was refused"
-    return int(count)
+    return list(changes)
+
+
+def first_and_last_of_each_kind(changes: list[str]) -> list[int]:
+    """Numbers of changes, from 1."""
+    backwards = changes[::-1]
+    firsts = {changes.index(kind) + 1 for kind in CHANGES if kind in changes}
+    return sorted(firsts | {len(changes) - backwards.index(kind) for kind in CHANGES if kind in changes})
 
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["tests.output.test_publish", "liteferry.output.publish_to_store", "s3fs", "gcsfs"])
 
 
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.nightly)], ids=["some", "every"])
 def test_killed_at_any_request_it_is_finished_by_the_next_run_and_never_read_half(
-    shared_store: str, tmp_path: Path, reading: Callable[[str], Seen]
+    shared_store: str, tmp_path: Path, reading: Callable[[str], Seen], every: bool
 ) -> None:
     plan = plan_on(shared_store, tmp_path)
     publish(plan, "first")
+    changes = publish_in_a_process(attempt_of(plan), "second")
+    assert changes is not None
+    assert len(changes) > len(CHANGES) + len(ARTIFACTS), "too few to have met every step"
     seen = reading(plan.model_directory())
-    killed_at, versions = 1, []
-    while True:
+    kills = range(1, len(changes) + 1) if every else first_and_last_of_each_kind(changes)
+    assert len(kills) > len(set(changes))
+    versions = []
+    for killed_at in kills:
         new = attempt_of(plan)
-        count = publish_in_a_process(new, f"killed at {killed_at}", killed_at=killed_at)
+        assert publish_in_a_process(new, f"killed at {killed_at}", killed_at=killed_at) is None, f"{killed_at}: it lived"
         assert good_version(plan.model_directory()) is not None, "a reader that looks at both places finds a good version"
         report = model_folder.scan(plan.model_directory()).complete_report()
         if report:  # the marker stands: then every file is what it was judged as
@@ -265,13 +277,9 @@ def test_killed_at_any_request_it_is_finished_by_the_next_run_and_never_read_hal
         whole, torn = read_by_the_rule(plan.model_directory())
         assert (whole is not None, torn) == (True, [])
         assert names(plan) == ARTIFACTS | PROVEN, "nothing of the dead is left"
-        if count is not None:
-            break
-        killed_at += 1
-    assert killed_at > len(CHANGES) + len(ARTIFACTS), "it was killed too few times to have met every step"
     assert set(versions) == {1}, "the same work keeps its number whenever it is killed"
     assert seen.torn == []
-    assert seen.looks > killed_at
+    assert seen.looks > len(kills)
     assert seen.wholes
 
 
@@ -292,7 +300,7 @@ def test_what_a_dead_publisher_left_beside_a_whole_model_goes_with_the_next_look
     assert changes is not None
     storage.remove_tree(plan.model_directory())
     (again,) = begin_attempt([numbered(plan)])
-    assert publish_in_a_process(again, "again", killed_at=changes) is None, "the last change is to give the lease back"
+    assert publish_in_a_process(again, "again", killed_at=len(changes)) is None, "the last change is to give the lease back"
     assert any(name.startswith(publish_to_store.PUBLISHING) for name in names(plan))
     _, done = find_finished(plan, force=False)
     assert done is not None

@@ -62,7 +62,7 @@ def test_both_end_when_they_are_not_needed_any_more(both: dict[Flavor, psutil.Pr
     assert alive == []
 
 
-@pytest.mark.parametrize("killed", [Flavor.CLEAN, Flavor.KERAS])
+@pytest.mark.parametrize("killed", [Flavor.CLEAN, pytest.param(Flavor.KERAS, marks=pytest.mark.nightly)])
 def test_killed_one_is_replaced_and_the_other_stays(both: dict[Flavor, psutil.Process], killed: Flavor) -> None:
     (other,) = both.keys() - {killed}
     assert keras_in(other)

@@ -85,7 +85,7 @@ class Outcome:
 
     @property
     def is_unsafe(self) -> bool:
-        """Whether it did what no unit of ours does, such as leaving links in its folders; then none of its results is believed."""
+        """Whether it did what no unit of ours does, such as leaving links in its folders; then no result of it is believed."""
         return self.error is not None and self.error.code is ReasonCode.LOAD_UNSAFE
 
     @property
