@@ -186,8 +186,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     words = list(sys.argv[1:] if argv is None else argv)
     if words and not words[0].startswith("-") and words[0] not in _COMMANDS:
+        meant = _OTHER_COMMANDS.get(words[0])
+        hint = f" (did you mean {meant}?)" if meant else did_you_mean(words[0], _COMMANDS)
         print(
-            f"liteferry: no such command: {words[0]!r}{did_you_mean(words[0], _COMMANDS)}; `liteferry --help` lists them",
+            f"liteferry: no such command: {words[0]!r}{hint}; `liteferry --help` lists them",
             file=sys.stderr,
         )
         return 2
@@ -260,7 +262,7 @@ def _refuse_typos(
     for word in unknown:
         flag = word.partition("=")[0]
         if word.startswith("-") and flag not in beams:
-            near = nearest_name(flag, [*known, *beams])
+            near = _OTHER_FLAGS.get(flag) if _OTHER_FLAGS.get(flag) in known else nearest_name(flag, [*known, *beams])
             fix = f"did you mean {near}?" if near else f"`liteferry {command} --help` lists them"
             also = " and Beam has none either" if command == "run" else ""
             problems.append(f"{flag}: no such flag{also}; {fix}")
@@ -359,10 +361,13 @@ def _check_output(output: str) -> None:
 
 def _check(arguments: argparse.Namespace, _: list[str]) -> int:
     from liteferry import storage
-    from liteferry.commands.check import print_check
+    from liteferry.commands import readers
 
-    out = storage.absolute(arguments.output) if arguments.output else None
-    return print_check(_job(arguments), out=out, as_json=arguments.json)
+    with readers.prepared():  # they start while this process imports what it needs itself
+        from liteferry.commands.check import print_check
+
+        out = storage.absolute(arguments.output) if arguments.output else None
+        return print_check(_job(arguments), out=out, as_json=arguments.json)
 
 
 def _inspect(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -482,6 +487,21 @@ def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
 
     return run_demo(arguments.output, with_broken=arguments.with_broken)
 
+
+# Other tools' words for these, which are not near in their letters.
+_OTHER_COMMANDS = dict.fromkeys(("export", "convert", "build", "start"), "run") | {
+    "validate": "check",
+    "plan": "check",
+    "ls": "show",
+}
+_OTHER_FLAGS = {
+    **dict.fromkeys(("--model", "--models", "--saved_model_dir", "--keras_model_file", "--input"), "--checkpoints"),
+    **dict.fromkeys(("--data", "--dataset", "--rows", "--representative_dataset"), "--samples"),
+    **dict.fromkeys(("--output_file", "--output_dir", "--out_dir", "--dest"), "--output"),
+    **dict.fromkeys(("--formats", "--quantize", "--quantization"), "--variants"),
+    **dict.fromkeys(("--workers", "--jobs", "--num_workers"), "--processes"),
+    **dict.fromkeys(("--job", "--job_file", "--file"), "--config"),
+}
 
 _COMMANDS = {
     "run": _run,

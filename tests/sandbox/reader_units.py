@@ -31,6 +31,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"do": do, "bytes": len(bytearray(32 * 2**30))}
     elif do == "look":
         return {"do": do, "environment": dict(os.environ), "core": str(__import__("resource").getrlimit(4))}
+    elif do == "look at yourself":
+        opened = [_link(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+        return {"do": do, "parent": os.getppid(), "sockets": [path for path in opened if path.startswith("socket:")]}
     elif do == "write":
         return {"do": do, "wrote": _can(lambda: open(request["place"], "w").close())}
     elif do == "read":
@@ -55,6 +58,13 @@ def describe_with_too_much_memory(path: str) -> dict[str, Any]:
 
 def environment(path: str) -> dict[str, Any]:
     return {"facts": dict(os.environ)}
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # of the listing itself, which is closed by now
+        return ""
 
 
 def _can(act: Any) -> bool:

@@ -172,25 +172,32 @@ def _items(path: str, file: Any) -> Iterator[tuple[str, Any]]:
     seen: set[int] = set()
     while pending:
         prefix, group = pending.pop()
-        for key in group:
+        for key, kind, address in _links(group):
             name = f"{prefix}/{_text(key)}"
-            kind = group.links.get_info(key).type
             if kind == h5l.TYPE_EXTERNAL:
                 yield name, _text(group.links.get_val(key)[0])
             if kind == h5l.TYPE_SOFT:  # no Keras writes one; readers that follow it see one array under two names
                 raise unsafe(path, f"{name} is a soft link to {_text(group.links.get_val(key))}, which Keras never writes")
             if kind != h5l.TYPE_HARD:
                 raise unsafe(path, f"{name} is a link of a kind that HDF5 does not define")
-            item = h5o.open(group, key)
-            address = h5o.get_info(item).addr
             if address in seen:
                 continue
             seen.add(address)
             if len(seen) > _MAX_OBJECTS:
                 raise unsafe(path, f"it holds more than {_MAX_OBJECTS:,} objects")
+            item = h5o.open(group, key)
             yield name, item
             if isinstance(item, h5g.GroupID):
                 pending.append((name, item))
+
+
+def _links(group: Any) -> list[tuple[bytes, int, int]]:
+    """Key and kind of each link in a group, and for a hard link the address of its object, which tells objects apart without
+    opening them.
+    """
+    found: list[tuple[bytes, int, int]] = []
+    group.links.iterate(lambda key, about: found.append((key, about.type, about.u)), info=True)
+    return found
 
 
 def _text(name: bytes) -> str:

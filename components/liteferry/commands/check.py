@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from liteferry import lenient
-from liteferry.commands.foresee import Foreseen, Rows, State, foresee
+from liteferry.commands import readers
+from liteferry.commands.foresee import Foreseen, Rows, State, foresee, look_into
 from liteferry.config.job import Job, SamplesSpec
 from liteferry.errors import SamplesError
 from liteferry.plan.job_files import look_for_checkpoints, refuse_missing_files
@@ -79,12 +80,12 @@ def check(job: Job, *, out: str | None = None, leave_out: str | None = None) -> 
     Raises:
       JobError: a pattern matches nothing, or modules or samples do not exist.
     """
-    refuse_missing_files(job)
-    found = look_for_checkpoints(job, out or leave_out)
-    # Each reads files in a process of its own, which takes longer to start than to read.
-    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+    with readers.prepared(), concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        refuse_missing_files(job)
+        found = look_for_checkpoints(job, out or leave_out)
+        seen = pool.submit(look_into, job, found.checkpoints)  # other processes read the files: the threads mostly wait
         rows = dict(zip(job.samples, pool.map(_opened, job.samples.values()), strict=True))
-    models = foresee(job, found.checkpoints, rows)
+        models = foresee(job, found.checkpoints, seen.result(), rows)
     disk = None
     if out is not None:
         to_do = _to_do(job, out)

@@ -121,7 +121,8 @@ def _beside_by_shell(patterns: Sequence[Pattern]) -> set[str]:
     """
     written = [pattern.pattern for pattern in patterns if not storage.split_pattern(pattern.pattern)[1]]
     folders = collections.Counter(path.rpartition("/")[0] for path in written)
-    beside = {path for path in written if folders[path.rpartition("/")[0]] > 1 and layouts.is_beside(path, written)}
+    there = layouts.neighbours(written)
+    beside = {path for path in written if folders[path.rpartition("/")[0]] > 1 and layouts.is_beside(path, there)}
     return {path for path in beside if not storage.is_directory(path)} if len(beside) < len(written) else set()
 
 
@@ -153,9 +154,10 @@ def _places(pattern: Pattern) -> tuple[list[tuple[str, str, str, str | None]], l
     globbed = [storage.absolute(path) for path in storage.glob(pattern.pattern)]
     every = [path for path in globbed if not _is_output(path, pattern, root)]
     found: list[tuple[str, str, str, str | None]] = []
-    folders = _above_others(every)
-    beside = [path for path in every if rest and _lies_beside(path, every, folders)]
-    named = [path for path in every if path not in beside and not _is_excluded(path, root, pattern.exclude)]
+    folders, there = _above_others(every), layouts.neighbours(every)
+    beside = [path for path in every if rest and _lies_beside(path, there, folders)]
+    left = set(every).difference(beside)
+    named = [path for path in every if path in left and not _is_excluded(path, root, pattern.exclude)]
     on_the_way = _above_others(named)
     for path in named:
         inner = [] if path in on_the_way else _inside(path, pattern)
@@ -201,8 +203,8 @@ def is_within(path: str, folder: str) -> bool:
     return path.rstrip("/") == folder or path.startswith(f"{folder}/")
 
 
-def _lies_beside(path: str, every: Sequence[str], folders: set[str]) -> bool:
-    return path not in folders and layouts.is_beside(path, every) and not storage.is_directory(path)
+def _lies_beside(path: str, there: layouts.Neighbours, folders: set[str]) -> bool:
+    return path not in folders and layouts.is_beside(path, there) and not storage.is_directory(path)
 
 
 def _inside(path: str, pattern: Pattern) -> list[layouts.Place]:
@@ -224,6 +226,8 @@ def _above_others(paths: Sequence[str]) -> set[str]:
 
 def _is_excluded(path: str, root: str, exclude: Sequence[str]) -> bool:
     """Whether a pattern leaves a path out: by its name, or by its path below the folder that is searched."""
+    if not exclude:
+        return False
     relative, name = os.path.relpath(path, root), path.rpartition("/")[2]
     return any(fnmatch.fnmatchcase(part, pattern) for pattern in exclude for part in (relative, name))
 

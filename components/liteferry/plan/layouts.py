@@ -9,7 +9,7 @@ import dataclasses
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from liteferry import storage
 from liteferry.errors import StorageError
@@ -45,6 +45,7 @@ _BESIDE = (
         "*.sha256",
     ),
 )
+_BESIDE_NAMES = re.compile("|".join(map(fnmatch.translate, _BESIDE)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,12 +56,24 @@ class Place:
     named: str
 
 
-def is_beside(path: str, others: Sequence[str]) -> bool:
+Neighbours = Mapping[str, Set[str]]  # folder -> the names in it that matter
+
+
+def neighbours(paths: Iterable[str]) -> Neighbours:
+    """The names of files by their folder."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        found.setdefault(folder, set()).add(name)
+    return found
+
+
+def is_beside(path: str, others: Neighbours) -> bool:
     """Whether a matched file is not a checkpoint: by its name, or because it belongs to one of `others`."""
-    name, start = path.rpartition("/")[2], path.rpartition("/")[0]
-    if any(fnmatch.fnmatchcase(name, pattern) for pattern in _BESIDE):
+    start, _, name = path.rpartition("/")
+    if _BESIDE_NAMES.match(name):
         return True
-    there = {other.rpartition("/")[2] for other in others if other.rpartition("/")[0] == start}
+    there = others.get(start, frozenset())
     if name == "checkpoint":
         return any(other.endswith(".index") for other in there)
     bundle, weights = _SHARD_OF_BUNDLE.fullmatch(name), _SHARD_OF_WEIGHTS.fullmatch(name)
@@ -75,7 +88,7 @@ def is_beside(path: str, others: Sequence[str]) -> bool:
 def is_ignored_folder(path: str) -> bool:
     """Whether a folder holds only files that are not checkpoints, for example logs."""
     names = _names(path)
-    return bool(names) and all(name.startswith(".") or is_beside(storage.join(path, name), ()) for name in names)
+    return bool(names) and all(name.startswith(".") or is_beside(name, {}) for name in names)
 
 
 def checkpoints_in(folder: str, *, versions: str = NEWEST) -> list[Place]:
@@ -177,11 +190,12 @@ def _of_mlflow(folder: str) -> list[Place]:
 def _of_folder(folder: str, names: Sequence[str], search: _Search) -> list[Place]:
     found = []
     every = [storage.join(folder, name) for name in names]
+    there = neighbours(every)
     for name, path in zip(names, every, strict=True):
         if name.startswith((".", "__")) or name in _TFX_BESIDE:
             continue
         if name.endswith(_ENDINGS):
-            if not is_beside(path, every):
+            if not is_beside(path, there):
                 found.append(Place(uri=path, named=path))
         elif storage.is_directory(path) and not storage.leads_back(path):
             found += _checkpoints_in(path, search.below(path))

@@ -5,8 +5,9 @@ It is no security boundary: against code execution in a parser, open untrusted f
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteferry import storage
@@ -14,9 +15,12 @@ from liteferry.checkpoints.reach import files_of_checkpoint
 from liteferry.commands.inspect import child
 from liteferry.errors import ModelError, ReasonCode, Stage, StorageError
 from liteferry.sandbox import reader
+from liteferry.sandbox.pool import available_cores
 from liteferry.sandbox.reader import SECONDS, NoAnswer
 from liteferry.storage import local_cache
 from liteferry.storage.local_cache import Wanted
+
+_FEWEST, _MOST_READERS = 50, 4
 
 
 def inspect(uri: str, *, seconds: float = SECONDS, unit: Callable[[str], Any] = child.answer) -> dict[str, Any]:
@@ -59,14 +63,22 @@ def _inspect(path: str, seconds: float, unit: Callable[[str], Any]) -> dict[str,
     return facts
 
 
-def outlines(paths: Sequence[str], with_builder: Sequence[bool]) -> Iterator[dict[str, Any]]:
+def outlines(paths: Sequence[str], with_builder: Sequence[bool]) -> list[dict[str, Any]]:
     """For each checkpoint what `check` has to know of it: {kind, findings, and, where it is one, what `child` finds it to say of
-    itself}, or {kind, error: {code, message}}.
+    itself}, or {kind, error: {code, message}}. Neighbours, which are mostly siblings, are read by the same process.
     """
-    readable = [file for path in paths for file in files_of_checkpoint(path)]
     requests = [{"path": path, "has_builder": builder} for path, builder in zip(paths, with_builder, strict=True)]
-    for path, found in zip(paths, reader.ask(child.outline, requests, readable=readable), strict=True):
-        if isinstance(found, NoAnswer):
-            yield {"kind": found.code.value, "error": {"code": found.code.value, "message": f"{path}: {found.what}"}}
-        else:
-            yield found
+    size = max(_FEWEST, -(-len(requests) // min(available_cores(), _MOST_READERS)))
+    parts = [requests[start : start + size] for start in range(0, len(requests), size)]
+    with concurrent.futures.ThreadPoolExecutor(_MOST_READERS) as pool:
+        return [outline for part in pool.map(_outlines, parts) for outline in part]
+
+
+def _outlines(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    readable = [file for request in requests for file in files_of_checkpoint(request["path"])]
+    return [
+        {"kind": found.code.value, "error": {"code": found.code.value, "message": f"{request['path']}: {found.what}"}}
+        if isinstance(found, NoAnswer)
+        else found
+        for request, found in zip(requests, reader.ask(child.outline, requests, readable=readable), strict=True)
+    ]
