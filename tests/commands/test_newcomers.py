@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from liteferry.cli import build_parser, main
 from liteferry.commands import job_flags
@@ -200,6 +201,26 @@ def text_for_numbers(here: Path) -> tuple[str, ...]:
     return MODEL
 
 
+def images_of_another_size(here: Path) -> tuple[str, ...]:
+    for name in ("cat", "dog"):
+        (here / "photos" / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(here / "photos" / name / "0.png")
+        Image.fromarray(np.zeros((12, 10), np.uint8)).save(here / "photos" / name / "1.jpg")
+    return ("--checkpoints", "model.keras", "--samples", "photos")
+
+
+def a_series_without_its_last_axis(here: Path) -> tuple[str, ...]:
+    write_model(here / "model.keras", name="input_layer", shape=(10, 1))
+    np.savez(here / "rows.npz", window=np.zeros((6, 10)), next=np.zeros(6))
+    return MODEL
+
+
+def rows_in_batches(here: Path) -> tuple[str, ...]:
+    write_model(here / "model.keras", name="input_layer", shape=(10,))
+    np.savez(here / "rows.npz", x=np.zeros((6, 32, 10)), y=np.zeros((6, 32)))
+    return MODEL
+
+
 def no_rows(here: Path) -> tuple[str, ...]:
     return MODEL[:2]
 
@@ -222,6 +243,13 @@ MISTAKES = {
     module_without_its_ending: (State.WILL_FAIL, "LOAD_FAILED", "for the file write --modules my_layers.py"),
     columns_of_a_table: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "(--inputs x=a,b,c)"),
     text_for_numbers: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "(--decode image)"),
+    images_of_another_size: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "(--decode image --size 8,8)"),
+    a_series_without_its_last_axis: (
+        State.DOES_NOT_FIT,
+        "SAMPLES_MISMATCH",
+        "column 'window' holds (batch, 10) float64: store x[..., None]",
+    ),
+    rows_in_batches: (State.DOES_NOT_FIT, "SAMPLES_MISMATCH", "dataset.unbatch()"),
     no_rows: (State.DOES_NOT_FIT, "SAMPLES_MISSING", "(--samples FILE)"),
 }
 
@@ -233,6 +261,10 @@ def test_each_mistake_is_found_with_its_fix(here: Path, mistake: Any) -> None:
     assert model.state is state
     assert code in [found for found, _ in model.problems]
     assert fix in " ".join(message for _, message in model.problems)
+
+
+def test_images_that_are_resized_fit(here: Path) -> None:
+    assert foreseen(*images_of_another_size(here), "--decode", "image", "--size", "8,8").state is State.READY
 
 
 def test_an_architecture_beside_weights_needs_no_builder(here: Path) -> None:
@@ -306,6 +338,8 @@ TYPOS = [
     (["--sample", "rows.npz"], "--sample: no such flag; did you mean --samples?"),
     (["--lable", "label"], "--lable: no such flag; did you mean --label?"),
     (["--labels", "a"], "--labels: no such flag; did you mean --label?"),
+    (["--data", "rows.npz"], "--data: no such flag; did you mean --samples?"),
+    (["--model", "a.keras"], "--model: no such flag; did you mean --checkpoints?"),
 ]
 
 
@@ -315,6 +349,12 @@ def test_flags_misspelt_or_cut_short_are_told(
 ) -> None:
     assert main(["check", "--checkpoints", "model.keras", *flags]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "meant"), [("export", "run"), ("convert", "run"), ("validate", "check"), ("chekc", "check")])
+def test_a_command_by_another_name_is_told(capsys: pytest.CaptureFixture[str], word: str, meant: str) -> None:
+    assert main([word, "model.keras"]) == 2
+    assert f"no such command: '{word}' (did you mean {meant}?)" in capsys.readouterr().err
 
 
 def test_run_hands_on_what_is_exactly_beams_and_nothing_else(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -255,6 +255,11 @@ class TestWhatAloneFits:
         (note,) = self.note({"Image": ((28, 28), "uint8"), "mask": ((28, 28), "uint8")}, signature(image=((28, 28), "float32")))
         assert "fed by column 'Image', which has its name" in note
 
+    def test_the_label_beside_it_is_no_second_candidate(self) -> None:
+        columns = {"x": ((4,), "float32"), "y": ((4,), "float32")}
+        (note,) = self.note(columns, signature(input_layer=((4,), "float32")))
+        assert "fed by column 'x', the only one that fits" in note
+
     @pytest.mark.parametrize(
         ("columns", "model"),
         [

@@ -46,6 +46,20 @@ def test_tables_of_other_writers(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(stacked(tmp_path / "rows.csv", *names), [np.arange(1, len(names) + 1)])
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_of_a_spreadsheet_are_numbers(tmp_path: Path, separator: str) -> None:
+    frame = pd.DataFrame({"a": [0.5, -1.25e9, 3.0], "name": ["one", "two, three", "four"], "b": [1, 2, 3]})
+    frame.to_csv(tmp_path / "rows.csv", sep=separator, decimal=",", index=False)
+    np.testing.assert_array_equal(stacked(tmp_path / "rows.csv", "a", "b"), frame[["a", "b"]].to_numpy(np.float32))
+    assert read_column(tmp_path / "rows.csv", "name", (), "string").tolist() == [b"one", b"two, three", b"four"]
+
+
+def test_commas_between_other_numbers_with_points_stay_text(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("place;size\n48,137;0.5\n")
+    columns = open_samples(SamplesSpec(path=str(tmp_path / "rows.csv"))).columns
+    assert (columns["place"].dtype, columns["size"].dtype) == ("string", "float64")
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_another_encoding_is_named_with_the_line_that_converts_it(tmp_path: Path, encoding: str) -> None:
     place = tmp_path / "rows.csv"

@@ -64,21 +64,32 @@ class Rows:
     problem: tuple[str, str] | None = None
 
 
-def foresee(job: Job, found: Sequence[FoundCheckpoint], rows: Mapping[str, Rows]) -> list[Foreseen]:
-    """One forecast for each checkpoint, in the same order."""
+Seen = dict[tuple[str, int], dict[str, Any]]  # (URI, number of the models entry) -> the facts of a checkpoint
+
+
+def foresee(job: Job, found: Sequence[FoundCheckpoint], seen: Seen, rows: Mapping[str, Rows]) -> list[Foreseen]:
+    """One forecast for each checkpoint, in the same order. `seen`: what `look_into` returned for them."""
     sources = [source_names.read(module) for module in job.modules]
-    seen = _seen(job, found)
     told = [_one(job, at, seen[at.uri, at.entry], sources, rows) for at in found]
-    hints = row_hints.of([fitting for _, fitting in told if fitting is not None])
-    return [dataclasses.replace(model, hints=hints.get(model.model_id, ())) for model, _ in told]
+    fitting = [found for _, found in told if found is not None]
+    hints, problems = row_hints.of(fitting), row_hints.image_problems(fitting)
+    models = [dataclasses.replace(model, hints=hints.get(model.model_id, ())) for model, _ in told]
+    return [_with_misfits(model, problems.get(model.model_id, ())) for model in models]
 
 
-def _seen(job: Job, found: Sequence[FoundCheckpoint]) -> dict[tuple[str, int], dict[str, Any]]:
+def _with_misfits(model: Foreseen, misfits: Sequence[str]) -> Foreseen:
+    if not misfits:
+        return model
+    found = tuple((ReasonCode.SAMPLES_MISMATCH.value, misfit) for misfit in misfits)
+    return dataclasses.replace(model, state=State.DOES_NOT_FIT, problems=model.problems + found)
+
+
+def look_into(job: Job, found: Sequence[FoundCheckpoint]) -> Seen:
     """The facts of each checkpoint, read in a reader process that may die."""
     from liteferry.commands.inspect.contained import outlines
 
     trust = [trusted.value for trusted in job.trust]
-    answers: dict[tuple[str, int], dict[str, Any]] = {}
+    answers: Seen = {}
     wanted = []
     for at in found:
         key = (at.uri, at.entry)
@@ -95,9 +106,8 @@ def _seen(job: Job, found: Sequence[FoundCheckpoint]) -> dict[tuple[str, int], d
                 "findings": [{"what": error.reason.message, "opened_by": "links"}],
             }
     with_builder = [job.models[at.entry].builder is not None for at in wanted]
-    for at, answer in zip(wanted, outlines([at.uri for at in wanted], with_builder), strict=True):
-        answers[at.uri, at.entry] = answer
-    return answers
+    outlined = outlines([at.uri for at in wanted], with_builder)
+    return answers | {(at.uri, at.entry): outline for at, outline in zip(wanted, outlined, strict=True)}
 
 
 def _one(

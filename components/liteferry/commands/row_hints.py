@@ -1,4 +1,6 @@
-"""Hints of `check` and `run` about the preparation of rows, such as 0 .. 1 instead of 0 .. 255."""
+"""What `check` and `run` say about the preparation of rows: hints such as 0 .. 1 instead of 0 .. 255, and images of another size
+than the input takes.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry.checkpoints import row_ranges
-from liteferry.samples import first_rows
-from liteferry.samples.binding import Binding
+from liteferry.samples import first_rows, images
+from liteferry.samples.binding import Binding, BoundInput
 from liteferry.samples.sample_set import SampleSet
 
 
@@ -36,6 +38,31 @@ def of(fitting: Sequence[Fitting]) -> dict[str, tuple[str, ...]]:
     found = dict(zip(asked, first_rows.ranges(list(asked.values())), strict=True))
     told = {model.model_id: tuple(_of_model(model, found)) for model in fitting if model.ranges is not None}
     return {model_id: lines for model_id, lines in told.items() if lines}
+
+
+def image_problems(fitting: Sequence[Fitting]) -> dict[str, tuple[str, ...]]:
+    """model_id -> a sentence for each input that takes images of another size than those of the first rows."""
+    bound = [
+        (model, one) for model in fitting for one in model.binding.inputs if one.image is not None and one.image.size is None
+    ]
+    asked = {(model.sample_set.digest, one.column): (model.sample_set, one.column) for model, one in bound}
+    sizes = dict(zip(asked, first_rows.image_sizes(list(asked.values())), strict=True))
+    told: dict[str, tuple[str, ...]] = {}
+    for model, one in bound:
+        problem = _image_problem(one, sizes[model.sample_set.digest, one.column])
+        if problem is not None:
+            told[model.model_id] = (*told.get(model.model_id, ()), f"{model.sample_set.path}: {problem}")
+    return told
+
+
+def _image_problem(bound: BoundInput, sizes: Sequence[tuple[int, int]]) -> str | None:
+    wanted = (bound.input.shape or ())[1:3]
+    other = [size for size in sizes if any(have != want for have, want in zip(size, wanted, strict=False) if want is not None)]
+    if not other:
+        return None
+    takes = " x ".join("any" if size is None else str(size) for size in wanted)
+    held = f"column {bound.column!r} holds images of {other[0][0]} x {other[0][1]}, height by width"
+    return f"{held}, and input {bound.input.name!r} takes {takes}; {images.resize_fix(bound.input)}"
 
 
 def _of_model(model: Fitting, found: Mapping[tuple[str, str], first_rows.Range | None]) -> list[str]:

@@ -271,7 +271,17 @@ def _no_column(tensor: TensorSpec, wanted: str, columns: Mapping[str, ColumnSpec
         listed = f"[{', '.join(side_by_side)}]"
         fix = f"say so: {key}.inputs: {{{tensor.name}: {listed}}}{flag}"
         return f"{takes}; if its {len(side_by_side)} values are these columns side by side, {fix}"
-    return f"{takes}; map it under {key}.inputs{flag}"
+    return f"{takes}{_nearly(tensor, columns, spec)}; map it under {key}.inputs{flag}"
+
+
+def _nearly(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec) -> str:
+    """A clause about the only column that would fit in another shape; "" if there is none, or more than one."""
+    free = [name for name in columns if name not in (*spec.inputs, *spec.role_columns()) and is_usable(columns[name].dtype)]
+    lines = {
+        name: reshaping(columns[name].shape, _row_shape(tensor)) for name in free if can_cast(columns[name].dtype, tensor.dtype)
+    }
+    (name, line), *more = [*((name, line) for name, line in lines.items() if line is not None), ("", None)]
+    return "" if len(more) != 1 else f"; column {name!r} holds {_column_text(columns[name])}: {line}"
 
 
 def _shape_problems(tensor: TensorSpec, column: str, spec: ColumnSpec, key: str) -> list[str]:
@@ -313,10 +323,11 @@ def cast_rows(rows: np.ndarray, bound: BoundInput, *, samples_name: str, numbers
     if bound.row_shape is not None and rows[:1].size == math.prod(bound.row_shape):
         rows = rows.reshape(-1, *bound.row_shape)
     if not _fits(rows.shape[1:], _row_shape(tensor)):
+        fix = images.resize_fix(tensor) if bound.image else "drop the row"
         raise SamplesError(
             ReasonCode.SAMPLES_MISMATCH,
             f"{where} {numbers[0]}: has shape {rows.shape[1:]}, input {tensor.name!r} takes {_input_text(tensor)}; "
-            f"drop the row, or map another column under samples.{samples_name}.inputs",
+            f"{fix}, or map another column under samples.{samples_name}.inputs",
         )
     if tensor.dtype == "string":
         return np.ascontiguousarray(rows)

@@ -78,10 +78,12 @@ def choose(
 
 
 def _fitting(tensor: TensorSpec, free: Sequence[str], columns: Mapping[str, ColumnSpec], fits: Fits) -> list[str]:
-    """The columns that fit an input. For numbers, columns that are known to be images go before other texts, which `decode` would
-    take for images, too: a folder of images has the names of its files and classes beside them.
+    """The columns that fit an input, without those that have the names of labels and the like where others fit. For numbers,
+    columns that are known to be images go before other texts, which `decode` would take for images, too: a folder of images has
+    the names of its files and classes beside them.
     """
-    found = [name for name in free if fits(tensor, name)]
+    every = [name for name in free if fits(tensor, name)]
+    found = [name for name in every if name.lower() not in _ROLE_NAMES] or every
     images = [name for name in found if columns[name].is_image]
     return images if images and tensor.dtype != "string" else found
 

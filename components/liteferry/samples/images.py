@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from liteferry.samples.formats.rows import Rows, mismatch
+from liteferry.types import TensorSpec
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's name
 _MAX_PIXELS = 1 << 26  # decoded and scaled, about 20 bytes per value
@@ -48,6 +49,21 @@ class ImageDecoding:
 def can_decode(channels: int) -> bool:
     """Whether images with this many channels are supported."""
     return channels in _MODES
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    """(height, width) of an encoded image, by its header alone. Raises what Pillow does for other bytes."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as opened:
+        return int(opened.height), int(opened.width)
+
+
+def resize_fix(tensor: TensorSpec) -> str:
+    """The keys and the flags that resize images to an input's size."""
+    height, width = [size or "N" for size in (tensor.shape or ())[1:3]]
+    keys = f"`decode: image` and `size: [{height}, {width}]` in the samples entry"
+    return f"to resize them say {keys} (--decode image --size {height},{width})"
 
 
 def decode_images(rows: Rows, decoding: ImageDecoding, *, where: str, numbers: Sequence[int]) -> Rows:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +18,14 @@ from liteferry.commands.python.results import Exported, ExportedFleet, of_report
 from liteferry.config.job import Job, ModelSpec, SamplesSpec
 from liteferry.config.load import load_job, parse_job
 from liteferry.errors import JobError, did_you_mean
+from liteferry.samples.formats.rows import NAMED_BY_PLACE
 
 if TYPE_CHECKING:
     from liteferry.commands.compare.compare import Compared
 
 _CHECKPOINTS = "checkpoints"  # below the output: checkpoints saved from live models
 _NAME = "samples"
+_ENDLESS = -1  # tf.data.INFINITE_CARDINALITY
 
 
 def export(model: Any, samples: Any, *, output: str | os.PathLike[str], force: bool = False, **keys: Any) -> Exported:
@@ -32,7 +34,8 @@ def export(model: Any, samples: Any, *, output: str | os.PathLike[str], force: b
     Args:
       model: path of a checkpoint, a Keras model, or a `tf.Module` with signatures. A live Keras model is called on the rows
         before it is saved, and the export must reproduce these answers.
-      samples: sample rows: path, pattern or folder; a dict of arrays by column; a pandas DataFrame; a `tf.data.Dataset`.
+      samples: sample rows: path, pattern or folder; a dict of arrays by column; one array, or a tuple `(x, y)` as `Model.fit`
+        takes it, whose columns are then called `x` and `y`; a pandas DataFrame; a `tf.data.Dataset`.
       output: folder for artifacts and reports.
       force: export again even if an earlier result is valid.
       **keys: keys of a job file, wherever they stand there: `inputs`, `label`, `id`, `take` of the samples; `builder`,
@@ -152,28 +155,53 @@ def _rows(samples: Any) -> Iterator[str]:
 
 
 def _written(samples: Any, folder: str) -> str:
-    if isinstance(samples, Mapping):
-        path = os.path.join(folder, "samples.npz")
-        columns: dict[str, Any] = {str(name): _array(str(name), value) for name, value in samples.items()}
-        np.savez(path, **columns)
-        return path
+    """Writes rows in memory into a folder. Returns the path to read."""
     if hasattr(samples, "to_parquet"):
-        path = os.path.join(folder, "samples.parquet")
-        samples.to_parquet(path, index=False)
-        return path
+        return _written_by(lambda path: samples.rename(columns=str).to_parquet(path, index=False), folder, "samples.parquet")
     if hasattr(samples, "element_spec") and hasattr(samples, "save"):
-        path = os.path.join(folder, "samples")
-        samples.save(path)
-        return path
-    what = "a path, a dict of arrays, a DataFrame or a tf.data.Dataset"
-    raise JobError([f"samples: {type(samples).__name__} is none of {what}"], source="export")
+        if int(samples.cardinality()) == _ENDLESS:
+            raise JobError(["samples: the dataset repeats without end; give a part of it, samples.take(100)"], source="export")
+        return _written_by(samples.save, folder, "samples")
+    columns = _columns(samples)
+    if columns is None:
+        what = "a path, an array, a tuple (x, y), a dict of arrays, a DataFrame or a tf.data.Dataset"
+        raise JobError([f"samples: {type(samples).__name__} is none of {what}"], source="export")
+    arrays: dict[str, Any] = {name: _array(name, value) for name, value in columns.items()}
+    path = os.path.join(folder, "samples.npz")
+    np.savez(path, **arrays)
+    return path
+
+
+def _written_by(write: Callable[[str], Any], folder: str, name: str) -> str:
+    path = os.path.join(folder, name)
+    try:
+        write(path)
+    except Exception as error:  # of pandas, pyarrow or TensorFlow, or of the user's functions in a pipeline
+        raise JobError([f"samples: cannot be written down: {type(error).__name__}: {error}"], source="export") from error
+    return path
+
+
+def _columns(samples: Any) -> dict[str, Any] | None:
+    """Name -> values of a dict, an array, or a tuple with the names that a `tf.data.Dataset` of such tuples gets."""
+    if isinstance(samples, Mapping):
+        return {str(name): value for name, value in samples.items()}
+    if isinstance(samples, tuple) and len(samples) <= len(NAMED_BY_PLACE):
+        parts = {name: part for name, part in zip(NAMED_BY_PLACE, samples, strict=False) if part is not None}
+        inner = [part if isinstance(part, Mapping) else {name: part} for name, part in parts.items()]
+        return {str(name): value for part in inner for name, value in part.items()}
+    return {NAMED_BY_PLACE[0]: samples} if hasattr(samples, "__array__") else None
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise JobError([f"samples: column {name!r} is no array: {error}"], source="export") from error
     if array.dtype.hasobject:
-        if all(isinstance(item, str) for item in array.ravel()):
-            return array.astype(np.str_)
+        items = array.ravel().tolist()
+        if all(isinstance(item, (str, bytes)) for item in items):
+            texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items]
+            return np.array(texts, np.str_).reshape(array.shape)
         raise JobError([f"samples: column {name!r} holds Python objects; give numbers or text"], source="export")
     return array
 

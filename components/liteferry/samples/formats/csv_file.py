@@ -22,6 +22,7 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 20
 _CONVERSION = re.compile(r"CSV column #(\d+)")
+_COMMA, _POINT = re.compile(rb"[-+]?\d+,\d+([eE][-+]?\d+)?"), re.compile(rb"[-+]?\d+\.\d+([eE][-+]?\d+)?")
 _QUOTED = re.compile(r'"[^"]*"')
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _WIDER = {pa.int64(): pa.float64(), pa.bool_(): pa.string(), pa.float64(): pa.string()}
@@ -85,11 +86,14 @@ def _cut(batches: Iterator[pa.RecordBatch], wanted: RowRange) -> Iterator[pa.Rec
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Header:
-    """The first line: the names of the columns, whether they had spaces around them there, and the separator."""
+    """The first line: the names of the columns, whether they had spaces around them there, and the separator. `decimal`: the mark
+    before a fraction, by the second line.
+    """
 
     names: list[str]
     had_spaces: bool
     delimiter: str
+    decimal: str = "."
 
 
 def _opened(path: str, header: _Header, types: Mapping[str, pa.DataType], only: list[str] | None = None) -> pc.CSVStreamingReader:
@@ -98,7 +102,9 @@ def _opened(path: str, header: _Header, types: Mapping[str, pa.DataType], only: 
         path,
         read_options=pc.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False, **named),
         parse_options=pc.ParseOptions(delimiter=header.delimiter, newlines_in_values=True),
-        convert_options=pc.ConvertOptions(column_types=dict(types), include_columns=only, strings_can_be_null=False),
+        convert_options=pc.ConvertOptions(
+            column_types=dict(types), include_columns=only, strings_can_be_null=False, decimal_point=header.decimal
+        ),
     )
 
 
@@ -113,7 +119,7 @@ def _plain(found: pa.DataType) -> pa.DataType:
 
 def _header(path: str) -> _Header:
     with gzip.open(path, "rb") if path.lower().endswith(".gz") else open(path, "rb") as file:
-        content = file.readline(_HEADER_BYTES)
+        content, first_row = file.readline(_HEADER_BYTES), file.readline(_HEADER_BYTES)
     if content.startswith(_BYTE_ORDER_MARKS):
         raise _other_encoding(path, "utf-16")
     try:
@@ -132,7 +138,14 @@ def _header(path: str) -> _Header:
             f"{path}: its first line holds numbers ({', '.join(names[:5])}) where the names of the columns belong; write a first "
             f"line such as {delimiter.join(f'x{number}' for number in range(1, min(len(names), 3) + 1))}"
         )
-    return _Header(names=names, had_spaces=names != raw, delimiter=delimiter)
+    decimal = "," if delimiter != "," and _has_decimal_commas(first_row, delimiter) else "."
+    return _Header(names=names, had_spaces=names != raw, delimiter=delimiter, decimal=decimal)
+
+
+def _has_decimal_commas(row: bytes, delimiter: str) -> bool:
+    """Whether a row has numbers such as 5,1, as spreadsheets of many languages write them, and none such as 5.1."""
+    values = [value.strip(b' "\r\n') for value in row.split(delimiter.encode())]
+    return any(map(_COMMA.fullmatch, values)) and not any(map(_POINT.fullmatch, values))
 
 
 def _are_counted(names: list[str]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from liteferry.errors import ReasonCode, SamplesError
 
+NAMED_BY_PLACE = ("x", "y", "sample_weight")  # the columns of a tuple (features, labels, weights), as `Model.fit` takes it
 RECORD = "@record"  # the serialized record of a TFRecord file itself, in place of one of its features
 
 

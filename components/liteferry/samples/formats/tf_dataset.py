@@ -15,13 +15,12 @@ import numpy as np
 
 from liteferry.samples.formats import proto_wire
 from liteferry.samples.formats.record_files import records_of
-from liteferry.samples.formats.rows import ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, rows_of_array
+from liteferry.samples.formats.rows import NAMED_BY_PLACE, ColumnSpec, FileFacts, RowRange, Rows, changed, mismatch, rows_of_array
 
 _SPEC, _METADATA = "dataset_spec.pb", "snapshot.metadata"
 _MOST_SPEC_BYTES = 2**24
 # Fields of StructuredValue, and of what it holds.
 _TENSOR_SPEC, _LIST, _TUPLE, _DICT = 33, 51, 52, 53
-_NAMED_BY_PLACE = ("x", "y", "sample_weight")  # the columns for (features, labels, weights) of `Model.fit`
 _CONVERT = "save dense tensors, without compression: dataset.map(...).save(PATH)"
 
 
@@ -110,11 +109,11 @@ def _named(structure: bytes, path: str, name: str = "") -> Iterator[tuple[str, s
         if not isinstance(value, bytes):
             continue
         if number == _TENSOR_SPEC:
-            yield (name or _NAMED_BY_PLACE[0], *proto_wire.tensor_spec(value))
+            yield (name or NAMED_BY_PLACE[0], *proto_wire.tensor_spec(value))
         elif number in (_TUPLE, _LIST):
             inner = [part for at, part in proto_wire.fields(value) if at == 1 and isinstance(part, bytes)]
             for place, part in enumerate(inner):
-                given = _NAMED_BY_PLACE[place] if not name and place < len(_NAMED_BY_PLACE) else f"{name}{place}"
+                given = NAMED_BY_PLACE[place] if not name and place < len(NAMED_BY_PLACE) else f"{name}{place}"
                 yield from _named(part, path, "" if _is_dict(part) else given)
         elif number == _DICT:
             yield from _of_dict(value, path)
