@@ -67,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_library_is_loaded_that_defines_a_missing_operation(folder: Path) -> None:
-    graph = [sys.executable, "-c", GRAPH, OPERATION, folder / "model" / "saved_model.pb"]
+    graph: list[str | Path] = [sys.executable, "-c", GRAPH, OPERATION, folder / "model" / "saved_model.pb"]
     subprocess.run(graph, check=True)
     turns = [[], ["other_ops"], [str(folder / "twice_ops" / "__init__.py")], ["not_installed"], ["other_ops", "twice_ops"]]
     outcome = run_unit(

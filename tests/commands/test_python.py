@@ -58,7 +58,7 @@ def test_keys_that_no_job_has_are_told_with_the_nearest() -> None:
         liteferry.export("model.keras", ROWS, output="out", lable="label")
 
 
-@pytest.mark.parametrize("samples", [3, {"x": np.array([object()])}, {"x": [[1, 2], [3]]}, ROWS["image"].tolist()])
+@pytest.mark.parametrize("samples", [3, {"x": np.array([object()])}, {"x": [[1, 2], [3]]}, [[0.5, 1.5], [2.5, 3.5]]])
 def test_rows_that_are_none_are_told(samples: Any, tmp_path: Path) -> None:
     with pytest.raises(JobError, match="samples: "):
         liteferry.export("model.keras", samples, output=tmp_path)

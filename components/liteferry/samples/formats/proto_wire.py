@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -87,12 +88,27 @@ def tensor(message: bytes) -> np.ndarray:
         raise ValueError(f"a tensor of type {dtype}, which no column has")
     sizes = tuple(size or 0 for size in shape)
     if _DTYPES[dtype] == "string":
+        texts = texts or _texts(content, math.prod(sizes))
         if len(texts) != math.prod(sizes):
             raise ValueError(f"{len(texts)} texts in a tensor of shape {sizes}")
         array = np.empty(len(texts), object)
         array[:] = texts
         return array.reshape(sizes)
     return np.frombuffer(content, _DTYPES[dtype]).reshape(sizes)
+
+
+def _texts(content: bytes, count: int) -> list[bytes]:
+    """Texts that are stored as a tensor's content: their lengths, then the texts (`EncodeStringList` of TensorFlow)."""
+    if count > len(content):
+        raise ValueError(f"{count:,} texts in {len(content):,} bytes")
+    at, sizes = 0, []
+    for _ in range(count):
+        size, at = _varint(content, at)
+        sizes.append(size)
+    if at + sum(sizes) != len(content):
+        raise ValueError(f"texts of {sum(sizes):,} bytes in {len(content) - at:,}")
+    ends = [at, *(at + end for end in itertools.accumulate(sizes))]
+    return [content[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def tensor_spec(message: bytes) -> tuple[str, tuple[int | None, ...]]:

@@ -55,7 +55,8 @@ def _rows(path: str, columns: Mapping[str, Any], is_batched: bool) -> Iterator[d
         lengths = {len(value) for value in element.values()}
         if len(lengths) > 1:
             raise mismatch(f"{path}: a batch has components of {sorted(lengths)} rows; save ds.unbatch()")
-        yield from ({name: value[row] for name, value in element.items()} for row in range(lengths.pop()))
+        for row in range(lengths.pop()):  # value[row] of a vector of texts would be no array
+            yield {name: value[row : row + 1].reshape(value.shape[1:]) for name, value in element.items()}
 
 
 def _joined(values: Sequence[np.ndarray]) -> Rows:
