@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liteferry.commands import job_flags
 from liteferry.commands.compare import compare_flags
@@ -23,6 +23,10 @@ from liteferry.errors import (
     nearest_name,
 )
 from liteferry.version import __version__
+
+if TYPE_CHECKING:
+    from liteferry.config.job import Job
+    from liteferry.evaluation.artifact_scan import Allowed
 
 _EPILOG = """\
 examples:
@@ -118,13 +122,7 @@ def _add_work_on_outputs(add: _Add) -> None:
     verify.add_argument(
         "--no_rows", action="store_true", help="only files and verdicts; nothing is run, TensorFlow is not needed"
     )
-    verify.add_argument(
-        "--trust",
-        action="append",
-        default=[],
-        choices=["file_ops"],
-        help="run artifacts that access files, as your job did",
-    )
+    _add_allowed_flags(verify)
     verify.add_argument(
         "--key",
         metavar="PUB",
@@ -145,6 +143,7 @@ def _add_work_on_outputs(add: _Add) -> None:
         metavar="FILE",
         help="the run's job file: takes its worst rows and random ones; without it, the SavedModel's warm-up rows",
     )
+    _add_allowed_flags(kit)
     kit.add_argument("--random_rows", type=int, default=16, metavar="N", help="besides the worst ones (default: %(default)s)")
     ship = add(
         "ship", "copy blessed artifacts to the place from which apps and servers load them", "liteferry ship out s3://apps/models"
@@ -160,6 +159,24 @@ def _add_work_on_outputs(add: _Add) -> None:
     prune = add("prune", "show models whose checkpoint is gone, and remove them after a yes", "liteferry prune out")
     prune.add_argument("output", metavar="OUT")
     prune.add_argument("--yes", action="store_true", help="remove without asking")
+
+
+def _add_allowed_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags for what finished artifacts may do when they run again; see `_allowed`."""
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        choices=["file_ops"],
+        help="run artifacts that access files, as your job did",
+    )
+    parser.add_argument(
+        "--modules",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="package you trust whose operations the SavedModel needs, as in your job; repeatable",
+    )
 
 
 def _add_work_on_this_machine(add: _Add) -> None:
@@ -420,12 +437,14 @@ def _kit(arguments: argparse.Namespace, _: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if arguments.random_rows < 0:
         raise JobError([f"--random_rows: {arguments.random_rows} is too few; give 0 or more"], source="flags")
+    job = load_job(arguments.config) if arguments.config else None
     request = write.KitRequest(
         out=os.path.abspath(arguments.output),
         model_id=arguments.model,
         variant=arguments.variant,
-        job=load_job(arguments.config) if arguments.config else None,
+        job=job,
         random_rows=arguments.random_rows,
+        allowed=_allowed(arguments, job),
     )
     try:
         write.write(request, arguments.destination)
@@ -434,6 +453,15 @@ def _kit(arguments: argparse.Namespace, _: list[str]) -> int:
     kit = arguments.destination
     print(f"{kit}: README.md says how to run it; then liteferry compare --kit {kit} --answers DIR")
     return 0
+
+
+def _allowed(arguments: argparse.Namespace, job: Job | None = None) -> Allowed:
+    """By the flags, and by the job."""
+    from liteferry.evaluation.artifact_scan import Allowed
+
+    trust = [] if job is None else [trusted.value for trusted in job.trust]
+    modules = () if job is None else job.modules
+    return Allowed(trust=(*arguments.trust, *trust), modules=(*arguments.modules, *modules))
 
 
 def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -445,7 +473,8 @@ def _verify(arguments: argparse.Namespace, _: list[str]) -> int:
     show.refuse_while_running(arguments.output)
     out = storage.absolute(arguments.output)
     key = signing.public_key_of(arguments.key) if arguments.key else None
-    found = verify.verify(out, processes=available_cores(), with_rows=not arguments.no_rows, trust=arguments.trust, key=key)
+    allowed = _allowed(arguments)
+    found = verify.verify(out, processes=available_cores(), with_rows=not arguments.no_rows, allowed=allowed, key=key)
     return verify.print_verification(found, as_json=arguments.json)
 
 

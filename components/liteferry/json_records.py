@@ -44,6 +44,7 @@ def parse(text: str | bytes) -> Any:
 
 
 _LEVELS_OF_LINES = 2
+_SCALARS = frozenset({int, float, str, bool, type(None)})
 
 
 def in_lines(record: Mapping[str, Any]) -> bytes:
@@ -62,7 +63,18 @@ def _lines(value: Any, level: int) -> str:
 
 def tagged(record: Any) -> dict[str, Any]:
     """A dataclass record as JSON that says which one it is; `decode_tagged` is the way back."""
-    return {"record": type(record).__name__, **dataclasses.asdict(record)}
+    return {"record": type(record).__name__, **_plain(record)}
+
+
+def _plain(value: Any) -> Any:
+    """As `dataclasses.asdict`, which copies each number of a histogram; here a list of numbers or texts stays the same list."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if not isinstance(value, (list, tuple)) or all(type(item) in _SCALARS for item in value):
+        return value
+    return [_plain(item) for item in value]
 
 
 def decode_tagged(records: Sequence[type[Any]], plain: Any) -> Any:

@@ -25,6 +25,7 @@ from liteferry.commands.inspect import child
 from liteferry.commands.report_pages import rebuild_pages
 from liteferry.commands.verify import _run_again
 from liteferry.config.job import SamplesSpec
+from liteferry.evaluation.artifact_scan import NOTHING_ALLOWED
 from liteferry.loading.model import LoadSpec
 from liteferry.samples.opening import open_samples
 from liteferry.sandbox import Flavor, Limits, SandboxSpec, reader
@@ -173,7 +174,7 @@ def test_verify_and_report_take_nothing_from_a_strangers_folder(written: Path, c
     for name in graphs:
         folder = tmp_path / "out" / "models" / name
         report = json.loads((folder / "report.json").read_text())
-        said[name] = str(_run_again(str(folder), report, ())[1])  # as for a report that all else agrees with
+        said[name] = str(_run_again(str(folder), report, NOTHING_ALLOWED)[1])  # as for a report that all else agrees with
     assert not _said_wrong(graphs, said)
     assert not [path for path in (tmp_path / "out").rglob("*.html") if _SECRET in path.read_text()]
     assert _is_quiet(written)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from liteferry.commands.kit import layout
 from liteferry.commands.kit.judge import judge_answers
-from liteferry.commands.kit.write import _as_the_file_takes_them
+from liteferry.commands.kit.write import KitRequest, _as_the_file_takes_them, write
 from liteferry.errors import JobError, ReasonCode
+from liteferry.output import manifest, model_folder
+from liteferry.storage import layout as layout_of_a_run
 from liteferry.tflite import flatbuffer, rewriting, runners
 from tests.support import Run, liteferry
 
@@ -68,6 +72,56 @@ def test_a_row_axis_that_a_device_left_away_comes_back(kit: Path, tmp_path: Path
     assert judge_answers(
         str(kit), answers(tmp_path, {name: value.ravel() for name, value in EXPECTED.items()})
     ).verdict.is_blessed
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A model's folder as a run leaves it, as far as the command reads it before it runs anything."""
+    (tmp_path / "secret").write_text("of the user's")
+    home = tmp_path / "out" / "models" / "m"
+    for name in ("tflite/int8.tflite", "saved_model/1/saved_model.pb"):
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_text(name)
+    publish(home, "tflite/int8.tflite")
+    return home
+
+
+def publish(home: Path, path: str) -> None:
+    listed = manifest.files_of(str(home), layout_of_a_run.beside("m"))
+    parts = {
+        "saved_model": {"status": "blessed", "path": "saved_model/1"},
+        "variants": {"int8": {"status": "blessed", "path": path}},
+    }
+    report = json.dumps({"model_id": "m", "status": "blessed", "files": listed, **parts}).encode()
+    (home / "report.json").write_bytes(report)
+    (home / "BLESSED").write_bytes(model_folder.vouch_for(report))
+
+
+def linked(home: Path) -> None:
+    (home / "tflite/int8.tflite").unlink()
+    (home / "tflite/int8.tflite").symlink_to(home.parents[2] / "secret")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda home: publish(home, "../../../secret"), "'../../../secret', which is none of its files"),
+        (lambda home: publish(home, "tflite/float32.tflite"), "which is none of its files"),
+        (lambda home: (home / "tflite/int8.tflite").write_text("TFLITE/int8.tflite"), "is not the file that was judged"),
+        (lambda home: (home / "saved_model/1/more").write_text("x"), "saved_model/1/more is not listed"),
+        (lambda home: (home / "report.json").write_text("{}"), "holds no published model"),
+        (lambda home: (home / "BLESSED").unlink(), "holds no published model"),
+        (linked, "is a link"),
+    ],
+    ids=["path outside", "path of nothing", "another file", "one more file", "another report", "no marker", "link"],
+)
+def test_a_folder_that_is_not_as_it_was_judged_makes_no_kit(published: Path, damage: Callable[[Path], Any], told: str) -> None:
+    damage(published)
+    destination = published.parents[2] / "kit"
+    request = KitRequest(out=str(published.parents[1]), model_id="m", variant="int8")
+    with pytest.raises(JobError, match=re.escape(told)):
+        write(request, str(destination))
+    assert not destination.exists()
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,19 @@ from liteferry import sandbox
 from liteferry.commands import show
 from liteferry.commands.compare.compare import compare
 from liteferry.commands.inspect.contained import inspect
+from liteferry.commands.kit.write import RowsTask, answer_rows
 from liteferry.commands.report_pages import rebuild_pages
 from liteferry.commands.verify import _run_again, verify
 from liteferry.config.job import SamplesSpec
 from liteferry.errors import ModelError, ReasonCode, StorageError
-from liteferry.evaluation.artifact_scan import refuse_unsafe_tflite
+from liteferry.evaluation.artifact_scan import NOTHING_ALLOWED, refuse_unsafe_tflite
 from liteferry.output import manifest
 from liteferry.output.model_folder import scan, vouch_for
 from liteferry.report.fleet import fleet_facts, write_fleet
-from liteferry.sandbox import Flavor, Limits
+from liteferry.sandbox import Flavor, Limits, SandboxSpec, arrays_file
 from liteferry.sandbox.confine import SWITCH
 from liteferry.storage import beneath
+from liteferry.types import Signature
 from liteferry.version import REPORT_SCHEMA_VERSION
 from tests.support import liteferry
 from tests.support.units import run_unit
@@ -213,7 +215,7 @@ def canaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def verified(model: Path, rows: Path) -> str:
     report = json.loads((write_model(model.parent.parent) / "report.json").read_text())
-    return str(_run_again(str(model), report, ())[1])  # as for a report that all else agrees with
+    return str(_run_again(str(model), report, NOTHING_ALLOWED)[1])  # as for a report that all else agrees with
 
 
 def compared(model: Path, rows: Path) -> str:
@@ -222,6 +224,24 @@ def compared(model: Path, rows: Path) -> str:
         compare(saved_model, saved_model, SamplesSpec(path=str(rows)))
     assert refused.value.reason.code is ReasonCode.LOAD_UNSAFE
     return refused.value.reason.message
+
+
+def kitted(model: Path, rows: Path) -> str:
+    folder = str(rows.parent)
+    arrays_file.write(f"{folder}/inputs.npz", {"x": np.ones(4, np.float32)})
+    task = RowsTask(
+        plan=None,
+        signature=Signature(inputs=(), outputs=()),
+        renamed={},
+        wanted={},
+        saved_model=str(model / "saved_model" / "1"),
+        per_call=(),
+        folder=folder,
+        allowed=NOTHING_ALLOWED,
+    )
+    limits = Limits(seconds=120, memory_bytes=8 * 10**9)
+    spec = SandboxSpec(flavor=Flavor.CLEAN, limits=limits, writable=[folder], readable=[str(model)])
+    return str(sandbox.run(answer_rows, task, spec).error)
 
 
 def inspected(model: Path, rows: Path) -> str:
@@ -237,7 +257,7 @@ def test_graphs_of_a_strangers_folder_are_looked_over_before_they_run(
         monkeypatch.setenv(SWITCH, str(Path(__file__).parent.parent / "unconfined.marker"))
         sandbox.close()  # the next process takes the environment of now
     for does, folder in canaries.items():
-        for command in (verified, compared, inspected):
+        for command in (verified, compared, kitted, inspected):
             said = command(folder / "out" / "models" / "model", tmp_path / "rows.npz")
             assert ("WriteFile" if does == "write" else "ReadFile") in said, (command, said)
             assert command is inspected or "Nothing was run" in said

@@ -145,6 +145,14 @@ def test_a_file_that_cannot_be_read_takes_the_model(tmp_path: Path) -> None:
     assert run(plan_of(out, {"owner": "two"}))[1]
 
 
+def test_a_file_that_somebody_has_changed_takes_the_model_and_is_not_vouched_for(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(plan_of(out, {"owner": "one"}))
+    asset = out / "models/a/saved_model/1/assets/metadata.json"
+    asset.write_text(asset.read_text().replace("one", "six"))
+    assert run(plan_of(out, {"owner": "two"}))[1]
+
+
 def test_a_real_model_serves_as_before(demo: Run, tmp_path: Path) -> None:
     """The demo's fleet under other metadata: nothing runs, and every blessed file still answers as proven."""
     out = copy_of_out(demo, tmp_path / "out")

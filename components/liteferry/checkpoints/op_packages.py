@@ -4,8 +4,10 @@ when imported. Taken from the packages' own operation definitions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
+
+from liteferry.errors import ModelError, ReasonCode, Stage
 
 _TEXT = "tensorflow_text"
 _FORESTS = "tensorflow_decision_forests"  # ydf writes such models by way of it, and registers no operation itself
@@ -30,6 +32,16 @@ def package_of(operation: str) -> str | None:
 def provides(modules: Iterable[str], operation: str) -> bool:
     """Whether one of the job's modules is the package that registers an operation."""
     return any(module.partition(".")[0] == package_of(operation) for module in modules)
+
+
+def unknown_operations(path: str, operations: Collection[str]) -> ModelError:
+    """The error of a graph whose operations nothing has registered."""
+    return ModelError(
+        ReasonCode.LOAD_UNKNOWN_OPERATION,
+        Stage.LOAD,
+        f"{path}: its graph needs operations that TensorFlow does not have ({', '.join(sorted(operations)[:8])}); list the "
+        f"package that registers them under `modules` (--modules){in_words(operations)}, and install it where it runs",
+    )
 
 
 def in_words(operations: Iterable[str]) -> str:

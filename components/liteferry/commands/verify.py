@@ -20,6 +20,7 @@ import numpy as np
 
 from liteferry import lenient, sandbox, storage
 from liteferry.errors import JobError, StorageError
+from liteferry.evaluation.artifact_scan import NOTHING_ALLOWED, Allowed
 from liteferry.evaluation.verdict import LackingError, case_of_report, verdict
 from liteferry.json_records import parse
 from liteferry.output import held_back, manifest, model_folder, proofs
@@ -54,14 +55,15 @@ class Verification:
 
 
 def verify(
-    out: str, *, processes: int, with_rows: bool = True, trust: Sequence[str] = (), key: Key | None = None
+    out: str, *, processes: int, with_rows: bool = True, allowed: Allowed = NOTHING_ALLOWED, key: Key | None = None
 ) -> Verification:
     """Checks every model under `out`.
 
     Args:
       processes: sandboxes at once.
       with_rows: whether to run blessed artifacts again; without, only files and verdicts are checked, without TensorFlow.
-      trust: as in the job: operations that artifacts may contain although they access files or the network.
+      allowed: as the job allowed it: operations that artifacts may contain although they access files or the network, and
+        packages that bring operations.
       key: has to have signed the statement of every blessed model.
 
     Raises:
@@ -76,7 +78,7 @@ def verify(
     with concurrent.futures.ThreadPoolExecutor(processes) as pool:
 
         def look(model_id: str) -> tuple[bool, int, list[str]]:
-            return _verify_model(storage.join(models, model_id), model_id, trust if with_rows else None, key)
+            return _verify_model(storage.join(models, model_id), model_id, allowed if with_rows else None, key)
 
         answers = pool.map(look, model_ids)
         for model_id, (is_blessed, count, sentences) in zip(model_ids, answers, strict=True):
@@ -90,8 +92,8 @@ def verify(
     )
 
 
-def _verify_model(place: str, model_id: str, trust: Sequence[str] | None, key: Key | None) -> tuple[bool, int, list[str]]:
-    """Whether the report says blessed, how many artifacts were run, and the problems. `trust` None: nothing is run."""
+def _verify_model(place: str, model_id: str, allowed: Allowed | None, key: Key | None) -> tuple[bool, int, list[str]]:
+    """Whether the report says blessed, how many artifacts were run, and the problems. `allowed` None: nothing is run."""
     if not storage.is_remote(place) and os.path.islink(place):
         return False, 0, [f"its folder is a link to {os.readlink(place)}: links below an output folder are not followed"]
     with _local_copy(place) as directory:
@@ -99,8 +101,8 @@ def _verify_model(place: str, model_id: str, trust: Sequence[str] | None, key: K
         report = model_folder.scan(directory).raw_report()
         is_blessed = report.get("status") == Status.BLESSED.value
         count = 0
-        if trust is not None and not found:
-            count, found = _run_again(directory, report, trust)
+        if allowed is not None and not found:
+            count, found = _run_again(directory, report, allowed)
         return is_blessed, count, found
 
 
@@ -250,7 +252,7 @@ def _unproven(name: str, part: Mapping[str, Any], report: lenient.Report) -> Ite
             )
 
 
-def _run_again(directory: str, report: lenient.Report, trust: Sequence[str]) -> tuple[int, list[str]]:
+def _run_again(directory: str, report: lenient.Report, allowed: Allowed) -> tuple[int, list[str]]:
     """Runs the artifacts of a report without problems. Returns their number, and the problems with their answers."""
     names = {
         name: part["path"]
@@ -261,7 +263,7 @@ def _run_again(directory: str, report: lenient.Report, trust: Sequence[str]) -> 
         return 0, []
     paths = {name: os.path.join(directory, path) for name, path in names.items()}
     per_call = lenient.listing(lenient.mapping(report.get("saved_model")).get("per_call_outputs"))
-    task = {"paths": paths, "trust": list(trust), "per_call": list(map(str, per_call))}
+    task = {"paths": paths, "allowed": allowed, "per_call": list(map(str, per_call))}
     outcome = sandbox.run(run_rows, task, SandboxSpec(flavor=Flavor.CLEAN, limits=_LIMITS, readable=[directory]))
     if outcome.error is not None:
         return len(paths), [f"its blessed artifacts do not run again: {outcome.error.message}"]
@@ -294,10 +296,10 @@ def run_rows(task: Mapping[str, Any], reporter: Reporter) -> None:
 
     paths: Mapping[str, str] = task["paths"]
     for path in paths.values():
-        refuse_unsafe(path, trust=task["trust"])
+        refuse_unsafe(path, task["allowed"])
     per_call: Sequence[str] = task["per_call"]
     rows = saved_model.read_warmup_requests(paths[SAVED_MODEL])
-    reference = runners.SavedModelRunner(paths[SAVED_MODEL], per_call=per_call)
+    reference = runners.SavedModelRunner(paths[SAVED_MODEL], per_call=per_call)  # `refuse_unsafe` has registered its operations
     expected = [reference.run(row) for row in rows]
     for name, path in paths.items():
         if name == SAVED_MODEL:

@@ -116,12 +116,7 @@ def refuse_graph(path: str, saved_model: Any, spec: LoadSpec) -> None:
         user_code.gather(spec.modules, {})
     missing = sorted(name for name in unregistered if op_def_registry.get(name) is None)
     if missing:
-        raise ModelError(
-            ReasonCode.LOAD_UNKNOWN_OPERATION,
-            Stage.LOAD,
-            f"{path}: its graph needs operations that TensorFlow does not have ({', '.join(missing[:8])}); list the package that "
-            f"registers them under `modules` (--modules){op_packages.in_words(missing)}, and install it where the job runs",
-        )
+        raise op_packages.unknown_operations(path, missing)
     graph_scan.refuse_shadowing(path, saved_model)
     found = graph_scan.findings(saved_model, provided=unregistered.__contains__)
     config_trust.refuse(path, found, trust=spec.trust)

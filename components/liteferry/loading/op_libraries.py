@@ -23,21 +23,28 @@ def register(directory: str, modules: Sequence[str]) -> None:
       modules: the job's; packages count, files do not.
     """
     packages = [module for module in modules if not module.endswith(".py")]
-    missing = _missing(directory) if packages else set()
+    if packages:
+        register_named(_missing(directory), packages)
+
+
+def register_named(missing: Collection[str], packages: Sequence[str]) -> None:
+    """Loads the libraries of packages that define operations which are not registered."""
+    left = set(missing)
     for package in packages:
         for library in _libraries(package):
-            if not missing:
+            if not left:
                 return
-            if _defines_one_of(library, missing):
+            if _defines_one_of(library, left):
                 _load(library)
-                missing = {name for name in missing if not _is_registered(name)}
+                left = {name for name in left if not is_registered(name)}
 
 
 def _missing(directory: str) -> set[str]:
-    return {name for name in graph_scan.operations(graph_scan.read(directory)) if not _is_registered(name)}
+    return {name for name in graph_scan.operations(graph_scan.read(directory)) if not is_registered(name)}
 
 
-def _is_registered(name: str) -> bool:
+def is_registered(name: str) -> bool:
+    """Whether this process knows an operation."""
     from tensorflow.python.framework import op_def_registry
 
     return op_def_registry.get(name) is not None

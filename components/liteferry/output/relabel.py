@@ -47,7 +47,7 @@ def relabelled(plan: ModelPlan, older: lenient.Report) -> dict[str, Any] | None:
     report = {**older, "metadata": plain_text(plan.metadata), "version": plan.version, "kept_versions": kept, **_digests(plan)}
     if saved:
         asset = f"{own}/{_ASSET}"
-        grown = _write_asset(staging, asset, plan.metadata)
+        grown = _write_asset(staging, asset, plan.metadata) if _is_as_listed(staging, asset, new_files) else None
         if grown is None:
             return None
         content = beneath.read_bytes(staging, asset)
@@ -82,6 +82,14 @@ def _names(files: Mapping[str, Any], was: str, own: str, kept: list[int]) -> Ite
             yield name, f"{own}{name[len(was) :]}"
         if not name.startswith("saved_model/") or name.startswith(tuple(f"saved_model/{number}/" for number in kept)):
             yield name, name
+
+
+def _is_as_listed(staging: str, name: str, files: Mapping[str, Any]) -> bool:
+    """Whether a file is the one that the report lists: what somebody changed since is not vouched for by a new digest."""
+    try:
+        return storage.digest(os.path.join(staging, name)) == lenient.mapping(files.get(name)).get("sha256")
+    except StorageError:
+        return False
 
 
 def _write_asset(staging: str, name: str, metadata: Mapping[str, Any]) -> int | None:

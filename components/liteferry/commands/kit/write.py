@@ -17,16 +17,21 @@ import numpy as np
 from liteferry import lenient, sandbox, storage
 from liteferry.commands.kit import layout
 from liteferry.commands.kit.instructions import instructions
-from liteferry.errors import JobError, Stage
+from liteferry.errors import JobError, Stage, StorageError
+from liteferry.evaluation.artifact_scan import NOTHING_ALLOWED, Allowed
 from liteferry.evaluation.results import own_signature
 from liteferry.json_records import decode
 from liteferry.loading import together
+from liteferry.output import model_folder
+from liteferry.output.manifest import problems
 from liteferry.parity.gate_limits import resolve_gates
 from liteferry.plan import bound_rows
 from liteferry.plan.local_inputs import InputNeeds, hold_inputs
 from liteferry.plan.model_plan import ModelPlan
 from liteferry.plan.planning import plan_models
 from liteferry.sandbox import Flavor, Limits, Reporter, SandboxSpec, arrays_file
+from liteferry.storage import beneath
+from liteferry.storage.layout import beside
 from liteferry.tflite import file_tensors, flatbuffer, more_signatures, rewriting
 from liteferry.types import Signature, Status
 
@@ -38,7 +43,7 @@ _WORST, _RANDOM, _FIRST = "worst", "random", "first"
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KitRequest:
     """`out`, `model_id`, `variant`: which file. `job`: the run's job, whose sample rows are used; None: use the warm-up rows in
-    the SavedModel.
+    the SavedModel. `allowed`: as the job allowed it.
     """
 
     out: str
@@ -46,12 +51,13 @@ class KitRequest:
     variant: str
     job: Any = None
     random_rows: int = RANDOM_ROWS
+    allowed: Allowed = NOTHING_ALLOWED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowsTask:
     """`wanted`: row number -> why the row is in the kit. `plan`: None to use the warm-up rows in the SavedModel at
-    `saved_model`.
+    `saved_model`, which is scanned before it runs.
     """
 
     plan: ModelPlan | None
@@ -61,6 +67,7 @@ class RowsTask:
     saved_model: str
     per_call: tuple[str, ...]
     folder: str
+    allowed: Allowed
 
 
 def write(request: KitRequest, destination: str) -> dict[str, Any]:
@@ -89,11 +96,7 @@ def _model_of(request: KitRequest) -> tuple[str, dict[str, Any]]:
     home = os.path.join(request.out, "models", request.model_id)
     if storage.is_remote(request.out):
         raise JobError([f"{request.out}: copy the model's folder to this machine first"], source="liteferry kit")
-    try:
-        with open(os.path.join(home, "report.json"), encoding="utf-8") as file:
-            report: dict[str, Any] = json.load(file)
-    except (OSError, ValueError) as error:
-        raise JobError([f"{home}: no report can be read ({error})"], source="liteferry kit") from error
+    report = _intact_report(request, home)
     variants = lenient.mapping(report.get("variants"))
     facts = lenient.mapping(variants.get(request.variant))
     if (
@@ -103,7 +106,33 @@ def _model_of(request: KitRequest) -> tuple[str, dict[str, Any]]:
         blessed = [name for name, one in variants.items() if lenient.mapping(one).get("status") == Status.BLESSED.value]
         message = f"--variant: {request.variant!r} of {request.model_id} is not blessed (blessed: {', '.join(blessed) or 'none'})"
         raise JobError([message], source="liteferry kit")
+    for path in (facts.get("path"), report["saved_model"].get("path")):
+        _refuse_unlisted(home, report, path)
     return home, report
+
+
+def _intact_report(request: KitRequest, home: str) -> dict[str, Any]:
+    """The report of a folder that holds what was judged, no file more or less: the folder may come from anywhere."""
+    try:
+        beneath.refuse_links(request.out)
+        if os.path.islink(home):
+            raise StorageError(f"{home}: is a link; links below an output folder are not followed")
+        report = model_folder.scan(home).published_report()
+        if not report:
+            raise StorageError(f"{home}: holds no published model; `liteferry show {request.out}` lists those that it has")
+        wrong = problems(home, lenient.mapping(report.get("files")), beside(request.model_id))
+    except StorageError as error:
+        raise JobError([str(error)], source="liteferry kit") from error
+    if wrong:
+        raise JobError([f"{home}: is not as it was judged: {wrong[0]}; run the job again"], source="liteferry kit")
+    return report
+
+
+def _refuse_unlisted(home: str, report: Mapping[str, Any], path: object) -> None:
+    """Raises JobError for the path of an artifact that is none of the judged files."""
+    files = lenient.mapping(report.get("files"))
+    if not any(name == path or name.startswith(f"{path}/") for name in files):
+        raise JobError([f"{home}: its report names {path!r}, which is none of its files"], source="liteferry kit")
 
 
 def _rows(request: KitRequest, home: str, report: Mapping[str, Any], folder: str) -> dict[str, Any]:
@@ -126,6 +155,7 @@ def _rows(request: KitRequest, home: str, report: Mapping[str, Any], folder: str
         saved_model=os.path.join(home, saved["path"]),
         per_call=tuple(saved.get("per_call_outputs") or ()),
         folder=folder,
+        allowed=request.allowed,
     )
     spec = SandboxSpec(flavor=Flavor.CLEAN, limits=_LIMITS, writable=[folder], readable=[home])
     if plan is None or plan.samples.sample_set is None:
@@ -182,9 +212,11 @@ def read_rows(task: RowsTask, reporter: Reporter) -> None:
 
 def answer_rows(task: RowsTask, reporter: Reporter) -> None:
     """Runs in a second sandbox, which may read the SavedModel. Writes the SavedModel's answers to these rows as expected.npz."""
+    from liteferry.evaluation.artifact_scan import refuse_unsafe
     from liteferry.tflite import runners
 
     reporter.stage(Stage.REFERENCE)
+    refuse_unsafe(task.saved_model, task.allowed)
     inputs = arrays_file.read(os.path.join(task.folder, f"{layout.INPUTS}.npz"))
     expected = runners.SavedModelRunner(task.saved_model, per_call=task.per_call).run(inputs)
     arrays_file.write(os.path.join(task.folder, f"{layout.EXPECTED}.npz"), expected)
