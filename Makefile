@@ -44,17 +44,35 @@ test: venv ## Every test but the nightly ones, and check beside them: a quarter 
 	wait $$checking; checked=$$?; [ $$checked = 0 ] && tail -n 1 $$log || { cat $$log; echo "make check failed" >&2; }; rm -f $$log; \
 	exit $$(( tests ? tests : checked ))
 
+# Each part leaves a stamp with its seconds, so the same command goes on after an interruption, and ends with the sum.
+NIGHT_PARTS := tests tfx kfp proof packages chaos fuzz soak scale truth
+NIGHT := .cache/nightly
+
 .PHONY: nightly
-nightly: venv ## What `make test` leaves out, orchestrators and smaller campaigns: at most 100 minutes
+nightly: $(NIGHT_PARTS:%=$(NIGHT)/%) ## What `make test` leaves out, orchestrators and smaller campaigns: at most 100 minutes; resumes
+	$(VENV_PYTHON) -m tests.campaigns $(NIGHT)
+	@rm -rf $(NIGHT)
+
+$(NIGHT)/%: | .venv/.installed
+	@mkdir -p $(@D)
+	@started=$$(date +%s) && $(MAKE) night-$* && echo "$$(date -u +%F) $$(($$(date +%s) - started))" > $@
+
+.PHONY: $(NIGHT_PARTS:%=night-%)
+night-tests:
 	$(VENV_PYTHON) -m pytest -m nightly --durations=20 $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-n 2 --dist loadfile)
-	@$(MAKE) test-tfx test-kfp test-proof test-packages
-	$(VENV_PYTHON) -m tests.campaigns.chaos --scale 0.1 --minutes 20
+night-tfx night-kfp night-proof night-packages: night-%: test-%
+night-chaos:
+	$(VENV_PYTHON) -m tests.campaigns.chaos --scale 0.1 --minutes 15
+night-fuzz:
 	$(VENV_PYTHON) -m tests.campaigns.fuzz --inputs 20000 --loads 100
 	$(VENV_PYTHON) -m tests.campaigns.fuzz.configs --configs 20000
 	$(VENV_PYTHON) -m tests.campaigns.fuzz.graphs --graphs 500
+night-soak:
 	$(VENV_PYTHON) -m tests.campaigns.soak --models 150
+night-scale:
 	$(VENV_PYTHON) -m tests.campaigns.scale --rows 400000
-	$(VENV_PYTHON) -m tests.campaigns.truth --share 0.05 --folder .cache/nightly-truth
+night-truth:
+	$(VENV_PYTHON) -m tests.campaigns.truth --share 0.05 --folder $(NIGHT)/truth.kept
 
 # The campaigns in full. What has ended leaves a stamp, so the same command goes on where it was stopped; chaos goes on between two
 # of its cases. Truth keeps its own. When all have ended, their dates go into docs/contributing.md, and what they kept goes.
@@ -68,7 +86,7 @@ weekly: $(CAMPAIGNS:%=$(WEEKLY)/%) ## The campaigns in full, five hours; stopped
 
 $(WEEKLY)/%: | .venv/.installed
 	@mkdir -p $(@D)
-	@started=$$(date +%s) && $(MAKE) $* && echo "$$(date -u +%F) $$((($$(date +%s) - started + 59) / 60))" > $@
+	@started=$$(date +%s) && $(MAKE) $* && echo "$$(date -u +%F) $$(($$(date +%s) - started))" > $@
 
 # A layer on .venv: the packages of one lock, and below them all that .venv has. Seconds and megabytes, not minutes and gigabytes.
 SITE = $$($(1) -c "import sysconfig; print(sysconfig.get_path('purelib'))")

@@ -1,4 +1,4 @@
-"""`make weekly`: what has ended is not run again, what has not is, and the dates go into docs/contributing.md."""
+"""`make weekly` and `make nightly`: what has ended is not run again, what has not is, and the times are told."""
 
 from __future__ import annotations
 
@@ -43,6 +43,29 @@ def test_it_goes_on_where_it_stopped_and_writes_the_dates(tmp_path: Path) -> Non
     rows = re.findall(r"^\| `make (\w+)` \| \d{4}-\d\d-\d\d \| \d+ \|$", page.read_text(), flags=re.MULTILINE)
     assert rows == ["first", "second", "third"]
     assert not (tmp_path / ".cache" / "weekly").exists(), "the next week begins anew"
+
+
+# The rules of the real Makefile, with two parts of which the second fails as long as a file is not there.
+PARTS = """
+VENV_PYTHON := {python}
+.venv/.installed: ;
+night-one: ; @echo one >> ran
+night-two: ; @echo two >> ran; test -e well
+"""
+
+
+def test_the_night_goes_on_where_it_stopped_and_ends_with_the_sum(tmp_path: Path) -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (nightly,) = re.findall(r"^NIGHT := .*?(?=^\.PHONY: \$\(NIGHT_PARTS)", text, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "Makefile").write_text(PARTS.format(python=f"PYTHONPATH={ROOT} {sys.executable}") + nightly)
+    command = ["make", "nightly", "NIGHT_PARTS=one two"]
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    (tmp_path / "well").touch()
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (first.returncode != 0, second.returncode) == (True, 0), first.stderr + second.stderr
+    assert (tmp_path / "ran").read_text().split() == ["one", "two", "two"]
+    assert re.search(r"\d s  one .*\n.*\d minutes in all", second.stdout, flags=re.DOTALL), second.stdout
+    assert not (tmp_path / ".cache" / "nightly").exists(), "the next night begins anew"
 
 
 def test_every_campaign_is_a_target_and_has_a_row() -> None:
