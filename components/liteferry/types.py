@@ -257,6 +257,15 @@ class SignatureSpec:
     assets: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+def keyword_of(name: str) -> str:
+    """The keyword under which TensorFlow passes the input of a signature to its function: `0/reward` is `arg_0_reward`.
+
+    Source: `sanitize_arg_name` in tensorflow/core/function/polymorphism/function_type.py.
+    """
+    plain = "".join(mark if mark.isalnum() else "_" for mark in name)
+    return plain if plain[:1].isalpha() else f"arg_{plain}"
+
+
 def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """A `__getattr__` for a package whose names are imported when they are first asked for: `liteferry check` needs few of them.
 

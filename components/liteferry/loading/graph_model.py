@@ -11,7 +11,7 @@ from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.loading import ref_variables
 from liteferry.loading.model import LoadedModel, Tensors
 from liteferry.loading.output_names import named_outputs
-from liteferry.types import Signature, TensorSpec
+from liteferry.types import Signature, TensorSpec, keyword_of
 
 _DEFAULT = "serving_default"
 _INITIALIZER = "__saved_model_init_op"
@@ -133,8 +133,8 @@ def by_name(function: Any) -> tuple[tuple[TensorSpec, ...], Any]:
     # Sorted: a loaded signature's names come in an order that changes from process to process, and the report's must not.
     _, keywords = function.structured_input_signature
     specs = tuple(
-        TensorSpec(name=name, shape=_dims(spec.shape), dtype=spec.dtype.name)
-        for name, spec in sorted(keywords.items())
+        TensorSpec(name=_own_name(keyword, spec), shape=_dims(spec.shape), dtype=spec.dtype.name)
+        for keyword, spec in sorted(keywords.items())
         if spec is not None
     )
 
@@ -142,6 +142,11 @@ def by_name(function: Any) -> tuple[tuple[TensorSpec, ...], Any]:
         return named_outputs(dict(sorted(function(**tensors).items())), ())
 
     return specs, call
+
+
+def _own_name(keyword: str, spec: Any) -> str:
+    """The name of an input in the file, of which TensorFlow makes a keyword; the function takes both."""
+    return str(spec.name) if spec.name and keyword_of(spec.name) == keyword else keyword
 
 
 def _by_position(function: Any, specs: Sequence[TensorSpec]) -> Any:

@@ -17,7 +17,7 @@ from liteferry.samples.dtypes import can_cast, dtype_of, is_usable, lost
 from liteferry.samples.formats.rows import RECORD, ColumnSpec
 from liteferry.samples.images import ImageDecoding
 from liteferry.samples.reshaping import reshaping
-from liteferry.types import SampleColumn, Signature, TensorSpec
+from liteferry.types import SampleColumn, Signature, TensorSpec, keyword_of
 
 if TYPE_CHECKING:
     from liteferry.config.job import SamplesSpec
@@ -83,6 +83,7 @@ def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samp
     """
     columns = sample_set.columns
     key = f"samples.{samples_name}"
+    spec = _by_own_names(spec, signature.input_names())
     problems = _key_problems(columns, spec, signature, key)
     bound: list[BoundInput] = []
     chosen = choose(
@@ -116,6 +117,15 @@ def bind(sample_set: SampleSet, spec: SamplesSpec, signature: Signature, *, samp
         unused=() if RECORD in used else tuple(name for name in columns if name not in used),
         notes=tuple(choice.note for choice in chosen.values() if choice.note is not None),
     )
+
+
+def _by_own_names(spec: SamplesSpec, names: Sequence[str]) -> SamplesSpec:
+    """The entry with inputs by their own names, where it says the keywords that TensorFlow makes of them, `arg_0_reward`."""
+    own = {keyword_of(name): name for name in names}
+    if all(name in names or name not in own for name in spec.inputs):
+        return spec
+    inputs = {name if name in names else own.get(name, name): said for name, said in spec.inputs.items()}
+    return spec.model_copy(update={"inputs": inputs})
 
 
 def _bound(
@@ -271,7 +281,7 @@ def _no_column(tensor: TensorSpec, wanted: str, columns: Mapping[str, ColumnSpec
         listed = f"[{', '.join(side_by_side)}]"
         fix = f"say so: {key}.inputs: {{{tensor.name}: {listed}}}{flag}"
         return f"{takes}; if its {len(side_by_side)} values are these columns side by side, {fix}"
-    return f"{takes}{_nearly(tensor, columns, spec)}; map it under {key}.inputs{flag}"
+    return f"{takes}{'' if hint else _nearly(tensor, columns, spec)}; map it under {key}.inputs{flag}"
 
 
 def _nearly(tensor: TensorSpec, columns: Mapping[str, ColumnSpec], spec: SamplesSpec) -> str:

@@ -146,5 +146,6 @@ def _unique(candidates: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _alike(one: str, other: str) -> bool:
-    plain = [re.sub(r"[^a-z0-9]", "", name.lower().removesuffix(":0")) for name in (one, other)]
-    return bool(plain[0]) and plain[0] == plain[1]
+    """Whether two names are one in other spellings, or the last part of a path such as `0/observation`."""
+    plain = [re.sub(r"[^a-z0-9]", "", name.lower().removesuffix(":0")) for name in (one, other, one.rpartition("/")[2])]
+    return bool(plain[1]) and plain[1] in (plain[0], plain[2])

@@ -18,7 +18,7 @@ def reshaping(rows: Sequence[int | None], wanted: Sequence[int | None]) -> str |
         return "the rows have their channels first and the input takes them last: store np.transpose(x, (0, 2, 3, 1))"
     if len(rows) == len(wanted) == 3 and _fit([rows[2], rows[0], rows[1]], wanted):
         return "the rows have their channels last and the input takes them first: store np.transpose(x, (0, 3, 1, 2))"
-    if len(rows) == len(wanted) + 1 and _fit(rows[1:], wanted):
+    if wanted and len(rows) == len(wanted) + 1 and _fit(rows[1:], wanted):
         return "each row holds a batch of rows: store them one by one, as dataset.unbatch() does, or x.reshape(-1, *x.shape[2:])"
     sizes, target = [size for size in rows if size is not None], [size for size in wanted if size is not None]
     is_known = len(sizes) == len(rows) and len(target) == len(wanted)

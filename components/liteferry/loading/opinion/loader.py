@@ -29,7 +29,7 @@ from liteferry.loading.loaders import refuse_graph
 from liteferry.loading.model import LoadSpec
 from liteferry.loading.opinion import built, calls, known_corrections, weights
 from liteferry.loading.opinion.calls import NoOpinionError, OwnModel
-from liteferry.types import TensorSpec
+from liteferry.types import TensorSpec, keyword_of
 
 _SAVED_MODELS = (Kind.SAVED_MODEL, Kind.SAVED_MODEL_KERAS)
 _INITIALIZER = "__saved_model_init_op"
@@ -219,5 +219,11 @@ def _saved_model(path: str, spec: LoadSpec) -> OwnModel:
         answers=of_object if chosen is None else by_name[chosen],
         by=f"tensorflow {tf.__version__}",
         signatures=by_name,
-        inputs=() if chosen is None else tuple(signatures[chosen].structured_input_signature[1]),
+        inputs=() if chosen is None else _names_of(signatures[chosen]),
     )
+
+
+def _names_of(signature: Any) -> tuple[str, ...]:
+    """The names of a signature's inputs as the file has them; TensorFlow makes keywords of some."""
+    keywords = signature.structured_input_signature[1].items()
+    return tuple(str(spec.name) if spec.name and keyword_of(spec.name) == keyword else keyword for keyword, spec in keywords)
