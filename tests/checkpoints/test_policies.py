@@ -98,5 +98,5 @@ def test_a_policy_is_proven_by_its_action(folder: Path, tmp_path: Path, name: st
     assert exported.is_blessed, exported.reason
     assert exported.report["saved_model"]["second_opinion"]["status"] == "equal"
     assert exported.saved_model is not None
-    kept = inspect(exported.saved_model)["signatures"]
+    kept = inspect(str(exported.saved_model))["graphs"][0]["signatures"]
     assert {"action", "get_initial_state", "get_train_step", "get_metadata"} <= set(kept)
