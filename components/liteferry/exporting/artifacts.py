@@ -13,7 +13,7 @@ from liteferry.checkpoints import row_ranges
 from liteferry.errors import ModelError, ReasonCode, Stage
 from liteferry.exporting import saved_model, second_opinion, signatures
 from liteferry.exporting.traces import Trace, first_rows
-from liteferry.loading import together, tracing
+from liteferry.loading import row_independence, together, tracing
 from liteferry.loading.model import LoadedModel
 from liteferry.loading.tracing import TracedModel
 from liteferry.plan import bound_rows, siblings
@@ -71,6 +71,8 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
         answers = tracing.run_eagerly(model, traced, own_rows)
         _leave_for_a_second_opinion(plan, trace, rows, answers)
         deterministic = tracing.is_deterministic(model, traced, own_rows, first=answers, eager_runs=eager_runs)
+        if deterministic:
+            _refuse_mixed_rows(trace.proven, rows)
         signatures.check(_of_the_job(trace), traced, own_rows)
         _refuse_random(trace, rows)
         first = {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()}
@@ -113,6 +115,13 @@ def _leave_for_a_second_opinion(plan: ModelPlan, trace: Trace, rows: Mapping[str
         calls=calls,
         more={name: {own: own_names.get(given, given) for own, given in inputs.items()} for name, inputs in names.items()},
     )
+
+
+def _refuse_mixed_rows(traced: TracedModel, rows: Mapping[str, Any]) -> None:
+    """Raises ModelError (EXPORT_BATCH_DEPENDENT) where the answer for a row depends on the rows beside it."""
+    found = row_independence.dependence(traced, rows)
+    if found is not None:
+        raise ModelError(ReasonCode.EXPORT_BATCH_DEPENDENT, Stage.EXPORT, str(found))
 
 
 def _refuse_random(trace: Trace, rows: Mapping[str, Any]) -> None:

@@ -54,6 +54,10 @@ HINTS: Mapping[ReasonCode, str] = MappingProxyType(
             "Two calls on the same rows gave different answers, so no export can be proven. Some layer draws random numbers "
             "at inference: make it follow `training`, or take it out of the model before saving."
         ),
+        ReasonCode.EXPORT_BATCH_DEPENDENT: (
+            "The same row has another answer when other rows stand beside it, and servers and devices group rows as they come. "
+            "Export the model with training=False, and compute statistics within each row; or save it with a fixed batch size."
+        ),
         ReasonCode.EXPORT_MISMATCH: (
             "The SavedModel computes something else than the checkpoint; the parity table shows by how much. Look at custom "
             "layers that keep state in Python or behave differently when traced. Do not ship this export."
