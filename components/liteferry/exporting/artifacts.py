@@ -71,10 +71,10 @@ def save(plan: ModelPlan, trace: Trace, binding: Binding | None, *, keep_for_oth
         answers = tracing.run_eagerly(model, traced, own_rows)
         _leave_for_a_second_opinion(plan, trace, rows, answers)
         deterministic = tracing.is_deterministic(model, traced, own_rows, first=answers, eager_runs=eager_runs)
-        if deterministic:
-            _refuse_mixed_rows(trace.proven, rows)
         signatures.check(_of_the_job(trace), traced, own_rows)
         _refuse_random(trace, rows)
+        if deterministic:
+            _refuse_mixed_rows(trace, rows)
         first = {name: value[:_WARMUP_ROWS] for name, value in batch.inputs.items()}
         _write_warmup(directory, trace, first)
     return SavedModelFacts(
@@ -117,9 +117,10 @@ def _leave_for_a_second_opinion(plan: ModelPlan, trace: Trace, rows: Mapping[str
     )
 
 
-def _refuse_mixed_rows(traced: TracedModel, rows: Mapping[str, Any]) -> None:
+def _refuse_mixed_rows(trace: Trace, rows: Mapping[str, Any]) -> None:
     """Raises ModelError (EXPORT_BATCH_DEPENDENT) where the answer for a row depends on the rows beside it."""
-    found = row_independence.dependence(traced, rows)
+    functions = [trace.traced.function, *(() if trace.together is None else trace.together.functions.values())]
+    found = row_independence.dependence(trace.proven, rows, functions)
     if found is not None:
         raise ModelError(ReasonCode.EXPORT_BATCH_DEPENDENT, Stage.EXPORT, str(found))
 

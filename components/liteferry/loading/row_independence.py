@@ -7,7 +7,7 @@ axis 0), the same row has another answer in every group, and no comparison on on
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,17 @@ class Dependence:
         )
 
 
-def dependence(traced: TracedModel, inputs: Mapping[str, np.ndarray]) -> Dependence | None:
+def dependence(
+    traced: TracedModel, inputs: Mapping[str, np.ndarray], functions: Sequence[Any] | None = None
+) -> Dependence | None:
     """How the answers of a model depend on the grouping of rows; None where they do not, or where the model takes only one
-    number of rows. `inputs`: a few rows, (rows, ...) each.
+    number of rows.
+
+    Args:
+      inputs: a few rows, (rows, ...) each.
+      functions: the ConcreteFunctions that `traced` calls, where it is several signatures in one.
     """
+    functions = functions or (traced.function,)
     rows = len(next(iter(inputs.values()), ()))
     names = [name for name in traced.signature.output_names() if name not in traced.calls.per_call]
     if traced.calls.batch is not None or rows < 2 or not names:
@@ -61,9 +68,15 @@ def dependence(traced: TracedModel, inputs: Mapping[str, np.ndarray]) -> Depende
         distance, name = max((relative_distance(answers[name][part], alone[name]), name) for name in names)
         found.append((distance, name, part.stop - part.start))
     distance, name, part_rows = max(found)
-    if distance <= _TOLERANCE or (distance <= _HALF_TOLERANCE and _computes_in_half(traced.function)):
+    if distance <= _TOLERANCE or (distance <= _HALF_TOLERANCE and any(map(_computes_in_half, functions))):
         return None
-    return Dependence(output=name, distance=distance, part=part_rows, rows=rows, assigns=assigned_variables(traced.function))
+    return Dependence(
+        output=name,
+        distance=distance,
+        part=part_rows,
+        rows=rows,
+        assigns=tuple(name for one in functions for name in assigned_variables(one)),
+    )
 
 
 def _computes_in_half(function: Any) -> bool:
