@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -126,6 +127,9 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12
         ("graph.pb", b"\x0a\x05\x0a\x01x", "LOAD_UNSUPPORTED", "a frozen graph (GraphDef)"),
         ("saved_model.pb", b"\x08\x01\x12", "LOAD_UNSUPPORTED", "name the folder that holds it"),
         ("ck.data-00000-of-00001", b"weights", "LOAD_UNSUPPORTED", "name its index, ck.index"),
+        ("checkpoint", b'model_checkpoint_path: "ckpt-1"', "LOAD_UNSUPPORTED", "name the folder, "),
+        ("net.7z", b"7z\xbc\xaf\x27\x1c", "LOAD_UNSUPPORTED", "packed by 7-Zip; unpack it"),
+        ("net.h5.gz", gzip.compress(b"\x89HDF\r\n\x1a\n"), "LOAD_UNSUPPORTED", "packed by gzip"),
         ("arrays.npz", b"PK\x05\x06" + bytes(18), "LOAD_UNSUPPORTED", "a NumPy file of arrays"),
         ("model.json", b'{"class_name": "Sequential", "config": {}}', "LOAD_UNSUPPORTED", "name the file of its weights"),
         ("empty.keras", b"", "LOAD_CORRUPT", "(0 bytes)"),
@@ -148,6 +152,12 @@ def test_what_is_no_checkpoint_says_what_it_is(tmp_path: Path, name: str, conten
     (tmp_path / name).write_bytes(content)
     assert reason(tmp_path / name)[0] == code
     assert words in reason(tmp_path / name)[1]
+
+
+def test_the_graph_of_a_saver_names_the_index_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "model.ckpt-7.meta").write_bytes(b"\x0a\x05graph")
+    (tmp_path / "model.ckpt-7.index").touch()
+    assert "name the index beside it, model.ckpt-7.index" in reason(tmp_path / "model.ckpt-7.meta")[1]
 
 
 def test_a_folder_is_looked_into_but_not_through_its_links(tmp_path: Path) -> None:

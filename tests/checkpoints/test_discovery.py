@@ -187,6 +187,12 @@ def test_a_pattern_names_checkpoints_not_their_parts(tmp_path: Path, pattern: st
     assert found == named
 
 
+def test_the_prefix_of_a_tensorflow_checkpoint_is_its_index(tmp_path: Path) -> None:
+    make(tmp_path, "ck/ckpt-1.index", "ck/ckpt-1.data-00000-of-00001", "ck/ckpt-10.index")
+    assert [checkpoint.uri for checkpoint in find(tmp_path, "ck/ckpt-1")] == [f"{tmp_path}/ck/ckpt-1.index"]
+    assert not find(tmp_path, "ck/ckpt-2")
+
+
 def test_a_link_to_nothing_is_found_so_that_it_gets_a_report(tmp_path: Path) -> None:
     (tmp_path / "a.keras").symlink_to("gone.keras")
     assert [checkpoint.model_id for checkpoint in find(tmp_path, "*")] == ["a"]

@@ -107,6 +107,17 @@ def test_an_automatic_input_name_is_no_mistake(here: Path) -> None:
     assert "input 'input_layer_1' is fed by column 'image'" in model.notes[0]
 
 
+def test_a_column_named_by_a_path_feeds_the_input_of_its_last_part(here: Path) -> None:
+    with h5py.File(here / "rows.h5", "w") as file:
+        file["val/image"] = file["val/noise"] = np.zeros((6, 8, 8, 1), np.float32)
+    model = foreseen("--checkpoints", "model.keras", "--samples", "rows.h5")
+    assert model.state is State.READY
+    assert "input 'image' is fed by column 'val/image'" in model.notes[0]
+    with h5py.File(here / "rows.h5", "a") as file:
+        file["train/image"] = np.ones((6, 8, 8, 1), np.float32)
+    assert foreseen("--checkpoints", "model.keras", "--samples", "rows.h5").state is State.DOES_NOT_FIT  # which, nobody knows
+
+
 def wrong_column(here: Path) -> tuple[str, ...]:
     write_rows(here / "rows.npz", image=np.zeros((6, 3), np.float32))
     return (*MODEL, "--inputs", "image=pixels")
@@ -165,6 +176,12 @@ def layer_of_a_newer_keras(here: Path) -> tuple[str, ...]:
 def missing_builder(here: Path) -> tuple[str, ...]:
     write_weights(here / "model.weights.h5")
     return ("--checkpoints", "model.weights.h5", *ROWS)
+
+
+def weights_of_transformers(here: Path) -> tuple[str, ...]:
+    write_weights(here / "bert" / "tf_model.h5")
+    (here / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    return ("--checkpoints", "bert", *ROWS)
 
 
 def misspelt_builder(here: Path) -> tuple[str, ...]:
@@ -237,6 +254,7 @@ MISTAKES = {
     module_with_an_error: (State.WILL_FAIL, "LOAD_FAILED", "layers.py, line 1"),
     layer_of_a_newer_keras: (State.WILL_FAIL, "LOAD_UNSAFE", "written by Keras 3.99.0"),
     missing_builder: (State.WILL_FAIL, "LOAD_NEEDS_BUILDER", "--builder module:function"),
+    weights_of_transformers: (State.WILL_FAIL, "LOAD_NEEDS_BUILDER", "model.save_pretrained(FOLDER, saved_model=True)"),
     misspelt_builder: (State.WILL_FAIL, "LOAD_FAILED", "it defines build"),
     builder_by_its_file: (State.WILL_FAIL, "LOAD_FAILED", "write nets:build, and list nets.py under modules (--modules nets.py)"),
     builder_without_its_file: (State.WILL_FAIL, "LOAD_FAILED", "list nets.py under modules (--modules nets.py)"),

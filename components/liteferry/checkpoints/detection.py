@@ -237,6 +237,8 @@ def _no_checkpoint(path: str, place: str) -> ModelError:
         what = "a directory without saved_model.pb or checkpoint"
     elif not os.path.isfile(place):
         what = "a link to nothing, a pipe or a device"
+    elif _is_gzip(place):
+        what = "packed by gzip, without a tar archive inside (unpack it: `gunzip`)"
     return ModelError(
         ReasonCode.LOAD_UNSUPPORTED,
         Stage.LOAD,
@@ -244,6 +246,11 @@ def _no_checkpoint(path: str, place: str) -> ModelError:
         "directories, .index files of TensorFlow checkpoints, and .zip or .tar.gz with one of these inside; "
         "narrow the pattern under models[].checkpoints if this file should not be there",
     )
+
+
+def _is_gzip(place: str) -> bool:
+    with open(place, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _examine_unpacked(asked: _Request, place: str) -> CheckpointFacts:

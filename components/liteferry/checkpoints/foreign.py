@@ -16,6 +16,7 @@ _TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _OF_PICKLES = (".pkl", ".pickle", ".joblib", ".dat", ".p", ".pt", ".pth", ".bin", ".ckpt", "")
 _ONNX = re.compile(rb"\x08[\x03-\x0f]\x12")  # its version of the format, then the name of its producer
+_PACKED = {b"7z\xbc\xaf\x27\x1c": "7-Zip", b"Rar!\x1a\x07": "RAR", b"\x28\xb5\x2f\xfd": "zstd"}
 _SAVE_AGAIN = "save it with Keras (`model.save('model.keras')`) or TensorFlow (a SavedModel) and name that"
 _PRESET_FILES = {"task.json", "preprocessor.json", "tokenizer.json"}
 
@@ -43,7 +44,7 @@ def refuse_foreign(path: str, place: str) -> None:
     if name.lower().endswith(_NEVER_TEXT) and (begins := _as_text(head)) is not None:
         told = f"text ({os.path.getsize(place):,} bytes), most likely an error message in its place: it begins with {begins!r}"
         raise _corrupt(path, told, _DOWNLOAD)
-    what = _other_format(place, name, head) or _shard(place, name)
+    what = _other_format(place, name, head) or _shard(place, name, head)
     if what is not None:
         raise unsupported(path, *what)
 
@@ -126,7 +127,8 @@ def _other_format(place: str, name: str, head: bytes) -> tuple[str, str] | None:
         return _json_file(place)
     if suffix == ".npz" or head[:6] == b"\x93NUMPY":
         return "a NumPy file of arrays without an architecture", f"set them as the weights of their model and {_SAVE_AGAIN}"
-    return None
+    packed = next((packer for magic, packer in _PACKED.items() if head.startswith(magic)), None)
+    return None if packed is None else (f"packed by {packed}", "unpack it, and name what was in it")
 
 
 def _json_file(place: str) -> tuple[str, str] | None:
@@ -150,11 +152,18 @@ def _graph_file(name: str, head: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _shard(place: str, name: str) -> tuple[str, str] | None:
+def _shard(place: str, name: str, head: bytes) -> tuple[str, str] | None:
     """LOAD_UNSUPPORTED if the path is only one part of a checkpoint."""
     bundle = _SHARD_OF_BUNDLE.fullmatch(name)
     if bundle:
         return "one data file of a TensorFlow checkpoint", f"name its index, {bundle[1]}.index"
+    if name == "checkpoint" and b"model_checkpoint_path:" in head:
+        return "the list of a folder's TensorFlow checkpoints", f"name the folder, {os.path.dirname(place)}"
+    if name.endswith(".meta") and os.path.isfile(f"{place.removesuffix('.meta')}.index"):
+        return (
+            "the graph of TensorFlow 1's Saver, without its arrays",
+            f"name the index beside it, {name.removesuffix('.meta')}.index",
+        )
     above = os.path.dirname(os.path.dirname(place))
     if name == "variables.index" and os.path.isfile(os.path.join(above, "saved_model.pb")):
         return "the variables of a SavedModel", f"name its folder, {above}"
@@ -192,6 +201,14 @@ def is_architecture(place: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and isinstance(found.get("class_name"), str) and "config" in found
+
+
+def of_transformers(path: str) -> str:
+    """What to do about the weights of Hugging Face's transformers, which writes them under one name; empty for others."""
+    if path.replace("\\", "/").rpartition("/")[2] != "tf_model.h5":
+        return ""
+    fix = "model.save_pretrained(FOLDER, saved_model=True), and name FOLDER/saved_model"
+    return f" (of transformers, it seems: or save a SavedModel there, {fix})"
 
 
 def unsupported(path: str, what: str, fix: str) -> ModelError:

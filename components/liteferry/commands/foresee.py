@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liteferry import storage
-from liteferry.checkpoints import op_packages
+from liteferry.checkpoints import foreign, op_packages
 from liteferry.checkpoints.links import LinkRule, follow
 from liteferry.commands import row_hints, signatures_foreseen, source_names
 from liteferry.commands.row_hints import Fitting
@@ -166,6 +166,7 @@ def _code_problems(
     if seen.get("needs_builder") and entry.builder is None:
         what = f"{at.uri} holds weights without an architecture; name the callable that builds its model"
         fix = 'builder: "module:function" in the job file, --builder module:function as a flag'
+        fix += foreign.of_transformers(at.uri)
         found.append((ReasonCode.LOAD_NEEDS_BUILDER.value, f"{what}: {fix}"))
     if entry.builder is not None and (problem := source_names.builder_problem(entry.builder, sources)):
         found.append((ReasonCode.LOAD_FAILED.value, problem))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteferry.checkpoints import architecture_facts, bytecode, config_trust, graph_scan, newer_keras, op_packages
+from liteferry.checkpoints import architecture_facts, bytecode, config_trust, foreign, graph_scan, newer_keras, op_packages
 from liteferry.checkpoints.config_scan import refuse_untrusted, scan, serialized_objects
 from liteferry.checkpoints.detection import BY_PATH, CheckpointFacts, Kind
 from liteferry.errors import ModelError, ReasonCode, Stage
@@ -136,7 +136,7 @@ def _needs_builder(path: str) -> ModelError:
         ReasonCode.LOAD_NEEDS_BUILDER,
         Stage.LOAD,
         f'{path} holds weights without an architecture; add `builder: "module:function"`, a callable that returns the model, '
-        "beside `checkpoints` in the job file",
+        f"beside `checkpoints` in the job file{foreign.of_transformers(path)}",
     )
 
 

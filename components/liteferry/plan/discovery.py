@@ -151,7 +151,10 @@ def _places(pattern: Pattern) -> tuple[list[tuple[str, str, str, str | None]], l
     """
     fixed, rest = storage.split_pattern(pattern.pattern)
     root = storage.absolute(fixed if rest else os.path.dirname(fixed.rstrip("/")))
-    globbed = [storage.absolute(path) for path in storage.glob(pattern.pattern)]
+    names = storage.glob(pattern.pattern)
+    if not names and not rest:  # the prefix of a TensorFlow checkpoint, as `tf.train.latest_checkpoint` says it
+        names = storage.glob(f"{pattern.pattern}.index")
+    globbed = [storage.absolute(path) for path in names]
     every = [path for path in globbed if not _is_output(path, pattern, root)]
     found: list[tuple[str, str, str, str | None]] = []
     folders, there = _above_others(every), layouts.neighbours(every)

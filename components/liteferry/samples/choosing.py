@@ -146,6 +146,10 @@ def _unique(candidates: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _alike(one: str, other: str) -> bool:
-    """Whether two names are one in other spellings, or the last part of a path such as `0/observation`."""
-    plain = [re.sub(r"[^a-z0-9]", "", name.lower().removesuffix(":0")) for name in (one, other, one.rpartition("/")[2])]
-    return bool(plain[1]) and plain[1] in (plain[0], plain[2])
+    """Whether two names are one in other spellings, or one is the last part of the other, a path such as `0/observation`."""
+    (whole, last), (other_whole, other_last) = [(_plain(name), _plain(name.rpartition("/")[2])) for name in (one, other)]
+    return bool(last and other_last) and (whole in (other_whole, other_last) or last == other_whole)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().removesuffix(":0"))
